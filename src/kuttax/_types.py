@@ -1,0 +1,18 @@
+"""Names for what passes between the parts."""
+
+from collections.abc import Callable
+from typing import Any
+
+from jaxtyping import Array, Float, Int, PyTree
+
+State = PyTree[Array]
+"""The state y: any pytree of floating-point arrays."""
+
+VectorField = Callable[[Any, Any, Any], Any]
+"""`field(t, y, args) -> dy/dt`, shaped like y."""
+
+Time = Float[Array, "*samples"]
+"""A time or a step size: a scalar, or one a sample where every sample has its own steps."""
+
+Count = Int[Array, "*samples"]
+"""A number of steps or evaluations: a scalar, or one a sample."""

@@ -1,0 +1,34 @@
+"""Closure conversion: what a field closes over becomes part of the problem, so that a custom rule sees it."""
+
+import dataclasses
+from typing import Any
+
+import equinox as eqx
+import jax
+from jaxtyping import PyTree
+
+from ..solvers.base import Problem
+
+
+def converted(problem: Problem) -> Problem:
+    """`problem` with its field turned into a module whose leaves are all that the field depends on."""
+    sample = jax.tree.map(lambda x: x[0], problem.y0) if problem.batched else problem.y0
+    field = eqx.filter_closure_convert(problem.field, problem.t0, sample, problem.args)
+    return dataclasses.replace(problem, field=field)
+
+
+def parameters(problem: Problem) -> tuple[PyTree, PyTree]:
+    """What the field can be differentiated in (its own leaves and args), and the rest of both."""
+    return eqx.partition((problem.field, problem.args), eqx.is_inexact_array)
+
+
+def with_parameters(problem: Problem, varied: PyTree, rest: PyTree) -> Problem:
+    """`problem` with the parameters that `parameters` took apart."""
+    field, args = eqx.combine(varied, rest)
+    return dataclasses.replace(problem, field=field, args=args)
+
+
+def cotangent(problem: Problem, *, parameters: PyTree, y0: Any, t0: Any, t1: Any, ts: Any) -> Problem:
+    """The cotangent of a problem, shaped like it."""
+    field, args = parameters
+    return dataclasses.replace(problem, field=field, args=args, y0=y0, t0=t0, t1=t1, ts=ts)

@@ -1,0 +1,17 @@
+"""Running a module in the precision of its input."""
+
+from typing import TypeVar
+
+import equinox as eqx
+import jax
+from jaxtyping import DTypeLike
+
+Module = TypeVar("Module")
+
+
+def cast_floating(module: Module, dtype: DTypeLike) -> Module:
+    """Casts the floating-point arrays of a pytree to `dtype`; costs nothing where they have it already.
+
+    A field trained in float32 can so be solved in float64, as a reference solution needs, without a second set of weights.
+    """
+    return jax.tree.map(lambda leaf: leaf.astype(dtype) if eqx.is_inexact_array(leaf) else leaf, module)

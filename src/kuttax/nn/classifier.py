@@ -1,0 +1,89 @@
+"""A neural ODE as classifier."""
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, DTypeLike, Float, PRNGKeyArray
+
+from .._types import VectorField
+from ..errors import UserError
+from ..solve import solve
+from ..solvers.base import AbstractSolver
+from ..solvers.solution import Solution
+from .augment import augment
+from .cast import cast_floating
+
+
+class NeuralODEClassifier(eqx.Module):
+    """`logits = W y(1) + b` with `dy/dt = field(t, y)` and `y(0) = x`, augmented by zeros if asked for.
+
+    Chen, Rubanova, Bettencourt, Duvenaud (Neural Ordinary Differential Equations, NeurIPS 2018), without a network before the solve.
+
+    Attributes:
+        field: The vector field, written for one sample of the augmented shape.
+        head: The affine map from the flattened end state to the logits.
+        augmented: Zeros appended to the features or channels of each sample.
+        interval: The times at which the solve starts and ends.
+    """
+
+    field: VectorField
+    head: eqx.nn.Linear
+    augmented: int = eqx.field(static=True)
+    interval: tuple[float, float] = eqx.field(static=True)
+
+    def __init__(
+        self,
+        field: VectorField,
+        sample_shape: Sequence[int],
+        classes: int,
+        *,
+        key: PRNGKeyArray,
+        augmented: int = 0,
+        interval: tuple[float, float] = (0.0, 1.0),
+        dtype: DTypeLike = jnp.float32,
+    ):
+        """Takes the field as it is and draws the head as `equinox.nn.Linear` does.
+
+        Args:
+            field: See the attribute.
+            sample_shape: Shape of one input, `(features,)` or `(channels, height, width)`, without augmented ones.
+            classes: Number of classes, at least 2.
+            key: Decides the head's initial weights.
+            augmented: See the attribute.
+            interval: See the attribute.
+            dtype: Of the head's weights; the computation follows the input's dtype.
+
+        Raises:
+            UserError: If there are fewer than 2 classes, or `augmented` is negative.
+        """
+        if classes < 2:
+            raise UserError(f"a classifier needs at least 2 classes, got {classes}")
+        if augmented < 0:
+            raise UserError(f"augmented dimensions must be >= 0, got {augmented}")
+        channels, *rest = sample_shape
+        self.field = field
+        self.head = eqx.nn.Linear(prod([channels + augmented, *rest]), classes, dtype=dtype, key=key)
+        self.augmented = augmented
+        self.interval = interval
+
+    def __call__(
+        self, solver: AbstractSolver, x: Float[Array, "n ..."], **solve_options: Any
+    ) -> tuple[Float[Array, "n classes"], Solution]:
+        """The logits of a batch and the solution they were read from.
+
+        Args:
+            solver: Crosses `interval`.
+            x: Inputs, shape `(n, *sample_shape)`.
+            solve_options: For `kuttax.solve`: adjoint, max_steps, throw.
+
+        Raises:
+            SolveError: If the solve fails, unless `throw=False`.
+        """
+        y0 = augment(x, self.augmented, axis=1)
+        solution = solve(self.field, y0, *self.interval, solver=solver, batch_axis=0, **solve_options)
+        head = cast_floating(self.head, x.dtype)
+        return jax.vmap(head)(solution.y1.reshape(len(x), -1)), solution

@@ -1,0 +1,184 @@
+"""Column: what a comparison's table shows of each row, and how to read it. One list for terminal, Markdown and page."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from kuttax.report.comparison import Metric, Row, Spread
+from kuttax.report.method import name_of
+
+MISSING = "-"
+DAGGER = "†"
+
+Cell = tuple[str, str]
+"""What a cell says: the value, and what goes with it (spread, interval, ratio) or nothing."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A title, a second line for its unit, a sentence on how to read it, and the cell it makes of a row."""
+
+    title: str
+    unit: str
+    meaning: str
+    cell: Callable[[Row], Cell]
+    rank: int = 0  # where there is no room, columns of the highest rank go first; 0 always stays
+
+
+def columns(rows: Sequence[Row]) -> list[Column]:
+    """The columns for these rows, which are of one task and metric (as `comparison.summarise` returns them)."""
+    metric = rows[0].metric if rows else Metric("metric", "", True)
+    base = next((name_of(row.method) for row in rows if row.is_baseline), "baseline")
+    return [*_accuracy_columns(metric, base), *_cost_columns(base)]
+
+
+def notes(rows: Sequence[Row]) -> list[str]:
+    """The footnotes these rows need."""
+    found = []
+    if any(row.depends_on_solver for row in rows):
+        much = "1 point" if rows[0].metric.unit == "%" else "10 %"
+        found.append(
+            f"{DAGGER} the field depends on its solver: re-solved by Tsit5 at 1e-6 it differs by more than {much}."
+        )
+    if any(row.valid < row.seeds for row in rows):
+        found.append("m of n: only m of n seeds gave a finite test value; the means are over those.")
+    if rows and not any(row.is_baseline for row in rows):
+        found.append("No run of the baseline: differences and ratios cannot be formed.")
+    elif rows and max(row.seeds for row in rows) == 1:
+        found.append("One seed: no spread and no interval.")
+    return found
+
+
+def number(value: float | None, metric: Metric, sign: bool = False) -> str:
+    """A metric's value: two decimals in %, else four significant digits."""
+    if value is None:
+        return MISSING
+    return f"{value:{'+' if sign else ''}{'.2f' if metric.unit == '%' else '.4g'}}"
+
+
+def amount(value: float | None) -> str:
+    """A time or a count to three significant digits, never in exponents: 0.0123, 1.90, 43.2, 1530."""
+    if value is None:
+        return MISSING
+    if value == 0:
+        return "0"
+    decimals = 2
+    while decimals < 6 and abs(value) * 10**decimals < 99.5:
+        decimals += 1
+    while decimals > 0 and abs(value) * 10**decimals >= 999.5:
+        decimals -= 1
+    return f"{value:.{decimals}f}"
+
+
+def count(value: float | None) -> str:
+    """A mean number of evaluations: whole where it is whole, else one decimal."""
+    if value is None:
+        return MISSING
+    return f"{value:.0f}" if abs(value - round(value)) < 0.05 else f"{value:.1f}"
+
+
+def ratio(value: float | None) -> str:
+    """A ratio in brackets, nothing where there is none: two decimals, more only where they would all be zeros."""
+    if value is None:
+        return ""
+    return f"({amount(value) if value < 0.01 or value >= 10 else f'{value:.2f}'}x)"
+
+
+def _accuracy_columns(metric: Metric, base: str) -> list[Column]:
+    unit = metric.unit or metric.name
+    points = "points" if metric.unit == "%" else (metric.unit or metric.name)
+    better = "Higher" if metric.higher_is_better else "Lower"
+    against = f"vs {base}"
+
+    def spread_cell(spread: Spread) -> Cell:
+        sd = f"± {number(spread.sd, metric)}" if spread.sd is not None else ""
+        return number(spread.mean, metric), sd
+
+    def difference_cell(row: Row) -> Cell:
+        if row.is_baseline:
+            return "baseline", ""
+        if row.difference is None:
+            return MISSING, ""
+        low, high = number(row.difference.low, metric, True), number(row.difference.high, metric, True)
+        interval = MISSING if row.difference.low is None else f"[{low}, {high}]"
+        return number(row.difference.mean, metric, True), interval
+
+    def reference_cell(row: Row) -> Cell:
+        mark = f" {DAGGER}" if row.depends_on_solver else ""
+        return number(row.test_reference.mean, metric) + mark, ""
+
+    return [
+        Column("method", "", "The solver in training and in prediction.", lambda row: (row.label, "")),
+        Column(
+            "NFE",
+            "",
+            "Number of function evaluations: how often the vector field is called for one prediction. "
+            "For an adaptive solver, which decides by itself, the mean over batches and seeds.",
+            lambda row: (count(row.nfe.mean), ""),
+        ),
+        Column(
+            "validation",
+            unit,
+            f"{better} is better. On data held out of training, on which the checkpoint was chosen: "
+            "mean ± sample standard deviation over the seeds.",
+            lambda row: spread_cell(row.validation),
+            rank=2,
+        ),
+        Column(
+            "test",
+            unit,
+            f"{better} is better. On data used for nothing else, once, at the end: "
+            "mean ± sample standard deviation over the seeds.",
+            lambda row: spread_cell(row.test),
+        ),
+        Column(
+            against,
+            f"{points} [95 %]",
+            f"Test value minus that of {base} from the same seed (same data split, same initial weights), "
+            "averaged, with the 95 % Student t interval of that mean. An interval that holds 0 shows no difference.",
+            difference_cell,
+        ),
+        Column(
+            "by Tsit5",
+            "1e-6",
+            "Test value of the same trained field when an accurate adaptive solver takes the place of its own. "
+            "Near the test value: the model is an ODE that any good solver may solve. "
+            f"Far off ({DAGGER}): the field means something only together with its solver.",
+            reference_cell,
+        ),
+    ]
+
+
+def _cost_columns(base: str) -> list[Column]:
+    def seeds_cell(row: Row) -> Cell:
+        return (str(row.seeds), "") if row.valid == row.seeds else (f"{row.valid} of {row.seeds}", "")
+
+    return [
+        Column(
+            "batch",
+            "ms",
+            f"Time to predict one batch, compiled, and its ratio to {base}'s (median over seeds). Less is better.",
+            lambda row: (amount(row.predict_ms.mean), ratio(row.predict_ratio)),
+        ),
+        Column(
+            "training",
+            "s",
+            f"Seconds of training without compilation, and the ratio to {base}'s (median over seeds). Less is better.",
+            lambda row: (amount(row.train_seconds.mean), ratio(row.train_ratio)),
+            rank=1,
+        ),
+        Column(
+            "training",
+            "ms a step",
+            f"Steady time of one training step, and the ratio to {base}'s (median over seeds). Less is better.",
+            lambda row: (amount(row.step_ms.mean), ratio(row.step_ratio)),
+            rank=4,
+        ),
+        Column(
+            "compile",
+            "s",
+            "Seconds spent compiling, once a run and not in the training seconds.",
+            lambda row: (amount(row.compile_seconds.mean), ""),
+            rank=3,
+        ),
+        Column("seeds", "", "Number of runs with different seeds behind this row.", seeds_cell),
+    ]

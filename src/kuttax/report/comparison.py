@@ -1,0 +1,250 @@
+"""Comparison: runs of several methods and seeds, summed up a row a method and set against a baseline seed by seed."""
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from scipy.stats import t as student_t
+
+from kuttax.errors import UserError
+from kuttax.report.records import Record
+
+Key = tuple[str, str, int | None]
+"""What makes a row: method, label, NFE budget (None for an adaptive solver)."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What `validation` and `test` measure. A metric in % is in percent already, and its differences are points."""
+
+    name: str
+    unit: str
+    higher_is_better: bool
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean and sample standard deviation (n - 1) of the finite values; None where there are too few of them."""
+
+    mean: float | None
+    sd: float | None
+    n: int
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Mean of paired differences with its two-sided 95 % Student t interval; no interval from a single pair."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    n: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method at one budget over its seeds.
+
+    Times are in milliseconds (`*_ms`) or seconds (`*_seconds`); ratios are the median over seeds of this method's value
+    over the baseline's with the same seed, None where nothing can be paired.
+    """
+
+    task: str
+    metric: Metric
+    method: str
+    label: str
+    budget: int | None
+    is_baseline: bool
+    seeds: int  # seeds tried: finished, diverged and failed
+    valid: int  # seeds whose test value is finite: only these are in the mean of `test`
+    validation: Spread
+    test: Spread
+    test_reference: Spread
+    reference_gap: float | None  # mean of test_reference - test, seed by seed
+    nfe: Spread
+    nfe_reference: Spread
+    predict_ms: Spread
+    step_ms: Spread
+    train_seconds: Spread
+    compile_seconds: Spread
+    difference: Difference | None
+    nfe_ratio: float | None
+    predict_ratio: float | None
+    step_ratio: float | None
+    train_ratio: float | None
+
+    @property
+    def depends_on_solver(self) -> bool:
+        """Whether the field's metric changes when Tsit5 at 1e-6 solves it in place of its own solver.
+
+        By more than 1 point for a metric in %; for any other, whose scale is not known, by more than 10 % of the value.
+        """
+        if self.test.mean is None or self.reference_gap is None:
+            return False
+        return abs(self.reference_gap) > (1.0 if self.metric.unit == "%" else 0.1 * abs(self.test.mean))
+
+
+def summarise(records: Iterable[Mapping[str, Any]], baseline: str = "dopri5") -> list[Row]:
+    """One row for each (method, label, budget), with the paired comparison to the baseline.
+
+    Args:
+        records: as `records.read` gives them. Kinds other than "run" and "failure" are ignored. Where a run was
+            repeated (same row, same seed) the last record counts. A value that is None, NaN or infinite (a diverged
+            run) is left out of its column's mean and shows in `Row.valid`.
+        baseline: the method to compare with; of several labels of that method, the first. Where it is missing, the
+            differences and ratios are None.
+
+    Returns:
+        The baseline's row first, then by budget (adaptive ones first), then in the order of the records.
+
+    Raises:
+        UserError: a run lacks a needed field, or the runs are of several tasks or metrics, which no table can compare.
+    """
+    records = list(records)
+    groups = _group(records)
+    task, metric = _subject(groups)
+    base_key = next((key for key in groups if key[0] == baseline), None)
+    base = groups.get(base_key, {}) if base_key else {}
+    failed = failures(records)
+    rows = [
+        _row(key, runs, base, task, metric, key == base_key, sum(_is_of(failure, key) for failure in failed))
+        for key, runs in groups.items()
+    ]
+    return sorted(rows, key=lambda row: (not row.is_baseline, row.budget is not None, row.budget or 0))
+
+
+def failures(records: Iterable[Mapping[str, Any]]) -> list[Record]:
+    """The failed runs that no later run of the same label and seed made good."""
+    open_failures: dict[tuple[Any, Any], Record] = {}
+    for record in records:
+        name = (record.get("label"), record.get("seed"))
+        if record.get("kind") == "failure":
+            open_failures[name] = dict(record)
+        elif record.get("kind") == "run":
+            open_failures.pop(name, None)
+    return list(open_failures.values())
+
+
+def spread(values: Iterable[Any]) -> Spread:
+    """Mean and sample standard deviation of the values that are finite numbers."""
+    finite = [value for value in map(_number, values) if value is not None]
+    mean = statistics.fmean(finite) if finite else None
+    sd = statistics.stdev(finite) if len(finite) > 1 else None
+    return Spread(mean, sd, len(finite))
+
+
+def paired_difference(pairs: Sequence[tuple[float, float]], confidence: float = 0.95) -> Difference | None:
+    """Mean of `value - baseline` with its Student t interval, `mean ± t(n - 1) sd / sqrt(n)`; None without pairs.
+
+    Args:
+        pairs: (value, baseline) of the same seed.
+        confidence: of the two-sided interval.
+    """
+    if not pairs:
+        return None
+    differences = [value - base for value, base in pairs]
+    n, mean = len(differences), statistics.fmean(differences)
+    if n == 1:
+        return Difference(mean, None, None, 1)
+    half = float(student_t.ppf(0.5 + confidence / 2, n - 1)) * statistics.stdev(differences) / math.sqrt(n)
+    return Difference(mean, mean - half, mean + half, n)
+
+
+def _group(records: Iterable[Mapping[str, Any]]) -> dict[Key, dict[int, Mapping[str, Any]]]:
+    """Runs by row and seed."""
+    groups: dict[Key, dict[int, Mapping[str, Any]]] = {}
+    for record in records:
+        if record.get("kind") != "run":
+            continue
+        for field in ("task", "metric", "method", "label", "seed"):
+            if field not in record:
+                raise UserError(f"a run record lacks {field!r}: was it written by another version of kuttax?")
+        key = (record["method"], record["label"], record.get("budget"))
+        groups.setdefault(key, {})[record["seed"]] = record
+    return groups
+
+
+def _subject(groups: Mapping[Key, Mapping[int, Mapping[str, Any]]]) -> tuple[str, Metric]:
+    """The one task and metric of all runs."""
+    runs = [run for seeds in groups.values() for run in seeds.values()]
+    tasks = sorted({run["task"] for run in runs})
+    metrics = {
+        Metric(run["metric"]["name"], run["metric"].get("unit", ""), run["metric"].get("higher_is_better", True))
+        for run in runs
+    }
+    if len(tasks) > 1 or len(metrics) > 1:
+        names = tasks if len(tasks) > 1 else sorted(metric.name for metric in metrics)
+        raise UserError(f"runs of {' and '.join(names)} cannot share a table: give each comparison its own folder")
+    return (tasks[0], metrics.pop()) if runs else ("", Metric("", "", True))
+
+
+def _is_of(failure: Mapping[str, Any], key: Key) -> bool:
+    """Whether a failed run belongs to a row. Failures name their label; method and budget where they were known."""
+    method, label, budget = key
+    named = (failure.get("method", method), failure.get("label"), failure.get("budget", budget))
+    return named == (method, label, budget)
+
+
+def _row(
+    key: Key,
+    runs: Mapping[int, Mapping[str, Any]],
+    base: Mapping[int, Mapping[str, Any]],
+    task: str,
+    metric: Metric,
+    is_baseline: bool,
+    failed: int,
+) -> Row:
+    def column(field: str) -> Spread:
+        return spread(run.get(field) for run in runs.values())
+
+    def pairs(field: str) -> list[tuple[float, float]]:
+        seeds = [seed for seed in runs if seed in base]
+        return _finite((runs[seed].get(field), base[seed].get(field)) for seed in seeds)
+
+    own_and_reference = _finite((run.get("test"), run.get("test_reference")) for run in runs.values())
+    test = column("test")
+    return Row(
+        task=task,
+        metric=metric,
+        method=key[0],
+        label=key[1],
+        budget=key[2],
+        is_baseline=is_baseline,
+        seeds=len(runs) + failed,
+        valid=test.n,
+        validation=column("validation"),
+        test=test,
+        test_reference=column("test_reference"),
+        reference_gap=spread(reference - own for own, reference in own_and_reference).mean,
+        nfe=column("nfe"),
+        nfe_reference=column("nfe_reference"),
+        predict_ms=column("predict_ms"),
+        step_ms=column("step_ms"),
+        train_seconds=column("train_seconds"),
+        compile_seconds=column("compile_seconds"),
+        difference=None if is_baseline else paired_difference(pairs("test")),
+        nfe_ratio=_median_ratio(pairs("nfe")),
+        predict_ratio=_median_ratio(pairs("predict_ms")),
+        step_ratio=_median_ratio(pairs("step_ms")),
+        train_ratio=_median_ratio(pairs("train_seconds")),
+    )
+
+
+def _finite(pairs: Iterable[tuple[Any, Any]]) -> list[tuple[float, float]]:
+    """The pairs of which both are finite numbers."""
+    numbers = [(_number(first), _number(second)) for first, second in pairs]
+    return [(first, second) for first, second in numbers if first is not None and second is not None]
+
+
+def _median_ratio(pairs: Sequence[tuple[float, float]]) -> float | None:
+    ratios = [value / base for value, base in pairs if base != 0]
+    return statistics.median(ratios) if ratios else None
+
+
+def _number(value: Any) -> float | None:
+    """The value as a float where it is a finite number."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)

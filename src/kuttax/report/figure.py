@@ -1,0 +1,57 @@
+"""Figure: the look that all plots share, and how they are written.
+
+Matplotlib's object-oriented interface on the Agg canvas: no window, no state shared with the caller's own figures.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+INK = "#1b1b1e"
+"""Colour of text and axes; a page that inlines the SVG may put its own in place of it."""
+PAPER = "#fffffe"
+"""Colour of the background, a hair from white so that it too can be told apart and replaced."""
+
+_STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.titlesize": 12,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 12,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": INK,
+    "grid.alpha": 0.10,
+    "figure.facecolor": PAPER,
+    "axes.facecolor": PAPER,
+    "savefig.facecolor": PAPER,
+    "legend.frameon": False,
+    "svg.hashsalt": "kuttax",  # the same records give the same file
+    **{name: INK for name in ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")},
+}
+
+
+@contextmanager
+def figure(width: float, height: float, path: str | os.PathLike[str]) -> Iterator[Figure]:
+    """A blank figure of this size in inches, written to `files(path)` when the `with` block ends without an error."""
+    with matplotlib.rc_context(_STYLE):
+        blank = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(blank)
+        yield blank
+        png, svg = files(path)
+        blank.savefig(png, dpi=150, metadata={"Software": None})
+        blank.savefig(svg, metadata={"Date": None})
+
+
+def files(path: str | os.PathLike[str]) -> tuple[Path, Path]:
+    """Where a plot goes: the path with `.png` and with `.svg` in place of its suffix."""
+    return Path(path).with_suffix(".png"), Path(path).with_suffix(".svg")

@@ -1,0 +1,47 @@
+"""Method: how each one is named and drawn, the same in every table and plot."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Method:
+    """Name for readers, colour, and marker (Matplotlib's letter).
+
+    Colours are from Okabe & Ito's colour-blind safe set; markers tell the methods apart without any colour.
+    """
+
+    name: str
+    colour: str
+    marker: str
+
+
+_KNOWN = {
+    "dopri5": Method("DOPRI5", "#6B6B6B", "D"),
+    "rk4": Method("RK4", "#0072B2", "s"),
+    "midpoint": Method("midpoint", "#009E73", "^"),
+    "learned": Method("learned", "#D55E00", "o"),
+}
+ON_DARK = {
+    "#6B6B6B": "#A6A6B0",
+    "#0072B2": "#4FA8E0",
+    "#009E73": "#30C79B",
+    "#D55E00": "#F58A45",
+    "#7A5195": "#B48FD0",
+}
+"""For each colour too dark for a dark background, the one to put in its place."""
+
+_SPARE = [("#CC79A7", "v"), ("#56B4E9", "P"), ("#E69F00", "X"), ("#7A5195", "h")]
+
+
+def name_of(method: str) -> str:
+    """The method's name for readers; an unknown method goes by its own."""
+    return _KNOWN[method].name if method in _KNOWN else method
+
+
+def styles(methods: Iterable[str]) -> dict[str, Method]:
+    """A look for each method, in their order; those not known by name take the spare colours in turn."""
+    unique = dict.fromkeys(methods)
+    unknown = [method for method in unique if method not in _KNOWN]
+    spare = {method: Method(method, *_SPARE[i % len(_SPARE)]) for i, method in enumerate(unknown)}
+    return {method: _KNOWN.get(method) or spare[method] for method in unique}

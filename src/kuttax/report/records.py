@@ -1,0 +1,113 @@
+"""Records: what a run leaves behind, one JSON object a line (JSONL). Measuring writes them, drawing only reads them."""
+
+import json
+import math
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kuttax.errors import UserError
+
+Record = dict[str, Any]
+
+
+def append(path: str | os.PathLike[str], record: Mapping[str, Any]) -> None:
+    """Add one record as the last line of a file and wait until it is on the disk.
+
+    The line goes out in one write that ends in its newline, so a kill leaves at most one torn last line. A torn line
+    left by an earlier kill is cut off first: glued to the new record it would spoil both. One writer a file.
+
+    Args:
+        path: the JSONL file; it and its folder are made where they do not exist.
+        record: a JSON object. NumPy scalars and arrays are written as numbers and lists, NaN and infinities as `null`
+            (JSON has no other word for them).
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    line = json.dumps(_plain(record), allow_nan=False).encode() + b"\n"
+    with open(path, "a+b") as file:
+        file.write(_mend_tail(file) + line)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read(path: str | os.PathLike[str]) -> list[Record]:
+    """All records of a file, in the order they were written.
+
+    Args:
+        path: a JSONL file as `append` writes it. Blank lines are skipped.
+
+    Returns:
+        One dictionary a line. A torn last line (no newline at its end, not a JSON object: the writer was killed) is
+        left out with a `RuntimeWarning`.
+
+    Raises:
+        UserError: the file does not exist, or a complete line is not a JSON object; the message names `file:line`.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except (FileNotFoundError, IsADirectoryError):
+        raise UserError(f"no records at {path}: name a folder or file that a kuttax run wrote") from None
+    lines = content.split(b"\n")
+    records = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        record = _parse(line)
+        if record is not None:
+            records.append(record)
+        elif number == len(lines):  # no newline follows: the write was cut short
+            warnings.warn(f"{path}:{number}: torn last line ignored (its run was killed)", RuntimeWarning, stacklevel=2)
+        else:
+            raise UserError(f"{path}:{number}: not a JSON object: {_excerpt(line)}; mend or delete this line")
+    return records
+
+
+def _mend_tail(file) -> bytes:
+    """Cut a torn last line off an open file; returns the newline that a whole last line without one still needs."""
+    start = file.seek(0, os.SEEK_END)
+    if start == 0:
+        return b""
+    tail = b""
+    while start > 0 and b"\n" not in tail:
+        block = min(start, 4096)
+        start = file.seek(start - block)
+        tail = file.read(block) + tail
+    tail = tail.rpartition(b"\n")[2]
+    if not tail:
+        return b""
+    if _parse(tail) is not None:
+        return b"\n"
+    file.truncate(file.seek(-len(tail), os.SEEK_END))
+    return b""
+
+
+def _parse(line: bytes) -> Record | None:
+    """The object on a line; None where there is none."""
+    try:
+        value = json.loads(line.decode())
+    except ValueError:  # both JSONDecodeError and UnicodeDecodeError
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _excerpt(line: bytes) -> str:
+    text = line.decode(errors="replace").strip()
+    return repr(text if len(text) <= 60 else text[:57] + "...")
+
+
+def _plain(value: Any) -> Any:
+    """Strict JSON: NumPy values as Python's, non-finite numbers as None."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):  # NumPy and JAX, scalars and arrays
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value

@@ -1,0 +1,1 @@
+"""How to integrate: knows no networks, no data, no training."""

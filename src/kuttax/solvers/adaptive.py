@@ -1,0 +1,320 @@
+"""Adaptive: an embedded pair with step-size control, joint or per sample."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from .._types import Count, State, Time, VectorField
+from ..errors import UserError
+from .base import AbstractSolver, Derivative, Problem
+from .controller import Controller, initial_step, rms
+from .fixed import in_order
+from .solution import Solution, Stats, Status
+from .stages import combine, spread, stages
+from .tableaus import Tableau
+from .tape import Tape, pick, put
+
+_RUNNING = -1
+
+
+def _number(name: str, least: float | None = None) -> Any:
+    """A number as an array leaf, so that changing it never recompiles; checked where it is known."""
+
+    def convert(value: Any) -> Any:
+        if value is None or isinstance(value, jax.Array):
+            return value
+        number = np.asarray(value, np.float64)
+        if number.ndim or not np.isfinite(number) or (number <= 0 if least is None else number < least):
+            raise UserError(f"{name} must be a number {'> 0' if least is None else f'>= {least:g}'}, got {value!r}")
+        return number
+
+    return convert
+
+
+class Adaptive(AbstractSolver):
+    """An explicit embedded Runge-Kutta pair whose steps keep the estimated local error below the tolerance.
+
+    Every attempted step costs as many evaluations as the tableau has stages: the slope at the end of an accepted step is
+    the first one of the next.
+
+    Attributes:
+        tableau: An embedded pair; its own dense output gives the states at `ts`.
+        rtol, atol: Relative and absolute tolerance of one step's error.
+        control: "joint": one step size for the whole state. "per_sample": each sample of the batch axis has its own.
+        pcoeff, icoeff: Coefficients of the PI controller (see `Controller`).
+        safety: Aim at this fraction of the step that the error estimate allows.
+        factor_min, factor_max: Limits of the change from one step to the next.
+        first_step: Size of the first step, without sign; None for Hairer's heuristic, at one more evaluation.
+
+    Raises:
+        UserError: The tableau has no embedded pair, a number is out of its range, or `control` is unknown.
+    """
+
+    tableau: Tableau = eqx.field(static=True)
+    rtol: Any = eqx.field(converter=_number("rtol"), default=1e-5)
+    atol: Any = eqx.field(converter=_number("atol", 0.0), default=1e-5)
+    control: Literal["joint", "per_sample"] = eqx.field(static=True, default="joint", kw_only=True)
+    pcoeff: Any = eqx.field(converter=_number("pcoeff", 0.0), default=0.2, kw_only=True)
+    icoeff: Any = eqx.field(converter=_number("icoeff"), default=0.65, kw_only=True)
+    safety: Any = eqx.field(converter=_number("safety"), default=0.9, kw_only=True)
+    factor_min: Any = eqx.field(converter=_number("factor_min"), default=0.2, kw_only=True)
+    factor_max: Any = eqx.field(converter=_number("factor_max", 1.0), default=10.0, kw_only=True)
+    first_step: Any = eqx.field(converter=_number("first_step"), default=None, kw_only=True)
+
+    def __check_init__(self):
+        if self.tableau.error is None:
+            raise UserError(
+                f"{self.tableau.name} has no embedded pair to control steps with: use FixedSteps, or a pair like DOPRI5"
+            )
+        if self.control not in ("joint", "per_sample"):
+            raise UserError(f"control must be 'joint' or 'per_sample', got {self.control!r}")
+
+    def controller(self, dtype) -> Controller:
+        """The numbers of the step-size control in `dtype`, constant under differentiation."""
+        numbers = (self.rtol, self.atol, self.pcoeff, self.icoeff, self.safety, self.factor_min, self.factor_max)
+        return Controller(*(jax.lax.stop_gradient(jnp.asarray(x, dtype)) for x in numbers))
+
+    @property
+    def error_exponent(self) -> int:
+        """k: the error estimate of one step shrinks as h^k."""
+        order = self.tableau.error_order
+        assert order is not None
+        return min(self.tableau.order, order) + 1
+
+    def check(self, problem: Problem) -> None:
+        if self.control == "per_sample" and not problem.batched:
+            raise UserError("control='per_sample' needs batch_axis: say which axis of y0 counts the samples")
+        rtol, dtype = self.rtol, problem.t0.dtype
+        if not isinstance(rtol, jax.core.Tracer) and rtol < least_rtol(dtype):
+            raise UserError(
+                f"rtol={float(rtol):g} is below what {dtype} can carry: use at least {least_rtol(dtype):.1e}, or float64"
+            )
+
+    def run(self, problem: Problem, derivative: Derivative) -> Solution:
+        final = self.march(problem, taped=False, bounded=derivative != "none")
+        return final.solution(self.stats(final))
+
+    def vector_field(self, problem: Problem) -> VectorField:
+        """The field on the whole state, with the times that this control has."""
+        return problem.vector_field(per_sample=self.control == "per_sample")
+
+    def march(self, problem: Problem, *, taped: bool, bounded: bool) -> "March":
+        """Step from t0 to t1, or until nothing more can be done.
+
+        Args:
+            problem: What to solve.
+            taped: Keep the accepted steps for a replay.
+            bounded: Run a scan over max_steps, which JAX differentiates in both modes, in place of a while loop.
+        """
+        march = _Marcher(self, problem, bounded)
+        run = march.start(taped)
+        if not bounded:
+            return jax.lax.while_loop(lambda run: run.active.any(), march.attempt, run)
+
+        def step(run, _):
+            return jax.lax.cond(run.active.any(), march.attempt, lambda run: run, run), None
+
+        return jax.lax.scan(step, run, length=problem.max_steps)[0]
+
+    def stats(self, final: "March") -> Stats:
+        """Exact counts: two evaluations at the start (one without Hairer's heuristic), s for every attempt."""
+        start = 2 if self.first_step is None else 1
+        nfe = start + self.tableau.stages * (final.accepted + final.rejected)
+        return Stats(nfe, final.accepted, final.rejected, self.tableau.stages * final.accepted)
+
+    def __str__(self) -> str:
+        control = "" if self.control == "joint" else ", per sample"
+        return f"Adaptive({self.tableau.name}, rtol={self.rtol}, atol={self.atol}{control})"
+
+
+class March(eqx.Module):
+    """Where an adaptive solve stands. Every number is a scalar, or one a sample under per-sample control."""
+
+    t: Time
+    y: State
+    k1: State
+    h: Time
+    error: Time
+    accepted: Count
+    rejected: Count
+    status: Count
+    saved: Count
+    ys: Any
+    tape: Tape | None
+
+    @property
+    def active(self) -> Array:
+        """Which samples have not come to an end."""
+        return self.status == _RUNNING
+
+    def solution(self, stats: Stats) -> Solution:
+        """What `solve` returns of it."""
+        return Solution(self.y, self.ys, stats, self.status)
+
+
+def interpolate(tableau: Tableau, y: State, t: Time, h: Time, ks: Sequence[State], at: Time) -> State:
+    """The dense output y + h sum_i b_i(theta) k_i at time `at` of a step from t of size h.
+
+    `ks` are the stages and the slope at the end of the step. A step of size zero has its start everywhere.
+    """
+    theta = jnp.where(h == 0, jnp.zeros_like(h), (at - t) / jnp.where(h == 0, jnp.ones_like(h), h))
+    weights = []
+    for row in tableau.dense:
+        weight = jnp.zeros_like(theta)
+        for coefficient in reversed(row):
+            weight = (weight + float(coefficient)) * theta
+        weights.append(weight)
+    used = [bool(np.any(row)) for row in tableau.dense]
+    return combine(y, h, weights, ks, used)
+
+
+def step_with_end(
+    tableau: Tableau, f: Callable[[Time, State], State], t: Time, y: State, h: Time, k1: State | None = None
+) -> tuple[State, list[State]]:
+    """One step: the state at its end, and the slopes of its stages and at its end."""
+    y1, ks = step_without_end(tableau, f, t, y, h, k1)
+    return y1, [*ks, f(t + h, y1)]
+
+
+def step_without_end(
+    tableau: Tableau, f: Callable[[Time, State], State], t: Time, y: State, h: Time, k1: State | None = None
+) -> tuple[State, list[State]]:
+    """One step: the state at its end, and the slopes of its stages."""
+    a, b, c = (jnp.asarray(x, h.dtype) for x in (tableau.a, tableau.b, tableau.c))
+    ks = stages(f, t, y, h, a, c, tableau.sparsity, k1)
+    return combine(y, h, b, ks, [bool(x) for x in tableau.b != 0]), ks
+
+
+class _Marcher:
+    """The loop body of one adaptive solve, with what stays the same during it."""
+
+    def __init__(self, solver: Adaptive, problem: Problem, bounded: bool):
+        self.solver, self.problem, self.bounded = solver, problem, bounded
+        self.tableau = solver.tableau
+        self.dtype = problem.t0.dtype
+        self.controller = solver.controller(self.dtype)
+        self.lanes = (problem.samples,) if solver.control == "per_sample" else ()
+        field = solver.vector_field(problem)
+        self.f = lambda t, y: field(t, y, problem.args)
+        self.direction = jnp.where(problem.t1 >= problem.t0, 1, -1).astype(self.dtype)
+
+    def norm(self, scaled: State) -> Time:
+        return rms(self.problem.measured(scaled), bool(self.lanes))
+
+    def start(self, taped: bool) -> March:
+        problem, lanes = self.problem, self.lanes
+        t = jnp.broadcast_to(problem.t0, lanes)
+        y = problem.y0
+        k1 = self.f(t, y)
+        span = jnp.broadcast_to(problem.t1 - problem.t0, lanes)
+        frozen = jax.lax.stop_gradient((t, y, k1, span))
+        if self.solver.first_step is None:
+            h = initial_step(self.f, *frozen, self.controller, self.solver.error_exponent, self.norm)
+        else:
+            h = jnp.minimum(jnp.broadcast_to(jnp.asarray(self.solver.first_step, self.dtype), lanes), jnp.abs(span))
+        zero = jnp.zeros(lanes, jnp.int32)
+        begin = jnp.isfinite(self.norm(jax.tree.map(jnp.add, y, k1)))
+        status = jnp.where(begin, _RUNNING, int(Status.non_finite)).astype(jnp.int32)
+        status = self._refuse(status)
+        ts, ys = problem.ts, None
+        if ts is not None:
+            ys = jax.tree.map(lambda x: jnp.full((len(ts), *x.shape), jnp.nan, x.dtype), y)
+        tape = Tape.blank(y, lanes, self.dtype, problem.max_steps) if taped else None
+        h = jax.lax.stop_gradient(h) * self.direction
+        return March(t, y, k1, h, jnp.ones(lanes, self.dtype), zero, zero, status, zero, ys, tape)
+
+    def _refuse(self, status: Count) -> Count:
+        """Numbers that cannot work, where they were not known before the program ran."""
+        low = self.controller.rtol < least_rtol(self.dtype)
+        status = jnp.where(low, int(Status.tolerance), status)
+        if self.problem.ts is not None:
+            ordered = in_order(self.problem.ts, self.problem.t0, self.problem.t1)
+            status = jnp.where(ordered, status, int(Status.unordered_times))
+        return status
+
+    def attempt(self, run: March) -> March:
+        """Try one step, and take it where its error is small enough."""
+        t1 = self.problem.t1
+        reaches = 1.001 * jnp.abs(run.h) >= jnp.abs(t1 - run.t)  # rather stretch a step than leave a sliver
+        # The nodes between t0 and t1 count as constants: derivatives see a frozen mesh.
+        end = jnp.where(reaches, t1, jax.lax.stop_gradient(run.t + run.h))
+        h = end - run.t
+        y1, ks = step_with_end(self.tableau, self.f, run.t, run.y, h, run.k1)
+        error = self._error(run.y, y1, h, ks)
+        take = run.active & (error <= 1)
+        tape = None if run.tape is None else run.tape.record(run.accepted, run.t, h, run.y, take)
+        saved, ys = self._save(run, take, end, h, ks)
+        factor = self.controller.factor(error, run.error, self.solver.error_exponent)
+        h_next = jax.lax.stop_gradient(h) * factor
+        accepted = jnp.where(take, run.accepted + 1, run.accepted)
+        rejected = jnp.where(run.active & ~take, run.rejected + 1, run.rejected)
+        status = self._status(run, take, reaches, h_next, error, accepted + rejected)
+        return March(
+            t=jnp.where(take, end, run.t),
+            y=_where(take, y1, run.y),
+            k1=_where(take, ks[-1], run.k1),
+            h=jnp.where(run.active, h_next, run.h),
+            error=jnp.where(take, error, run.error),
+            accepted=accepted,
+            rejected=rejected,
+            status=status,
+            saved=saved,
+            ys=ys,
+            tape=tape,
+        )
+
+    def _error(self, y: State, y1: State, h: Time, ks: list[State]) -> Time:
+        weights = self.tableau.error
+        assert weights is not None
+        y, y1, h, ks = jax.lax.stop_gradient((y, y1, h, ks))
+        estimate = combine(
+            jax.tree.map(jnp.zeros_like, y), h, [float(w) for w in weights], ks, [bool(w) for w in weights != 0]
+        )
+        return self.norm(self.controller.scaled(estimate, y, y1))
+
+    def _status(self, run: March, take, reaches, h_next, error, attempts) -> Count:
+        status = jnp.where(attempts >= self.problem.max_steps, int(Status.max_steps), run.status)
+        eps = jnp.finfo(self.dtype).eps
+        stuck = ~take & (jnp.abs(h_next) <= 10 * eps * jnp.abs(run.t))
+        cause = jnp.where(jnp.isfinite(error), int(Status.step_underflow), int(Status.non_finite))
+        status = jnp.where(stuck, cause, status)
+        status = jnp.where(take & reaches, int(Status.ok), status)
+        return jnp.where(run.active, status, run.status).astype(jnp.int32)
+
+    def _save(self, run: March, take, end: Time, h: Time, ks: list[State]) -> tuple[Count, Any]:
+        """Write the dense output at every time of ts that this step has reached."""
+        ts = self.problem.ts
+        if ts is None:
+            return run.saved, None
+        count = len(ts)
+
+        def due(saved):
+            ahead = (end - ts[jnp.minimum(saved, count - 1)]) * self.direction >= 0
+            return take & (saved < count) & ahead
+
+        def write(carry):
+            saved, ys = carry
+            index, now = jnp.minimum(saved, count - 1), due(saved)
+            value = interpolate(self.tableau, run.y, run.t, h, ks, ts[index])
+            ys = jax.tree.map(lambda buffer, x: put(buffer, index, _where(now, x, pick(buffer, index))), ys, value)
+            return jnp.where(now, saved + 1, saved), ys
+
+        start = (run.saved, run.ys)
+        if self.bounded:  # what JAX can reverse has a fixed length
+            maybe = lambda _, carry: jax.lax.cond(due(carry[0]).any(), write, lambda c: c, carry)  # noqa: E731
+            return jax.lax.fori_loop(0, count, maybe, start)
+        return jax.lax.while_loop(lambda carry: due(carry[0]).any(), write, start)
+
+
+def _where(take: Array, new: State, old: State) -> State:
+    return jax.tree.map(lambda a, b: jnp.where(spread(take, a), a, b), new, old)
+
+
+def least_rtol(dtype) -> float:
+    """The smallest relative tolerance that makes sense: eight epsilons, so that float32 just carries 1e-6."""
+    return 8 * float(jnp.finfo(dtype).eps)

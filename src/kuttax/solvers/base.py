@@ -1,0 +1,75 @@
+"""AbstractSolver: what `solve` asks of a solver, and the problem that it hands over."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+from jaxtyping import Array, Float
+
+from .._types import State, VectorField
+from .solution import Solution
+
+Derivative = Literal["none", "forward", "reverse"]
+"""How JAX will differentiate through a run: not at all, in either mode by its own rules, or in reverse only."""
+
+
+def everything(y: State) -> State:
+    """The whole state counts in the error norm."""
+    return y
+
+
+class Problem(eqx.Module):
+    """An initial value problem dy/dt = field(t, y, args), y(t0) = y0, as solvers see it.
+
+    Attributes:
+        field: The vector field, written for one sample where `batched`.
+        y0: The initial state; where `batched`, every leaf has a leading sample axis.
+        t0, t1: Scalars of the state's dtype, in either order.
+        ts: Times to save at, sorted from t0 to t1, or None.
+        args: Handed to the field.
+        batched: Whether the leading axis of y counts samples.
+        max_steps: The most steps that an adaptive solve may try.
+        measured: Picks the part of a state that counts in the error norm.
+        saves_start, saves_end: Whether ts is known, before the program runs, to begin at t0 and to end at t1.
+    """
+
+    field: VectorField
+    y0: State
+    t0: Float[Array, ""]
+    t1: Float[Array, ""]
+    ts: Float[Array, " times"] | None = None
+    args: Any = None
+    batched: bool = eqx.field(static=True, default=False)
+    max_steps: int = eqx.field(static=True, default=4096)
+    measured: Callable[[Any], Any] = eqx.field(static=True, default=everything)
+    saves_start: bool = eqx.field(static=True, default=False)
+    saves_end: bool = eqx.field(static=True, default=False)
+
+    def vector_field(self, *, per_sample: bool = False) -> VectorField:
+        """The field on the whole state; with `per_sample` its time has one entry a sample."""
+        if not self.batched:
+            return self.field
+        return jax.vmap(self.field, in_axes=(0 if per_sample else None, 0, None))
+
+    @property
+    def samples(self) -> int:
+        """The number of samples, where `batched`."""
+        return jax.tree.leaves(self.y0)[0].shape[0]
+
+
+class AbstractSolver(eqx.Module):
+    """A numerical method together with its step sizes: a pytree whose array leaves are numbers, never shapes."""
+
+    @abstractmethod
+    def run(self, problem: Problem, derivative: Derivative) -> Solution:
+        """Solve `problem` so that the result can be differentiated as `derivative` says."""
+
+    @abstractmethod
+    def check(self, problem: Problem) -> None:
+        """Look at what is known before the program runs.
+
+        Raises:
+            UserError: This solver cannot solve this problem.
+        """

@@ -1,0 +1,204 @@
+"""diffrax both ways: FromDiffrax(solver) here, to_diffrax(tableau) there."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ..errors import UserError
+from .adaptive import Adaptive, least_rtol
+from .base import AbstractSolver, Derivative, Problem
+from .controller import initial_step, rms
+from .fixed import AbstractTableSolver, FixedSteps, checked_steps
+from .solution import Solution, Stats, Status
+from .stages import combine, stages
+from .tableaus import DOPRI5, Tableau
+
+
+class FromDiffrax(AbstractSolver):
+    """Any diffrax solver inside `kuttax.solve`: implicit ones, for instance. Stepping is joint, by diffrax.
+
+    Exactly one of `steps` and the tolerances counts: with `steps`, that many equal steps, else diffrax's PIDController.
+    The NFE is exact for explicit Runge-Kutta solvers; for implicit ones it cannot be known, and is None.
+
+    Attributes:
+        solver: A `diffrax.AbstractSolver` for ODEs.
+        rtol, atol: Tolerances of the PIDController.
+        steps: Equal steps in place of tolerances; outputs at `ts` are then diffrax's interpolation.
+        options: Further keywords of the PIDController (pcoeff, icoeff, ...).
+    """
+
+    solver: diffrax.AbstractSolver
+    rtol: Any = eqx.field(converter=np.asarray, default=1e-5)
+    atol: Any = eqx.field(converter=np.asarray, default=1e-5)
+    steps: int | None = eqx.field(static=True, default=None)
+    options: dict[str, Any] = eqx.field(default_factory=dict)
+
+    def __check_init__(self):
+        if not isinstance(self.solver, diffrax.AbstractSolver):
+            raise UserError(f"FromDiffrax needs a diffrax solver such as diffrax.Kvaerno5(), got {self.solver!r}")
+        if self.steps is not None:
+            checked_steps(self.steps)
+        elif not isinstance(self.solver, diffrax.AbstractAdaptiveSolver):
+            name = type(self.solver).__name__
+            raise UserError(f"diffrax's {name} estimates no error to control steps with: give steps=N")
+
+    def check(self, problem: Problem) -> None:
+        known = self.steps is None and not isinstance(self.rtol, jax.core.Tracer)
+        if known and self.rtol < least_rtol(problem.t0.dtype):
+            dtype = problem.t0.dtype
+            raise UserError(f"rtol={float(self.rtol):g} is below what {dtype} can carry: use {least_rtol(dtype):.1e}")
+
+    def run(self, problem: Problem, derivative: Derivative) -> Solution:
+        dtype = problem.t0.dtype
+        field = problem.vector_field()
+        terms = diffrax.ODETerm(lambda t, y, args: field(t, y, args))
+        if self.steps is None:
+            rtol, atol = (jax.lax.stop_gradient(jnp.asarray(x, dtype)) for x in (self.rtol, self.atol))
+            controller, most = diffrax.PIDController(rtol, atol, **self.options), problem.max_steps
+            dt0 = self._first_step(problem, terms)
+        else:
+            controller, most = diffrax.ConstantStepSize(), self.steps + 1
+            dt0 = (problem.t1 - problem.t0) / self.steps
+        saveat = diffrax.SaveAt(t1=True)
+        if problem.ts is not None:
+            saveat = diffrax.SaveAt(subs=[diffrax.SubSaveAt(t1=True), diffrax.SubSaveAt(ts=problem.ts)])
+        result = diffrax.diffeqsolve(
+            terms,
+            self.solver,
+            problem.t0,
+            problem.t1,
+            dt0,
+            problem.y0,
+            problem.args,
+            saveat=saveat,
+            stepsize_controller=controller,
+            adjoint=diffrax.ForwardMode() if derivative == "forward" else diffrax.RecursiveCheckpointAdjoint(),
+            max_steps=most,
+            throw=False,
+        )
+        last, ys = (result.ys, None) if problem.ts is None else result.ys
+        y1 = jax.tree.map(lambda x: x[0], last)
+        return Solution(y1, ys, self._stats(result.stats), _status(result.result, y1))
+
+    def _first_step(self, problem: Problem, terms: diffrax.ODETerm) -> Array:
+        """Hairer's first step, at two evaluations, as `Adaptive` has it: the count is then ours and exact."""
+        adaptive = Adaptive(DOPRI5, self.rtol, self.atol)
+        order = self.solver.error_order(terms)
+        f = lambda t, y: terms.vf(t, y, problem.args)  # noqa: E731
+        start = jax.lax.stop_gradient((problem.t0, problem.y0, f(problem.t0, problem.y0), problem.t1 - problem.t0))
+        k = 2 if order is None else int(order)
+        size = initial_step(f, *start, adaptive.controller(problem.t0.dtype), k, lambda x: rms(x, False))
+        return jax.lax.stop_gradient(size) * jnp.where(problem.t1 >= problem.t0, 1, -1).astype(size.dtype)
+
+    def _stats(self, stats: dict[str, Any]) -> Stats:
+        accepted, rejected = (jnp.asarray(stats[f"num_{x}_steps"], jnp.int32) for x in ("accepted", "rejected"))
+        return Stats(self._nfe(accepted, rejected), accepted, rejected, None)
+
+    def _nfe(self, accepted: Array, rejected: Array) -> Array | None:
+        """Counted from diffrax's steps; a test holds this against the field's own counter.
+
+        A method whose last stage is the next first one evaluates that one only at the start; our choice of a first step
+        costs two more.
+        """
+        if isinstance(self.solver, diffrax.Euler):
+            return accepted
+        if not isinstance(self.solver, diffrax.AbstractERK):
+            return None
+        tableau = self.solver.tableau
+        assert isinstance(tableau, diffrax.ButcherTableau)
+        attempts, first = accepted + rejected, 0 if self.steps is not None else 2
+        if tableau.fsal:
+            return first + 1 + (tableau.num_stages - 1) * attempts
+        return first + tableau.num_stages * attempts
+
+    def __str__(self) -> str:
+        how = f"steps={self.steps}" if self.steps is not None else f"rtol={self.rtol}, atol={self.atol}"
+        return f"FromDiffrax({type(self.solver).__name__}, {how})"
+
+
+def _status(result: Any, y1: Any) -> Array:
+    finite = jnp.stack([jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(y1)]).all()
+    status = jnp.where(finite, int(Status.ok), int(Status.non_finite))
+    known = (
+        (diffrax.RESULTS.max_steps_reached, Status.max_steps),
+        (diffrax.RESULTS.dt_min_reached, Status.step_underflow),
+    )
+    other = jnp.asarray(int(Status.implicit))
+    for theirs, ours in known:
+        other = jnp.where(result == theirs, int(ours), other)
+    return jnp.where(result == diffrax.RESULTS.successful, status, other).astype(jnp.int32)
+
+
+class TableSolver(diffrax.AbstractSolver):
+    """A table of Runge-Kutta coefficients as a diffrax solver; a learned one's parameters are its leaves, and train.
+
+    Row n of the table serves the n-th step: step with `diffrax.StepTo(solver.times(t0, t1))`. A table of one row serves
+    every step, of any size, and with an embedded pair any of diffrax's step-size controllers.
+    """
+
+    source: AbstractTableSolver
+    error: Any
+    error_order_: int | None = eqx.field(static=True)
+    order_: int = eqx.field(static=True)
+    term_structure: ClassVar = diffrax.AbstractTerm
+    interpolation_cls: ClassVar[Callable[..., Any]] = diffrax.ThirdOrderHermitePolynomialInterpolation
+
+    def order(self, terms):
+        del terms
+        return self.order_
+
+    def error_order(self, terms):
+        del terms
+        return self.error_order_
+
+    def times(self, t0, t1) -> Array:
+        """The ends of the steps on t0 -> t1, for `diffrax.StepTo`."""
+        dtype = jnp.result_type(float)
+        h = self.source.table(dtype).h
+        inner = jnp.asarray(t0, dtype) + (jnp.asarray(t1, dtype) - jnp.asarray(t0, dtype)) * jnp.cumsum(h)[:-1]
+        return jnp.concatenate([jnp.asarray(t0, dtype)[None], inner, jnp.asarray(t1, dtype)[None]])
+
+    def init(self, terms, t0, t1, y0, args):
+        del terms, t0, t1, y0, args
+        return jnp.asarray(0)
+
+    def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
+        del made_jump
+        dtype = jnp.result_type(t0)
+        table, h = self.source.table(dtype), t1 - t0
+        row = solver_state % self.source.steps
+        a, b, c = table.a[row], table.b[row], table.c[row]
+        f = lambda t, y: terms.vf(t, y, args)  # noqa: E731
+        ks = stages(f, t0, y0, h, a, c, table.a_used)
+        y1 = combine(y0, h, b, ks, table.b_used)
+        end = f(t1, y1)
+        error = None
+        if self.error is not None:
+            zeros = jax.tree.map(jnp.zeros_like, y0)
+            error = combine(zeros, h, jnp.asarray(self.error, dtype), [*ks, end])
+        k0, k1 = (jax.tree.map(lambda k: h.astype(k.dtype) * k, slope) for slope in (ks[0], end))
+        dense = {"y0": y0, "y1": y1, "k0": k0, "k1": k1}
+        return y1, error, dense, solver_state + 1, diffrax.RESULTS.successful
+
+    def func(self, terms, t0, y0, args):
+        return terms.vf(t0, y0, args)
+
+
+def to_diffrax(scheme: Tableau | AbstractTableSolver) -> TableSolver:
+    """A tableau, or the table of `FixedSteps` or `LearnedRK`, as a diffrax solver.
+
+    Raises:
+        UserError: `scheme` is something else.
+    """
+    if isinstance(scheme, Tableau):
+        return TableSolver(FixedSteps(scheme, 1), scheme.error, scheme.error_order, scheme.order)
+    if isinstance(scheme, AbstractTableSolver):
+        order = scheme.tableau.order if isinstance(scheme, FixedSteps) else scheme.order  # pyright: ignore
+        return TableSolver(scheme, None, None, order)
+    raise UserError(f"to_diffrax takes a Tableau, FixedSteps or LearnedRK, got {type(scheme).__name__}")

@@ -1,0 +1,71 @@
+"""Export of fixed-NFE schemes to other places: NumPy arrays, a NumPy program, LaTeX."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .fixed import AbstractTableSolver
+from .learned import LearnedRK
+
+
+class NumpyTable(NamedTuple):
+    """A scheme's coefficients in float64: A (N, s, s), b (N, s), c (N, s), and the steps as fractions of the interval (N,)."""
+
+    a: np.ndarray
+    b: np.ndarray
+    c: np.ndarray
+    h: np.ndarray
+
+
+def to_numpy(solver: AbstractTableSolver) -> NumpyTable:
+    """The coefficients of every step of `FixedSteps` or `LearnedRK`."""
+    dtype = solver.dtype if isinstance(solver, LearnedRK) else np.result_type(float)
+    table = solver.table(dtype)
+    return NumpyTable(*(np.asarray(x, np.float64) for x in (table.a, table.b, table.c, table.h)))
+
+
+def to_numpy_source(solver: AbstractTableSolver) -> str:
+    """A Python module that needs NumPy alone: the coefficients, and `integrate(f, y, t0, t1)`."""
+    table = to_numpy(solver)
+    arrays = "\n".join(f"{name.upper()} = np.array({x.tolist()!r})" for name, x in table._asdict().items())
+    return f'''"""{str(solver).splitlines()[0]}. Written by kuttax."""
+
+import numpy as np
+
+{arrays}
+
+
+def integrate(f, y, t0, t1):
+    """The state at t1 of dy/dt = f(t, y) that starts as y at t0; meant for the interval it was trained on."""
+    t = t0
+    for a, b, c, share in zip(A, B, C, H):
+        h, k = share * (t1 - t0), []
+        for i in range(len(b)):
+            k.append(f(t + c[i] * h, y + h * sum((a[i, j] * k[j] for j in range(i)), start=0.0)))
+        y, t = y + h * sum(b[i] * k[i] for i in range(len(b))), t + h
+    return y
+'''
+
+
+def to_latex(solver: AbstractTableSolver, digits: int = 6) -> str:
+    """The Butcher tableau of each different step as a LaTeX `array`, to `digits` significant digits."""
+    table = to_numpy(solver)
+    same = all(np.array_equal(x[0], row) for x in table for row in x)
+    count = 1 if same else len(table.h)
+    return "\n\n".join(_butcher(*(x[n] for x in table), None if same else n + 1, digits) for n in range(count)) + "\n"
+
+
+def _butcher(a: np.ndarray, b: np.ndarray, c: np.ndarray, h: float, step: int | None, digits: int) -> str:
+    def show(x: float) -> str:
+        return f"{x:.{digits}g}" if abs(x) >= 10.0**-digits or x == 0 else "0"
+
+    s = len(b)
+    lines = [f"% step {step}, h = {show(h)} T"] if step is not None else [f"% every step, h = {show(h)} T"]
+    lines.append(r"\begin{array}{c|" + "c" * s + "}")
+    for i in range(s):
+        cells = [show(a[i, j]) if j < i else "" for j in range(s)]
+        lines.append(" & ".join([show(c[i]), *cells]) + r" \\")
+    lines.append(r"\hline")
+    lines.append(" & ".join(["", *(show(x) for x in b)]))
+    lines.append(r"\end{array}")
+    return "\n".join(lines)

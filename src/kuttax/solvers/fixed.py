@@ -1,0 +1,153 @@
+"""FixedSteps: a table of coefficients, one scan."""
+
+from abc import abstractmethod
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .._types import State, VectorField
+from ..errors import UserError
+from .base import AbstractSolver, Derivative, Problem
+from .solution import Solution, Stats, Status
+from .stages import combine, stages
+from .tableaus import Tableau
+
+
+class Table(eqx.Module):
+    """N rows of coefficients, one a step: every scheme of a fixed NFE, classical or learned, is one.
+
+    Attributes:
+        a, b, c: Coefficients of each step, (N, s, s) strictly lower, (N, s) and (N, s).
+        h: The fraction of the interval that each step crosses, (N,), summing to 1.
+        sound: Whether the numbers can be trusted: false where a projection was ill-conditioned.
+        a_used, b_used: The structural non-zeros (static): what is false here is never computed.
+    """
+
+    a: Float[Array, "n s s"]
+    b: Float[Array, "n s"]
+    c: Float[Array, "n s"]
+    h: Float[Array, " n"]
+    sound: Array
+    a_used: tuple[tuple[bool, ...], ...] = eqx.field(static=True)
+    b_used: tuple[bool, ...] = eqx.field(static=True)
+
+    def cross(self, field: VectorField, y0: State, t0: Array, t1: Array, args) -> State:
+        """The state at t1, from y0 at t0, one row of the table after another."""
+        sizes = (t1 - t0) * self.h
+        starts = t0 + (t1 - t0) * (jnp.cumsum(self.h) - self.h)
+
+        def step(y, row):
+            a, b, c, t, h = row
+            ks = stages(lambda t, y: field(t, y, args), t, y, h, a, c, self.a_used)
+            return combine(y, h, b, ks, self.b_used), None
+
+        return jax.lax.scan(step, y0, (self.a, self.b, self.c, starts, sizes))[0]
+
+
+class AbstractTableSolver(AbstractSolver):
+    """A solver that runs a `Table`: a fixed number of steps, a known number of evaluations, no custom derivative."""
+
+    steps: eqx.AbstractVar[int]
+
+    @property
+    @abstractmethod
+    def stages(self) -> int:
+        """Evaluations of the field in one step."""
+
+    @abstractmethod
+    def table(self, dtype) -> Table:
+        """The coefficients of every step, in `dtype`."""
+
+    @property
+    def nfe(self) -> int:
+        """Evaluations of the field on one interval."""
+        return self.stages * self.steps
+
+    def run(self, problem: Problem, derivative: Derivative) -> Solution:
+        del derivative  # a scan of plain operations can be differentiated in every mode
+        table = self.table(problem.t0.dtype)
+        field = problem.vector_field()
+        y1, ys, intervals = _through_times(table, field, problem)
+        finite = jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves((y1, ys))]).all()
+        status = jnp.where(finite, int(Status.ok), int(Status.non_finite))
+        status = jnp.where(table.sound, status, int(Status.ill_conditioned))
+        if problem.ts is not None:
+            status = jnp.where(in_order(problem.ts, problem.t0, problem.t1), status, int(Status.unordered_times))
+        nfe, taken = jnp.asarray(self.nfe * intervals), jnp.asarray(self.steps * intervals)
+        return Solution(y1, ys, Stats(nfe, taken, jnp.zeros_like(taken), nfe), status.astype(jnp.int32))
+
+
+class FixedSteps(AbstractTableSolver):
+    """A classical tableau with `steps` equal steps.
+
+    Where `ts` is given to `solve`, `steps` counts per interval of t0, *ts, t1.
+
+    Raises:
+        UserError: `steps` is not a whole number of at least 1.
+    """
+
+    tableau: Tableau = eqx.field(static=True)
+    steps: int = eqx.field(static=True)
+
+    def __init__(self, tableau: Tableau, steps: int):
+        self.tableau = tableau
+        self.steps = checked_steps(steps)
+
+    @property
+    def stages(self) -> int:
+        return self.tableau.stages
+
+    def check(self, problem: Problem) -> None:
+        del problem  # a classical tableau crosses any interval
+
+    def table(self, dtype) -> Table:
+        repeat = [(self.steps, *x.shape) for x in (self.tableau.a, self.tableau.b, self.tableau.c)]
+        a, b, c = (
+            jnp.broadcast_to(jnp.asarray(x, dtype), shape)
+            for x, shape in zip((self.tableau.a, self.tableau.b, self.tableau.c), repeat, strict=True)
+        )
+        h = jnp.full(self.steps, 1 / self.steps, dtype)
+        used = tuple(bool(x) for x in self.tableau.b != 0)
+        return Table(a, b, c, h, jnp.asarray(True), self.tableau.sparsity, used)
+
+    def __str__(self) -> str:
+        return f"FixedSteps({self.tableau.name}, steps={self.steps})"
+
+
+def checked_steps(steps: int) -> int:
+    """`steps`, where it is a number of steps."""
+    if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 1:
+        raise UserError(f"steps must be a whole number >= 1, got {steps!r}")
+    return int(steps)
+
+
+def in_order(ts: Array, t0: Array, t1: Array) -> Array:
+    """Whether t0, *ts, t1 never turns back."""
+    gaps = jnp.diff(jnp.concatenate([t0[None], ts, t1[None]]))
+    return jnp.where(t1 >= t0, jnp.all(gaps >= 0), jnp.all(gaps <= 0))
+
+
+def _through_times(table: Table, field: VectorField, problem: Problem) -> tuple[State, State | None, int]:
+    """The state at t1, the states at ts, and the number of intervals crossed.
+
+    An interval known to be empty before the program runs (ts begins at t0, say) is not crossed. Where ts is traced
+    that cannot be known, and the empty interval costs its evaluations.
+    """
+    y0, t0, t1, ts, args = problem.y0, problem.t0, problem.t1, problem.ts, problem.args
+    if ts is None:
+        return table.cross(field, y0, t0, t1, args), None, 1
+
+    def save(carry, t):
+        y = table.cross(field, carry[1], carry[0], t, args)
+        return (t, y), y
+
+    targets = ts[1:] if problem.saves_start else ts
+    (last, y1), ys = jax.lax.scan(save, (t0, y0), targets)
+    if problem.saves_start:
+        ys = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), y0, ys)
+    if problem.saves_end:
+        return y1, ys, len(targets)
+    return table.cross(field, y1, last, t1, args), ys, len(targets) + 1

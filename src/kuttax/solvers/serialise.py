@@ -1,0 +1,158 @@
+"""Solvers as JSON: full precision, readable by a person, no pickle."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from ..errors import UserError
+from .adaptive import Adaptive
+from .base import AbstractSolver
+from .chart import CLOSED, AbstractChart, AbstractClosed, Projected
+from .fixed import FixedSteps
+from .learned import LearnedRK
+from .tableaus import ALL, Tableau
+
+_FORMAT, _VERSION = "kuttax-solver", 1
+_ADAPTIVE = ("rtol", "atol", "pcoeff", "icoeff", "safety", "factor_min", "factor_max", "first_step")
+
+
+def to_json(solver: AbstractSolver) -> dict[str, Any]:
+    """A solver as a dictionary that JSON can hold; every number is exact.
+
+    A learned solver is written with its free parameters, the interval and direction that it is meant for, and, for
+    readers, the table of coefficients that they give.
+
+    Raises:
+        UserError: The solver is of a kind that cannot be saved (`FromDiffrax`).
+    """
+    head = {"format": _FORMAT, "version": _VERSION, "kind": type(solver).__name__}
+    match solver:
+        case FixedSteps():
+            return {**head, "steps": solver.steps, "tableau": _tableau_to_json(solver.tableau)}
+        case Adaptive():
+            numbers = {name: _number(getattr(solver, name)) for name in _ADAPTIVE}
+            return {**head, "control": solver.control, **numbers, "tableau": _tableau_to_json(solver.tableau)}
+        case LearnedRK():
+            return {**head, **_learned_to_json(solver)}
+    raise UserError(f"a {type(solver).__name__} cannot be saved: save what it was made from")
+
+
+def from_json(data: Any, source: str = "the data") -> AbstractSolver:
+    """The solver that `to_json` wrote.
+
+    Raises:
+        UserError: The data are not those of a solver; `source` is named.
+    """
+    if not isinstance(data, dict) or data.get("format") != _FORMAT:
+        raise UserError(f"{source} is not a saved solver: its 'format' is not {_FORMAT!r}")
+    if data.get("version") != _VERSION:
+        raise UserError(f"{source} has version {data.get('version')!r}, this kuttax reads {_VERSION}: update kuttax")
+    try:
+        match data["kind"]:
+            case "FixedSteps":
+                return FixedSteps(_tableau_from_json(data["tableau"]), data["steps"])
+            case "Adaptive":
+                numbers = {name: data[name] for name in _ADAPTIVE}
+                return Adaptive(_tableau_from_json(data["tableau"]), control=data["control"], **numbers)
+            case "LearnedRK":
+                return _learned_from_json(data)
+            case kind:
+                raise UserError(f"{source} holds an unknown kind of solver, {kind!r}")
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
+        raise UserError(f"{source} is a damaged solver file ({type(error).__name__}: {error}): save it again") from None
+
+
+def save_solver(path: str | Path, solver: AbstractSolver) -> None:
+    """Write `to_json(solver)` to a file, whole or not at all."""
+    path = Path(path)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(to_json(solver), indent=1, allow_nan=False) + "\n")
+    partial.replace(path)
+
+
+def load_solver(path: str | Path) -> AbstractSolver:
+    """Read a solver that `save_solver` wrote.
+
+    Raises:
+        UserError: There is no such file, or it is not a solver.
+    """
+    try:
+        data = json.loads(Path(path).read_text())
+    except FileNotFoundError:
+        raise UserError(f"no solver file at {path}: give the path of a solver.json that kuttax saved") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+        raise UserError(f"{path} is not a solver file: {error}") from None
+    return from_json(data, str(path))
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _array(value: Any) -> list:
+    return np.asarray(value, np.float64).tolist()
+
+
+def _tableau_to_json(tableau: Tableau) -> Any:
+    """A known tableau by its name, one's own by its coefficients."""
+    for name, known in ALL.items():
+        if known is tableau:
+            return name
+    fields = {name: getattr(tableau, name) for name in ("a", "b", "error", "dense")}
+    arrays = {name: None if value is None else _array(value) for name, value in fields.items()}
+    orders = {name: getattr(tableau, name) for name in ("order", "error_order", "dense_order")}
+    return {"name": tableau.name, **arrays, **orders}
+
+
+def _tableau_from_json(data: Any) -> Tableau:
+    if isinstance(data, str):
+        if data not in ALL:
+            raise UserError(f"unknown tableau {data!r}; known: {', '.join(ALL)}")
+        return ALL[data]
+    pair = {name: data[name] for name in ("error", "error_order", "dense", "dense_order")}
+    return Tableau.explicit(data["name"], data["a"], data["b"], data["order"], **pair)
+
+
+def _learned_to_json(solver: LearnedRK) -> dict[str, Any]:
+    table = solver.table(solver.dtype)
+    return {
+        "start": solver.name,
+        "order": solver.order,
+        "stages": solver.stages,
+        "steps": solver.steps,
+        "trained_for": None if solver.trained_for is None else dict(zip(("t0", "t1"), solver.trained_for, strict=True)),
+        "dtype": str(solver.dtype),
+        "chart": _chart_to_json(solver.chart),
+        "logits": None if solver.logits is None else _array(solver.logits),
+        "table": {name: _array(getattr(table, name)) for name in ("h", "a", "b", "c")},
+    }
+
+
+def _learned_from_json(data: dict[str, Any]) -> LearnedRK:
+    dtype = np.dtype(data["dtype"])
+    logits = None if data["logits"] is None else jnp.asarray(np.array(data["logits"]), dtype)
+    meant = None if data["trained_for"] is None else (data["trained_for"]["t0"], data["trained_for"]["t1"])
+    chart = _chart_from_json(data, dtype)
+    solver = LearnedRK(chart, logits, data["steps"], data["start"], meant)
+    if solver.rows not in (1, solver.steps) or (logits is not None and logits.shape != (solver.steps,)):
+        raise KeyError("parameters that do not fit the number of steps")
+    return solver
+
+
+def _chart_to_json(chart: AbstractChart) -> dict[str, Any]:
+    if isinstance(chart, Projected):
+        return {"family": "Projected", "lower": _array(chart.lower), "weights": _array(chart.weights)}
+    assert isinstance(chart, AbstractClosed)
+    return {"family": type(chart).__name__, "free": _array(chart.free)}
+
+
+def _chart_from_json(data: dict[str, Any], dtype) -> AbstractChart:
+    chart = data["chart"]
+    arrays = {k: jnp.asarray(np.array(v, np.float64), dtype) for k, v in chart.items() if k != "family"}
+    if chart["family"] == "Projected":
+        return Projected(**arrays, order=data["order"], stages=data["stages"])
+    families = {family.__name__: family for family in CLOSED}
+    return families[chart["family"]](**arrays)

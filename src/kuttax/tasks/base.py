@@ -1,0 +1,105 @@
+"""What training and comparing ask of a task: a protocol that a task of your own can satisfy (docs/own_task.md)."""
+
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+
+from ..solvers.base import AbstractSolver
+from ..solvers.solution import Stats
+
+
+class Metric(NamedTuple):
+    """What a task's result is called and how it reads.
+
+    Attributes:
+        name: "accuracy", "rmse".
+        higher_is_better: Which of two values is to be chosen.
+        unit: The unit in which the number is given: with unit "%", 97.5 means 97.5 %. Empty where it has none.
+    """
+
+    name: str
+    higher_is_better: bool
+    unit: str
+
+
+class Prediction(NamedTuple):
+    """What a model and a solver make of a batch.
+
+    Attributes:
+        outputs: One row a sample, `(n, ...)`: logits for classification, predicted values for regression.
+        metric: The mean metric over the batch, a scalar in the metric's unit.
+        loss: The mean loss over the batch, a scalar.
+        labels: The classes, `(n,)`; None where the task has none.
+        stats: What the solve cost; None where there was no single solve.
+        status: A `Status` as an integer, `()`, the worst one where each sample has its own.
+    """
+
+    outputs: Float[Array, "n ..."]
+    metric: Float[Array, ""]
+    loss: Float[Array, ""]
+    labels: Int[Array, " n"] | None
+    stats: Stats | None
+    status: Int[Array, ""]
+
+
+@runtime_checkable
+class Task(Protocol):
+    """Data, a model and a loss; the solver is given from outside.
+
+    `loss` and `predict` are compiled, so they are pure and raise nothing that depends on numbers: a solve in them has
+    `throw=False` and its status is handed on. The training loop raises it as an error.
+    """
+
+    @property
+    def name(self) -> str:
+        """What records and tables call the task."""
+        ...
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The times that the solver crosses; a learned solver is built for it."""
+        ...
+
+    @property
+    def metric(self) -> Metric:
+        """What `Prediction.metric` and the logged "metric" mean."""
+        ...
+
+    @property
+    def train(self) -> PyTree[Any]:
+        """NumPy arrays with a common leading axis of samples; the same rows of all of them are a batch."""
+        ...
+
+    @property
+    def validation(self) -> PyTree[Any]:
+        """As `train`; choices are made on it."""
+        ...
+
+    @property
+    def test(self) -> PyTree[Any]:
+        """As `train`; reported once."""
+        ...
+
+    def init(self, key: PRNGKeyArray) -> Any:
+        """A model with fresh weights, a pytree; the same key gives the same weights, whatever the solver."""
+        ...
+
+    def loss(
+        self, model: Any, solver: AbstractSolver, batch: PyTree[Array], key: PRNGKeyArray
+    ) -> tuple[Float[Array, ""], dict[str, Array]]:
+        """The scalar to minimise, and scalars to log.
+
+        Args:
+            model: From `init`, perhaps trained.
+            solver: Crosses `interval`.
+            batch: Rows of `train`.
+            key: For what is random in the loss.
+
+        Returns:
+            The loss, and at least "nfe" (evaluations of the field, NaN where unknown), "metric" and "status".
+        """
+        ...
+
+    def predict(self, model: Any, solver: AbstractSolver, batch: PyTree[Array]) -> Prediction:
+        """What the model makes of a batch, with the solver given here, which need not be the one it was trained with."""
+        ...

@@ -1,0 +1,158 @@
+"""Classification of images or feature vectors by a neural ODE."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from ..data.dataset import Dataset, check_dataset
+from ..data.splits import Splits
+from ..errors import UserError
+from ..nn.classifier import NeuralODEClassifier
+from ..nn.conv_field import ConvField
+from ..nn.mlp_field import MLPField
+from ..solvers.base import AbstractSolver
+from ..solvers.solution import Solution
+from .base import Metric, Prediction
+
+FieldKind = Literal["mlp", "conv"]
+
+
+@dataclass(frozen=True, eq=False)
+class Classification:
+    """A neural ODE from the inputs to classes: cross-entropy, accuracy, float32.
+
+    Attributes:
+        name: What records and tables call it.
+        splits: The data, inputs `(n, features)` or `(n, channels, height, width)` and integer classes from 0.
+        field: "mlp" flattens the inputs; "conv" needs images.
+        width: Hidden units of the MLP, hidden channels of the convolutional field.
+        depth: Number of hidden layers.
+        time_dependent: Whether the field sees the time.
+        augmented: Zeros appended to the features ("mlp") or channels ("conv").
+        interval: The times that the solver crosses.
+        adjoint: For `kuttax.solve`; None leaves its default.
+        max_steps: The most steps an adaptive solver may try; it sizes the buffer of a reverse pass.
+
+    Raises:
+        UserError: If an option is out of range or does not fit the data.
+    """
+
+    name: str
+    splits: Splits
+    field: FieldKind = "mlp"
+    width: int = 100
+    depth: int = 1
+    time_dependent: bool = True
+    augmented: int = 0
+    interval: tuple[float, float] = (0.0, 1.0)
+    adjoint: Any = None
+    max_steps: int = 256
+
+    def __post_init__(self):
+        for option, least in (("width", 1), ("depth", 0), ("augmented", 0), ("max_steps", 1)):
+            if getattr(self, option) < least:
+                raise UserError(f"{self.name}: {option} must be >= {least}, got {getattr(self, option)}")
+        if self.field not in ("mlp", "conv"):
+            raise UserError(f"{self.name}: unknown field {self.field!r}; known: mlp, conv")
+        object.__setattr__(self, "splits", Splits(*map(self._prepare, Splits._fields, self.splits)))
+
+    def _prepare(self, part: str, dataset: Dataset) -> Dataset:
+        """The part as the field takes it: checked, float32, flat for an MLP."""
+        x, y = check_dataset(f"{self.name}, {part}", dataset)
+        if self.field == "conv" and x.ndim != 4:
+            raise UserError(
+                f"{self.name}: a conv field needs images (n, channels, height, width), got {x.shape}; use mlp"
+            )
+        if y.ndim != 1 or y.dtype.kind not in "iu" or y.min() < 0:
+            raise UserError(
+                f"{self.name}, {part}: classes must be integers from 0, one a sample; got {y.dtype} {y.shape}"
+            )
+        x = x.reshape(len(x), -1) if self.field == "mlp" else x
+        return Dataset(x.astype("float32"), y.astype("int32"))
+
+    @property
+    def metric(self) -> Metric:
+        """Accuracy, in percent."""
+        return Metric("accuracy", higher_is_better=True, unit="%")
+
+    @property
+    def train(self) -> Dataset:
+        """The training set, as the field takes it."""
+        return self.splits.train
+
+    @property
+    def validation(self) -> Dataset:
+        """The validation set, as the field takes it."""
+        return self.splits.validation
+
+    @property
+    def test(self) -> Dataset:
+        """The test set, as the field takes it."""
+        return self.splits.test
+
+    @property
+    def classes(self) -> int:
+        """The number of classes: one more than the highest in any part."""
+        return 1 + max(int(part.y.max()) for part in self.splits)
+
+    def init(self, key: PRNGKeyArray) -> NeuralODEClassifier:
+        """A model with fresh float32 weights."""
+        field_key, head_key = jax.random.split(key)
+        shape = self.train.x.shape[1:]
+        make_field = {"mlp": MLPField, "conv": ConvField}[self.field]
+        field = make_field(
+            shape[0] + self.augmented, self.width, self.depth, key=field_key, time_dependent=self.time_dependent
+        )
+        return NeuralODEClassifier(
+            field, shape, self.classes, key=head_key, augmented=self.augmented, interval=self.interval
+        )
+
+    def loss(
+        self, model: NeuralODEClassifier, solver: AbstractSolver, batch: Dataset, key: PRNGKeyArray
+    ) -> tuple[Float[Array, ""], dict[str, Array]]:
+        """Mean cross-entropy of a batch; logs "nfe" (mean over samples), "metric" and "status"."""
+        del key  # nothing in this loss is random
+        prediction, solution = self._predict(model, solver, batch)
+        log = {"nfe": _mean_nfe(solution), "metric": prediction.metric, "status": prediction.status}
+        return prediction.loss, log
+
+    def predict(self, model: NeuralODEClassifier, solver: AbstractSolver, batch: Dataset) -> Prediction:
+        """Logits `(n, classes)`, accuracy in percent, mean cross-entropy."""
+        return self._predict(model, solver, batch)[0]
+
+    def _predict(
+        self, model: NeuralODEClassifier, solver: AbstractSolver, batch: Dataset
+    ) -> tuple[Prediction, Solution]:
+        options = {"max_steps": self.max_steps, "throw": False}
+        if self.adjoint is not None:
+            options["adjoint"] = self.adjoint
+        logits, solution = model(solver, batch.x, **options)
+        prediction = Prediction(
+            outputs=logits,
+            metric=accuracy(logits, batch.y),
+            loss=cross_entropy(logits, batch.y),
+            labels=batch.y,
+            stats=solution.stats,
+            status=jnp.max(solution.status),
+        )
+        return prediction, solution
+
+
+def cross_entropy(logits: Float[Array, "n classes"], labels: Int[Array, " n"]) -> Float[Array, ""]:
+    """Mean of `-log softmax(logits)[label]`, in nats."""
+    return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels))
+
+
+def accuracy(logits: Float[Array, "n classes"], labels: Int[Array, " n"]) -> Float[Array, ""]:
+    """Share of the samples whose largest logit is the label's, in percent."""
+    correct = jnp.argmax(logits, axis=-1).astype(labels.dtype) == labels
+    return 100.0 * jnp.mean(correct.astype(logits.dtype))
+
+
+def _mean_nfe(solution: Solution) -> Float[Array, ""]:
+    nfe = solution.stats.nfe
+    return jnp.asarray(jnp.nan, jnp.float32) if nfe is None else jnp.mean(jnp.asarray(nfe).astype(jnp.float32))

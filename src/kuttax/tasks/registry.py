@@ -1,0 +1,37 @@
+"""The tasks that the command line knows by name."""
+
+from dataclasses import fields
+from typing import Any
+
+from ..errors import UserError
+from .classification import Classification
+from .digits import Digits
+from .mnist import Mnist
+
+TASKS: dict[str, type[Digits] | type[Mnist]] = {"digits": Digits, "mnist": Mnist}
+"""Name -> options with their defaults; `.build()` makes the task, `.batch_size` is what they are chosen for."""
+
+
+def task_options(name: str) -> type[Digits] | type[Mnist]:
+    """The options of the task `name`.
+
+    Raises:
+        UserError: If there is no such task.
+    """
+    if name not in TASKS:
+        raise UserError(f"unknown task {name!r}; known: {', '.join(TASKS)}")
+    return TASKS[name]
+
+
+def build_task(name: str, **options: Any) -> Classification:
+    """Makes the task `name` with its defaults, changed by `options`.
+
+    Raises:
+        UserError: If the task or an option is unknown, an option out of range, or the data cannot be had.
+    """
+    kind = task_options(name)
+    known = [field.name for field in fields(kind)]
+    unknown = [option for option in options if option not in known]
+    if unknown:
+        raise UserError(f"task {name!r} has no option {unknown[0]!r}; known: {', '.join(known)}")
+    return kind(**options).build()

@@ -1,0 +1,30 @@
+"""Strict settings for every test: float64 available, no silent promotion, warnings as errors (pyproject), seeds said."""
+
+import jax
+import numpy as np
+import pytest
+
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_platforms", "cpu")
+
+
+@pytest.fixture
+def seed(request) -> int:
+    """A seed that depends on the test's name alone; it is printed where the test fails."""
+    value = sum(request.node.name.encode()) % 10_000
+    print(f"seed={value}")
+    return value
+
+
+@pytest.fixture
+def key(seed):
+    """A JAX key from the test's seed."""
+    return jax.random.key(seed)
+
+
+@pytest.fixture
+def rng(seed) -> np.random.Generator:
+    """A NumPy generator from the test's seed."""
+    return np.random.default_rng(seed)
