@@ -1,4 +1,4 @@
-"""Strict settings for every test: float64 available, no silent promotion, warnings as errors (pyproject), seeds said."""
+"""Strict settings for every test: float64, no silent promotion, warnings as errors (pyproject), seeds said."""
 
 import jax
 import numpy as np

@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import PyTree
 
 from ._types import VectorField
@@ -34,8 +35,8 @@ def solve(
 ) -> Solution:
     """Solve dy/dt = field(t, y, args), y(t0) = y0, up to t1.
 
-    The call is compiled, once for each field, solver structure, shape and dtype; like any compiled JAX function it does
-    not see it when a plain Python field's global variables change: pass what changes in `args`, or in a module's leaves.
+    The call is compiled, once for each field, solver structure, shape and dtype. Like any compiled JAX function it does
+    not see a plain Python field's global variables change: pass what changes in `args`, or in a module's leaves.
 
     Args:
         field: The vector field. With `batch_axis` it is written for one sample.
@@ -54,7 +55,7 @@ def solve(
 
     Raises:
         UserError: Arguments that cannot work.
-        SolveError: The solve failed, and `throw` is true. In a compiled function it surfaces as Equinox's runtime error.
+        SolveError: The solve failed, and `throw` is true. Inside a compiled function it is Equinox's runtime error.
     """
     y0 = _checked_state(y0)
     if batch_axis is not None:
@@ -126,9 +127,9 @@ def _problem(field, y0, t0, t1, ts, args, batched: bool, max_steps: int) -> Prob
 
 def _known_ends(t0, t1, ts) -> tuple[bool, bool]:
     """Whether ts is known to begin at t0 and to end at t1; refuses times that are known to be out of order."""
-    if any(isinstance(x, jax.core.Tracer) for x in (t0, t1, ts)):
+    if any(isinstance(x, Tracer) for x in (t0, t1, ts)):
         return False, False
-    gaps = np.diff(np.concatenate([[t0], ts, [t1]]))
+    gaps = np.diff(np.concatenate([[t0], ts, [t1]]).astype(np.float64))
     if not (np.all(gaps >= 0) if t1 >= t0 else np.all(gaps <= 0)):
         raise UserError(f"{Status.unordered_times.message}, got t0={t0:g}, t1={t1:g}, ts={_short(ts)}")
     return bool(gaps[0] == 0), bool(gaps[-1] == 0)
@@ -136,14 +137,14 @@ def _known_ends(t0, t1, ts) -> tuple[bool, bool]:
 
 def _array(value: Any, dtype) -> Any:
     """`value` in `dtype`: NumPy where it is known, so that it can be looked at while a program is traced."""
-    return jnp.asarray(value, dtype) if isinstance(value, jax.core.Tracer) else np.asarray(value, dtype)
+    return jnp.asarray(value, dtype) if isinstance(value, Tracer) else np.asarray(value, dtype)
 
 
 def _time(name: str, value: Any, dtype) -> Any:
     time = _array(value, dtype)
     if time.ndim != 0:
         raise UserError(f"{name} must be one number, got shape {time.shape}: every sample shares the interval")
-    if not isinstance(time, jax.core.Tracer) and not np.isfinite(time):
+    if not isinstance(time, Tracer) and not np.isfinite(time):
         raise UserError(f"{name} must be finite, got {value!r}")
     return time
 
@@ -169,7 +170,7 @@ def _check_slope(problem: Problem) -> None:
 def _raised(sol: Solution) -> Solution:
     """`sol`, or an error that says why it failed: at once where the status is known, else when the program runs."""
     worst = jnp.max(sol.status)
-    if not isinstance(worst, jax.core.Tracer):
+    if not isinstance(worst, Tracer):
         if worst != 0:
             failed = Status(int(worst))
             raise SolveError(failed, _where(sol) + failed.message)

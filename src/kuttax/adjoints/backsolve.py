@@ -20,9 +20,9 @@ from .closure import converted, cotangent, parameters, with_parameters
 class BacksolveAdjoint(AbstractAdjoint):
     """The adjoint ODE of Chen et al. (2018): memory independent of the number of steps, an inexact gradient.
 
-    Backwards from t1, solves dy/dt = f, da/dt = -a df/dy, dg/dt = -a df/dp ("optimise, then discretise"); at every time of
-    `ts` the state is set to the saved one and a jumps by the output's cotangent. g is kept out of the error norm
-    (Kidger et al. 2021, arXiv 2009.09457). Where the backward solve fails, the gradient is NaN.
+    Backwards from t1, solves dy/dt = f, da/dt = -a df/dy, dg/dt = -a df/dp ("optimise, then discretise"); at every
+    time of `ts` the state is set to the saved one and a jumps by the output's cotangent. g is kept out of the error
+    norm (Kidger et al. 2021, arXiv 2009.09457). Where the backward solve fails, the gradient is NaN.
 
     Attributes:
         solver: Solves the adjoint equation; None for the forward solver, under joint control.
@@ -67,7 +67,7 @@ def _backward(kept, cotangents: Solution, perturbed, problem: Problem, solver: A
     else:
         carry, dts = _through_outputs(problem, backward, carry, ys, eqx.combine(cotangents.ys, zeros(ys)))
         last = problem.ts[0]
-    (y, a, g), sound = _Backward(problem, backward).cross(carry, last, problem.t0)
+    (_, a, g), sound = _Backward(problem, backward).cross(carry, last, problem.t0)
     dt0 = -_dot(a, field(problem.t0, problem.y0, problem.args))
     result = (a, g, dt0, dt1, dts)
     a, g, dt0, dt1, dts = jax.tree.map(lambda x: jnp.where(sound, x, jnp.nan), result)

@@ -70,7 +70,8 @@ class _Replay:
         self.tableau = solver.tableau
         self.saves = bool(jax.tree.leaves(ys_cotangent))
         if problem.ts is not None and self.saves:
-            zeros = jax.tree.map(lambda x: jnp.zeros((len(problem.ts), *x.shape), x.dtype), problem.y0)
+            count = len(problem.ts)
+            zeros = jax.tree.map(lambda x: jnp.zeros((count, *x.shape), x.dtype), problem.y0)
             self.ys_cotangent = eqx.combine(ys_cotangent, zeros)
         self.varied, self.rest = parameters(problem)
         self.direction = jnp.where(problem.t1 >= problem.t0, 1, -1).astype(problem.t0.dtype)
@@ -141,7 +142,7 @@ class _Replay:
 
         def forward(varied, y, t, h):
             y1, ks = advance(self.tableau, self._field(varied), t, y, h)
-            return y1, (ks if self.saves else ())
+            return y1, (ks if self.saves else [])
 
         (_, ks), back = jax.vjp(forward, self.varied, y, t, h)
         extra, pull = self._outputs(n, y, t, h, ks, pull)

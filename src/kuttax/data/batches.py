@@ -11,9 +11,9 @@ from ..errors import UserError
 class BatchStream:
     """An endless, repeatable stream of batches of sample indices.
 
-    Each epoch is a permutation of all samples, drawn from the seed and the epoch's number; the epochs follow each other without a
-    gap, and batch `k` is entries `k * batch_size` to `(k + 1) * batch_size` of that sequence. So no sample is ever
-    dropped: where the batch size does not divide the number of samples, a batch reaches into the next epoch.
+    Each epoch is a permutation of all samples, drawn from the seed and the epoch's number. The epochs follow each other
+    without a gap, and batch `k` is entries `k * batch_size` to `(k + 1) * batch_size` of that sequence. So no sample is
+    ever dropped: where the batch size does not divide the number of samples, a batch reaches into the next epoch.
 
     A batch is a pure function of the four numbers below and its step, so training resumes at any step, and one
     dispatch can be handed the indices of several steps while the data stay on the device.

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pooch
 
+from ..errors import UserError
 from .dataset import Dataset, check_dataset
 from .idx import read_idx
 from .npz import read_npz
-from ..errors import UserError
 
 URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
 SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
@@ -22,8 +22,9 @@ def load(data_dir: str | Path | None = None) -> tuple[Dataset, Dataset]:
     """Loads MNIST from a directory, or downloads it once into the user's cache.
 
     Args:
-        data_dir: A directory that holds `mnist.npz` or `mnist10k.npz` (a part of it) with Keras' keys, or the four IDX files, gzipped
-            or not; the first of these that is there is read. None downloads Keras' file and checks its SHA-256.
+        data_dir: A directory that holds `mnist.npz` or `mnist10k.npz` (a part of it) with Keras' keys, or the four IDX
+            files, gzipped or not; the first of these that is there is read. None downloads Keras' file and checks its
+            SHA-256.
 
     Returns:
         Training set and test set: `x` float32 in [0, 1], shape `(n, 1, 28, 28)`; `y` int32 in 0 to 9, shape `(n,)`.
@@ -72,8 +73,8 @@ def _load_idx(directory: Path) -> tuple[Dataset, Dataset]:
     missing = [name for name, path in zip(IDX_NAMES, paths, strict=True) if path is None]
     if missing:
         raise UserError(
-            f"data directory {directory} holds neither {' nor '.join(NPZ_NAMES)} nor the IDX files {', '.join(missing)} "
-            "(.gz or not); put them there or leave the directory out to download MNIST"
+            f"data directory {directory} holds neither {' nor '.join(NPZ_NAMES)} nor the IDX files "
+            f"{', '.join(missing)} (.gz or not); put them there or leave the directory out to download MNIST"
         )
     found = [path for path in paths if path is not None]
     x_train, y_train, x_test, y_test = (read_idx(path) for path in found)
@@ -89,9 +90,7 @@ def _find_idx(directory: Path, name: str) -> Path | None:
 
 def _to_dataset(images: np.ndarray, labels: np.ndarray, images_name: str, labels_name: str) -> Dataset:
     if images.ndim != 3 or images.shape[1:] != (28, 28) or len(images) == 0:
-        raise UserError(
-            f"{images_name} has shape {images.shape}, expected (n, 28, 28) with n >= 1; give MNIST's images"
-        )
+        raise UserError(f"{images_name} has shape {images.shape}, expected (n, 28, 28), n >= 1; give MNIST's images")
     if labels.shape != (len(images),):
         raise UserError(f"{labels_name} has shape {labels.shape}, expected ({len(images)},): one label for each image")
     if not np.issubdtype(labels.dtype, np.integer):
@@ -116,7 +115,5 @@ def _scale(images: np.ndarray, name: str) -> np.ndarray:
     outside = np.isfinite(images) & ((images < 0) | (images > top))
     if outside.any():
         row = int(np.argwhere(outside)[0, 0])
-        raise UserError(
-            f"{name} ({images.dtype}) holds {images[outside][0]} in row {row}; values must lie in [0, {top}]"
-        )
+        raise UserError(f"{name} ({images.dtype}) holds {images[outside][0]} in row {row}; it must lie in [0, {top}]")
     return images.astype(np.float32) / np.float32(top)

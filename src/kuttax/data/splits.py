@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.model_selection import train_test_split
 
-from .dataset import Dataset
 from ..errors import UserError
+from .dataset import Dataset
 
 
 class Splits(NamedTuple):

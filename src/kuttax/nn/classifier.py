@@ -21,7 +21,8 @@ from .cast import cast_floating
 class NeuralODEClassifier(eqx.Module):
     """`logits = W y(1) + b` with `dy/dt = field(t, y)` and `y(0) = x`, augmented by zeros if asked for.
 
-    Chen, Rubanova, Bettencourt, Duvenaud (Neural Ordinary Differential Equations, NeurIPS 2018), without a network before the solve.
+    Chen, Rubanova, Bettencourt, Duvenaud (Neural Ordinary Differential Equations, NeurIPS 2018), with no network before
+    the solve.
 
     Attributes:
         field: The vector field, written for one sample of the augmented shape.

@@ -12,7 +12,7 @@ from .layer_stack import apply_layers
 
 
 class ConvField(eqx.Module):
-    """Convolutions of 3x3 with zero padding, height and width kept, the time as one more channel of every layer's input.
+    """Convolutions of 3x3, zero padding, height and width kept, the time appended as a channel to every layer's input.
 
     The time-dependent convolution of Dupont, Doucet, Teh (Augmented Neural ODEs, NeurIPS 2019, appendix D).
 

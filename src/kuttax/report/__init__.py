@@ -4,11 +4,12 @@ import os
 from datetime import datetime
 from pathlib import Path
 
+from kuttax import records
 from kuttax.errors import UserError
-from kuttax.report import comparison, curves, page, plot, records, table
+from kuttax.report import comparison, curves, page, plot, table
 from kuttax.report.comparison import Row
 
-__all__ = ["Row", "comparison", "curves", "page", "plot", "records", "table", "write"]
+__all__ = ["Row", "comparison", "curves", "page", "plot", "table", "write"]
 
 
 def write(out_dir: str | os.PathLike[str], command: str | None = None) -> list[Row]:

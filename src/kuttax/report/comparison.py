@@ -9,7 +9,7 @@ from typing import Any
 from scipy.stats import t as student_t
 
 from kuttax.errors import UserError
-from kuttax.report.records import Record
+from kuttax.records import Record
 
 Key = tuple[str, str, int | None]
 """What makes a row: method, label, NFE budget (None for an adaptive solver)."""

@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array
 
 from .._types import Count, State, Time, VectorField
@@ -39,8 +40,8 @@ def _number(name: str, least: float | None = None) -> Any:
 class Adaptive(AbstractSolver):
     """An explicit embedded Runge-Kutta pair whose steps keep the estimated local error below the tolerance.
 
-    Every attempted step costs as many evaluations as the tableau has stages: the slope at the end of an accepted step is
-    the first one of the next.
+    Every attempted step costs as many evaluations as the tableau has stages: the slope at the end of an accepted step
+    is the first one of the next.
 
     Attributes:
         tableau: An embedded pair; its own dense output gives the states at `ts`.
@@ -89,11 +90,7 @@ class Adaptive(AbstractSolver):
     def check(self, problem: Problem) -> None:
         if self.control == "per_sample" and not problem.batched:
             raise UserError("control='per_sample' needs batch_axis: say which axis of y0 counts the samples")
-        rtol, dtype = self.rtol, problem.t0.dtype
-        if not isinstance(rtol, jax.core.Tracer) and rtol < least_rtol(dtype):
-            raise UserError(
-                f"rtol={float(rtol):g} is below what {dtype} can carry: use at least {least_rtol(dtype):.1e}, or float64"
-            )
+        refuse_low_rtol(self.rtol, problem.t0.dtype)
 
     def run(self, problem: Problem, derivative: Derivative) -> Solution:
         final = self.march(problem, taped=False, bounded=derivative != "none")
@@ -313,6 +310,17 @@ class _Marcher:
 
 def _where(take: Array, new: State, old: State) -> State:
     return jax.tree.map(lambda a, b: jnp.where(spread(take, a), a, b), new, old)
+
+
+def refuse_low_rtol(rtol: Any, dtype) -> None:
+    """Refuse a relative tolerance that is known, and that the dtype cannot carry; a traced one is the solve's to check.
+
+    Raises:
+        UserError: It is below `least_rtol`.
+    """
+    least = least_rtol(dtype)
+    if not isinstance(rtol, Tracer) and rtol < least:
+        raise UserError(f"rtol={float(rtol):g} is below what {dtype} can carry: use at least {least:.1e}, or float64")
 
 
 def least_rtol(dtype) -> float:

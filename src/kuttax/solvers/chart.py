@@ -62,7 +62,8 @@ class Projected(AbstractChart):
                 f"({condition:.1e}, at most {MOST_CONDITION:.0e}): ask for a lower order or start at another tableau"
             )
         lower = tableau.a[np.tril_indices(tableau.stages, -1)]
-        return cls(_rows(lower, rows, dtype), _rows(tableau.b, rows, dtype), order, tableau.stages)
+        lower, weights = _rows(lower, rows, dtype), _rows(tableau.b, rows, dtype)
+        return cls(lower=lower, weights=weights, order=order, stages=tableau.stages)
 
     def coefficients(self) -> tuple[Array, Array, Array]:
         def one(lower, weights):
@@ -172,8 +173,9 @@ class Order3(AbstractClosed):
 
 
 class Order4(AbstractClosed):
-    """Four stages, order 4: c = (0, u, v, 1) with u = sig(alpha) / 2, v = u + (vbar - u) sig(beta), vbar = (3-4u)/(4-6u).
+    """Four stages, order 4: c = (0, u, v, 1).
 
+    u = sig(alpha) / 2, v = u + (vbar - u) sig(beta), vbar = (3 - 4u) / (4 - 6u).
     alpha = beta = ln 2 is the 3/8 rule. The classical RK4 is a singular corner of it: see `Order4Half`.
     """
 

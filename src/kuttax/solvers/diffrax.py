@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..errors import UserError
-from .adaptive import Adaptive, least_rtol
+from .adaptive import Adaptive, refuse_low_rtol
 from .base import AbstractSolver, Derivative, Problem
 from .controller import initial_step, rms
 from .fixed import AbstractTableSolver, FixedSteps, checked_steps
@@ -49,10 +49,8 @@ class FromDiffrax(AbstractSolver):
             raise UserError(f"diffrax's {name} estimates no error to control steps with: give steps=N")
 
     def check(self, problem: Problem) -> None:
-        known = self.steps is None and not isinstance(self.rtol, jax.core.Tracer)
-        if known and self.rtol < least_rtol(problem.t0.dtype):
-            dtype = problem.t0.dtype
-            raise UserError(f"rtol={float(self.rtol):g} is below what {dtype} can carry: use {least_rtol(dtype):.1e}")
+        if self.steps is None:
+            refuse_low_rtol(self.rtol, problem.t0.dtype)
 
     def run(self, problem: Problem, derivative: Derivative) -> Solution:
         dtype = problem.t0.dtype
@@ -82,7 +80,7 @@ class FromDiffrax(AbstractSolver):
             max_steps=most,
             throw=False,
         )
-        last, ys = (result.ys, None) if problem.ts is None else result.ys
+        last, ys = (result.ys, None) if problem.ts is None else tuple(result.ys)  # pyright: ignore
         y1 = jax.tree.map(lambda x: x[0], last)
         return Solution(y1, ys, self._stats(result.stats), _status(result.result, y1))
 
@@ -170,8 +168,9 @@ class TableSolver(diffrax.AbstractSolver):
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
         del made_jump
-        dtype = jnp.result_type(t0)
-        table, h = self.source.table(dtype), t1 - t0
+        t0, t1 = jnp.asarray(t0), jnp.asarray(t1)
+        dtype, h = t0.dtype, t1 - t0
+        table = self.source.table(dtype)
         row = solver_state % self.source.steps
         a, b, c = table.a[row], table.b[row], table.c[row]
         f = lambda t, y: terms.vf(t, y, args)  # noqa: E731

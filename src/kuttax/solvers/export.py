@@ -9,7 +9,7 @@ from .learned import LearnedRK
 
 
 class NumpyTable(NamedTuple):
-    """A scheme's coefficients in float64: A (N, s, s), b (N, s), c (N, s), and the steps as fractions of the interval (N,)."""
+    """A scheme in float64: A (N, s, s), b (N, s), c (N, s), and the steps as fractions of the interval (N,)."""
 
     a: np.ndarray
     b: np.ndarray
@@ -52,15 +52,20 @@ def to_latex(solver: AbstractTableSolver, digits: int = 6) -> str:
     table = to_numpy(solver)
     same = all(np.array_equal(x[0], row) for x in table for row in x)
     count = 1 if same else len(table.h)
-    return "\n\n".join(_butcher(*(x[n] for x in table), None if same else n + 1, digits) for n in range(count)) + "\n"
+    steps = [NumpyTable(*(x[n] for x in table)) for n in range(count)]
+    return "\n\n".join(_butcher(x, None if same else n + 1, digits) for n, x in enumerate(steps)) + "\n"
 
 
-def _butcher(a: np.ndarray, b: np.ndarray, c: np.ndarray, h: float, step: int | None, digits: int) -> str:
+def _butcher(row: NumpyTable, step: int | None, digits: int) -> str:
+    a, b, c, h = row
+
     def show(x: float) -> str:
         return f"{x:.{digits}g}" if abs(x) >= 10.0**-digits or x == 0 else "0"
 
     s = len(b)
-    lines = [f"% step {step}, h = {show(h)} T"] if step is not None else [f"% every step, h = {show(h)} T"]
+    lines = (
+        [f"% step {step}, h = {show(float(h))} T"] if step is not None else [f"% every step, h = {show(float(h))} T"]
+    )
     lines.append(r"\begin{array}{c|" + "c" * s + "}")
     for i in range(s):
         cells = [show(a[i, j]) if j < i else "" for j in range(s)]

@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array
 
 from ..errors import UserError
@@ -86,7 +87,7 @@ class LearnedRK(AbstractTableSolver):
         else:
             chart = Projected.at(tableau, order, rows, dtype)
         logits = jnp.zeros(steps, dtype) if learn_steps else None
-        return cls(chart, logits, steps, tableau.name, trained_for)
+        return cls(chart=chart, logits=logits, steps=steps, name=tableau.name, trained_for=trained_for)
 
     @property
     def stages(self) -> int:
@@ -112,15 +113,15 @@ class LearnedRK(AbstractTableSolver):
         if self.trained_for is None:
             return
         ends = (problem.t0, problem.t1) if problem.ts is None else (problem.t0, *_known(problem.ts), problem.t1)
-        if any(isinstance(t, jax.core.Tracer) for t in ends):
+        if any(isinstance(t, Tracer) for t in ends):
             return
         t0, t1 = self.trained_for
         lengths = np.diff(np.asarray(ends, np.float64))
         off = [x for x in lengths if x != 0 and abs(x - (t1 - t0)) > 1e-4 * abs(t1 - t0)]
         if off:
             warnings.warn(
-                f"this solver was trained for {self.steps} steps from t={t0:g} to t={t1:g} and is used on an interval of "
-                f"length {off[0]:g}: it may be worse there than a classical one of the same cost",
+                f"this solver was trained for {self.steps} steps from t={t0:g} to t={t1:g} and is used on an interval "
+                f"of length {off[0]:g}: it may be worse there than a classical one of the same cost",
                 OffGridWarning,
                 stacklevel=3,
             )
@@ -135,9 +136,9 @@ class LearnedRK(AbstractTableSolver):
         kind = "own coefficients a step" if self.rows > 1 else "shared coefficients"
         sizes = "learned steps" if self.logits is not None else "equal steps"
         meant = "" if self.trained_for is None else ", for t={:g} to {:g}".format(*self.trained_for)
-        title = f"LearnedRK from {self.name}: order {self.order}, {self.stages} stages x {self.steps} steps, {kind}, {sizes}"
+        size = f"order {self.order}, {self.stages} stages x {self.steps} steps"
         table = self.table(self.dtype)
-        lines = [title + meant]
+        lines = [f"LearnedRK from {self.name}: {size}, {kind}, {sizes}{meant}"]
         for n in range(self.rows if self.logits is None else self.steps):
             label = "every step" if self.rows == 1 and self.logits is None else f"step {n + 1}"
             lines += [
@@ -158,7 +159,7 @@ class LearnedRK(AbstractTableSolver):
 
 
 def _known(ts) -> list:
-    return [ts] if isinstance(ts, jax.core.Tracer) else list(np.asarray(ts))
+    return [ts] if isinstance(ts, Tracer) else list(np.asarray(ts))
 
 
 def _butcher(a: np.ndarray, b: np.ndarray) -> str:

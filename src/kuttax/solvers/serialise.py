@@ -136,7 +136,7 @@ def _learned_from_json(data: dict[str, Any]) -> LearnedRK:
     logits = None if data["logits"] is None else jnp.asarray(np.array(data["logits"]), dtype)
     meant = None if data["trained_for"] is None else (data["trained_for"]["t0"], data["trained_for"]["t1"])
     chart = _chart_from_json(data, dtype)
-    solver = LearnedRK(chart, logits, data["steps"], data["start"], meant)
+    solver = LearnedRK(chart=chart, logits=logits, steps=data["steps"], name=data["start"], trained_for=meant)
     if solver.rows not in (1, solver.steps) or (logits is not None and logits.shape != (solver.steps,)):
         raise KeyError("parameters that do not fit the number of steps")
     return solver

@@ -39,7 +39,8 @@ _MESSAGES = {
     Status.tolerance: "rtol is below ten times the epsilon of the state's dtype: loosen rtol, or use float64",
     Status.ill_conditioned: "the learned tableau has drifted to where its order conditions are ill-conditioned: "
     "lower the solver's learning rate or ask for a lower order",
-    Status.implicit: "the implicit solver's inner iteration did not converge: loosen its tolerance or take smaller steps",
+    Status.implicit: "the implicit solver's inner iteration did not converge: "
+    "loosen its tolerance or take smaller steps",
 }
 
 

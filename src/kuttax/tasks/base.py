@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from ..solvers.base import AbstractSolver
@@ -101,5 +102,12 @@ class Task(Protocol):
         ...
 
     def predict(self, model: Any, solver: AbstractSolver, batch: PyTree[Array]) -> Prediction:
-        """What the model makes of a batch, with the solver given here, which need not be the one it was trained with."""
+        """What the model makes of a batch with this solver, which need not be the one it was trained with."""
         ...
+
+
+def mean_nfe(stats: Stats | None) -> Float[Array, ""]:
+    """Evaluations of the field in a solve, the mean over the samples where each has its own; NaN where unknown."""
+    if stats is None or stats.nfe is None:
+        return jnp.asarray(jnp.nan, jnp.float32)
+    return jnp.mean(jnp.asarray(stats.nfe).astype(jnp.float32))

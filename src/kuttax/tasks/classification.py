@@ -15,8 +15,7 @@ from ..nn.classifier import NeuralODEClassifier
 from ..nn.conv_field import ConvField
 from ..nn.mlp_field import MLPField
 from ..solvers.base import AbstractSolver
-from ..solvers.solution import Solution
-from .base import Metric, Prediction
+from .base import Metric, Prediction, mean_nfe
 
 FieldKind = Literal["mlp", "conv"]
 
@@ -67,10 +66,10 @@ class Classification:
             raise UserError(
                 f"{self.name}: a conv field needs images (n, channels, height, width), got {x.shape}; use mlp"
             )
-        if y.ndim != 1 or y.dtype.kind not in "iu" or y.min() < 0:
-            raise UserError(
-                f"{self.name}, {part}: classes must be integers from 0, one a sample; got {y.dtype} {y.shape}"
-            )
+        if y.ndim != 1 or y.dtype.kind not in "iu":
+            raise UserError(f"{self.name}, {part}: y must be integers of shape (n,), got {y.dtype} {y.shape}")
+        if y.min() < 0:
+            raise UserError(f"{self.name}, {part}: classes count from 0, got {y.min()} in row {y.argmin()}")
         x = x.reshape(len(x), -1) if self.field == "mlp" else x
         return Dataset(x.astype("float32"), y.astype("int32"))
 
@@ -116,22 +115,14 @@ class Classification:
     ) -> tuple[Float[Array, ""], dict[str, Array]]:
         """Mean cross-entropy of a batch; logs "nfe" (mean over samples), "metric" and "status"."""
         del key  # nothing in this loss is random
-        prediction, solution = self._predict(model, solver, batch)
-        log = {"nfe": _mean_nfe(solution), "metric": prediction.metric, "status": prediction.status}
+        prediction = self.predict(model, solver, batch)
+        log = {"nfe": mean_nfe(prediction.stats), "metric": prediction.metric, "status": prediction.status}
         return prediction.loss, log
 
     def predict(self, model: NeuralODEClassifier, solver: AbstractSolver, batch: Dataset) -> Prediction:
         """Logits `(n, classes)`, accuracy in percent, mean cross-entropy."""
-        return self._predict(model, solver, batch)[0]
-
-    def _predict(
-        self, model: NeuralODEClassifier, solver: AbstractSolver, batch: Dataset
-    ) -> tuple[Prediction, Solution]:
-        options = {"max_steps": self.max_steps, "throw": False}
-        if self.adjoint is not None:
-            options["adjoint"] = self.adjoint
-        logits, solution = model(solver, batch.x, **options)
-        prediction = Prediction(
+        logits, solution = model(solver, batch.x, adjoint=self.adjoint, max_steps=self.max_steps, throw=False)
+        return Prediction(
             outputs=logits,
             metric=accuracy(logits, batch.y),
             loss=cross_entropy(logits, batch.y),
@@ -139,7 +130,6 @@ class Classification:
             stats=solution.stats,
             status=jnp.max(solution.status),
         )
-        return prediction, solution
 
 
 def cross_entropy(logits: Float[Array, "n classes"], labels: Int[Array, " n"]) -> Float[Array, ""]:
@@ -151,8 +141,3 @@ def accuracy(logits: Float[Array, "n classes"], labels: Int[Array, " n"]) -> Flo
     """Share of the samples whose largest logit is the label's, in percent."""
     correct = jnp.argmax(logits, axis=-1).astype(labels.dtype) == labels
     return 100.0 * jnp.mean(correct.astype(logits.dtype))
-
-
-def _mean_nfe(solution: Solution) -> Float[Array, ""]:
-    nfe = solution.stats.nfe
-    return jnp.asarray(jnp.nan, jnp.float32) if nfe is None else jnp.mean(jnp.asarray(nfe).astype(jnp.float32))

@@ -1,0 +1,91 @@
+"""One training run from its options to its record and its files: what `train` and `compare` share."""
+
+import importlib.metadata
+import platform
+from dataclasses import asdict, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jax
+from rich.console import Console
+
+from ..solvers.adaptive import Adaptive
+from ..solvers.tableaus import TSIT5
+from ..training.checkpoint import save_run
+from ..training.evaluate import evaluate, prediction_ms
+from ..training.log import Log
+from ..training.loop import Trainer
+
+_REPEATS = 30  # of a timed prediction
+
+
+def reference() -> Adaptive:
+    """The solver that asks whether a field means anything without its own: Tsit5 at 1e-6."""
+    return Adaptive(TSIT5, 1e-6, 1e-6)
+
+
+def run(
+    trainer: Trainer, seed: int, about: dict[str, Any], options: dict[str, Any], directory: Path, console: Console
+) -> dict[str, Any]:
+    """Train with one seed, test once, save the run and return its record.
+
+    Args:
+        trainer: Of the task and solver.
+        seed: Of the weights and of the order of the data.
+        about: What the record says of the run beside its results: task, method, label, budget.
+        options: The named task's, from `task_options`: they are saved, so that the run can be built again.
+        directory: Where model, solver and metrics go.
+        console: For the progress bar.
+    """
+    task, size, steps = trainer.task, trainer.batch_size, trainer.settings.train_steps
+    metrics = directory / "metrics.jsonl"
+    metrics.unlink(missing_ok=True)
+    with Log(console, f"{about['label']}, seed {seed}", steps, metrics) as log:
+        trained = trainer.run(seed, log)
+    model, solver = trained.model, trained.solver
+    test = evaluate(task, model, solver, task.test, size)
+    resolved = evaluate(task, model, reference(), task.test, size)
+    record = {
+        "kind": "run",
+        **about,
+        "metric": task.metric._asdict(),
+        "seed": seed,
+        "solver": str(solver).splitlines()[0],
+        "steps_trained": steps,
+        "best_step": trained.best_step,
+        "batch_size": size,
+        "validation": trained.validation.metric,
+        "test": test.metric,
+        "test_loss": test.loss,
+        "test_reference": resolved.metric,
+        "nfe": test.nfe,
+        "nfe_reference": resolved.nfe,
+        "predict_ms": prediction_ms(task, model, solver, task.test, size, _REPEATS),
+        "train_seconds": trained.train_seconds,
+        "compile_seconds": trained.compile_seconds,
+        "step_ms": trained.step_ms,
+        **environment(),
+    }
+    saved = {"name": task.name, "options": options}
+    settings = asdict(trainer.settings)
+    save_run(directory, model, solver, {"format": "kuttax-run", "task": saved, "settings": settings, "record": record})
+    return record
+
+
+def task_options(task_kind: Any) -> dict[str, Any]:
+    """A named task's options as JSON holds them."""
+    values = {field.name: getattr(task_kind, field.name) for field in fields(task_kind)}
+    return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
+
+
+def environment() -> dict[str, Any]:
+    """Versions, device and time, for every record."""
+    packages = ("kuttax", "jax", "equinox", "diffrax", "optax", "numpy")
+    device = jax.devices()[0]
+    return {
+        "versions": {"python": platform.python_version(), **{p: importlib.metadata.version(p) for p in packages}},
+        "device": device.platform if device.platform == "cpu" else device.device_kind,
+        "dtype": "float32",
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+    }

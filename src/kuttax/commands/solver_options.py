@@ -1,0 +1,95 @@
+"""The options that name a solver on the command line."""
+
+from dataclasses import dataclass, fields
+from typing import Literal
+
+from ..errors import UserError
+from ..solvers import tableaus
+from ..solvers.adaptive import Adaptive
+from ..solvers.base import AbstractSolver
+from ..solvers.fixed import FixedSteps
+from ..solvers.learned import LearnedRK
+from ..solvers.tableaus import Tableau
+
+STARTS = {1: tableaus.EULER, 2: tableaus.MIDPOINT, 3: tableaus.HEUN3, 4: tableaus.RK4}
+"""Where a learned solver of so many stages starts; more stages start at RK4 with further ones of weight zero."""
+
+
+def tableau(name: str) -> Tableau:
+    """The classical tableau of that name.
+
+    Raises:
+        UserError: There is none.
+    """
+    if name not in tableaus.ALL:
+        raise UserError(f"unknown solver {name!r}; known: learned, {', '.join(tableaus.ALL)}")
+    return tableaus.ALL[name]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnedOptions:
+    """What a learned solver may learn."""
+
+    stages: int | None = None
+    """Learned solver: evaluations of the field in one step (default 4)."""
+    order: int | None = None
+    """Learned solver: the order it keeps, whatever it learns (default 2, at most the stages)."""
+    shared: bool = False
+    """Learned solver: one set of coefficients for all steps, in place of one for each."""
+    equal_steps: bool = False
+    """Learned solver: keep its step sizes equal, in place of learning them."""
+
+    def learned(self, stages: int, steps: int, interval: tuple[float, float]) -> LearnedRK:
+        """The learned solver of these options with the given budget.
+
+        Raises:
+            UserError: They cannot be had together.
+        """
+        if stages < 1:
+            raise UserError(f"stages must be >= 1, got {stages}")
+        return LearnedRK.like(
+            STARTS[min(stages, 4)],
+            steps,
+            stages=stages,
+            order=min(2, stages) if self.order is None else self.order,
+            per_step=not self.shared,
+            learn_steps=not self.equal_steps,
+            trained_for=interval,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SolverOptions(LearnedOptions):
+    """Which solver integrates the field."""
+
+    solver: str = "learned"
+    """learned, or a classical one: euler, midpoint, rk4, bosh3, dopri5, tsit5, dopri8, ... A classical pair without
+    --steps chooses its own steps."""
+    steps: int | None = None
+    """Number of steps (default 2 for a learned solver)."""
+    rtol: float = 1e-5
+    """Adaptive solver: relative tolerance."""
+    atol: float = 1e-5
+    """Adaptive solver: absolute tolerance."""
+    control: Literal["joint", "per_sample"] = "joint"
+    """Adaptive solver: one step size for the whole batch, or one a sample."""
+
+    def build(self, interval: tuple[float, float]) -> AbstractSolver:
+        """The solver of these options.
+
+        Raises:
+            UserError: They name none, or contradict each other.
+        """
+        if self.solver == "learned":
+            stages, steps = 4 if self.stages is None else self.stages, 2 if self.steps is None else self.steps
+            return self.learned(stages, steps, interval)
+        scheme = tableau(self.solver)
+        for field in fields(LearnedOptions):
+            if getattr(self, field.name) != field.default:
+                flag = field.name.replace("_", "-")
+                raise UserError(f"--{flag} belongs to a learned solver, not to {self.solver}: leave it out")
+        if self.steps is not None:
+            return FixedSteps(scheme, self.steps)
+        if scheme.error is None:
+            raise UserError(f"{self.solver} has no error estimate to choose steps with: give --steps")
+        return Adaptive(scheme, self.rtol, self.atol, control=self.control)

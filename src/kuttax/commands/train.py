@@ -1,0 +1,52 @@
+"""`kuttax train TASK`: one model, one solver, one seed."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from ..training.checkpoint import write_json
+from ..training.loop import Trainer
+from ..training.settings import Settings
+from .output import prepare
+from .run import run, task_options
+from .solver_options import SolverOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train a neural ODE with one solver and save model, solver, metrics and results."""
+
+    solver: SolverOptions = field(default_factory=SolverOptions)
+    training: Settings = field(default_factory=Settings)
+    seed: int = 0
+    """Decides the initial weights and the order of the data."""
+    out: Path | None = None
+    """Where the run goes (default runs/train-TASK)."""
+    overwrite: bool = False
+    """Replace the results of an earlier run in --out."""
+
+    def __call__(self, name: str, options: Any, console: Console) -> int:
+        """Run the command on the named task; returns the exit code."""
+        task = options.build()
+        solver = self.solver.build(task.interval)
+        out = Path(f"runs/train-{name}") if self.out is None else self.out
+        trainer = Trainer(task, solver, self.training, self.training.batch_size or options.batch_size)
+        prepare(out, overwrite=self.overwrite)
+        label = str(solver).splitlines()[0]
+        about = {"task": name, "method": self.solver.solver, "label": label, "budget": None}
+        record = run(trainer, self.seed, about, task_options(options), out, console)
+        write_json(out / "record.json", record)
+        unit, metric = task.metric.unit, task.metric.name
+        console.print(f"{label}", highlight=False)
+        console.print(
+            f"{metric}: validation {record['validation']:.4g} {unit}, test {record['test']:.4g} {unit}, "
+            f"re-solved by Tsit5 at 1e-6 {record['test_reference']:.4g} {unit}"
+        )
+        console.print(
+            f"NFE {record['nfe']:.4g}, {record['predict_ms']:.3g} ms a batch of {record['batch_size']}; "
+            f"{record['train_seconds']:.3g} s of training, {record['compile_seconds']:.3g} s of compiling"
+        )
+        console.print(f"Saved in {out}. Look again: kuttax evaluate {out} --solver tsit5 --rtol 1e-6 --atol 1e-6")
+        return 0

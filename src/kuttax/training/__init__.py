@@ -1,0 +1,1 @@
+"""Training: the loop, its settings, what it logs and what it saves."""

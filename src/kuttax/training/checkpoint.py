@@ -1,0 +1,82 @@
+"""Models and solvers on disk: equinox leaves plus JSON, written atomically, without pickle."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+
+from ..errors import UserError
+from ..solvers.base import AbstractSolver
+from ..solvers.serialise import load_solver, save_solver
+from ..tasks.base import Task
+from ..tasks.registry import build_task
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write JSON whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(data, indent=1) + "\n")
+    partial.replace(path)
+
+
+def save_run(directory: Path, model: Any, solver: AbstractSolver, about: dict[str, Any]) -> None:
+    """Write `model.eqx`, `solver.json` and `run.json` (what the run was, and what is needed to build it again)."""
+    directory.mkdir(parents=True, exist_ok=True)
+    partial = directory / "model.eqx.partial"
+    eqx.tree_serialise_leaves(partial, model)
+    partial.replace(directory / "model.eqx")
+    save_solver(directory / "solver.json", solver)
+    write_json(directory / "run.json", about)
+
+
+def read_run(directory: str | Path) -> dict[str, Any]:
+    """What `save_run` wrote about a run.
+
+    Raises:
+        UserError: The directory holds no run.
+    """
+    path = Path(directory) / "run.json"
+    try:
+        about = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{directory} holds no run.json: give the directory of a run that kuttax saved") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is damaged ({error}): train again") from None
+    if not isinstance(about, dict) or not isinstance(about.get("task"), dict):
+        raise UserError(f"{path} does not describe a run: give the directory of a run that kuttax saved")
+    return about
+
+
+def load_model(directory: str | Path, task: Task) -> Any:
+    """The model of a saved run of `task`.
+
+    Raises:
+        UserError: There is none, it is damaged, or it belongs to another task or other options.
+    """
+    path = Path(directory) / "model.eqx"
+    like = task.init(jax.random.key(0))
+    try:
+        return eqx.tree_deserialise_leaves(path, like)
+    except FileNotFoundError:
+        raise UserError(f"no model at {path}: give the directory of a run that kuttax saved") from None
+    except (RuntimeError, ValueError, EOFError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path} is no model of task {task.name} with these options ({reason}): train again") from None
+
+
+def load_run(directory: str | Path, task: Task | None = None) -> tuple[Task, Any, AbstractSolver]:
+    """The task, model and solver of a saved run.
+
+    Args:
+        directory: Where `kuttax train` or `save_run` put it.
+        task: A task of one's own; None builds the named task that the run was made with.
+
+    Raises:
+        UserError: Something is missing or damaged; the message names it.
+    """
+    if task is None:
+        about = read_run(directory)["task"]
+        task = build_task(about["name"], **about.get("options", {}))
+    return task, load_model(directory, task), load_solver(Path(directory) / "solver.json")

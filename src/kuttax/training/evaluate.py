@@ -1,0 +1,74 @@
+"""Evaluation of a model and solver on a data set, and the time that prediction takes."""
+
+import statistics
+import time
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from ..errors import UserError
+from ..solvers.base import AbstractSolver
+from ..solvers.solution import SolveError, Status
+from ..tasks.base import Prediction, Task
+
+
+class Evaluation(NamedTuple):
+    """Means over a data set, each batch weighted by its samples. NFE is NaN where it cannot be known."""
+
+    metric: float
+    loss: float
+    nfe: float
+
+
+@eqx.filter_jit
+def predict(task: Task, model: Any, solver: AbstractSolver, batch: PyTree) -> Prediction:
+    """The task's prediction, compiled once for each task, solver structure and batch shape."""
+    return task.predict(model, solver, batch)
+
+
+def evaluate(task: Task, model: Any, solver: AbstractSolver, data: PyTree, batch_size: int) -> Evaluation:
+    """Predict a whole data set, batch after batch.
+
+    Raises:
+        UserError: The data set is empty.
+        SolveError: A solve failed.
+    """
+    samples = len(jax.tree.leaves(data)[0])
+    if samples == 0:
+        raise UserError(f"{task.name}: the data set to evaluate on is empty")
+    weights, rows = [], []
+    for start in range(0, samples, batch_size):
+        batch = jax.tree.map(lambda x: x[start : start + batch_size], data)  # noqa: B023
+        prediction = predict(task, model, solver, batch)
+        status = Status(int(prediction.status))
+        if status != Status.ok:
+            raise SolveError(status, f"prediction with {str(solver).splitlines()[0]}: {status.message}")
+        nfe = None if prediction.stats is None else prediction.stats.nfe
+        cost = np.nan if nfe is None else float(np.mean(np.asarray(nfe)))
+        rows.append([float(prediction.metric), float(prediction.loss), cost])
+        weights.append(min(batch_size, samples - start))
+    return Evaluation(*(float(x) for x in np.average(np.array(rows), axis=0, weights=np.array(weights))))
+
+
+def prediction_ms(task: Task, model: Any, solver: AbstractSolver, data: PyTree, batch_size: int, repeats: int) -> float:
+    """The median time in milliseconds of predicting one batch, compilation and transfer apart."""
+    batch = jax.tree.map(lambda x: jnp.asarray(x[:batch_size]), data)
+    dynamic, static = eqx.partition((model, solver), eqx.is_array)
+    dynamic = jax.tree.map(jnp.asarray, dynamic)
+
+    @jax.jit
+    def run(dynamic, batch):
+        model, solver = eqx.combine(dynamic, static)
+        return task.predict(model, solver, batch).outputs
+
+    jax.block_until_ready(run(dynamic, batch))
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        jax.block_until_ready(run(dynamic, batch))
+        times.append(1e3 * (time.perf_counter() - start))
+    return statistics.median(times)

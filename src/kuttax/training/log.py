@@ -1,0 +1,53 @@
+"""What training says while it runs: a progress bar, and one JSON line per dispatch."""
+
+from pathlib import Path
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from .. import records
+from .loop import Progress
+
+
+class Log:
+    """Reports one training run to the terminal and to `metrics.jsonl`; use it as a context.
+
+    On a terminal it is a bar with steps, loss, NFE and the time left; elsewhere it prints nothing.
+
+    Args:
+        console: Where the bar goes.
+        label: What the run is called.
+        total: The number of training steps.
+        path: The JSONL file, or None.
+    """
+
+    def __init__(self, console: Console, label: str, total: int, path: Path | None):
+        self.path = path
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]}  NFE {task.fields[nfe]}"),
+            TimeRemainingColumn(compact=True),
+        )
+        self.bar = Bar(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self.item = self.bar.add_task(label, total=total, loss="-", nfe="-")
+
+    def __enter__(self) -> "Log":
+        self.bar.start()
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.bar.stop()
+
+    def __call__(self, now: Progress) -> None:
+        """Show and record one dispatch."""
+        self.bar.update(self.item, completed=now.step, loss=f"{now.loss:.4f}", nfe=f"{now.nfe:.0f}")
+        if self.path is None:
+            return
+        row = {"step": now.step, "loss": now.loss, "metric": now.metric, "nfe": now.nfe, "seconds": now.seconds}
+        if now.validation is not None:
+            row |= {"validation": now.validation.metric, "validation_loss": now.validation.loss}
+        records.append(self.path, row)

@@ -1,0 +1,77 @@
+"""Tape: every state that the reverse pass asks for is there, whatever the number of slots and steps."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from kuttax.solvers import tape as tape_module
+from kuttax.solvers.tape import Tape, slots_for
+
+
+@pytest.fixture
+def slots(request, monkeypatch):
+    """Tapes with this many slots."""
+    monkeypatch.setattr(tape_module, "_FEWEST", request.param)
+    monkeypatch.setattr(tape_module, "_MOST", request.param)
+    return request.param
+
+
+def recorded(steps, most):
+    """A tape of the steps n = 0, ..., steps - 1 of one lane an entry of `steps`; the state of step n is n + 1/4."""
+    lanes = np.shape(steps)
+    y = jnp.zeros((*lanes, 2))
+
+    def step(tape, n):
+        take = n < jnp.asarray(steps)
+        count = jnp.minimum(n, jnp.asarray(steps))
+        value = n.astype(y.dtype) + 0.25
+        full = jnp.full(lanes, value)
+        return tape.record(count, full, 2 * full, jnp.full(y.shape, value), take), None
+
+    start = Tape.blank(y, lanes, y.dtype, most)
+    return jax.lax.scan(step, start, jnp.arange(most, dtype=jnp.int32))[0]
+
+
+@pytest.mark.parametrize("slots", [1, 2, 4, 8], indirect=True)
+def test_every_state_that_a_replay_starts_from_is_kept(slots):
+    most = 70
+    record = jax.jit(lambda steps: recorded(steps, most))
+    state = jax.jit(lambda tape, n: tape.state(n))
+    for steps in range(1, most + 1, 1 if slots == 4 else 7):
+        tape = record(jnp.asarray(steps))
+        assert tape.slots == slots
+        stride = int(tape.stride(jnp.asarray(steps - 1)))
+        kept = range(0, steps, stride)
+        assert len(kept) <= slots  # what fits
+        assert steps <= slots or 2 * len(kept) + 1 >= slots  # and is made use of
+        for n in kept:
+            np.testing.assert_array_equal(state(tape, n), n + 0.25)
+        np.testing.assert_array_equal(tape.t[:steps], np.arange(steps) + 0.25)
+        np.testing.assert_array_equal(tape.h[:steps], 2 * (np.arange(steps) + 0.25))
+
+
+@pytest.mark.parametrize("slots", [4], indirect=True)
+def test_lanes_of_different_length(slots):
+    """A shorter lane is kept at the stride of the longest one too."""
+    steps, most = np.array([3, 40, 17, 1]), 50
+    tape = jax.jit(lambda: recorded(steps, most))()
+    stride = int(tape.stride(jnp.asarray(steps.max() - 1)))
+    assert stride > tape.chunk  # a stretch longer than the buffer that it is recomputed in
+    for n in range(0, steps.max(), stride):
+        has = n < steps
+        np.testing.assert_array_equal(np.asarray(tape.state(jnp.asarray(n)))[has], n + 0.25)
+    for lane, count in enumerate(steps):
+        np.testing.assert_array_equal(tape.t[:count, lane], np.arange(count) + 0.25)
+
+
+def test_fewer_slots_for_larger_states():
+    """Powers of two; within the memory set aside, but for the fewest that a replay needs."""
+    sizes = [10, 10**4, 10**5, 10**6, 10**8]
+    counts = [slots_for(jax.ShapeDtypeStruct((size,), jnp.float32), 4096) for size in sizes]
+    assert counts == sorted(counts, reverse=True)
+    assert counts[0] > counts[-1] >= 2
+    for size, count in zip(sizes, counts, strict=True):
+        assert np.log2(count) % 1 == 0
+        assert count == counts[-1] or size * 4 * count <= 2 * tape_module._SLOT_BYTES
+    assert slots_for(jax.ShapeDtypeStruct((10,), jnp.float32), 3) == 4
