@@ -83,7 +83,7 @@ def brusselator(t, y):
 
 
 def arenstorf(t, y):
-    """The restricted three-body problem (Arenstorf 1963); Hairer, Norsett & Wanner I, eq. II.0.1. y = (x1, x2, v1, v2)."""
+    """The restricted three-body problem (Arenstorf 1963), y = (x1, x2, v1, v2); Hairer, Norsett & Wanner I, II.0.1."""
     moon = 0.012277471
     earth = 1 - moon
     to_earth = ((y[0] + moon) ** 2 + y[1] ** 2) ** 1.5

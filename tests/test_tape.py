@@ -39,14 +39,14 @@ def test_every_state_that_a_replay_starts_from_is_kept(slots):
     record = jax.jit(lambda steps: recorded(steps, most))
     state = jax.jit(lambda tape, n: tape.state(n))
     for steps in range(1, most + 1, 1 if slots == 4 else 7):
-        tape = record(jnp.asarray(steps))
+        tape = record(jnp.asarray(steps, jnp.int32))
         assert tape.slots == slots
-        stride = int(tape.stride(jnp.asarray(steps - 1)))
+        stride = int(tape.stride(jnp.asarray(steps - 1, jnp.int32)))
         kept = range(0, steps, stride)
         assert len(kept) <= slots  # what fits
         assert steps <= slots or 2 * len(kept) + 1 >= slots  # and is made use of
         for n in kept:
-            np.testing.assert_array_equal(state(tape, n), n + 0.25)
+            np.testing.assert_array_equal(state(tape, jnp.asarray(n, jnp.int32)), n + 0.25)
         np.testing.assert_array_equal(tape.t[:steps], np.arange(steps) + 0.25)
         np.testing.assert_array_equal(tape.h[:steps], 2 * (np.arange(steps) + 0.25))
 
@@ -54,13 +54,13 @@ def test_every_state_that_a_replay_starts_from_is_kept(slots):
 @pytest.mark.parametrize("slots", [4], indirect=True)
 def test_lanes_of_different_length(slots):
     """A shorter lane is kept at the stride of the longest one too."""
-    steps, most = np.array([3, 40, 17, 1]), 50
+    steps, most = np.array([3, 40, 17, 1], np.int32), 50
     tape = jax.jit(lambda: recorded(steps, most))()
-    stride = int(tape.stride(jnp.asarray(steps.max() - 1)))
+    stride = int(tape.stride(jnp.asarray(steps.max() - 1, jnp.int32)))
     assert stride > tape.chunk  # a stretch longer than the buffer that it is recomputed in
     for n in range(0, steps.max(), stride):
         has = n < steps
-        np.testing.assert_array_equal(np.asarray(tape.state(jnp.asarray(n)))[has], n + 0.25)
+        np.testing.assert_array_equal(np.asarray(tape.state(jnp.asarray(n, jnp.int32)))[has], n + 0.25)
     for lane, count in enumerate(steps):
         np.testing.assert_array_equal(tape.t[:count, lane], np.arange(count) + 0.25)
 

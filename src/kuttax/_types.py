@@ -3,9 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
-State = PyTree[Array]
+AnyArray = Array | np.ndarray
+"""A JAX array, or a NumPy one where a number is known before a program runs."""
+
+State = PyTree[AnyArray]
 """The state y: any pytree of floating-point arrays."""
 
 VectorField = Callable[[Any, Any, Any], Any]

@@ -46,7 +46,7 @@ def _forward(perturbed, problem: Problem, solver: Adaptive):
 @_solve.def_bwd
 def _backward(kept, cotangents: Solution, perturbed, problem: Problem, solver: Adaptive):
     del perturbed
-    tape, accepted, saved = kept
+    tape, accepted, saved = jax.tree.map(jnp.asarray, kept)  # outside of jit some come back as NumPy
     replay = _Replay(problem, solver, tape, accepted, cotangents.ys)
     return replay.pull(eqx.combine(cotangents.y1, jax.tree.map(jnp.zeros_like, problem.y0)), saved)
 

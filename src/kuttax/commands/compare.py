@@ -118,9 +118,12 @@ class Compare:
 
     def _same_configuration(self, out: Path, name: str, options: Any) -> None:
         """Keep what the runs share beside them; runs of another configuration are not mixed in."""
+        shared = {
+            k: v for k, v in task_options(options).items() if k != "data_dir"
+        }  # where data lie is not what they are
         config = {
             "task": name,
-            "options": task_options(options),
+            "options": shared,
             "training": asdict(self.training),
             "learned": asdict(self.learned),
         }

@@ -18,6 +18,6 @@ def load() -> tuple[Dataset, Dataset]:
         Training set (1437 samples) and test set (360 samples): `x` float32 in [0, 1], shape `(n, 1, 8, 8)`; `y` int32
         in 0 to 9, shape `(n,)`.
     """
-    bunch = load_digits()
-    images = (bunch.images / 16.0).astype(np.float32)[:, None]
-    return split_off(Dataset(images, bunch.target.astype(np.int32)), TEST_FRACTION, TEST_SEED, name="test")
+    pixels, labels = load_digits(return_X_y=True)
+    images = (pixels.reshape(-1, 1, 8, 8) / 16.0).astype(np.float32)
+    return split_off(Dataset(images, labels.astype(np.int32)), TEST_FRACTION, TEST_SEED, name="test")

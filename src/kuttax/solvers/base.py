@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 import equinox as eqx
 import jax
-from jaxtyping import Array, Float
 
 from .._types import State, VectorField
 from .solution import Solution
@@ -37,9 +36,9 @@ class Problem(eqx.Module):
 
     field: VectorField
     y0: State
-    t0: Float[Array, ""]
-    t1: Float[Array, ""]
-    ts: Float[Array, " times"] | None = None
+    t0: Any
+    t1: Any
+    ts: Any = None
     args: Any = None
     batched: bool = eqx.field(static=True, default=False)
     max_steps: int = eqx.field(static=True, default=4096)

@@ -1,0 +1,53 @@
+"""What README shows runs as it stands."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+@pytest.mark.parametrize("source", blocks(README, "python"))
+def test_python_blocks_run(source, capsys):
+    exec(compile(source, "README.md", "exec"), {})
+
+
+def test_ten_lines_are_ten():
+    lines = [line for line in blocks(README, "python")[0].splitlines() if line.strip()]
+    assert len(lines) <= 13, "imports apart, the example promises ten lines"
+
+
+def kuttax_commands() -> list[list[str]]:
+    lines = [line.split("#")[0].strip() for block in blocks(README, "sh") for line in block.splitlines()]
+    return [shlex.split(line)[1:] for line in lines if line.startswith("kuttax ")]
+
+
+@pytest.mark.parametrize("command", [c for c in kuttax_commands() if c[0] in ("train", "compare")], ids=" ".join)
+def test_options_in_readme_are_known(command):
+    """The options of every command shown are accepted: the parser gets to the help that follows them."""
+    run = subprocess.run(
+        [sys.executable, "-m", "kuttax", *command, "--help"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+    )
+    assert run.returncode == 0, run.stderr
+
+
+def test_every_figure_in_readme_comes_from_a_record():
+    """The results table of README is the one that the report draws from the experiment's records."""
+    drawn = (ROOT / "experiments" / "learned-mnist" / "table.md").read_text()
+    rows = [line for line in drawn.splitlines() if line.startswith("|")]
+    assert rows, "the experiment has no table"
+    for row in rows:
+        assert row in README
