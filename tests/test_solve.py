@@ -1,6 +1,7 @@
 """solve: what goes in and comes out, what it costs, what it compiles, and how it fails."""
 
 import contextlib
+import dataclasses
 import math
 
 import equinox as eqx
@@ -36,7 +37,7 @@ def square(t, y, args):
 
 # Accuracy of fixed steps.
 
-FINEST = {1: 256, 2: 128, 3: 64, 4: 48, 5: 32, 8: 8}
+FINEST = {1: 256, 2: 128, 3: 128, 4: 64, 5: 32, 8: 8}
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -66,8 +67,8 @@ def test_fixed_steps_through_outputs(t0, t1):
         ([t1], 1),
     ):
         sol = kx.solve(circle_and_bell, solution(t0), t0, t1, solver=FIXED, ts=ts)
-        np.testing.assert_allclose(sol.ys, solution(np.array(ts)), rtol=0, atol=1e-6)
-        np.testing.assert_allclose(sol.y1, solution(t1), rtol=0, atol=1e-6)
+        np.testing.assert_allclose(sol.ys, solution(np.array(ts)), rtol=0, atol=3e-6)
+        np.testing.assert_allclose(sol.y1, solution(t1), rtol=0, atol=3e-6)
         assert sol.stats.nfe == 4 * 40 * intervals
         assert sol.stats.accepted == 40 * intervals
     assert np.array_equal(kx.solve(circle_and_bell, solution(t0), t0, t1, solver=FIXED, ts=[t0]).ys[0], solution(t0))
@@ -158,7 +159,7 @@ def test_nfe_backward_is_what_the_field_counts(name, saves):
 
         def loss(y0):
             sol = kx.solve(field, y0, 0.0, 5.0, solver=COUNTED[name], ts=ts)
-            return jnp.sum(sol.ys if saves else sol.y1), sol.stats
+            return jnp.sum(sol.y1) + (jnp.sum(sol.ys) if saves else 0.0), sol.stats
 
         _, stats = jax.grad(loss, has_aux=True)(jnp.array([0.3, 1.0]))
         jax.effects_barrier()
@@ -166,12 +167,11 @@ def test_nfe_backward_is_what_the_field_counts(name, saves):
 
 
 def test_nfe_of_a_batch_counts_calls_on_the_whole_batch():
-    """jax.debug.callback is called once a sample."""
     with counted(lambda t, y, args: jnp.sin(y) * jnp.cos(3 * t) - y * y) as (field, calls):
         y0 = jnp.array([[0.3], [1.0], [2.0]])
         sol = kx.solve(field, y0, 0.0, 5.0, solver=COUNTED["dopri5"], batch_axis=0)
         jax.effects_barrier()
-    assert 3 * sol.stats.nfe == calls["values"]
+    assert sol.stats.nfe == calls["values"]
 
 
 # What is compiled.
@@ -298,21 +298,27 @@ def test_failure_is_raised_with_its_cause(case):
     assert np.isnan(sol.y1).all()
 
 
-def test_failure_inside_a_compiled_function():
-    @jax.jit
+@pytest.mark.parametrize("part", ["y1", "ys", "gradient of y1", "gradient of ys", "tangent"])
+@pytest.mark.parametrize("solver", [ADAPTIVE, FIXED], ids=["adaptive", "fixed"])
+def test_failure_inside_a_compiled_function(solver, part):
+    """Whatever part of the result is used: nothing comes back that looks like a number."""
+
+    def number(y0):
+        adjoint = kx.ForwardMode() if part == "tangent" else None
+        sol = kx.solve(square, y0, 0.0, 2.0, solver=solver, ts=[0.0, 1.0], adjoint=adjoint, max_steps=40)
+        return sol.ys[1, 0] if part.endswith("ys") else sol.y1[0]
+
     def run(y0):
-        return kx.solve(square, y0, 0.0, 2.0, solver=ADAPTIVE).y1
+        if part == "tangent":
+            return jax.jvp(number, (y0,), (jnp.ones(1),))[1]
+        return jax.grad(number)(y0)[0] if part.startswith("gradient") else number(y0)
 
-    np.testing.assert_allclose(run(jnp.array([0.25])), [0.5], rtol=1e-6)
-    with pytest.raises(eqx.EquinoxRuntimeError, match="the step size shrank below"):
-        jax.block_until_ready(run(jnp.array([1.0])))
-
-
-def test_failure_under_a_gradient():
-    grad = jax.jit(jax.grad(lambda y0: kx.solve(square, y0, 0.0, 2.0, solver=ADAPTIVE).y1[0]))
-    np.testing.assert_allclose(grad(jnp.array([0.25])), [4.0], rtol=1e-6)
-    with pytest.raises(eqx.EquinoxRuntimeError, match="the step size shrank below"):
-        jax.block_until_ready(grad(jnp.array([1.0])))
+    truth = {"y1": 0.5, "ys": 1 / 3, "gradient of y1": 4.0, "gradient of ys": 16 / 9, "tangent": 4.0}[part]
+    run = eqx.filter_jit(run)
+    np.testing.assert_allclose(run(jnp.array([0.25])), truth, rtol=1e-5)
+    message = "used up max_steps" if solver is ADAPTIVE else "became NaN or infinite"
+    with pytest.raises(eqx.EquinoxRuntimeError, match=message):
+        jax.block_until_ready(run(jnp.array([2.0])))
 
 
 def test_outputs_before_the_failure_are_kept():
@@ -327,14 +333,14 @@ UNORDERED = ([1.0, 0.5], [0.5, 2.5], [-0.1, 0.5])
 @pytest.mark.parametrize("ts", UNORDERED, ids=["turning back", "beyond t1", "before t0"])
 @pytest.mark.parametrize("solver", [ADAPTIVE, FIXED], ids=["adaptive", "fixed"])
 def test_unordered_times(solver, ts):
-    with pytest.raises(UserError, match="ts must be sorted from t0 towards t1 .* got t0=0, t1=2, ts="):
+    with pytest.raises(UserError, match=r"ts must be sorted from t0 towards t1 .* got t0=0, t1=2, ts="):
         kx.solve(square, np.array([0.1]), 0.0, 2.0, solver=solver, ts=ts)
 
 
 def test_unordered_times_that_are_traced():
     for solver in (ADAPTIVE, FIXED):
 
-        @jax.jit
+        @eqx.filter_jit
         def run(ts, solver=solver):
             sol = kx.solve(square, np.array([0.1]), 0.0, 2.0, solver=solver, ts=ts, throw=False)
             return sol.status, sol.y1
@@ -346,16 +352,18 @@ def test_unordered_times_that_are_traced():
             assert status == kx.Status.unordered_times
             assert np.isnan(y1).all()
     with pytest.raises(eqx.EquinoxRuntimeError, match="ts must be sorted from t0 towards t1"):
-        thrown = jax.jit(lambda ts: kx.solve(square, np.array([0.1]), 0.0, 2.0, solver=FIXED, ts=ts).y1)
+        thrown = eqx.filter_jit(lambda ts: kx.solve(square, np.array([0.1]), 0.0, 2.0, solver=FIXED, ts=ts).y1)
         jax.block_until_ready(thrown(jnp.array([1.0, 0.5])))
 
 
 def test_tolerance_that_the_dtype_cannot_carry():
     y0 = np.array([0.1], np.float32)
-    with pytest.raises(UserError, match="rtol=1e-08 is below what float32 can carry: use at least 9.5e-07, or float64"):
+    with pytest.raises(
+        UserError, match=r"rtol=1e-08 is below what float32 can carry: use at least 9\.5e-07, or float64"
+    ):
         kx.solve(square, y0, 0.0, 2.0, solver=kx.Adaptive(DOPRI5, 1e-8, 1e-8))
 
-    @jax.jit
+    @eqx.filter_jit
     def run(rtol):
         return kx.solve(square, y0, 0.0, 2.0, solver=kx.Adaptive(DOPRI5, rtol, 1e-5)).y1
 
@@ -373,33 +381,34 @@ def test_one_failing_sample_leaves_the_others_right():
         kx.solve(square, y0, 0.0, 2.0, solver=PER_SAMPLE, batch_axis=0)
     sol = kx.solve(square, y0, 0.0, 2.0, solver=PER_SAMPLE, batch_axis=0, throw=False)
     assert [kx.Status(int(s)).name for s in sol.status] == ["ok", "step_underflow", "ok", "non_finite"]
-    np.testing.assert_allclose(sol.y1[[0, 2], 0], [0.125, 0.5], rtol=1e-7)
-    assert np.isnan(sol.y1[[1, 3]]).all()
+    np.testing.assert_allclose(sol.y1[::2, 0], [0.125, 0.5], rtol=1e-7)
+    assert np.isnan(sol.y1[1::2]).all()
 
 
+@pytest.mark.parametrize("tableau", [DOPRI5, DOPRI8], ids=["dopri5", "dopri8"])
 @pytest.mark.parametrize("failing", ["step_underflow", "non_finite", "max_steps", "nan start"])
-def test_gradients_of_the_other_samples_stay_finite(failing):
-    """y' = a y^2 + (NaN beyond y = 3): y1 = y0 / (1 - a y0 t1)."""
+def test_gradients_of_the_other_samples_stay_finite(failing, tableau):
+    """y' = a y^2, so that y1 = y0 / (1 - a y0 t1), but for what makes the second sample fail beyond y = 3."""
     rate, bad = jnp.asarray(0.9), {"nan start": np.nan}.get(failing, 1.0)
     y0 = jnp.array([[0.1], [bad], [0.25]])
+    solver = dataclasses.replace(PER_SAMPLE, tableau=tableau)
+    most = 100 if failing == "max_steps" else 1000
 
     def field(t, y, rate):
-        value = rate * y * y
-        if failing == "non_finite":
-            return jnp.where(y > 3.0, jnp.nan, value)
-        return value + jnp.where(y > 3.0, 1e4 * jnp.sin(1e6 * t), 0.0) if failing == "max_steps" else value
+        del t
+        return jnp.where(y > 3.0, jnp.nan, rate * y * y) if failing == "non_finite" else rate * y * y
 
     def loss(y0, rate):
         sol = kx.solve(
-            field, y0, 0.0, 2.0, solver=PER_SAMPLE, args=rate, batch_axis=0, throw=False, ts=[0.1, 2.0], max_steps=150
+            field, y0, 0.0, 2.0, solver=solver, args=rate, batch_axis=0, throw=False, ts=[0.1, 2.0], max_steps=most
         )
         return jnp.sum(jnp.where((sol.status == 0)[:, None], sol.y1 + sol.ys[0], 0.0)), sol.status
 
     (dy0, drate), status = jax.grad(loss, argnums=(0, 1), has_aux=True)(y0, rate)
-    assert list(status == 0) == [True, False, True]
+    assert [bool(s) for s in status == 0] == [True, False, True]
     assert kx.Status(int(status[1])).name == {"nan start": "non_finite"}.get(failing, failing)
     x, a = np.array([0.1, 0.25]), 0.9
-    np.testing.assert_allclose(dy0[[0, 2], 0], sum(1 / (1 - a * x * t) ** 2 for t in (0.1, 2.0)), rtol=1e-5)
+    np.testing.assert_allclose(dy0[::2, 0], sum(1 / (1 - a * x * t) ** 2 for t in (0.1, 2.0)), rtol=1e-5)
     np.testing.assert_allclose(drate, sum((t * x**2 / (1 - a * x * t) ** 2).sum() for t in (0.1, 2.0)), rtol=1e-5)
 
 

@@ -102,6 +102,10 @@ def test_unknown_nfe_is_nan(stats):
     assert np.isnan(mean_nfe(stats))
 
 
+def test_nfe_of_samples_that_step_on_their_own_is_their_mean():
+    assert mean_nfe(kx.Stats(jnp.asarray([8, 14, 26]), None, None, None)) == 16
+
+
 def test_data_are_what_the_field_takes(rng):
     splits = make_splits(rng, (2, 4, 4))
     flat, images = (Classification("small", splits, field=kind) for kind in ("mlp", "conv"))

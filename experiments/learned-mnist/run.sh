@@ -4,4 +4,4 @@
 set -euo pipefail
 here=$(dirname "$0")
 exec "${KUTTAX:-kuttax}" compare mnist --data-dir "${1:?usage: run.sh DATA_DIR [OUT_DIR] [STEPS] [SEEDS]}" \
-	--out "${2:-$here}" --resume --nfe 4 8 --lr 1e-3 --train-steps "${3:-2000}" --seeds "${4:-3}"
+	--out "${2:-$here}" --resume --nfe 4 8 --train-steps "${3:-2000}" --seeds "${4:-3}"

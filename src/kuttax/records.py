@@ -48,7 +48,7 @@ def read(path: str | os.PathLike[str]) -> list[Record]:
     """
     try:
         content = Path(path).read_bytes()
-    except (FileNotFoundError, IsADirectoryError):
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise UserError(f"no records at {path}: name a folder or file that a kuttax run wrote") from None
     lines = content.split(b"\n")
     records = []

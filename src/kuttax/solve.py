@@ -176,8 +176,10 @@ def _raised(sol: Solution) -> Solution:
             raise SolveError(failed, _where(sol) + failed.message)
         return sol
     messages = [status.message for status in Status]
-    y1 = eqx.branched_error_if(sol.y1, worst != 0, worst, messages)
-    return dataclasses.replace(sol, y1=y1)
+    # A factor, not a check of y1 alone: outputs and derivatives depend on it too, so that none escapes the check.
+    one = eqx.branched_error_if(jnp.ones((), jax.tree.leaves(sol.y1)[0].dtype), worst != 0, worst, messages)
+    y1, ys = jax.tree.map(lambda x: one * x, (sol.y1, sol.ys))
+    return dataclasses.replace(sol, y1=y1, ys=ys)
 
 
 def _where(sol: Solution) -> str:

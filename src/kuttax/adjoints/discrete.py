@@ -95,7 +95,7 @@ class _Replay:
             first, buffer, pull = carry
             last = jnp.minimum(first + length, total)
             kept = (first // stride) * stride
-            y = self._state(kept)
+            y = self.tape.state(kept)
             y = jax.lax.fori_loop(kept, first, lambda n, y: self._advance(n, y), y)
             buffer = _put(buffer, jnp.zeros_like(first), y)
 
@@ -116,10 +116,15 @@ class _Replay:
         begin = ((total - 1) // length) * length
         return jax.lax.while_loop(lambda carry: carry[0] >= 0, reverse, (begin, buffer, start))[2]
 
-    def _state(self, n) -> State:
-        """The kept start state of step n; a sample that has no such step is held at y0, where the field is finite."""
-        has = n < self.accepted
-        return jax.tree.map(lambda y, y0: jnp.where(spread(has, y), y, y0), self.tape.state(n), self.problem.y0)
+    def _present(self, n, y: State) -> State:
+        """`y`; for a sample that has no step n, a state where the field is finite: y0 of the sample with most steps.
+
+        Its own state may be where it failed, and the product of a NaN with its cotangent, zero, would be NaN for all.
+        """
+        if self.accepted.ndim == 0:
+            return y
+        has, longest = n < self.accepted, jnp.argmax(self.accepted)
+        return jax.tree.map(lambda y, y0: jnp.where(spread(has, y), y, y0[longest][None]), y, self.problem.y0)
 
     def _times(self, n) -> tuple[Time, Time]:
         """Start and size of step n; size zero, which changes nothing, for a sample that has no such step."""
@@ -133,11 +138,12 @@ class _Replay:
 
     def _advance(self, n, y: State) -> State:
         t, h = self._times(n)
-        return step_without_end(self.tableau, self._field(self.varied), t, y, h)[0]
+        return step_without_end(self.tableau, self._field(self.varied), t, self._present(n, y), h)[0]
 
     def _step(self, n, y: State, pull: _Pull) -> _Pull:
         """Pull the cotangent at the end of step n back to its start."""
         t, h = self._times(n)
+        y = self._present(n, y)
         advance = step_with_end if self.saves else step_without_end
 
         def forward(varied, y, t, h):

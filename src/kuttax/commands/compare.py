@@ -21,7 +21,7 @@ from ..solvers.solution import SolveError
 from ..training.checkpoint import write_json
 from ..training.loop import Trainer, TrainingError
 from ..training.settings import Settings
-from .output import prepare
+from .output import prepare, refuse_used
 from .run import run, task_options
 from .solver_options import LearnedOptions
 
@@ -61,10 +61,13 @@ class Compare:
         """Run the command on the named task; returns the exit code."""
         if self.seeds < 1:
             raise UserError(f"--seeds must be >= 1, got {self.seeds}")
-        task = options.build()
-        methods = list(self._methods(task.interval, console))
+        methods = list(self._methods(console))
+        if not methods:
+            raise UserError("no method is left to run: give --methods, or budgets --nfe that they can meet")
         out = Path(f"runs/compare-{name}") if self.out is None else self.out
-        size = self.training.batch_size or options.batch_size
+        refuse_used(out, overwrite=self.overwrite, resume=self.resume)
+        task = options.build()
+        size = self.training.batch_size
         trainers = [Trainer(task, method.solver, self.training, size) for method in methods]
         prepare(out, overwrite=self.overwrite, resume=self.resume)
         self._same_configuration(out, name, options)
@@ -85,7 +88,7 @@ class Compare:
         console.print(f"Table, plots and page: {out / 'index.html'}", highlight=False, soft_wrap=True)
         return 1 if failed else 0
 
-    def _methods(self, interval: tuple[float, float], console: Console) -> Iterator[Method]:
+    def _methods(self, console: Console) -> Iterator[Method]:
         unknown = [m for m in self.methods if m not in ("dopri5", "learned", *_CLASSICAL)]
         if unknown:
             raise UserError(f"unknown method {unknown[0]!r}; known: dopri5, {', '.join(_CLASSICAL)}, learned")
@@ -93,7 +96,7 @@ class Compare:
             raise UserError(f"--nfe must be budgets >= 1, got {' '.join(map(str, self.nfe)) or 'none'}")
         if "dopri5" in self.methods:
             yield Method("dopri5", "DOPRI5 at 1e-5", None, Adaptive(tableaus.DOPRI5, 1e-5, 1e-5))
-        for budget in self.nfe:
+        for budget in dict.fromkeys(self.nfe):
             for name, scheme in _CLASSICAL.items():
                 if name not in self.methods:
                     continue
@@ -104,7 +107,7 @@ class Compare:
                 yield Method(name, f"{scheme.name}, {_count(steps)}", budget, FixedSteps(scheme, steps))
             if "learned" in self.methods:
                 stages = self._stages(budget)
-                solver = self.learned.learned(stages, budget // stages, interval)
+                solver = self.learned.learned(stages, budget // stages)
                 label = f"learned, {_count(budget // stages)} of {stages} stages"
                 yield Method("learned", label, budget, solver)
 

@@ -1,10 +1,12 @@
 """`kuttax evaluate RUN_DIR`: a saved run on its test data, with its own solver or another."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from rich.console import Console
 
+from ..errors import UserError
+from ..solvers.base import AbstractSolver
 from ..training.checkpoint import load_run, read_run
 from ..training.evaluate import evaluate
 from .solver_options import SolverOptions
@@ -17,6 +19,20 @@ class OtherSolver(SolverOptions):
     solver: str = "own"
     """own: the one that the run was trained with; or a classical one."""
 
+    def other(self) -> AbstractSolver | None:
+        """The solver that was asked for; None for the run's own.
+
+        Raises:
+            UserError: The options name no solver, or contradict each other.
+        """
+        if self.solver != "own":
+            return self.build()
+        for option in fields(self):
+            if getattr(self, option.name) != option.default:
+                flag = option.name.replace("_", "-")
+                raise UserError(f"--{flag} changes nothing in the run's own solver: name another one with --solver")
+        return None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
@@ -26,13 +42,20 @@ class Evaluate:
 
     def __call__(self, directory: Path, console: Console) -> int:
         """Run the command; returns the exit code."""
-        about = read_run(directory)
-        task, model, solver = load_run(directory)
-        if self.solver.solver != "own":
-            solver = self.solver.build(task.interval)
-        size = about["record"]["batch_size"]
+        size = _batch_size(directory)
+        other = self.solver.other()
+        task, model, own = load_run(directory)
+        solver = own if other is None else other
         result = evaluate(task, model, solver, task.test, size)
         console.print(str(solver), highlight=False)
         unit, nfe = task.metric.unit, "unknown" if result.nfe != result.nfe else f"{result.nfe:.4g}"
         console.print(f"test {task.metric.name} {result.metric:.4g} {unit}, loss {result.loss:.4g}, NFE {nfe}")
         return 0
+
+
+def _batch_size(directory: Path) -> int:
+    record = read_run(directory).get("record")
+    size = record.get("batch_size") if isinstance(record, dict) else None
+    if not isinstance(size, int) or size < 1:
+        raise UserError(f"{directory / 'run.json'} says no batch_size: give the directory of a run of kuttax train")
+    return size

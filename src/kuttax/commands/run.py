@@ -69,7 +69,7 @@ def run(
     }
     saved = {"name": task.name, "options": options}
     settings = asdict(trainer.settings)
-    save_run(directory, model, solver, {"format": "kuttax-run", "task": saved, "settings": settings, "record": record})
+    save_run(directory, model, solver, {"task": saved, "settings": settings, "record": record})
     return record
 
 

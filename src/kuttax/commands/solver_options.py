@@ -3,9 +3,11 @@
 from dataclasses import dataclass, fields
 from typing import Literal
 
+import numpy as np
+
 from ..errors import UserError
 from ..solvers import tableaus
-from ..solvers.adaptive import Adaptive
+from ..solvers.adaptive import Adaptive, refuse_low_rtol
 from ..solvers.base import AbstractSolver
 from ..solvers.fixed import FixedSteps
 from ..solvers.learned import LearnedRK
@@ -39,8 +41,8 @@ class LearnedOptions:
     equal_steps: bool = False
     """Learned solver: keep its step sizes equal, in place of learning them."""
 
-    def learned(self, stages: int, steps: int, interval: tuple[float, float]) -> LearnedRK:
-        """The learned solver of these options with the given budget.
+    def learned(self, stages: int, steps: int) -> LearnedRK:
+        """The learned solver of these options with the given budget; training marks the interval that it is for.
 
         Raises:
             UserError: They cannot be had together.
@@ -54,7 +56,6 @@ class LearnedOptions:
             order=min(2, stages) if self.order is None else self.order,
             per_step=not self.shared,
             learn_steps=not self.equal_steps,
-            trained_for=interval,
         )
 
 
@@ -74,7 +75,7 @@ class SolverOptions(LearnedOptions):
     control: Literal["joint", "per_sample"] = "joint"
     """Adaptive solver: one step size for the whole batch, or one a sample."""
 
-    def build(self, interval: tuple[float, float]) -> AbstractSolver:
+    def build(self) -> AbstractSolver:
         """The solver of these options.
 
         Raises:
@@ -82,7 +83,7 @@ class SolverOptions(LearnedOptions):
         """
         if self.solver == "learned":
             stages, steps = 4 if self.stages is None else self.stages, 2 if self.steps is None else self.steps
-            return self.learned(stages, steps, interval)
+            return self.learned(stages, steps)
         scheme = tableau(self.solver)
         for field in fields(LearnedOptions):
             if getattr(self, field.name) != field.default:
@@ -92,4 +93,6 @@ class SolverOptions(LearnedOptions):
             return FixedSteps(scheme, self.steps)
         if scheme.error is None:
             raise UserError(f"{self.solver} has no error estimate to choose steps with: give --steps")
-        return Adaptive(scheme, self.rtol, self.atol, control=self.control)
+        solver = Adaptive(scheme, self.rtol, self.atol, control=self.control)
+        refuse_low_rtol(self.rtol, np.dtype(np.float32))  # in which the named tasks compute
+        return solver

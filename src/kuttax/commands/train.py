@@ -6,10 +6,11 @@ from typing import Any
 
 from rich.console import Console
 
+from ..errors import UserError
 from ..training.checkpoint import write_json
 from ..training.loop import Trainer
 from ..training.settings import Settings
-from .output import prepare
+from .output import prepare, refuse_used
 from .run import run, task_options
 from .solver_options import SolverOptions
 
@@ -29,10 +30,13 @@ class Train:
 
     def __call__(self, name: str, options: Any, console: Console) -> int:
         """Run the command on the named task; returns the exit code."""
-        task = options.build()
-        solver = self.solver.build(task.interval)
+        if not 0 <= self.seed < 2**32:
+            raise UserError(f"--seed must lie in 0 to {2**32 - 1}, got {self.seed}")
+        solver = self.solver.build()
         out = Path(f"runs/train-{name}") if self.out is None else self.out
-        trainer = Trainer(task, solver, self.training, self.training.batch_size or options.batch_size)
+        refuse_used(out, overwrite=self.overwrite)
+        task = options.build()
+        trainer = Trainer(task, solver, self.training, self.training.batch_size)
         prepare(out, overwrite=self.overwrite)
         label = str(solver).splitlines()[0]
         about = {"task": name, "method": self.solver.solver, "label": label, "budget": None}

@@ -119,10 +119,14 @@ class Adaptive(AbstractSolver):
         return jax.lax.scan(step, run, length=problem.max_steps)[0]
 
     def stats(self, final: "March") -> Stats:
-        """Exact counts: two evaluations at the start (one without Hairer's heuristic), s for every attempt."""
-        start = 2 if self.first_step is None else 1
-        nfe = start + self.tableau.stages * (final.accepted + final.rejected)
-        return Stats(nfe, final.accepted, final.rejected, self.tableau.stages * final.accepted)
+        """Exact counts: two evaluations at the start (one without Hairer's heuristic), s for every attempt.
+
+        A reverse pass takes s products a step, and one more, at its end, where there are outputs to interpolate.
+        """
+        start, s = 2 if self.first_step is None else 1, self.tableau.stages
+        nfe = start + s * (final.accepted + final.rejected)
+        backward = (s if final.ys is None else s + 1) * final.accepted
+        return Stats(nfe, final.accepted, final.rejected, backward)
 
     def __str__(self) -> str:
         control = "" if self.control == "joint" else ", per sample"

@@ -36,7 +36,7 @@ _MESSAGES = {
     Status.non_finite: "the vector field or the state became NaN or infinite: "
     "look at the field near the last finite state, or take smaller steps",
     Status.unordered_times: "ts must be sorted from t0 towards t1 and lie between them",
-    Status.tolerance: "rtol is below ten times the epsilon of the state's dtype: loosen rtol, or use float64",
+    Status.tolerance: "rtol is below eight times the epsilon of the state's dtype: loosen rtol, or use float64",
     Status.ill_conditioned: "the learned tableau has drifted to where its order conditions are ill-conditioned: "
     "lower the solver's learning rate or ask for a lower order",
     Status.implicit: "the implicit solver's inner iteration did not converge: "

@@ -9,7 +9,7 @@ from .digits import Digits
 from .mnist import Mnist
 
 TASKS: dict[str, type[Digits] | type[Mnist]] = {"digits": Digits, "mnist": Mnist}
-"""Name -> options with their defaults; `.build()` makes the task, `.batch_size` is what they are chosen for."""
+"""Name -> options with their defaults; `.build()` makes the task, `.training` what they are chosen for."""
 
 
 def task_options(name: str) -> type[Digits] | type[Mnist]:

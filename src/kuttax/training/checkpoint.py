@@ -1,6 +1,8 @@
 """Models and solvers on disk: equinox leaves plus JSON, written atomically, without pickle."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +16,33 @@ from ..tasks.base import Task
 from ..tasks.registry import build_task
 
 
+_FORMAT = "kuttax-run"
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A path to write to that takes the place of `path` at the end, and is removed if writing fails."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def write_json(path: Path, data: Any) -> None:
     """Write JSON whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(data, indent=1) + "\n")
-    partial.replace(path)
+    with _whole(path) as partial:
+        partial.write_text(json.dumps(data, indent=1) + "\n")
 
 
 def save_run(directory: Path, model: Any, solver: AbstractSolver, about: dict[str, Any]) -> None:
     """Write `model.eqx`, `solver.json` and `run.json` (what the run was, and what is needed to build it again)."""
     directory.mkdir(parents=True, exist_ok=True)
-    partial = directory / "model.eqx.partial"
-    eqx.tree_serialise_leaves(partial, model)
-    partial.replace(directory / "model.eqx")
+    with _whole(directory / "model.eqx") as partial:
+        eqx.tree_serialise_leaves(partial, model)
     save_solver(directory / "solver.json", solver)
-    write_json(directory / "run.json", about)
+    write_json(directory / "run.json", {"format": _FORMAT, **about})
 
 
 def read_run(directory: str | Path) -> dict[str, Any]:
@@ -40,11 +54,11 @@ def read_run(directory: str | Path) -> dict[str, Any]:
     path = Path(directory) / "run.json"
     try:
         about = json.loads(path.read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{directory} holds no run.json: give the directory of a run that kuttax saved") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is damaged ({error}): train again") from None
-    if not isinstance(about, dict) or not isinstance(about.get("task"), dict):
+    if not isinstance(about, dict) or about.get("format") != _FORMAT or not isinstance(about.get("task"), dict):
         raise UserError(f"{path} does not describe a run: give the directory of a run that kuttax saved")
     return about
 
@@ -58,11 +72,16 @@ def load_model(directory: str | Path, task: Task) -> Any:
     path = Path(directory) / "model.eqx"
     like = task.init(jax.random.key(0))
     try:
-        return eqx.tree_deserialise_leaves(path, like)
+        with path.open("rb") as file:
+            model = eqx.tree_deserialise_leaves(file, like)
+            if file.read(1):
+                raise ValueError("it holds more than this model")
+            return model
     except FileNotFoundError:
         raise UserError(f"no model at {path}: give the directory of a run that kuttax saved") from None
     except (RuntimeError, ValueError, EOFError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        cause = error.__cause__ or error  # equinox says where, its cause says what
+        reason = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
         raise UserError(f"{path} is no model of task {task.name} with these options ({reason}): train again") from None
 
 
@@ -77,6 +96,13 @@ def load_run(directory: str | Path, task: Task | None = None) -> tuple[Task, Any
         UserError: Something is missing or damaged; the message names it.
     """
     if task is None:
-        about = read_run(directory)["task"]
-        task = build_task(about["name"], **about.get("options", {}))
+        task = _named_task(directory)
     return task, load_model(directory, task), load_solver(Path(directory) / "solver.json")
+
+
+def _named_task(directory: str | Path) -> Task:
+    about = read_run(directory)["task"]
+    try:
+        return build_task(about["name"], **about["options"])
+    except (KeyError, TypeError) as error:  # the file is JSON, but not as `save_run` wrote it
+        raise UserError(f"{directory}/run.json names no task that can be built ({error}): train again") from None

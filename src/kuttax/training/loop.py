@@ -68,6 +68,9 @@ class Trainer:
         solver: Where a run's solver starts; only a `LearnedRK` changes.
         settings: How to train.
         batch_size: Samples a step.
+
+    Raises:
+        UserError: There are fewer training samples than `batch_size`, or it is below 1.
     """
 
     def __init__(self, task: Task, solver: AbstractSolver, settings: Settings, batch_size: int):
@@ -76,6 +79,7 @@ class Trainer:
         self.task, self.solver, self.settings, self.batch_size = task, solver, settings, batch_size
         self.data = jax.tree.map(jnp.asarray, task.train)
         self.samples = len(jax.tree.leaves(self.data)[0])
+        BatchStream(self.samples, batch_size)  # refuses a batch size that cannot be, before anything is compiled
         model = task.init(jax.random.key(0))
         self.mask = trainable((model, solver))
         varied, self.fixed = eqx.partition((model, solver), self.mask)
@@ -127,7 +131,9 @@ class Trainer:
         return min((step // every + 1) * every, self.settings.train_steps)
 
     def _better(self, new: Evaluation, old: Evaluation) -> bool:
-        """Higher metric (or lower, as the task says); between equals, the lower loss."""
+        """Higher metric (or lower, as the task says); between equals, the lower loss; anything rather than NaN."""
+        if math.isnan(old.metric):
+            return True
         sign = 1 if self.task.metric.higher_is_better else -1
         return (sign * new.metric, -new.loss) > (sign * old.metric, -old.loss)
 

@@ -11,8 +11,8 @@ class Settings:
 
     train_steps: int = 600
     """Optimiser steps."""
-    batch_size: int | None = None
-    """Samples a step; the task's own default where not given."""
+    batch_size: int = 128
+    """Samples a step."""
     lr: float = 3e-3
     """Learning rate of the model."""
     solver_lr: float = 1e-3
@@ -25,11 +25,9 @@ class Settings:
     """Optimiser steps in one compiled call."""
 
     def __post_init__(self):
-        for name in ("train_steps", "evaluations", "per_dispatch"):
+        for name in ("train_steps", "batch_size", "evaluations", "per_dispatch"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be >= 1, got {getattr(self, name)}")
-        if self.batch_size is not None and self.batch_size < 1:
-            raise UserError(f"batch_size must be >= 1, got {self.batch_size}")
         if not self.lr > 0:
             raise UserError(f"lr must be > 0, got {self.lr}")
         if self.solver_lr < 0:

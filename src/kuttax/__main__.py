@@ -1,0 +1,5 @@
+"""`python -m kuttax`."""
+
+from .cli import main
+
+main()
