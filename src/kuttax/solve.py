@@ -64,7 +64,6 @@ def solve(
         raise UserError(f"max_steps must be a whole number >= 1, got {max_steps!r}")
     problem = _problem(field, y0, t0, t1, ts, args, batch_axis is not None, max_steps)
     solver.check(problem)
-    _check_slope(problem)
     sol = _solve(problem, solver, DiscreteAdjoint() if adjoint is None else adjoint)
     if throw:
         sol = _raised(sol)
@@ -75,6 +74,7 @@ def solve(
 
 @eqx.filter_jit
 def _solve(problem: Problem, solver: AbstractSolver, adjoint: AbstractAdjoint) -> Solution:
+    _check_slope(problem)
     sol = adjoint.run(solver, problem)
     reached = sol.status == int(Status.ok)
     lost = lambda x: jnp.where(spread(reached, x), x, jnp.nan)  # noqa: E731

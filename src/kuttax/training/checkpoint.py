@@ -15,7 +15,6 @@ from ..solvers.serialise import load_solver, save_solver
 from ..tasks.base import Task
 from ..tasks.registry import build_task
 
-
 _FORMAT = "kuttax-run"
 
 
@@ -80,9 +79,15 @@ def load_model(directory: str | Path, task: Task) -> Any:
     except FileNotFoundError:
         raise UserError(f"no model at {path}: give the directory of a run that kuttax saved") from None
     except (RuntimeError, ValueError, EOFError, OSError) as error:
-        cause = error.__cause__ or error  # equinox says where, its cause says what
-        reason = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
+        reason = _reason(error)
         raise UserError(f"{path} is no model of task {task.name} with these options ({reason}): train again") from None
+
+
+def _reason(error: BaseException) -> str:
+    """The first sentence of what is at the bottom of an error: equinox's own says where, its causes say what."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error).partition("\n")[0].partition(". ")[0].rstrip(".") or type(error).__name__
 
 
 def load_run(directory: str | Path, task: Task | None = None) -> tuple[Task, Any, AbstractSolver]:

@@ -160,7 +160,8 @@ class Trainer:
             (value, logs), gradient = jax.value_and_grad(loss, has_aux=True)(
                 varied, batch, jax.random.fold_in(key, number)
             )
-            updates, state = self.optimiser.update(gradient, state, varied)
+            with jax.numpy_dtype_promotion("standard"):  # optax needs it, whatever the user has set
+                updates, state = self.optimiser.update(gradient, state, varied)
             return (optax.apply_updates(varied, updates), state), {**logs, "loss": value}
 
         numbers = start + jnp.arange(len(indices), dtype=start.dtype)

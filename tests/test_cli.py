@@ -1,0 +1,565 @@
+"""The command line as a newcomer meets it: what goes wrong is one line and exit code 2, what goes right leaves files."""
+
+import functools
+import http.server
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+import kuttax
+from kuttax import cli
+from kuttax.data import mnist
+from kuttax.records import read
+from kuttax.tasks.registry import build_task
+from kuttax.training.checkpoint import load_run
+from kuttax.training.loop import Trainer
+
+ROOT = Path(__file__).parents[1]
+MNIST_10K = ROOT.parent / "shared" / "data" / "mnist10k.npz"
+SMALL = ("--width", "4", "--train-steps", "4", "--per-dispatch", "2", "--evaluations", "1", "--batch-size", "72")
+"""72 divides digits' validation and test set, so that every program is compiled for one size of batch."""
+
+
+@pytest.fixture
+def kuttax_main(capsys):
+    """Runs the command line in this process; returns exit code, standard output, standard error."""
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as stop:
+            cli.main([str(argument) for argument in arguments])
+        return (stop.value.code or 0, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def refused(kuttax_main):
+    """Runs what must be refused: one line on standard error, nothing else; returns that line."""
+
+    def run(*arguments, code=2):
+        status, _, err = kuttax_main(*arguments)
+        assert status == code
+        assert err.startswith("kuttax: ") and err.endswith("\n") and err.count("\n") == 1
+        return err
+
+    return run
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    """An earlier result that a command which fails on its options must leave alone."""
+    monkeypatch.chdir(tmp_path)
+    out = tmp_path / "out"
+    (out / "runs").mkdir(parents=True)
+    for name in ("records.jsonl", "config.json", "model.eqx", "runs/one"):
+        (out / name).write_text(f"an earlier {name}")
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    yield out
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def run_main(*arguments):
+    """As `kuttax_main`, for fixtures of a whole module: a run that must succeed."""
+    with pytest.raises(SystemExit) as stop:
+        cli.main([str(argument) for argument in arguments])
+    assert not stop.value.code
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("frobnicate", "unknown command 'frobnicate'; known: train, compare, evaluate, report"),
+        ("train", "train needs a TASK first, for example: kuttax train digits"),
+        ("compare --seeds 1", "compare needs a TASK first, for example: kuttax compare digits"),
+        ("evaluate", "evaluate needs a RUN first"),
+        ("report", "report needs a DIR first"),
+        ("report a b", "report takes one directory, got also 'b'"),
+        ("train nope", "unknown task 'nope'; known: digits, mnist"),
+        ("compare nope", "unknown task 'nope'; known: digits, mnist"),
+    ],
+)
+def test_command_or_subject_that_is_not_one(refused, command, says):
+    assert says in refused(*command.split())
+
+
+BAD_OPTIONS = [
+    ("train", "--nope 3", r"unknown option '--nope' \(see kuttax train digits --help\)"),
+    ("train", "--step 3", "unknown option '--step'; did you mean --steps?"),
+    ("train", "--nfe=4", "unknown option '--nfe'"),
+    ("train", "stray", "'stray'.* belongs to no option"),
+    ("train", "--shared false", "'false'.* belongs to no option"),
+    ("train", "--lr", "--lr needs a value"),
+    ("train", "--steps abc", "--steps must be a whole number, got 'abc'"),
+    ("train", "--steps 1.5", "--steps must be a whole number, got '1.5'"),
+    ("train", "--train-steps many", "--train-steps must be a whole number, got 'many'"),
+    ("train", "--lr fast", "--lr must be a number, got 'fast'"),
+    ("train", "--field circle", "--field must be one of 'mlp', 'conv', got 'circle'"),
+    ("train", "--solver dopri5 --control both", "--control must be one of 'joint', 'per_sample', got 'both'"),
+    ("train", "--solver rk5", "unknown solver 'rk5'; known: learned, euler, .*rk4, .*dopri5"),
+    ("train", "--steps -1", "steps must be .*>= 1, got -1"),
+    ("train", "--steps 0", "steps must be .*>= 1, got 0"),
+    ("train", "--stages 0", "stages must be >= 1, got 0"),
+    ("train", "--stages -2", "stages must be >= 1, got -2"),
+    ("train", "--order 0", "order must be .*>= 1, got 0"),
+    ("train", "--stages 2 --order 3", "order 3 needs at least 3 stages, got 2: add stages, or lower the order"),
+    ("train", "--stages 5 --order 4", "order 4 with 5 stages is ill-conditioned.*ask for"),
+    ("train", "--solver rk4 --steps 1 --stages 4", "--stages belongs to a learned solver, not to rk4: leave it out"),
+    ("train", "--solver dopri5 --equal-steps", "--equal-steps belongs to a learned solver"),
+    ("train", "--solver euler", "euler has no error estimate to choose steps with: give --steps"),
+    ("train", "--solver rk4 --steps 0", "steps must be .*>= 1, got 0"),
+    ("train", "--solver dopri5 --rtol 1e-8", r"rtol=1e-08 is below what float32 can carry: use at least 9\.\de-07"),
+    ("train", "--solver dopri5 --rtol -1e-3", "rtol must be a number > 0, got -0.001"),
+    ("train", "--solver dopri5 --rtol nan", "rtol must be a number > 0, got nan"),
+    ("train", "--solver dopri5 --atol -1", "atol must be a number >= 0, got -1"),
+    ("train", "--batch-size 0", "batch_size must be >= 1, got 0"),
+    ("train", "--batch-size 5000", "batch_size 5000 exceeds the 1149 training samples; give at most 1149"),
+    ("train", "--lr 0", "lr must be > 0, got 0.0"),
+    ("train", "--lr -1", "lr must be > 0, got -1.0"),
+    ("train", "--lr nan", "lr must be > 0, got nan"),
+    ("train", "--solver-lr -1", "solver_lr must be >= 0, got -1.0"),
+    ("train", "--lr-decay 2", r"lr_decay must lie in \(0, 1\], got 2.0"),
+    ("train", "--train-steps 0", "train_steps must be >= 1, got 0"),
+    ("train", "--seed -1", "--seed must lie in 0 to .*, got -1"),
+    ("train", "--seed 99999999999", "--seed must lie in 0 to .*, got 99999999999"),
+    ("train", "--width 0", "width must be >= 1, got 0"),
+    ("train", "--augmented -1", "augmented must be >= 0, got -1"),
+    ("train", "--max-steps 0", "max_steps must be >= 1, got 0"),
+    ("train", "--validation-fraction 1", r"validation fraction must lie in \(0, 1\), got 1.0"),
+    ("compare", "--nfe 0", "--nfe must be budgets >= 1, got 0"),
+    ("compare", "--nfe 4 -2", "--nfe must be budgets >= 1, got 4 -2"),
+    ("compare", "--nfe", "--nfe must be budgets >= 1, got none"),
+    ("compare", "--nfe 4,8", "--nfe must be whole numbers with spaces between them, got '4,8'"),
+    ("compare", "--nfe 6 --stages 4", "--nfe 6 is no multiple of --stages 4: change one of them"),
+    ("compare", "--stages 0", "--stages 0"),
+    ("compare", "--order 4", "order 4 needs at least 4 stages, got"),
+    ("compare", "--seeds 0", "--seeds must be >= 1, got 0"),
+    ("compare", "--seeds few", "--seeds must be a whole number, got 'few'"),
+    ("compare", "--methods rk4 rk5", "unknown method 'rk5'; known: dopri5, rk4, midpoint, learned"),
+    ("compare", "--methods", "no method is left to run"),
+    ("compare", "--methods rk4 --nfe 2", "no method is left to run"),
+    ("compare", "--steps 2", "unknown option '--steps'"),
+    ("compare", "--batch-size 5000", "batch_size 5000 exceeds"),
+    ("compare", "--resume", "--overwrite and --resume contradict each other"),
+]
+
+
+@pytest.mark.parametrize(("command", "options", "says"), BAD_OPTIONS, ids=lambda text: text[:40])
+def test_bad_option_is_told_in_one_line_and_spares_earlier_results(refused, results, command, options, says):
+    if options == "--nfe":
+        options = ("--methods", "learned", "--nfe")
+    else:
+        options = options.split()
+    assert re.search(says, refused(command, "digits", "--out", results, "--overwrite", *options))
+
+
+@pytest.mark.parametrize("command", ["train", "compare"])
+def test_output_directory_in_use_is_refused(refused, results, command):
+    assert "is not empty: give --overwrite" in refused(command, "digits", "--out", results)
+    assert "is a file: name a directory" in refused(command, "digits", "--out", results / "records.jsonl")
+    below = results / "records.jsonl" / "below"
+    assert "cannot be made" in refused(command, "digits", "--out", below)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "train mnist --steps -1",
+        "train mnist --stages 2 --order 3",
+        "train mnist --lr 0",
+        "train mnist --seed -1",
+        "train mnist --nope",
+        "train mnist --out .",
+        "train mnist --solver tsit5 --rtol 1e-9",
+        "compare mnist --nfe 0",
+        "compare mnist --methods foo",
+        "compare mnist --out .",
+    ],
+)
+def test_options_are_checked_before_data_are_fetched(refused, results, monkeypatch, arguments):
+    def fetch(data_dir=None):
+        raise AssertionError("data were fetched for options that cannot work")
+
+    monkeypatch.setattr(mnist, "load", fetch)
+    refused(*arguments.split())
+
+
+def test_overwrite_removes_results_and_nothing_else(kuttax_main, tmp_path):
+    (tmp_path / "runs" / "old").mkdir(parents=True)
+    for name in ("records.jsonl", "index.html", "notes.txt"):
+        (tmp_path / name).write_text("old")
+    options = ("--solver", "euler", "--steps", "1", "--train-steps", "1", "--batch-size", "72", "--width", "1")
+    assert kuttax_main("train", "digits", *options, "--out", tmp_path, "--overwrite")[0] == 0
+    assert (tmp_path / "notes.txt").read_text() == "old"
+    assert not (tmp_path / "records.jsonl").exists() and not (tmp_path / "runs").exists()
+    assert (tmp_path / "model.eqx").exists()
+
+
+# Bad data
+
+
+def images(count, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 256, (count, 28, 28), np.uint8), np.arange(count, dtype=np.uint8) % 10
+
+
+def write_mnist(directory, **changes):
+    (x_train, y_train), (x_test, y_test) = images(60), images(20, 1)
+    arrays = {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test, **changes}
+    np.savez(directory / "mnist.npz", **arrays)
+    return directory / "mnist.npz"
+
+
+def test_data_directory_that_is_none(refused, tmp_path):
+    assert "nowhere does not exist" in refused("train", "mnist", "--data-dir", tmp_path / "nowhere")
+    says = refused("train", "mnist", "--data-dir", tmp_path)
+    assert str(tmp_path) in says and "mnist.npz" in says
+    path = write_mnist(tmp_path)
+    assert "is not a directory" in refused("train", "mnist", "--data-dir", path)
+
+
+def test_damaged_data_name_their_file(refused, tmp_path):
+    path = write_mnist(tmp_path)
+    path.write_bytes(path.read_bytes()[:3000])
+    assert f"{path}: not a readable NumPy archive" in refused("train", "mnist", "--data-dir", tmp_path)
+
+
+def test_nan_in_the_data_names_its_row(refused, tmp_path):
+    x = images(60)[0].astype(np.float32) / 255
+    x[17, 3, 4] = np.nan
+    write_mnist(tmp_path, x_train=x)
+    says = refused("train", "mnist", "--data-dir", tmp_path, "--out", tmp_path / "out")
+    assert "x_train" in says and "NaN" in says and "row 17" in says
+    assert not (tmp_path / "out").exists()
+
+
+def test_corrupted_download_is_refused_and_not_kept(kuttax_main, tmp_path, monkeypatch):
+    served, cache = tmp_path / "served", tmp_path / "cache"
+    served.mkdir()
+    write_mnist(served)  # sound, but not what the checksum says
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, format, *args):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(served)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(mnist, "URL", f"http://127.0.0.1:{server.server_port}/mnist.npz")
+    monkeypatch.setattr(mnist.pooch, "os_cache", lambda name: cache)
+    try:
+        code, _, err = kuttax_main("train", "mnist", "--out", tmp_path / "out")
+    finally:
+        server.shutdown()
+        server.server_close()
+    last = err.splitlines()[-1]  # pooch says before it what it fetches
+    assert code == 2 and last.startswith("kuttax: corrupted download") and "try again" in last
+    assert "Traceback" not in err
+    assert not list(cache.glob("*")) and not (tmp_path / "out").exists()
+
+
+# Help
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        ("", ["usage:", "train TASK", "compare TASK", "evaluate RUN", "report DIR", "digits", "mnist"]),
+        ("--help", ["usage:", "kuttax train digits --help"]),
+        ("train --help", ["--solver", "--stages", "--steps", "--lr", "--out", "digits, mnist"]),
+        ("compare -h", ["--nfe", "--seeds", "--methods", "--resume", "digits, mnist"]),
+        ("train digits --help", ["--solver", "--order", "--rtol", "--seed", "--batch-size", "--field", "--augmented"]),
+        ("compare mnist --help", ["--nfe", "--data-dir", "--width", "--solver-lr"]),
+        ("evaluate --help", ["--solver", "--steps", "--rtol"]),
+        ("evaluate somewhere --help", ["--solver", "--steps", "--rtol"]),
+        ("report --help", ["report DIR"]),
+        ("report somewhere --help", ["report DIR"]),
+    ],
+)
+def test_help_names_the_options(kuttax_main, arguments, names):
+    code, out, err = kuttax_main(*arguments.split())
+    assert (code, err) == (0, "")
+    assert all(name in out for name in names)
+
+
+def test_version(kuttax_main):
+    assert kuttax_main("--version") == (0, f"kuttax {kuttax.__version__}\n", "")
+
+
+# train and evaluate
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A learned solver on digits, trained for four steps."""
+    out = tmp_path_factory.mktemp("train") / "run"
+    run_main("train", "digits", "--solver", "learned", "--stages", "2", "--steps", "2", "--out", out, *SMALL)
+    return out
+
+
+def test_train_leaves_model_solver_metrics_and_record(trained):
+    task, model, solver = load_run(trained)
+    assert (task.name, solver.order, solver.stages, solver.steps) == ("digits", 2, 2, 2)
+    assert solver.trained_for == (0.0, 1.0)
+    assert model.field.layers[0].weight.shape == (4, 65)
+    record = json.loads((trained / "record.json").read_text())
+    assert record["nfe"] == 4 and record["steps_trained"] == 4 and record["seed"] == 0
+    assert 0 <= record["test"] <= 100 and record["step_ms"] > 0 and record["versions"]["jax"] == jax.__version__
+    assert not list(trained.rglob("*.partial"))
+
+
+def test_metrics_have_increasing_steps(trained):
+    rows = read(trained / "metrics.jsonl")
+    assert [row["step"] for row in rows] == [2, 4]
+    assert all(np.isfinite(row["loss"]) and row["nfe"] == 4 for row in rows)
+    assert "validation" in rows[-1]
+
+
+def test_recorded_accuracy_is_that_of_the_saved_model(trained):
+    task, model, solver = load_run(trained)
+    logits = task.predict(model, solver, task.test).outputs
+    share = 100 * np.mean(np.argmax(np.asarray(logits), 1) == task.test.y)
+    assert json.loads((trained / "record.json").read_text())["test"] == pytest.approx(share, rel=1e-5)
+
+
+def test_evaluate_gives_what_training_recorded(trained, kuttax_main):
+    record = json.loads((trained / "record.json").read_text())
+    code, out, err = kuttax_main("evaluate", trained)
+    assert (code, err) == (0, "")
+    assert f"accuracy {record['test']:.4g} %, loss {record['test_loss']:.4g}, NFE 4" in out
+
+
+def test_evaluate_with_another_solver(trained, kuttax_main):
+    code, out, _ = kuttax_main("evaluate", trained, "--solver", "rk4", "--steps", "3")
+    assert code == 0 and "NFE 12" in out
+
+
+def test_evaluate_refuses_what_is_damaged(trained, tmp_path, refused):
+    assert "nowhere holds no run.json" in refused("evaluate", tmp_path / "nowhere")
+    assert "holds no run.json" in refused("evaluate", tmp_path)
+    (tmp_path / "file").write_text("x")
+    assert "holds no run.json" in refused("evaluate", tmp_path / "file")
+    broken = tmp_path / "broken"
+    shutil.copytree(trained, broken)
+    (broken / "model.eqx").write_bytes(b"no model")
+    assert "model.eqx is no model" in refused("evaluate", broken)
+    (broken / "run.json").write_text('{"task": {}}')
+    assert "run.json does not describe a run" in refused("evaluate", broken)
+    (broken / "run.json").write_text('{"format": "kuttax-run", "task": {"name": "digits", "options": {}}}')
+    assert "run.json says no batch_size" in refused("evaluate", broken)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ("--solver nope", "unknown solver 'nope'"),
+        ("--solver tsit5 --rtol 1e-8", "rtol=1e-08 is below what float32 can carry"),
+        ("--solver euler", "euler has no error estimate to choose steps with: give --steps"),
+        ("--steps 4", "--steps changes nothing in the run's own solver: name another one with --solver"),
+        ("--batch 4", "unknown option '--batch'"),
+    ],
+)
+def test_evaluate_refuses_bad_options(trained, refused, options, says):
+    assert says in refused("evaluate", trained, *options.split())
+
+
+@pytest.mark.parametrize(
+    ("options", "nfe"),
+    [
+        ("--solver rk4 --steps 2 --no-time-dependent --augmented 3", 8),
+        ("--solver dopri5 --rtol 1e-3 --atol 1e-3 --control per_sample", None),
+        ("--stages 1 --steps 2 --shared --equal-steps --field conv --width 1 --augmented 1 --depth 0", 2),
+    ],
+    ids=["rk4-augmented-autonomous", "dopri5", "conv"],
+)
+def test_train_runs_with(kuttax_main, tmp_path, options, nfe):
+    code, out, err = kuttax_main("train", "digits", *SMALL, *options.split(), "--out", tmp_path / "run")
+    assert (code, err) == (0, "") and "accuracy: validation" in out
+    record = json.loads((tmp_path / "run" / "record.json").read_text())
+    assert record["nfe"] == nfe if nfe else record["nfe"] > 8
+    _, model, _ = load_run(tmp_path / "run")
+    assert model.augmented == (0 if "dopri5" in options else int(options.partition("--augmented ")[2][0]))
+    assert model.field.time_dependent == ("--no-time-dependent" not in options)
+
+
+def test_failing_solve_is_one_line_with_its_step(refused, tmp_path):
+    options = ("--solver", "dopri5", "--max-steps", "1", "--out", tmp_path / "run", *SMALL)
+    says = refused("train", "digits", *options, code=1)
+    assert "training step 1 with Adaptive" in says and "raise max_steps" in says
+
+
+# compare and report
+
+
+COMPARE = ("compare", "digits", "--nfe", "4", "--seeds", "2", "--methods", "dopri5", "learned", *SMALL)
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    """DOPRI5 and a learned solver, two seeds each."""
+    out = tmp_path_factory.mktemp("compare") / "out"
+    run_main(*COMPARE, "--out", out)
+    return out
+
+
+def runs(directory):
+    return [(r["method"], r["seed"]) for r in read(directory / "records.jsonl") if r["kind"] == "run"]
+
+
+def test_compare_leaves_records_table_plot_and_page(compared):
+    assert runs(compared) == [("dopri5", 0), ("learned", 0), ("dopri5", 1), ("learned", 1)]
+    assert {r["budget"] for r in read(compared / "records.jsonl") if r["kind"] == "run"} == {None, 4}
+    table = (compared / "table.md").read_text()
+    assert "DOPRI5 at 1e-5" in table and "learned, 1 step of 4 stages" in table
+    assert "<html" in (compared / "index.html").read_text()
+    assert imread(compared / "accuracy_nfe.png").ndim == 3
+    for directory in (compared / "runs").iterdir():
+        assert [row["step"] for row in read(directory / "metrics.jsonl")] == [2, 4]
+        assert load_run(directory)[0].name == "digits"
+
+
+def test_compare_starts_all_methods_from_the_same_weights(compared):
+    """After the first two steps, before solvers have moved much, the losses of a seed agree; those of two seeds don't."""
+    first = {d.name: read(d / "metrics.jsonl")[0]["loss"] for d in (compared / "runs").iterdir()}
+    for seed in (0, 1):
+        assert first[f"dopri5-adaptive-seed{seed}"] == pytest.approx(first[f"learned-nfe4-seed{seed}"], rel=1e-3)
+    assert first["dopri5-adaptive-seed0"] != pytest.approx(first["dopri5-adaptive-seed1"], rel=1e-3)
+
+
+def test_resume_runs_what_is_missing_and_no_more(compared, tmp_path, kuttax_main, monkeypatch):
+    out = tmp_path / "out"
+    shutil.copytree(compared, out)
+    path = out / "records.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    gone = next(i for i, line in enumerate(lines) if b'"learned"' in line and b'"seed": 1' in line)
+    path.write_bytes(b"".join(lines[:gone] + lines[gone + 1 :]))
+    kept = path.read_bytes()
+    ran = []
+    original = Trainer.run
+    monkeypatch.setattr(Trainer, "run", lambda self, seed, log: ran.append(seed) or original(self, seed, log))
+    code, printed, err = kuttax_main(*COMPARE, "--out", out, "--resume")
+    assert (code, err, ran) == (0, "", [1])
+    assert printed.count(": recorded") == 3
+    assert path.read_bytes().startswith(kept)
+    assert sorted(runs(out)) == sorted(runs(compared))
+    again, before = (
+        next(r for r in read(d / "records.jsonl") if r.get("method") == "learned" and r["seed"] == 1)
+        for d in (out, compared)
+    )
+    assert all(again[name] == before[name] for name in ("validation", "test", "test_loss", "nfe", "test_reference"))
+
+
+@pytest.mark.parametrize("change", ["--train-steps 5", "--lr 0.02", "--width 5", "--order 1", "--split-seed 1"])
+def test_resume_with_other_options_is_refused(compared, tmp_path, refused, change):
+    out = tmp_path / "out"
+    shutil.copytree(compared, out)
+    before = (out / "records.jsonl").read_bytes()
+    says = refused(*COMPARE, *change.split(), "--out", out, "--resume")
+    assert "is of other options: repeat them to resume, or give another --out" in says
+    assert (out / "records.jsonl").read_bytes() == before
+
+
+def test_report_draws_from_records_alone(compared, tmp_path, kuttax_main):
+    shutil.copy(compared / "records.jsonl", tmp_path)
+    code, out, err = kuttax_main("report", tmp_path)
+    assert (code, err) == (0, "") and "index.html" in out
+    for name in ("table.md", "table.csv"):
+        assert (tmp_path / name).read_bytes() == (compared / name).read_bytes()
+    assert imread(tmp_path / "accuracy_nfe.png").shape == imread(compared / "accuracy_nfe.png").shape
+
+
+def test_report_without_records_is_refused(tmp_path, refused):
+    assert "no records at" in refused("report", tmp_path)
+    assert "no records at" in refused("report", tmp_path / "nowhere")
+    (tmp_path / "records.jsonl").write_text('{"kind": "command", "command": "kuttax"}\n')
+    assert "holds no runs" in refused("report", tmp_path)
+    assert "no records at" in refused("report", tmp_path / "records.jsonl")
+    (tmp_path / "records.jsonl").write_text("no JSON\n{}\n")
+    assert "records.jsonl:1: not a JSON object" in refused("report", tmp_path)
+
+
+def test_stop_in_the_middle_keeps_what_is_finished(tmp_path, refused, monkeypatch):
+    original, calls = Trainer.run, []
+
+    def interrupted(self, seed, log):
+        calls.append(seed)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return original(self, seed, log)
+
+    monkeypatch.setattr(Trainer, "run", interrupted)
+    options = ("--nfe", "2", "--seeds", "2", "--methods", "midpoint", *SMALL)
+    assert "finished runs are kept" in refused("compare", "digits", *options, "--out", tmp_path / "out", code=130)
+    assert runs(tmp_path / "out") == [("midpoint", 0)]
+
+
+def test_failed_run_is_recorded_and_fails_the_command(tmp_path, kuttax_main):
+    options = ("--nfe", "2", "--seeds", "1", "--methods", "dopri5", "midpoint", "--max-steps", "1", *SMALL)
+    code, out, err = kuttax_main("compare", "digits", *options, "--out", tmp_path / "out")
+    assert code == 1 and "Traceback" not in err and "failed" in out
+    kinds = {r["method"]: r["kind"] for r in read(tmp_path / "out" / "records.jsonl") if "method" in r}
+    assert kinds["dopri5"] == "failure"
+    assert "max_steps" in next(r for r in read(tmp_path / "out" / "records.jsonl") if r["kind"] == "failure")["error"]
+
+
+# The process
+
+
+def process(*arguments, **options):
+    environment = {**os.environ, "COLUMNS": "80", "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-m", "kuttax", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, **options)
+
+
+def test_process_refuses_in_one_line(tmp_path):
+    done = process("train", "digits", "--stages", "2", "--order", "3", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "kuttax: order 3 needs at least 3 stages, got 2: add stages, or lower the order\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_process_trains_in_float32_and_says_nothing_on_standard_error(tmp_path):
+    done = process("train", "digits", "--stages", "2", "--steps", "1", *SMALL, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    run = tmp_path / "runs" / "train-digits"
+    assert f"kuttax evaluate {run.relative_to(tmp_path)}" in done.stdout
+    _, _, solver = load_run(run)
+    assert solver.dtype == np.float32
+
+
+def test_process_whose_reader_leaves_ends_quietly():
+    command = f"{sys.executable} -m kuttax train digits --help | head -n 1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=300)
+    assert done.stdout.startswith("usage: kuttax train digits") and done.stderr == ""
+
+
+# MNIST
+
+
+@pytest.mark.skipif(not MNIST_10K.exists(), reason=f"no {MNIST_10K}")
+def test_mnist_trains_from_a_directory(kuttax_main, tmp_path):
+    with np.load(MNIST_10K) as archive:
+        counts = {name: len(archive[f"y_{name}"]) for name in ("train", "test")}
+        pixels = archive["x_test"][0].reshape(-1) / 255
+    task = build_task("mnist", data_dir=MNIST_10K.parent, width=4)
+    assert len(task.train.y) + len(task.validation.y) == counts["train"]
+    assert task.test.x.shape == (counts["test"], 784) and task.test.x.dtype == np.float32
+    np.testing.assert_allclose(task.test.x[0], pixels, rtol=1e-6)
+    options = ("--width", "4", "--train-steps", "2", "--per-dispatch", "1", "--solver", "midpoint", "--steps", "1")
+    out = tmp_path / "run"
+    code, _, err = kuttax_main("train", "mnist", "--data-dir", MNIST_10K.parent, *options, "--out", out)
+    assert (code, err) == (0, "")
+    _, model, _ = load_run(out)
+    assert model.field.layers[0].weight.shape == (4, 785) and model.head.weight.shape == (10, 784)
+    assert [row["step"] for row in read(out / "metrics.jsonl")] == [1, 2]
