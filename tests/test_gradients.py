@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compilation import quick_compilation  # noqa: F401
 
 import kuttax as kx
 from kuttax.errors import UserError
@@ -26,14 +27,6 @@ Y0 = np.array([1.0, 1.5])
 RATES = {"prey": 1.1, "predator": 0.8}
 FORCING = np.array([0.3, -0.2])
 INPUTS = {"y0": Y0, "args": RATES, "closed": FORCING, "t0": T0, "t1": T1, "ts": TS}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def quick_compilation():
-    """These programs are compiled for one small call each."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def slopes(t, y, rates, forcing, cos):

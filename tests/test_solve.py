@@ -1,7 +1,6 @@
 """solve: what goes in and comes out, what it costs, what it compiles, and how it fails."""
 
 import contextlib
-import dataclasses
 import math
 
 import equinox as eqx
@@ -9,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compilation import quick_compilation  # noqa: F401
 
 import kuttax as kx
 from kuttax.errors import UserError
@@ -151,7 +151,7 @@ def test_nfe_is_what_the_field_counts(name):
         assert sol.stats.rejected > 0
 
 
-@pytest.mark.parametrize("name", ["fixed", "dopri5", "dopri8"])
+@pytest.mark.parametrize("name", ["fixed", "bosh3"])
 @pytest.mark.parametrize("saves", [False, True], ids=["end", "outputs"])
 def test_nfe_backward_is_what_the_field_counts(name, saves):
     ts = [1.0, 2.0] if saves else None
@@ -203,16 +203,16 @@ def learned(key, scale=0.1):
 
 OTHERS = {
     "adaptive": [
-        kx.Adaptive(DOPRI5, 1e-5, 1e-6),
-        kx.Adaptive(DOPRI5, 1e-7, 1e-8, pcoeff=0.0, icoeff=1.0, safety=0.8, factor_max=5.0),
+        kx.Adaptive(BOSH3, 1e-5, 1e-6),
+        kx.Adaptive(BOSH3, 1e-7, 1e-8, pcoeff=0.0, icoeff=1.0, safety=0.8, factor_max=5.0),
     ],
     "adaptive with a first step": [
-        kx.Adaptive(DOPRI5, 1e-5, 1e-6, first_step=0.1),
-        kx.Adaptive(DOPRI5, 1e-7, 1e-8, first_step=0.01),
+        kx.Adaptive(BOSH3, 1e-5, 1e-6, first_step=0.1),
+        kx.Adaptive(BOSH3, 1e-7, 1e-8, first_step=0.01),
     ],
     "per sample": [
-        kx.Adaptive(TSIT5, 1e-5, 1e-6, control="per_sample"),
-        kx.Adaptive(TSIT5, 1e-7, 1e-8, control="per_sample"),
+        kx.Adaptive(BOSH3, 1e-4, 1e-5, control="per_sample"),
+        kx.Adaptive(BOSH3, 1e-5, 1e-6, control="per_sample"),
     ],
     "fixed": [kx.FixedSteps(RK4, 5), kx.FixedSteps(RK4, 5)],
     "learned": [learned(jax.random.key(0)), learned(jax.random.key(1))],
@@ -385,14 +385,22 @@ def test_one_failing_sample_leaves_the_others_right():
     assert np.isnan(sol.y1[1::2]).all()
 
 
-@pytest.mark.parametrize("tableau", [DOPRI5, DOPRI8], ids=["dopri5", "dopri8"])
-@pytest.mark.parametrize("failing", ["step_underflow", "non_finite", "max_steps", "nan start"])
+@pytest.mark.parametrize(
+    ("failing", "tableau"),
+    [
+        ("step_underflow", BOSH3),
+        ("non_finite", BOSH3),
+        ("non_finite", DOPRI8),
+        ("max_steps", BOSH3),
+        ("nan start", BOSH3),
+    ],
+)
 def test_gradients_of_the_other_samples_stay_finite(failing, tableau):
     """y' = a y^2, so that y1 = y0 / (1 - a y0 t1), but for what makes the second sample fail beyond y = 3."""
     rate, bad = jnp.asarray(0.9), {"nan start": np.nan}.get(failing, 1.0)
     y0 = jnp.array([[0.1], [bad], [0.25]])
-    solver = dataclasses.replace(PER_SAMPLE, tableau=tableau)
-    most = 100 if failing == "max_steps" else 1000
+    solver = kx.Adaptive(tableau, 1e-6, 1e-6, control="per_sample")
+    most = 200 if failing == "max_steps" else 5000
 
     def field(t, y, rate):
         del t
@@ -408,8 +416,8 @@ def test_gradients_of_the_other_samples_stay_finite(failing, tableau):
     assert [bool(s) for s in status == 0] == [True, False, True]
     assert kx.Status(int(status[1])).name == {"nan start": "non_finite"}.get(failing, failing)
     x, a = np.array([0.1, 0.25]), 0.9
-    np.testing.assert_allclose(dy0[::2, 0], sum(1 / (1 - a * x * t) ** 2 for t in (0.1, 2.0)), rtol=1e-5)
-    np.testing.assert_allclose(drate, sum((t * x**2 / (1 - a * x * t) ** 2).sum() for t in (0.1, 2.0)), rtol=1e-5)
+    np.testing.assert_allclose(dy0[::2, 0], sum(1 / (1 - a * x * t) ** 2 for t in (0.1, 2.0)), rtol=1e-4)
+    np.testing.assert_allclose(drate, sum((t * x**2 / (1 - a * x * t) ** 2).sum() for t in (0.1, 2.0)), rtol=1e-4)
 
 
 # States, closures and batches.

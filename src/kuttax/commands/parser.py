@@ -43,7 +43,7 @@ def parse(kind: Callable[..., Any], arguments: Sequence[str], program: str, abou
 def complaint(box: str) -> str:
     """What tyro's box of an error says, in one line and without its hints."""
     plain = re.sub(r"\x1b\[[0-9;]*m|[\u2500-\u257f]", " ", box)
-    lines = [line.strip() for line in plain.splitlines() if line.strip()]
+    lines = [line.strip() for line in plain.splitlines() if line.strip(" -")]  # rules are dashes where not UTF-8
     end = next((i for i, line in enumerate(lines) if i > 1 and line.startswith(_HINTS)), len(lines))
     text = " ".join(lines[1:end]) or "the options cannot be read"
     if text.startswith("Unrecognized options: "):

@@ -43,10 +43,11 @@ class Train:
         record = run(trainer, self.seed, about, task_options(options), out, console)
         write_json(out / "record.json", record)
         unit, metric = task.metric.unit, task.metric.name
+        resolved = record["test_reference"]
         console.print(f"{label}", highlight=False)
         console.print(
             f"{metric}: validation {record['validation']:.4g} {unit}, test {record['test']:.4g} {unit}, "
-            f"re-solved by Tsit5 at 1e-6 {record['test_reference']:.4g} {unit}"
+            f"re-solved by Tsit5 at 1e-6 {'impossible' if resolved is None else f'{resolved:.4g} {unit}'}"
         )
         console.print(
             f"NFE {record['nfe']:.4g}, {record['predict_ms']:.3g} ms a batch of {record['batch_size']}; "

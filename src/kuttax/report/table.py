@@ -2,6 +2,7 @@
 
 import csv as csv_writer
 import io
+import itertools
 from collections.abc import Sequence
 
 from rich import box
@@ -45,7 +46,7 @@ def terminal(rows: Sequence[Row], width: int = 120) -> Table:
             table.add_column(head, overflow="fold")
         else:  # a number cut short would be another number: an ellipsis shows it
             table.add_column(head, justify="right", overflow="ellipsis", no_wrap=True)
-    for row, following in zip(rows, [*rows[1:], None], strict=True):
+    for row, following in itertools.zip_longest(rows, rows[1:]):
         last_of_budget = following is not None and following.budget != row.budget
         table.add_row(*(_text(column.cell(row), between) for column in shown), end_section=last_of_budget)
     return table

@@ -12,7 +12,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from .._types import Count, State, Time
 
@@ -20,7 +20,7 @@ _SLOT_BYTES = 16 * 2**20  # memory that may be spent on slots before steps are r
 _FEWEST, _MOST = 8, 256
 
 
-def slots_for(y0: State, max_steps: int) -> int:
+def slots_for(y0: PyTree, max_steps: int) -> int:
     """How many states to keep: a power of two, fewer for larger states.
 
     Buffers are paid for at every solve: XLA fills them, so a generous one costs more than the solve.
