@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 import kuttax as kx
+from kuttax.atomic import write_json
 from kuttax.errors import UserError
 from kuttax.tasks.registry import build_task
 from kuttax.training import checkpoint
-from kuttax.training.checkpoint import load_model, load_run, read_run, save_run, write_json
+from kuttax.training.checkpoint import load_model, load_run, read_run, save_run
 
 OPTIONS = {"width": 2, "depth": 0}
 ABOUT = {"task": {"name": "digits", "options": OPTIONS}}

@@ -142,8 +142,8 @@ def test_steps_are_those_of_a_plain_optax_loop():
         w = optax.apply_updates(w, updates)
 
     # All samples in every batch, so that the order of the data cannot matter.
-    how = settings(train_steps=steps, lr=lr, lr_decay=decay, per_dispatch=3)
-    trained = Trainer(Flow(start), MIDPOINT, how, SAMPLES).run(0)
+    how = settings(train_steps=steps, lr=lr, lr_decay=decay, per_dispatch=3, batch_size=SAMPLES)
+    trained = Trainer(Flow(start), MIDPOINT, how).run(0)
     np.testing.assert_allclose(trained.model["w"], w, rtol=1e-5, atol=1e-6)
 
 
@@ -155,7 +155,7 @@ def test_every_sample_is_seen_once_an_epoch():
             jax.debug.callback(lambda x: seen.append(np.asarray(x)), batch.x)
             return super().loss(model, solver, batch, key)
 
-    Trainer(Spy(), MIDPOINT, settings(train_steps=3, per_dispatch=3), SAMPLES // 3).run(0)
+    Trainer(Spy(), MIDPOINT, settings(train_steps=3, per_dispatch=3, batch_size=SAMPLES // 3)).run(0)
     jax.effects_barrier()
     rows = np.concatenate(seen)
     np.testing.assert_array_equal(rows[np.lexsort(rows.T)], pairs(0, TARGET).x[np.lexsort(pairs(0, TARGET).x.T)])
@@ -163,13 +163,13 @@ def test_every_sample_is_seen_once_an_epoch():
 
 def test_same_seed_same_bits_and_one_program_for_all_seeds():
     task = Flow()
-    trainer = Trainer(task, learned(), settings(), 8)
+    trainer = Trainer(task, learned(), settings(batch_size=8))
     first = trainer.run(0)
     before = (task.loss_traces, task.predict_traces, trainer.compile_seconds)
     assert before[0] == 1
     again, other = trainer.run(0), trainer.run(1)
     assert (task.loss_traces, task.predict_traces, trainer.compile_seconds) == before
-    fresh = Trainer(Flow(), learned(), settings(), 8).run(0)
+    fresh = Trainer(Flow(), learned(), settings(batch_size=8)).run(0)
     assert_same_bits((first.model, first.solver), (again.model, again.solver))
     assert_same_bits((first.model, first.solver), (fresh.model, fresh.solver))
     assert not np.array_equal(first.model["w"], other.model["w"])
@@ -178,7 +178,8 @@ def test_same_seed_same_bits_and_one_program_for_all_seeds():
 
 def test_steps_a_dispatch_do_not_change_the_result():
     one, many = (
-        Trainer(Flow(), learned(), settings(train_steps=20, per_dispatch=count), 8).run(3) for count in (1, 20)
+        Trainer(Flow(), learned(), settings(train_steps=20, per_dispatch=count, batch_size=8)).run(3)
+        for count in (1, 20)
     )
     for a, b in zip(leaves((one.model, one.solver)), leaves((many.model, many.solver)), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
@@ -191,7 +192,7 @@ def test_loss_key_is_another_at_every_step_and_seed():
             return value, {**log, "metric": jax.random.uniform(key, (), jnp.float32)}
 
     drawn = []
-    trainer = Trainer(Noisy(), MIDPOINT, settings(per_dispatch=1), 8)
+    trainer = Trainer(Noisy(), MIDPOINT, settings(per_dispatch=1, batch_size=8))
     for seed in (0, 1):
         trainer.run(seed, lambda now: drawn.append(now.metric))
     assert len(set(drawn)) == len(drawn) == 8
@@ -202,7 +203,9 @@ def test_loss_key_is_another_at_every_step_and_seed():
 
 def test_each_group_moves_at_its_own_learning_rate():
     start = learned()
-    trained = Trainer(Flow(), start, settings(train_steps=1, per_dispatch=1, lr=1e-2, solver_lr=1e-4), SAMPLES).run(0)
+    trained = Trainer(
+        Flow(), start, settings(train_steps=1, per_dispatch=1, lr=1e-2, solver_lr=1e-4, batch_size=SAMPLES)
+    ).run(0)
     w0 = Flow().init(jax.random.split(jax.random.key(0))[0])["w"]
     moves = np.abs(np.asarray(trained.model["w"]) - np.asarray(w0))
     np.testing.assert_allclose(moves, 1e-2, rtol=0.01)  # Adam's first step is the learning rate, whatever the gradient
@@ -213,15 +216,15 @@ def test_each_group_moves_at_its_own_learning_rate():
 
 def test_solver_lr_zero_keeps_every_bit_of_the_solver_while_the_field_moves():
     start = learned(trained_for=(0.0, 1.0))
-    trained = Trainer(Flow(TARGET / 2), start, settings(solver_lr=0.0), 8).run(0)
+    trained = Trainer(Flow(TARGET / 2), start, settings(solver_lr=0.0, batch_size=8)).run(0)
     assert_same_bits(trained.solver, start)
     assert np.abs(np.asarray(trained.model["w"]) - TARGET / 2).min() > 1e-3
 
 
 def test_classical_solvers_never_move_and_all_start_from_the_same_weights():
-    still = settings(train_steps=1, lr=1e-30, solver_lr=0.1)  # too little to change a float32 weight
+    still = settings(train_steps=1, lr=1e-30, solver_lr=0.1, batch_size=8)  # too little to change a float32 weight
     solvers = (MIDPOINT, bosh3(), learned(dtype=np.float64))
-    trained = [Trainer(Flow(), solver, still, 8).run(5) for solver in solvers]
+    trained = [Trainer(Flow(), solver, still).run(5) for solver in solvers]
     for run in trained:
         assert_same_bits(run.model, trained[0].model)
     for run, solver in zip(trained[:2], solvers[:2], strict=True):
@@ -245,8 +248,8 @@ def test_returned_model_is_the_best_on_validation_not_the_last(higher_is_better)
 
     seen = []
     task = Towards(np.zeros((2, 2), np.float32), validation=np.zeros((2, 2), np.float32))
-    how = settings(train_steps=6, evaluations=3, lr=0.1, lr_decay=1.0)
-    trained = Trainer(task, MIDPOINT, how, SAMPLES).run(0, seen.append)
+    how = settings(train_steps=6, evaluations=3, lr=0.1, lr_decay=1.0, batch_size=SAMPLES)
+    trained = Trainer(task, MIDPOINT, how).run(0, seen.append)
     assert [now.step for now in seen if now.validation is not None] == [2, 4, 6]
     assert trained.best_step == 2
     x, y = task.validation
@@ -256,20 +259,22 @@ def test_returned_model_is_the_best_on_validation_not_the_last(higher_is_better)
 
 
 def test_where_training_helps_the_last_model_is_the_best():
-    trained = Trainer(Flow(np.zeros((2, 2), np.float32)), MIDPOINT, settings(train_steps=9, evaluations=3), 8).run(0)
+    trained = Trainer(
+        Flow(np.zeros((2, 2), np.float32)), MIDPOINT, settings(train_steps=9, evaluations=3, batch_size=8)
+    ).run(0)
     assert trained.best_step == 9
 
 
 def test_validation_that_is_nan_is_never_the_best():
     seen = []
-    how = settings(train_steps=2, evaluations=2, lr=0.4, lr_decay=1.0)  # w = 0.4: NaN; w = 0.8: a number
-    trained = Trainer(Counter(), MIDPOINT, how, 4).run(0, seen.append)
+    how = settings(train_steps=2, evaluations=2, lr=0.4, lr_decay=1.0, batch_size=4)  # w = 0.4: NaN; w = 0.8: a number
+    trained = Trainer(Counter(), MIDPOINT, how).run(0, seen.append)
     assert np.isnan(seen[0].validation.metric) and trained.best_step == 2
 
 
 def test_progress_reports_every_dispatch():
     seen = []
-    Trainer(Flow(), MIDPOINT, settings(train_steps=7, evaluations=2, per_dispatch=3), 8).run(0, seen.append)
+    Trainer(Flow(), MIDPOINT, settings(train_steps=7, evaluations=2, per_dispatch=3, batch_size=8)).run(0, seen.append)
     assert [now.step for now in seen] == [3, 4, 7]
     assert [now.validation is None for now in seen] == [True, False, False]
     assert all(now.nfe == 2 and np.isfinite(now.loss) for now in seen)
@@ -281,9 +286,9 @@ def test_progress_reports_every_dispatch():
 
 @pytest.mark.parametrize("count", [1, 3, 20])
 def test_lost_loss_names_the_step(count):
-    how = settings(train_steps=20, per_dispatch=count, lr=0.4, lr_decay=1.0)  # w = 0, 0.4, 0.8, 1.2
+    how = settings(train_steps=20, per_dispatch=count, lr=0.4, lr_decay=1.0, batch_size=4)  # w = 0, 0.4, 0.8, 1.2
     with pytest.raises(TrainingError, match=r"loss became nan at training step 4 .*lower --lr"):
-        Trainer(Counter(), MIDPOINT, how, 4).run(0)
+        Trainer(Counter(), MIDPOINT, how).run(0)
 
 
 def test_failed_solve_names_the_step_and_the_cause():
@@ -291,7 +296,7 @@ def test_failed_solve_names_the_step_and_the_cause():
     with pytest.raises(
         SolveError, match=r"training step 1 with Adaptive.*used up max_steps.*raise max_steps"
     ) as caught:
-        Trainer(Flow(max_steps=1), solver, settings(), 8).run(0)
+        Trainer(Flow(max_steps=1), solver, settings(batch_size=8)).run(0)
     assert caught.value.status == Status.max_steps
 
 
@@ -299,7 +304,7 @@ def test_failed_solve_names_the_step_and_the_cause():
 def test_batch_size_is_checked_before_anything_runs(size):
     task = Flow()
     with pytest.raises(UserError, match=f"batch_size.*{size}"):
-        Trainer(task, MIDPOINT, settings(), size)
+        Trainer(task, MIDPOINT, settings(batch_size=size))
     assert task.loss_traces == 0
 
 

@@ -26,7 +26,7 @@ def append(path: str | os.PathLike[str], record: Mapping[str, Any]) -> None:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    line = json.dumps(_plain(record), allow_nan=False).encode() + b"\n"
+    line = json.dumps(plain(record), allow_nan=False).encode() + b"\n"
     with open(path, "a+b") as file:
         file.write(_mend_tail(file) + line)
         file.flush()
@@ -98,14 +98,14 @@ def _excerpt(line: bytes) -> str:
     return repr(text if len(text) <= 60 else text[:57] + "...")
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Strict JSON: NumPy values as Python's, non-finite numbers as None."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if hasattr(value, "tolist"):  # NumPy and JAX, scalars and arrays
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, os.PathLike):

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 
 from .. import records, report
+from ..atomic import write_json
 from ..errors import UserError
 from ..report import table
 from ..solvers import tableaus
@@ -18,7 +19,6 @@ from ..solvers.adaptive import Adaptive
 from ..solvers.base import AbstractSolver
 from ..solvers.fixed import FixedSteps
 from ..solvers.solution import SolveError
-from ..training.checkpoint import write_json
 from ..training.loop import Trainer, TrainingError
 from ..training.settings import Settings
 from .output import prepare, refuse_used
@@ -67,8 +67,7 @@ class Compare:
         out = Path(f"runs/compare-{name}") if self.out is None else self.out
         refuse_used(out, overwrite=self.overwrite, resume=self.resume)
         task = options.build()
-        size = self.training.batch_size
-        trainers = [Trainer(task, method.solver, self.training, size) for method in methods]
+        trainers = [Trainer(task, method.solver, self.training) for method in methods]
         prepare(out, overwrite=self.overwrite, resume=self.resume)
         self._same_configuration(out, name, options)
         path = out / "records.jsonl"

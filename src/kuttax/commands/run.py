@@ -40,7 +40,7 @@ def run(
         directory: Where model, solver and metrics go.
         console: For the progress bar.
     """
-    task, size, steps = trainer.task, trainer.batch_size, trainer.settings.train_steps
+    task, size, steps = trainer.task, trainer.settings.batch_size, trainer.settings.train_steps
     metrics = directory / "metrics.jsonl"
     metrics.unlink(missing_ok=True)
     with Log(console, f"{about['label']}, seed {seed}", steps, metrics) as log:

@@ -6,8 +6,9 @@ from typing import Any
 
 from rich.console import Console
 
+from ..atomic import write_json
 from ..errors import UserError
-from ..training.checkpoint import write_json
+from ..records import plain
 from ..training.loop import Trainer
 from ..training.settings import Settings
 from .output import prepare, refuse_used
@@ -36,12 +37,12 @@ class Train:
         out = Path(f"runs/train-{name}") if self.out is None else self.out
         refuse_used(out, overwrite=self.overwrite)
         task = options.build()
-        trainer = Trainer(task, solver, self.training, self.training.batch_size)
+        trainer = Trainer(task, solver, self.training)
         prepare(out, overwrite=self.overwrite)
         label = str(solver).splitlines()[0]
         about = {"task": name, "method": self.solver.solver, "label": label, "budget": None}
         record = run(trainer, self.seed, about, task_options(options), out, console)
-        write_json(out / "record.json", record)
+        write_json(out / "record.json", plain(record))
         unit, metric = task.metric.unit, task.metric.name
         resolved = record["test_reference"]
         console.print(f"{label}", highlight=False)

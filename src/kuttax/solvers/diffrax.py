@@ -173,7 +173,8 @@ class TableSolver(diffrax.AbstractSolver):
         table = self.source.table(dtype)
         row = solver_state % self.source.steps
         a, b, c = table.a[row], table.b[row], table.c[row]
-        f = lambda t, y: terms.vf(t, y, args)  # noqa: E731
+        forward = terms.contr(t0, t0 + 1)  # -1 where diffrax has turned time round to solve backwards
+        f = lambda t, y: terms.vf_prod(t, y, args, forward)  # noqa: E731
         ks = stages(f, t0, y0, h, a, c, table.a_used)
         y1 = combine(y0, h, b, ks, table.b_used)
         end = f(t1, y1)
@@ -196,7 +197,9 @@ def to_diffrax(scheme: Tableau | AbstractTableSolver) -> TableSolver:
         UserError: `scheme` is something else.
     """
     if isinstance(scheme, Tableau):
-        return TableSolver(FixedSteps(scheme, 1), scheme.error, scheme.error_order, scheme.order)
+        # diffrax's error_order is the power of the step that the estimate shrinks as.
+        exponent = None if scheme.error_order is None else min(scheme.order, scheme.error_order) + 1
+        return TableSolver(FixedSteps(scheme, 1), scheme.error, exponent, scheme.order)
     if isinstance(scheme, AbstractTableSolver):
         order = scheme.tableau.order if isinstance(scheme, FixedSteps) else scheme.order  # pyright: ignore
         return TableSolver(scheme, None, None, order)

@@ -4,14 +4,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..atomic import write_json
 from ..errors import UserError
 from .adaptive import Adaptive
 from .base import AbstractSolver
 from .chart import CLOSED, AbstractChart, AbstractClosed, Projected
-from .fixed import FixedSteps
+from .fixed import FixedSteps, checked_steps
 from .learned import LearnedRK
 from .tableaus import ALL, Tableau
 
@@ -47,7 +49,9 @@ def from_json(data: Any, source: str = "the data") -> AbstractSolver:
         UserError: The data are not those of a solver; `source` is named.
     """
     if not isinstance(data, dict) or data.get("format") != _FORMAT:
-        raise UserError(f"{source} is not a saved solver: its 'format' is not {_FORMAT!r}")
+        raise UserError(
+            f"{source} is not a saved solver (its 'format' is not {_FORMAT!r}): give a solver.json that kuttax saved"
+        )
     if data.get("version") != _VERSION:
         raise UserError(f"{source} has version {data.get('version')!r}, this kuttax reads {_VERSION}: update kuttax")
     try:
@@ -60,17 +64,16 @@ def from_json(data: Any, source: str = "the data") -> AbstractSolver:
             case "LearnedRK":
                 return _learned_from_json(data)
             case kind:
-                raise UserError(f"{source} holds an unknown kind of solver, {kind!r}")
-    except (KeyError, TypeError, IndexError, AttributeError) as error:
+                raise UserError(f"{source} holds an unknown kind of solver, {kind!r}: update kuttax")
+    except UserError:
+        raise
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
         raise UserError(f"{source} is a damaged solver file ({type(error).__name__}: {error}): save it again") from None
 
 
 def save_solver(path: str | Path, solver: AbstractSolver) -> None:
     """Write `to_json(solver)` to a file, whole or not at all."""
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(to_json(solver), indent=1, allow_nan=False) + "\n")
-    partial.replace(path)
+    write_json(Path(path), to_json(solver))
 
 
 def load_solver(path: str | Path) -> AbstractSolver:
@@ -84,7 +87,7 @@ def load_solver(path: str | Path) -> AbstractSolver:
     except FileNotFoundError:
         raise UserError(f"no solver file at {path}: give the path of a solver.json that kuttax saved") from None
     except (json.JSONDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
-        raise UserError(f"{path} is not a solver file: {error}") from None
+        raise UserError(f"{path} is not a solver file ({error}): give a solver.json that kuttax saved") from None
     return from_json(data, str(path))
 
 
@@ -136,9 +139,12 @@ def _learned_from_json(data: dict[str, Any]) -> LearnedRK:
     logits = None if data["logits"] is None else jnp.asarray(np.array(data["logits"]), dtype)
     meant = None if data["trained_for"] is None else (data["trained_for"]["t0"], data["trained_for"]["t1"])
     chart = _chart_from_json(data, dtype)
-    solver = LearnedRK(chart=chart, logits=logits, steps=data["steps"], name=data["start"], trained_for=meant)
-    if solver.rows not in (1, solver.steps) or (logits is not None and logits.shape != (solver.steps,)):
-        raise KeyError("parameters that do not fit the number of steps")
+    steps = checked_steps(data["steps"])
+    solver = LearnedRK(chart=chart, logits=logits, steps=steps, name=data["start"], trained_for=meant)
+    if solver.rows not in (1, steps) or (logits is not None and logits.shape != (steps,)):
+        raise ValueError("parameters that do not fit the number of steps")
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(solver)):
+        raise ValueError("parameters that are not finite")
     return solver
 
 
@@ -153,6 +159,13 @@ def _chart_from_json(data: dict[str, Any], dtype) -> AbstractChart:
     chart = data["chart"]
     arrays = {k: jnp.asarray(np.array(v, np.float64), dtype) for k, v in chart.items() if k != "family"}
     if chart["family"] == "Projected":
-        return Projected(**arrays, order=data["order"], stages=data["stages"])
-    families = {family.__name__: family for family in CLOSED}
-    return families[chart["family"]](**arrays)
+        result = Projected(**arrays, order=data["order"], stages=data["stages"])
+        widths = {"lower": result.stages * (result.stages - 1) // 2, "weights": result.stages}
+    else:
+        family = {family.__name__: family for family in CLOSED}[chart["family"]]
+        result = family(**arrays)
+        widths = {"free": len(family.bend(jnp.zeros(family.stages)))}
+    rows = len(next(iter(arrays.values())))
+    if any(arrays[name].shape != (rows, width) for name, width in widths.items()):
+        raise ValueError("parameters that do not fit the number of stages")
+    return result

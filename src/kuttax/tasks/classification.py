@@ -52,9 +52,7 @@ class Classification:
     max_steps: int = 256
 
     def __post_init__(self):
-        for option, least in (("width", 1), ("depth", 0), ("augmented", 0), ("max_steps", 1)):
-            if getattr(self, option) < least:
-                raise UserError(f"{self.name}: {option} must be >= {least}, got {getattr(self, option)}")
+        check_sizes(self.name, width=self.width, depth=self.depth, augmented=self.augmented, max_steps=self.max_steps)
         if self.field not in ("mlp", "conv"):
             raise UserError(f"{self.name}: unknown field {self.field!r}; known: mlp, conv")
         object.__setattr__(self, "splits", Splits(*map(self._prepare, Splits._fields, self.splits)))
@@ -130,6 +128,18 @@ class Classification:
             stats=solution.stats,
             status=jnp.max(solution.status),
         )
+
+
+def check_sizes(name: str, **sizes: int) -> None:
+    """Refuses sizes of a model that cannot be.
+
+    Raises:
+        UserError: If a size is below its least value.
+    """
+    least = {"width": 1, "depth": 0, "augmented": 0, "max_steps": 1}
+    for option, size in sizes.items():
+        if size < least[option]:
+            raise UserError(f"{name}: {option} must be >= {least[option]}, got {size}")
 
 
 def cross_entropy(logits: Float[Array, "n classes"], labels: Int[Array, " n"]) -> Float[Array, ""]:

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from ..data.dataset import Dataset
 from ..data.splits import make_splits
-from .classification import Classification, FieldKind
+from .classification import Classification, FieldKind, check_sizes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,11 @@ class ClassificationOptions:
     """Decides which samples are validation; the test set is fixed."""
     max_steps: int = 256
     """The most steps an adaptive solver may try."""
+
+    def __post_init__(self):
+        """Looks at the sizes before any data are loaded."""
+        name = type(self).__name__.lower()
+        check_sizes(name, width=self.width, depth=self.depth, augmented=self.augmented, max_steps=self.max_steps)
 
     def classification(self, name: str, train: Dataset, test: Dataset) -> Classification:
         """The task on these data.

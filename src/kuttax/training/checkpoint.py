@@ -1,15 +1,15 @@
 """Models and solvers on disk: equinox leaves plus JSON, written atomically, without pickle."""
 
-import contextlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import equinox as eqx
 import jax
 
+from ..atomic import whole, write_json
 from ..errors import UserError
+from ..records import plain
 from ..solvers.base import AbstractSolver
 from ..solvers.serialise import load_solver, save_solver
 from ..tasks.base import Task
@@ -18,30 +18,13 @@ from ..tasks.registry import build_task
 _FORMAT = "kuttax-run"
 
 
-@contextlib.contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """A path to write to that takes the place of `path` at the end, and is removed if writing fails."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def write_json(path: Path, data: Any) -> None:
-    """Write JSON whole or not at all."""
-    with _whole(path) as partial:
-        partial.write_text(json.dumps(data, indent=1) + "\n")
-
-
 def save_run(directory: Path, model: Any, solver: AbstractSolver, about: dict[str, Any]) -> None:
     """Write `model.eqx`, `solver.json` and `run.json` (what the run was, and what is needed to build it again)."""
     directory.mkdir(parents=True, exist_ok=True)
-    with _whole(directory / "model.eqx") as partial:
+    with whole(directory / "model.eqx") as partial:
         eqx.tree_serialise_leaves(partial, model)
     save_solver(directory / "solver.json", solver)
-    write_json(directory / "run.json", {"format": _FORMAT, **about})
+    write_json(directory / "run.json", plain({"format": _FORMAT, **about}))
 
 
 def read_run(directory: str | Path) -> dict[str, Any]:

@@ -67,19 +67,17 @@ class Trainer:
         task: What to train on.
         solver: Where a run's solver starts; only a `LearnedRK` changes.
         settings: How to train.
-        batch_size: Samples a step.
 
     Raises:
-        UserError: There are fewer training samples than `batch_size`, or it is below 1.
+        UserError: There are fewer training samples than the batch size.
     """
 
-    def __init__(self, task: Task, solver: AbstractSolver, settings: Settings, batch_size: int):
+    def __init__(self, task: Task, solver: AbstractSolver, settings: Settings):
         if isinstance(solver, LearnedRK):
             solver = solver.meant_for(*task.interval)
-        self.task, self.solver, self.settings, self.batch_size = task, solver, settings, batch_size
-        self.data = jax.tree.map(jnp.asarray, task.train)
-        self.samples = len(jax.tree.leaves(self.data)[0])
-        BatchStream(self.samples, batch_size)  # refuses a batch size that cannot be, before anything is compiled
+        self.task, self.solver, self.settings, self.batch_size = task, solver, settings, settings.batch_size
+        self.samples = len(jax.tree.leaves(task.train)[0])
+        BatchStream(self.samples, self.batch_size)  # refuses a batch size that cannot be, before anything is compiled
         model = task.init(jax.random.key(0))
         self.mask = trainable((model, solver))
         varied, self.fixed = eqx.partition((model, solver), self.mask)
@@ -96,16 +94,17 @@ class Trainer:
         """
         model_key, key = jax.random.split(jax.random.key(seed))
         varied, _ = eqx.partition((self.task.init(model_key), self.solver), self.mask)
+        data = jax.tree.map(jnp.asarray, self.task.train)
         varied = jax.tree.map(jnp.array, varied)  # copies: every dispatch consumes what it is given
         state = self.optimiser.init(varied)
         stream = BatchStream(self.samples, self.batch_size, seed)
         best, seconds, step_times, step = None, 0.0, [], 0
         while step < self.settings.train_steps:
             count = min(self.settings.per_dispatch, self._next_evaluation(step) - step)
-            run = self._dispatch(count, varied, state, key)
+            run = self._dispatch(count, varied, state, data, key)
             begin = time.perf_counter()
             indices = jnp.asarray(stream.take(step, count))
-            varied, state, logs = jax.block_until_ready(run(varied, state, self.data, indices, key, jnp.asarray(step)))
+            varied, state, logs = jax.block_until_ready(run(varied, state, data, indices, key, jnp.asarray(step)))
             elapsed = time.perf_counter() - begin
             seconds += elapsed
             step_times.append((step, 1e3 * elapsed / count))
@@ -137,13 +136,13 @@ class Trainer:
         sign = 1 if self.task.metric.higher_is_better else -1
         return (sign * new.metric, -new.loss) > (sign * old.metric, -old.loss)
 
-    def _dispatch(self, count: int, varied: PyTree, state: PyTree, key) -> Callable[..., Any]:
+    def _dispatch(self, count: int, varied: PyTree, state: PyTree, data: PyTree, key) -> Callable[..., Any]:
         """The compiled run of `count` steps."""
         if count not in self._compiled:
             begin = time.perf_counter()
             indices = jnp.zeros((count, self.batch_size), jnp.int32)
             program = jax.jit(self._steps, donate_argnums=(0, 1))
-            self._compiled[count] = program.lower(varied, state, self.data, indices, key, jnp.asarray(0)).compile()
+            self._compiled[count] = program.lower(varied, state, data, indices, key, jnp.asarray(0)).compile()
             self.compile_seconds += time.perf_counter() - begin
         return self._compiled[count]
 
