@@ -20,7 +20,7 @@ demo: setup
 	$(BIN)/kuttax compare digits --out $(OUT) --overwrite
 
 test: setup
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check .

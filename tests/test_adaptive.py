@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compilation import quick_compilation  # noqa: F401
 from problems import PROBLEMS, WIDTH, any_problem
 
 import kuttax as kx

@@ -283,7 +283,6 @@ TIGHT = {
     "discrete": (kx.Adaptive(DOPRI5, 1e-10, 1e-10), kx.DiscreteAdjoint()),
     "backsolve": (kx.Adaptive(DOPRI5, 1e-10, 1e-10), kx.BacksolveAdjoint()),
     "backsolve by another": (kx.FixedSteps(RK4, 300), kx.BacksolveAdjoint(kx.Adaptive(DOPRI5, 1e-10, 1e-10))),
-    "forward mode in reverse": (kx.Adaptive(DOPRI5, 1e-10, 1e-10), kx.ForwardMode()),
     "fixed": (kx.FixedSteps(RK4, 300), None),
     "diffrax": (kx.FromDiffrax(diffrax.Dopri5(), 1e-10, 1e-10), None),
 }
@@ -377,7 +376,7 @@ def test_vmap_of_gradients_is_a_loop():
 
 
 STEPPED = {
-    "adaptive": (kx.Adaptive(BOSH3, 1e-3, 1e-3), kx.ForwardMode()),
+    "adaptive": (kx.Adaptive(HEUN2, 1e-2, 1e-2), kx.ForwardMode()),
     "fixed": (kx.FixedSteps(RK4, 4), None),
     "learned": (kx.LearnedRK.like(RK4, 4, order=2, learn_steps=True), None),
 }
@@ -398,7 +397,7 @@ def test_forward_mode_is_the_transpose_of_reverse_mode(name):
 HESSIANS = {
     "adaptive": STEPPED["adaptive"],
     "fixed": STEPPED["fixed"],
-    "discrete": (kx.Adaptive(BOSH3, 1e-3, 1e-3), kx.DiscreteAdjoint()),
+    "discrete": (kx.Adaptive(HEUN2, 1e-2, 1e-2), kx.DiscreteAdjoint()),
 }
 
 
@@ -407,7 +406,7 @@ def test_hessian_against_differences_of_the_gradient(name):
     """The mesh must not move between the evaluations: steps of 0.3, none of which is rejected."""
     solver, adjoint = HESSIANS[name]
     if isinstance(solver, kx.Adaptive):
-        solver = kx.Adaptive(BOSH3, 1.0, 1.0, first_step=0.3, factor_max=1.0)
+        solver = kx.Adaptive(HEUN2, 1.0, 1.0, first_step=0.3, factor_max=1.0)
     x = traced(INPUTS)
 
     def value(y0, prey):

@@ -23,8 +23,8 @@ from .tape import Tape, pick, put
 _RUNNING = -1
 
 
-def _number(name: str, least: float | None = None) -> Any:
-    """A number as an array leaf, so that changing it never recompiles; checked where it is known."""
+def number(name: str, least: float | None = None) -> Any:
+    """A converter: the number as an array leaf, so that changing it never recompiles; checked where it is known."""
 
     def convert(value: Any) -> Any:
         if value is None or isinstance(value, jax.Array):
@@ -57,15 +57,15 @@ class Adaptive(AbstractSolver):
     """
 
     tableau: Tableau = eqx.field(static=True)
-    rtol: Any = eqx.field(converter=_number("rtol"), default=1e-5)
-    atol: Any = eqx.field(converter=_number("atol", 0.0), default=1e-5)
+    rtol: Any = eqx.field(converter=number("rtol"), default=1e-5)
+    atol: Any = eqx.field(converter=number("atol", 0.0), default=1e-5)
     control: Literal["joint", "per_sample"] = eqx.field(static=True, default="joint", kw_only=True)
-    pcoeff: Any = eqx.field(converter=_number("pcoeff", 0.0), default=0.2, kw_only=True)
-    icoeff: Any = eqx.field(converter=_number("icoeff"), default=0.65, kw_only=True)
-    safety: Any = eqx.field(converter=_number("safety"), default=0.9, kw_only=True)
-    factor_min: Any = eqx.field(converter=_number("factor_min"), default=0.2, kw_only=True)
-    factor_max: Any = eqx.field(converter=_number("factor_max", 1.0), default=10.0, kw_only=True)
-    first_step: Any = eqx.field(converter=_number("first_step"), default=None, kw_only=True)
+    pcoeff: Any = eqx.field(converter=number("pcoeff", 0.0), default=0.2, kw_only=True)
+    icoeff: Any = eqx.field(converter=number("icoeff"), default=0.65, kw_only=True)
+    safety: Any = eqx.field(converter=number("safety"), default=0.9, kw_only=True)
+    factor_min: Any = eqx.field(converter=number("factor_min"), default=0.2, kw_only=True)
+    factor_max: Any = eqx.field(converter=number("factor_max", 1.0), default=10.0, kw_only=True)
+    first_step: Any = eqx.field(converter=number("first_step"), default=None, kw_only=True)
 
     def __check_init__(self):
         if self.tableau.error is None:

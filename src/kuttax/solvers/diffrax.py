@@ -7,11 +7,10 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array
 
 from ..errors import UserError
-from .adaptive import Adaptive, refuse_low_rtol
+from .adaptive import Adaptive, least_rtol, number, refuse_low_rtol
 from .base import AbstractSolver, Derivative, Problem
 from .controller import initial_step, rms
 from .fixed import AbstractTableSolver, FixedSteps, checked_steps
@@ -34,8 +33,8 @@ class FromDiffrax(AbstractSolver):
     """
 
     solver: diffrax.AbstractSolver
-    rtol: Any = eqx.field(converter=np.asarray, default=1e-5)
-    atol: Any = eqx.field(converter=np.asarray, default=1e-5)
+    rtol: Any = eqx.field(converter=number("rtol"), default=1e-5)
+    atol: Any = eqx.field(converter=number("atol", 0.0), default=1e-5)
     steps: int | None = eqx.field(static=True, default=None)
     options: dict[str, Any] = eqx.field(default_factory=dict)
 
@@ -56,8 +55,8 @@ class FromDiffrax(AbstractSolver):
         dtype = problem.t0.dtype
         field = problem.vector_field()
         terms = diffrax.ODETerm(lambda t, y, args: field(t, y, args))
+        rtol, atol = (jax.lax.stop_gradient(jnp.asarray(x, dtype)) for x in (self.rtol, self.atol))
         if self.steps is None:
-            rtol, atol = (jax.lax.stop_gradient(jnp.asarray(x, dtype)) for x in (self.rtol, self.atol))
             controller, most = diffrax.PIDController(rtol, atol, **self.options), problem.max_steps
             dt0 = self._first_step(problem, terms)
         else:
@@ -82,7 +81,10 @@ class FromDiffrax(AbstractSolver):
         )
         last, ys = (result.ys, None) if problem.ts is None else tuple(result.ys)  # pyright: ignore
         y1 = jax.tree.map(lambda x: x[0], last)
-        return Solution(y1, ys, self._stats(result.stats), _status(result.result, y1))
+        status = _status(result.result, y1)
+        if self.steps is None:  # said here where it was not known before the program ran
+            status = jnp.where(rtol < least_rtol(dtype), int(Status.tolerance), status).astype(jnp.int32)
+        return Solution(y1, ys, self._stats(result.stats), status)
 
     def _first_step(self, problem: Problem, terms: diffrax.ODETerm) -> Array:
         """Hairer's first step, at two evaluations, as `Adaptive` has it: the count is then ours and exact."""
