@@ -44,6 +44,19 @@ def test_options_in_readme_are_known(command):
     assert run.returncode == 0, run.stderr
 
 
+DATA = ROOT.parent / "shared" / "data"
+
+
+@pytest.mark.skipif(not (DATA / "mnist10k.npz").exists(), reason="mnist10k.npz is not here")
+def test_experiment_runs(tmp_path):
+    """The experiment's own script, for two training steps of one seed."""
+    script = ROOT / "experiments" / "learned-mnist" / "run.sh"
+    env = {**os.environ, "KUTTAX": str(Path(sys.executable).with_name("kuttax")), "JAX_PLATFORMS": "cpu"}
+    run = subprocess.run(["bash", script, DATA, tmp_path, "2", "1"], capture_output=True, text=True, env=env)
+    assert run.returncode == 0, run.stderr
+    assert "learned, 2 steps of 4 stages" in (tmp_path / "table.md").read_text()
+
+
 def test_every_figure_in_readme_comes_from_a_record():
     """The results table of README is the one that the report draws from the experiment's records."""
     drawn = (ROOT / "experiments" / "learned-mnist" / "table.md").read_text()

@@ -23,11 +23,11 @@ from .tape import Tape, pick, put
 _RUNNING = -1
 
 
-def number(name: str, least: float | None = None) -> Any:
+def number(name: str, least: float | None = None, *, optional: bool = False) -> Any:
     """A converter: the number as an array leaf, so that changing it never recompiles; checked where it is known."""
 
     def convert(value: Any) -> Any:
-        if value is None or isinstance(value, jax.Array):
+        if isinstance(value, jax.Array) or (optional and value is None):
             return value
         number = np.asarray(value, np.float64)
         if number.ndim or not np.isfinite(number) or (number <= 0 if least is None else number < least):
@@ -65,7 +65,7 @@ class Adaptive(AbstractSolver):
     safety: Any = eqx.field(converter=number("safety"), default=0.9, kw_only=True)
     factor_min: Any = eqx.field(converter=number("factor_min"), default=0.2, kw_only=True)
     factor_max: Any = eqx.field(converter=number("factor_max", 1.0), default=10.0, kw_only=True)
-    first_step: Any = eqx.field(converter=number("first_step"), default=None, kw_only=True)
+    first_step: Any = eqx.field(converter=number("first_step", optional=True), default=None, kw_only=True)
 
     def __check_init__(self):
         if self.tableau.error is None:
