@@ -3,11 +3,18 @@
 import jax
 import numpy as np
 import pytest
+from jaxtyping import install_import_hook
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_platforms", "cpu")
+
+# Shapes and dtypes of the engine's own functions are checked at every call. What users call is left out: there a wrong
+# type must reach kuttax's own one-line error.
+_ENGINE = ("adjoints", "solvers.base", "solvers.controller", "solvers.order", "solvers.stages", "solvers.tape")
+with install_import_hook([f"kuttax.{module}" for module in _ENGINE], "strict_types.checked"):
+    import kuttax  # noqa: F401
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ A method has order p if and only if its elementary weight equals 1 / gamma(tree)
 import functools
 import math
 from types import ModuleType
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,7 @@ from kuttax.errors import UserError
 from kuttax.solvers.tableaus import Tableau
 
 # A rooted tree is the sorted tuple of the trees that hang on its root; () is the single node.
-Tree = tuple["Tree", ...]
+Tree = tuple[Any, ...]
 
 
 @functools.cache
