@@ -141,3 +141,15 @@ def any_problem(t, y, index):
         return slopes
 
     return jax.lax.switch(index, [branch(problem) for problem in PROBLEMS], t, y)
+
+
+def circle_and_bell(t, y, args):
+    """Solved by (cos t, sin t, 1 / (1 + t^2)): coupled, non-linear and dependent on time."""
+    del args
+    u, v, w = y
+    return jnp.stack([-v * (u * u + v * v), u * (u * u + v * v), -2 * t * w * w])
+
+
+def solution(t):
+    """What `circle_and_bell` is solved by, at the times t: components along the last axis."""
+    return np.stack([np.cos(t), np.sin(t), 1 / (1 + np.square(t))], axis=-1)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from compilation import quick_compilation  # noqa: F401
-from problems import PROBLEMS, WIDTH, any_problem
+from problems import PROBLEMS, WIDTH, any_problem, circle_and_bell, solution
 
 import kuttax as kx
 from kuttax.errors import UserError
@@ -139,17 +139,6 @@ def test_error_vanishes_with_the_tolerance(name, index):
     """The factor is Lorenz's, whose solutions part fastest."""
     for tol in TOLERANCES:
         assert largest_error(our_end(name), index, tol) <= 500 * tol
-
-
-def circle_and_bell(t, y, args):
-    """Solved by (cos t, sin t, 1 / (1 + t^2)): coupled, non-linear and dependent on time."""
-    del args
-    u, v, w = y
-    return jnp.stack([-v * (u * u + v * v), u * (u * u + v * v), -2 * t * w * w])
-
-
-def solution(t):
-    return np.stack([np.cos(t), np.sin(t), 1 / (1 + np.square(t))], axis=-1)
 
 
 def slope(sizes, errors, floor=1e-13):

@@ -12,6 +12,7 @@ import pytest
 from compilation import quick_compilation  # noqa: F401
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from problems import circle_and_bell, solution
 
 import kuttax as kx
 from kuttax.errors import UserError
@@ -35,17 +36,6 @@ from kuttax.solvers.tableaus import (
     TSIT5,
     Tableau,
 )
-
-
-def circle_and_bell(t, y, args):
-    """Solved by (cos t, sin t, 1 / (1 + t^2)): coupled, non-linear and dependent on time."""
-    del args
-    u, v, w = y
-    return jnp.stack([-v * (u * u + v * v), u * (u * u + v * v), -2 * t * w * w])
-
-
-def solution(t):
-    return np.stack([np.cos(t), np.sin(t), 1 / (1 + np.square(t))], axis=-1)
 
 
 def moved(solver, seed, scale):

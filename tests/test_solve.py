@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from compilation import quick_compilation  # noqa: F401
+from problems import circle_and_bell, solution
 
 import kuttax as kx
 from kuttax.errors import UserError
@@ -16,17 +17,6 @@ from kuttax.solvers.tableaus import ALL, BOSH3, DOPRI5, DOPRI8, EULER, HEUN2, MI
 
 ADAPTIVE = kx.Adaptive(DOPRI5, 1e-8, 1e-8)
 FIXED = kx.FixedSteps(RK4, 40)
-
-
-def circle_and_bell(t, y, args):
-    """Solved by (cos t, sin t, 1 / (1 + t^2)): coupled, non-linear and dependent on time."""
-    del args
-    u, v, w = y
-    return jnp.stack([-v * (u * u + v * v), u * (u * u + v * v), -2 * t * w * w])
-
-
-def solution(t):
-    return np.stack([np.cos(t), np.sin(t), 1 / (1 + np.square(t))], axis=-1)
 
 
 def square(t, y, args):

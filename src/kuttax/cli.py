@@ -10,13 +10,13 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from . import __version__, report
+from . import __version__
 from .commands.compare import Compare
 from .commands.evaluate import Evaluate
 from .commands.parser import parse
+from .commands.report import draw
 from .commands.train import Train
 from .errors import UserError
-from .report import table
 from .solvers.solution import SolveError
 from .tasks.registry import TASKS, task_options
 from .training.loop import TrainingError
@@ -128,6 +128,5 @@ def _report(rest: list[str], console: Console) -> int:
     directory, rest = _subject("report", "DIR", rest)
     if rest:
         raise UserError(f"report takes one directory, got also {rest[0]!r}")
-    console.print(table.terminal(report.write(directory), console.width))
-    console.print(f"Table, plots and page: {Path(directory) / 'index.html'}", highlight=False, soft_wrap=True)
+    draw(Path(directory), console)
     return 0

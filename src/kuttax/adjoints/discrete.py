@@ -74,7 +74,7 @@ class _Replay:
             zeros = jax.tree.map(lambda x: jnp.zeros((count, *x.shape), x.dtype), problem.y0)
             self.ys_cotangent = eqx.combine(ys_cotangent, zeros)
         self.varied, self.rest = parameters(problem)
-        self.direction = jnp.where(problem.t1 >= problem.t0, 1, -1).astype(problem.t0.dtype)
+        self.direction = problem.direction
 
     def pull(self, y1: State, saved: Count) -> Problem:
         """The cotangent of the problem from that of the state at t1 (and of the outputs)."""
@@ -170,7 +170,7 @@ class _Replay:
         zeros = lambda tree: jax.tree.map(jnp.zeros_like, tree)  # noqa: E731
         none = _Extra(zeros(y), jnp.zeros_like(t), jnp.zeros_like(h), zeros(ks))
         if not self.saves:
-            return none._replace(y=zeros(y)), pull
+            return none, pull
         ts = self.problem.ts
         assert ts is not None
 

@@ -10,10 +10,9 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 
-from .. import records, report
+from .. import records
 from ..atomic import write_json
 from ..errors import UserError
-from ..report import table
 from ..solvers import tableaus
 from ..solvers.adaptive import Adaptive
 from ..solvers.base import AbstractSolver
@@ -22,6 +21,7 @@ from ..solvers.solution import SolveError
 from ..training.loop import Trainer, TrainingError
 from ..training.settings import Settings
 from .output import prepare, refuse_used
+from .report import draw
 from .run import run, task_options
 from .solver_options import LearnedOptions
 
@@ -82,9 +82,7 @@ class Compare:
                 record = self._run(trainer, seed, method, name, options, out, console)
                 records.append(path, record)
                 failed += record["kind"] == "failure"
-        rows = report.write(out)
-        console.print(table.terminal(rows, console.width))
-        console.print(f"Table, plots and page: {out / 'index.html'}", highlight=False, soft_wrap=True)
+        draw(out, console)
         return 1 if failed else 0
 
     def _methods(self, console: Console) -> Iterator[Method]:
@@ -120,9 +118,8 @@ class Compare:
 
     def _same_configuration(self, out: Path, name: str, options: Any) -> None:
         """Keep what the runs share beside them; runs of another configuration are not mixed in."""
-        shared = {
-            k: v for k, v in task_options(options).items() if k != "data_dir"
-        }  # where data lie is not what they are
+        # Where the data lie is not what they are.
+        shared = {option: value for option, value in task_options(options).items() if option != "data_dir"}
         config = {
             "task": name,
             "options": shared,

@@ -11,6 +11,7 @@ import jax
 from rich.console import Console
 
 from ..solvers.adaptive import Adaptive
+from ..solvers.base import title
 from ..solvers.solution import SolveError
 from ..solvers.tableaus import TSIT5
 from ..tasks.base import Task
@@ -53,7 +54,7 @@ def run(
         **about,
         "metric": task.metric._asdict(),
         "seed": seed,
-        "solver": str(solver).splitlines()[0],
+        "solver": title(solver),
         "steps_trained": steps,
         "best_step": trained.best_step,
         "batch_size": size,

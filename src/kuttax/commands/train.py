@@ -9,6 +9,7 @@ from rich.console import Console
 from ..atomic import write_json
 from ..errors import UserError
 from ..records import plain
+from ..solvers.base import title
 from ..training.loop import Trainer
 from ..training.settings import Settings
 from .output import prepare, refuse_used
@@ -39,7 +40,7 @@ class Train:
         task = options.build()
         trainer = Trainer(task, solver, self.training)
         prepare(out, overwrite=self.overwrite)
-        label = str(solver).splitlines()[0]
+        label = title(solver)
         about = {"task": name, "method": self.solver.solver, "label": label, "budget": None}
         record = run(trainer, self.seed, about, task_options(options), out, console)
         write_json(out / "record.json", plain(record))

@@ -202,7 +202,7 @@ class _Marcher:
         self.lanes = (problem.samples,) if solver.control == "per_sample" else ()
         field = solver.vector_field(problem)
         self.f = lambda t, y: field(t, y, problem.args)
-        self.direction = jnp.where(problem.t1 >= problem.t0, 1, -1).astype(self.dtype)
+        self.direction = problem.direction
 
     def norm(self, scaled: State) -> Time:
         return rms(self.problem.measured(scaled), bool(self.lanes))

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
+from jaxtyping import Array
 
 from .._types import State, VectorField
 from .solution import Solution
@@ -53,9 +55,19 @@ class Problem(eqx.Module):
         return jax.vmap(self.field, in_axes=(0 if per_sample else None, 0, None))
 
     @property
+    def direction(self) -> Array:
+        """1 forward in time (or standing still), -1 backward, in the dtype of time."""
+        return jnp.where(self.t1 >= self.t0, 1, -1).astype(self.t0.dtype)
+
+    @property
     def samples(self) -> int:
         """The number of samples, where `batched`."""
         return jax.tree.leaves(self.y0)[0].shape[0]
+
+
+def title(solver: "AbstractSolver") -> str:
+    """The first line of a solver's printed form: what tables and messages call it."""
+    return str(solver).splitlines()[0]
 
 
 class AbstractSolver(eqx.Module):

@@ -94,7 +94,7 @@ class FromDiffrax(AbstractSolver):
         start = jax.lax.stop_gradient((problem.t0, problem.y0, f(problem.t0, problem.y0), problem.t1 - problem.t0))
         k = 2 if order is None else int(order)
         size = initial_step(f, *start, adaptive.controller(problem.t0.dtype), k, lambda x: rms(x, False))
-        return jax.lax.stop_gradient(size) * jnp.where(problem.t1 >= problem.t0, 1, -1).astype(size.dtype)
+        return jax.lax.stop_gradient(size) * problem.direction
 
     def _stats(self, stats: dict[str, Any]) -> Stats:
         accepted, rejected = (jnp.asarray(stats[f"num_{x}_steps"], jnp.int32) for x in ("accepted", "rejected"))

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .base import title
 from .fixed import AbstractTableSolver
 from .learned import LearnedRK
 
@@ -28,7 +29,7 @@ def to_numpy_source(solver: AbstractTableSolver) -> str:
     """A Python module that needs NumPy alone: the coefficients, and `integrate(f, y, t0, t1)`."""
     table = to_numpy(solver)
     arrays = "\n".join(f"{name.upper()} = np.array({x.tolist()!r})" for name, x in table._asdict().items())
-    return f'''"""{str(solver).splitlines()[0]}. Written by kuttax."""
+    return f'''"""{title(solver)}. Written by kuttax."""
 
 import numpy as np
 

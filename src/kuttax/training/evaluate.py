@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from ..errors import UserError
-from ..solvers.base import AbstractSolver
+from ..solvers.base import AbstractSolver, title
 from ..solvers.solution import SolveError, Status
 from ..tasks.base import Prediction, Task
 
@@ -46,7 +46,7 @@ def evaluate(task: Task, model: Any, solver: AbstractSolver, data: PyTree, batch
         prediction = predict(task, model, solver, batch)
         status = Status(int(prediction.status))
         if status != Status.ok:
-            raise SolveError(status, f"prediction with {str(solver).splitlines()[0]}: {status.message}")
+            raise SolveError(status, f"prediction with {title(solver)}: {status.message}")
         nfe = None if prediction.stats is None else prediction.stats.nfe
         cost = np.nan if nfe is None else float(np.mean(np.asarray(nfe)))
         rows.append([float(prediction.metric), float(prediction.loss), cost])

@@ -14,7 +14,7 @@ import optax
 from jaxtyping import PyTree
 
 from ..data.batches import BatchStream
-from ..solvers.base import AbstractSolver
+from ..solvers.base import AbstractSolver, title
 from ..solvers.learned import LearnedRK
 from ..solvers.solution import SolveError, Status
 from ..tasks.base import Task
@@ -170,7 +170,7 @@ class Trainer:
 
 def _check(logs: dict[str, np.ndarray], first: int, solver: AbstractSolver) -> None:
     """Stop at the first failed solve or lost loss, and say where."""
-    name = str(solver).splitlines()[0]
+    name = title(solver)
     failed = np.flatnonzero(logs["status"])
     if failed.size:
         status = Status(int(logs["status"][failed[0]]))
