@@ -48,26 +48,27 @@ def _solve(problem: Problem, solver: AbstractSolver, backward: AbstractSolver) -
 
 @_solve.def_fwd
 def _forward(perturbed, problem: Problem, solver: AbstractSolver, backward: AbstractSolver):
-    del perturbed, backward
+    del backward
     sol = solver.run(problem, "none")
-    return sol, (sol.y1, sol.ys)
+    return sol, (sol.y1, sol.ys, perturbed)  # in the residuals `perturbed` stays static
 
 
 @_solve.def_bwd
-def _backward(kept, cotangents: Solution, perturbed, problem: Problem, solver: Any, backward: AbstractSolver):
-    del perturbed, solver
-    y1, ys = kept
+def _backward(kept, cotangents: Solution, _, problem: Problem, solver: Any, backward: AbstractSolver):
+    del solver
+    y1, ys, moved = kept
+    augmented = _Backward(problem, moved, backward)
     zeros = lambda tree: jax.tree.map(jnp.zeros_like, tree)  # noqa: E731
     field = problem.vector_field()
     a = eqx.combine(cotangents.y1, zeros(y1))
     dt1 = _dot(a, field(problem.t1, y1, problem.args))
-    carry = _Backward(problem, backward).begin(y1, a)
+    carry = augmented.begin(y1, a)
     if problem.ts is None:
         dts, last = None, problem.t1
     else:
-        carry, dts = _through_outputs(problem, backward, carry, ys, eqx.combine(cotangents.ys, zeros(ys)))
+        carry, dts = _through_outputs(augmented, carry, ys, eqx.combine(cotangents.ys, zeros(ys)))
         last = problem.ts[0]
-    (_, a, g), sound = _Backward(problem, backward).cross(carry, last, problem.t0)
+    (_, a, g), sound = augmented.cross(carry, last, problem.t0)
     dt0 = -_dot(a, field(problem.t0, problem.y0, problem.args))
     result = (a, g, dt0, dt1, dts)
     a, g, dt0, dt1, dts = jax.tree.map(lambda x: jnp.where(sound, x, jnp.nan), result)
@@ -78,10 +79,11 @@ class _Backward(eqx.Module):
     """The augmented problem: state, adjoint, and the gradient gathered so far."""
 
     problem: Problem
+    moved: Problem = eqx.field(static=True)
     solver: AbstractSolver
 
     def begin(self, y1: State, a: State):
-        varied, _ = parameters(self.problem)
+        varied, _ = parameters(self.problem, self.moved)
         return (y1, a, jax.tree.map(jnp.zeros_like, varied)), jnp.asarray(True)
 
     def cross(self, carry, t_from, t_to):
@@ -102,7 +104,7 @@ class _Backward(eqx.Module):
     def _augmented(self, t, state, args):
         y, a, _ = state
         field, args = args
-        varied, rest = parameters(dataclasses.replace(self.problem, field=field, args=args))
+        varied, rest = parameters(dataclasses.replace(self.problem, field=field, args=args), self.moved)
 
         def f(varied, y):
             problem = with_parameters(self.problem, varied, rest)
@@ -117,10 +119,11 @@ def _state_and_adjoint(state):
     return state[:2]
 
 
-def _through_outputs(problem: Problem, backward: AbstractSolver, carry, ys: State, cotangents: State):
+def _through_outputs(augmented: _Backward, carry, ys: State, cotangents: State):
     """From t1 back to ts[0], with a jump of the adjoint at every output."""
+    problem = augmented.problem
     assert problem.ts is not None
-    augmented, field = _Backward(problem, backward), problem.vector_field()
+    field = problem.vector_field()
     starts = jnp.concatenate([problem.ts[1:], problem.t1[None]])
 
     def back(carry, output):

@@ -17,9 +17,12 @@ def converted(problem: Problem) -> Problem:
     return dataclasses.replace(problem, field=field)
 
 
-def parameters(problem: Problem) -> tuple[PyTree, PyTree]:
-    """What the field can be differentiated in (its own leaves and args), and the rest of both."""
-    return eqx.partition((problem.field, problem.args), eqx.is_inexact_array)
+def parameters(problem: Problem, moved: Problem) -> tuple[PyTree, PyTree]:
+    """What the field is differentiated in, of its own leaves and of args, and the rest of both.
+
+    `moved` is shaped like the problem and says of every leaf whether it is differentiated.
+    """
+    return eqx.partition((problem.field, problem.args), (moved.field, moved.args))
 
 
 def with_parameters(problem: Problem, varied: PyTree, rest: PyTree) -> Problem:

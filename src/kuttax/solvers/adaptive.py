@@ -191,6 +191,22 @@ def step_without_end(
     return combine(y, h, b, ks, [bool(x) for x in tableau.b != 0]), ks
 
 
+def rolled_step(tableau: Tableau, f: Callable[[Time, State], State], t: Time, y: State, h: Time) -> State:
+    """The state at the end of one step, as `step_without_end` has it, from a program with the field in it once.
+
+    It compiles faster and runs slower: structural zeros are not skipped.
+    """
+    a, b, c = (jnp.asarray(x, h.dtype) for x in (tableau.a, tableau.b, tableau.c))
+    among = lambda ks: [jax.tree.map(lambda k, i=i: k[i], ks) for i in range(tableau.stages)]  # noqa: E731
+
+    def stage(i, ks):
+        k = f(t + c[i] * h, combine(y, h, a[i], among(ks)))
+        return jax.tree.map(lambda ks, k: put(ks, i, k), ks, k)
+
+    blank = jax.tree.map(lambda x: jnp.zeros((tableau.stages, *x.shape), x.dtype), y)
+    return combine(y, h, b, among(jax.lax.fori_loop(jnp.asarray(0), tableau.stages, stage, blank)))
+
+
 class _Marcher:
     """The loop body of one adaptive solve, with what stays the same during it."""
 

@@ -12,8 +12,11 @@ from jaxtyping import Array
 from .._types import State, VectorField
 from .solution import Solution
 
-Derivative = Literal["none", "forward", "reverse"]
-"""How JAX will differentiate through a run: not at all, in either mode by its own rules, or in reverse only."""
+Memory = Literal["stages", "steps"]
+"""What a reverse pass finds stored: all that the field's evaluations left, or the state at each step alone."""
+
+Derivative = Literal["none", "forward"] | Memory
+"""How a run is differentiated: not at all, in either mode by its own rules, or in reverse, from a memory."""
 
 
 def everything(y: State) -> State:

@@ -1,6 +1,8 @@
 """FixedSteps: a table of coefficients, one scan."""
 
 from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -34,7 +36,7 @@ class Table(eqx.Module):
     a_used: tuple[tuple[bool, ...], ...] = eqx.field(static=True)
     b_used: tuple[bool, ...] = eqx.field(static=True)
 
-    def cross(self, field: VectorField, y0: State, t0: Array, t1: Array, args) -> State:
+    def cross(self, field: VectorField, y0: State, t0: Array, t1: Array, args, derivative: Derivative) -> State:
         """The state at t1, from y0 at t0, one row of the table after another."""
         sizes = (t1 - t0) * self.h
         starts = t0 + (t1 - t0) * (jnp.cumsum(self.h) - self.h)
@@ -44,6 +46,8 @@ class Table(eqx.Module):
             ks = stages(lambda t, y: field(t, y, args), t, y, h, a, c, self.a_used)
             return combine(y, h, b, ks, self.b_used), None
 
+        if derivative == "steps":
+            step = jax.checkpoint(step, prevent_cse=False)  # the scan's own body: nothing to be merged with
         return jax.lax.scan(step, y0, (self.a, self.b, self.c, starts, sizes))[0]
 
 
@@ -67,17 +71,10 @@ class AbstractTableSolver(AbstractSolver):
         return self.stages * self.steps
 
     def run(self, problem: Problem, derivative: Derivative) -> Solution:
-        del derivative  # a scan of plain operations can be differentiated in every mode
-        table = self.table(problem.t0.dtype)
-        field = problem.vector_field()
-        y1, ys, intervals = _through_times(table, field, problem)
-        finite = jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves((y1, ys))]).all()
-        status = jnp.where(finite, int(Status.ok), int(Status.non_finite))
-        status = jnp.where(table.sound, status, int(Status.ill_conditioned))
-        if problem.ts is not None:
-            status = jnp.where(in_order(problem.ts, problem.t0, problem.t1), status, int(Status.unordered_times))
-        nfe, taken = jnp.asarray(self.nfe * intervals), jnp.asarray(self.steps * intervals)
-        return Solution(y1, ys, Stats(nfe, taken, jnp.zeros_like(taken), nfe), status.astype(jnp.int32))
+        table, field = self.table(problem.t0.dtype), problem.vector_field()
+        cross = lambda y, t0, t1: table.cross(field, y, t0, t1, problem.args, derivative)  # noqa: E731
+        y1, ys, intervals = through_times(cross, problem.y0, problem)
+        return solution_of(problem, table, y1, ys, intervals * self.nfe, intervals * self.steps)
 
 
 class FixedSteps(AbstractTableSolver):
@@ -130,18 +127,18 @@ def in_order(ts: Array, t0: Array, t1: Array) -> Array:
     return jnp.where(t1 >= t0, jnp.all(gaps >= 0), jnp.all(gaps <= 0))
 
 
-def _through_times(table: Table, field: VectorField, problem: Problem) -> tuple[State, State | None, int]:
-    """The state at t1, the states at ts, and the number of intervals crossed.
+def through_times(cross: Callable[[Any, Array, Array], Any], y0: Any, problem: Problem) -> tuple[Any, Any, int]:
+    """The state at t1, the states at ts, and the number of intervals that `cross(y, t_from, t_to)` went over.
 
     An interval known to be empty before the program runs (ts begins at t0, say) is not crossed. Where ts is traced
     that cannot be known, and the empty interval costs its evaluations.
     """
-    y0, t0, t1, ts, args = problem.y0, problem.t0, problem.t1, problem.ts, problem.args
+    t0, t1, ts = problem.t0, problem.t1, problem.ts
     if ts is None:
-        return table.cross(field, y0, t0, t1, args), None, 1
+        return cross(y0, t0, t1), None, 1
 
     def save(carry, t):
-        y = table.cross(field, carry[1], carry[0], t, args)
+        y = cross(carry[1], carry[0], t)
         return (t, y), y
 
     targets = ts[1:] if problem.saves_start else ts
@@ -150,4 +147,15 @@ def _through_times(table: Table, field: VectorField, problem: Problem) -> tuple[
         ys = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), y0, ys)
     if problem.saves_end:
         return y1, ys, len(targets)
-    return table.cross(field, y1, last, t1, args), ys, len(targets) + 1
+    return cross(y1, last, t1), ys, len(targets) + 1
+
+
+def solution_of(problem: Problem, table: Table, y1: State, ys: Any, nfe: int, steps: int) -> Solution:
+    """The solution of a solve of a known number of evaluations and steps, with all that can be wrong with it."""
+    finite = jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves((y1, ys))]).all()
+    status = jnp.where(finite, int(Status.ok), int(Status.non_finite))
+    status = jnp.where(table.sound, status, int(Status.ill_conditioned))
+    if problem.ts is not None:
+        status = jnp.where(in_order(problem.ts, problem.t0, problem.t1), status, int(Status.unordered_times))
+    evaluations, taken = jnp.asarray(nfe), jnp.asarray(steps)
+    return Solution(y1, ys, Stats(evaluations, taken, jnp.zeros_like(taken), evaluations), status.astype(jnp.int32))

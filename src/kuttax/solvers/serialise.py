@@ -15,6 +15,7 @@ from .base import AbstractSolver
 from .chart import CLOSED, AbstractChart, AbstractClosed, Projected
 from .fixed import FixedSteps, checked_steps
 from .learned import LearnedRK
+from .reversible import Reversible
 from .tableaus import ALL, Tableau
 
 _FORMAT, _VERSION = "kuttax-solver", 1
@@ -39,6 +40,8 @@ def to_json(solver: AbstractSolver) -> dict[str, Any]:
             return {**head, "control": solver.control, **numbers, "tableau": _tableau_to_json(solver.tableau)}
         case LearnedRK():
             return {**head, **_learned_to_json(solver)}
+        case Reversible():
+            return {**head, "coupling": _number(solver.coupling), "solver": to_json(solver.solver)}
     raise UserError(f"a {type(solver).__name__} cannot be saved: save what it was made from")
 
 
@@ -63,6 +66,8 @@ def from_json(data: Any, source: str = "the data") -> AbstractSolver:
                 return Adaptive(_tableau_from_json(data["tableau"]), control=data["control"], **numbers)
             case "LearnedRK":
                 return _learned_from_json(data)
+            case "Reversible":
+                return Reversible(from_json(data["solver"], source), data["coupling"])  # pyright: ignore
             case kind:
                 raise UserError(f"{source} holds an unknown kind of solver, {kind!r}: update kuttax")
     except UserError:

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from .._types import Count, State, Time
+from .stages import spread
 
 _SLOT_BYTES = 16 * 2**20  # memory that may be spent on slots before steps are recomputed
 _FEWEST, _MOST = 8, 256
@@ -27,7 +28,7 @@ def slots_for(y0: PyTree, max_steps: int) -> int:
     """
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(y0))
     fit = int(np.clip(_SLOT_BYTES // max(size, 1), _FEWEST, _MOST))
-    return 2 ** int(np.ceil(np.log2(min(fit, max_steps))))
+    return 2 ** min(int(np.log2(fit)), int(np.ceil(np.log2(max_steps))))
 
 
 class Tape(eqx.Module):
@@ -40,18 +41,16 @@ class Tape(eqx.Module):
 
     @classmethod
     def blank(cls, y0: State, lanes: tuple[int, ...], dtype, max_steps: int) -> "Tape":
-        """A tape with room for max_steps steps; the last entry of each buffer is where masked writes go."""
+        """A tape with room for max_steps steps."""
         slots = slots_for(y0, max_steps)
-        times = jnp.zeros((max_steps + 1, *lanes), dtype)
-        return cls(times, times, jax.tree.map(lambda x: jnp.zeros((slots + 1, *x.shape), x.dtype), y0), slots)
+        times = jnp.zeros((max_steps, *lanes), dtype)
+        return cls(times, times, jax.tree.map(lambda x: jnp.zeros((slots, *x.shape), x.dtype), y0), slots)
 
     def record(self, n: Int[Array, "*samples"], t: Time, h: Time, y: State, take: Bool[Array, "*samples"]) -> "Tape":
         """The tape with step n written where `take` holds."""
-        times = jnp.where(take, n, self.t.shape[0] - 1)
-        keep = take & (n % self.stride(n) == 0)
-        slot = jnp.where(keep, self._slot(n), self.slots)
-        states = jax.tree.map(lambda buffer, x: put(buffer, slot, x), self.y, y)
-        return Tape(put(self.t, times, t), put(self.h, times, h), states, self.slots)
+        slot, keep = self._slot(n), take & (n % self.stride(n) == 0)
+        states = jax.tree.map(lambda buffer, x: _put_where(keep, buffer, slot, x), self.y, y)
+        return Tape(_put_where(take, self.t, n, t), _put_where(take, self.h, n, h), states, self.slots)
 
     def state(self, n: Int[Array, ""]) -> State:
         """The start state of step n, which must be one that is kept."""
@@ -65,7 +64,7 @@ class Tape(eqx.Module):
     @property
     def chunk(self) -> int:
         """How many states of a recomputed stretch a reverse pass holds at a time."""
-        return max(self.slots // 2, 4)
+        return max(self.slots // 4, 2)
 
     def blank_chunk(self) -> State:
         """A buffer for `chunk` states."""
@@ -76,7 +75,7 @@ class Tape(eqx.Module):
         return 31 - jax.lax.clz(jnp.maximum(n, 1)) - (self.slots.bit_length() - 1)
 
     def _slot(self, n):
-        for _ in range(max(0, (self.t.shape[0] - 1) // self.slots).bit_length()):
+        for _ in range(max(0, self.t.shape[0] // self.slots).bit_length()):
             j = jnp.maximum(self._level(n), 0)
             n = jnp.where(n < self.slots, n, n - (self.slots << j) + (1 << j))
         return n
@@ -87,6 +86,10 @@ def put(buffer: Array, index: Int[Array, "*samples"], value: Array) -> Array:
     if index.ndim == 0:
         return jax.lax.dynamic_update_index_in_dim(buffer, value, index, 0)
     return buffer.at[index, jnp.arange(index.shape[0])].set(value)
+
+
+def _put_where(now: Bool[Array, "*samples"], buffer: Array, index: Int[Array, "*samples"], value: Array) -> Array:
+    return put(buffer, index, jnp.where(spread(now, value), value, pick(buffer, index)))
 
 
 def pick(buffer: Array, index: Count) -> Array:

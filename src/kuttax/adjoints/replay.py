@@ -1,0 +1,219 @@
+"""The exact reverse pass of an adaptive solve: its accepted steps again, from the last to the first."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PyTree
+
+from .._types import Count, State, Time
+from ..solvers.adaptive import Adaptive, interpolate, rolled_step, step_with_end, step_without_end
+from ..solvers.base import Problem
+from ..solvers.solution import Solution
+from ..solvers.stages import spread
+from ..solvers.tape import Tape, pick, put
+from .closure import converted, cotangent, parameters, with_parameters
+
+
+def solve_adaptive(solver: Adaptive, problem: Problem) -> Solution:
+    """The solution, with a reverse mode that replays the accepted steps from the states on a `Tape`."""
+    return _solve(converted(problem), jax.lax.stop_gradient(solver))
+
+
+@eqx.filter_custom_vjp
+def _solve(problem: Problem, solver: Adaptive) -> Solution:
+    return solver.run(problem, "none")
+
+
+@_solve.def_fwd
+def _forward(perturbed, problem: Problem, solver: Adaptive):
+    final = solver.march(problem, taped=True, bounded=False)
+    kept = (final.tape, final.accepted, final.saved)
+    return final.solution(solver.stats(final)), (kept, perturbed)  # in the residuals `perturbed` stays static
+
+
+@_solve.def_bwd
+def _backward(residuals, cotangents: Solution, _, problem: Problem, solver: Adaptive):
+    kept, moved = residuals
+    tape, accepted, saved = jax.tree.map(jnp.asarray, kept)  # outside of jit some come back as NumPy
+    replay = _Replay(problem, moved, solver, tape, accepted, cotangents.ys)
+    return replay.pull(eqx.combine(cotangents.y1, jax.tree.map(jnp.zeros_like, problem.y0)), saved)
+
+
+class _Pull(NamedTuple):
+    """Cotangents gathered so far (None for what is not differentiated), and how many outputs are still to come."""
+
+    y: State
+    parameters: PyTree
+    ends: tuple[Array, Array] | None
+    ts: Any
+    waiting: Count
+
+
+class _Replay:
+    """The reverse pass of one adaptive solve. What is not differentiated (`moved`) is not computed."""
+
+    def __init__(
+        self, problem: Problem, moved: Problem, solver: Adaptive, tape: Tape, accepted: Count, ys_cotangent: Any
+    ):
+        self.problem, self.solver, self.tape, self.accepted = problem, solver, tape, accepted
+        self.tableau = solver.tableau
+        self.saves = bool(jax.tree.leaves(ys_cotangent))
+        if problem.ts is not None and self.saves:
+            count = len(problem.ts)
+            zeros = jax.tree.map(lambda x: jnp.zeros((count, *x.shape), x.dtype), problem.y0)
+            self.ys_cotangent = eqx.combine(ys_cotangent, zeros)
+        self.varied, self.rest = parameters(problem, moved)
+        self.ends_move, self.ts_move = moved.t0 or moved.t1, bool(moved.ts)
+        self.direction = problem.direction
+
+    def pull(self, y1: State, saved: Count) -> Problem:
+        """The cotangent of the problem from that of the state at t1 (and of the outputs)."""
+        problem, zero = self.problem, jnp.zeros_like(self.problem.t0)
+        ends = (zero, zero) if self.ends_move else None
+        ts = jnp.zeros_like(problem.ts) if self.ts_move else None
+        start = _Pull(y1, jax.tree.map(jnp.zeros_like, self.varied), ends, ts, saved)
+        end = self._all_steps(start)
+        t0, t1 = (None, None) if end.ends is None else end.ends
+        return cotangent(problem, parameters=end.parameters, y0=end.y, t0=t0, t1=t1, ts=end.ts)
+
+    def _all_steps(self, pull: _Pull) -> _Pull:
+        """All steps, from the last to the first.
+
+        Where the tape holds every state they are one stretch. Elsewhere each stretch fits a buffer, and its states are
+        computed again from the last one kept before it.
+        """
+        tape, total = self.tape, self.accepted.max()
+        stride = tape.stride(jnp.maximum(total - 1, 0))
+        whole = stride == 1
+        length = jnp.where(whole, tape.slots, jnp.minimum(stride, tape.chunk))
+
+        def fill(buffer, first, last):
+            kept = (first // stride) * stride
+
+            def advance(n, carry):
+                y, buffer = carry
+                y = self._advance(n, y)
+                return y, _put(buffer, jnp.maximum(n + 1 - first, 0), y)
+
+            y = tape.state(kept)
+            start = jnp.where(whole, last, kept)
+            return jax.lax.fori_loop(start, last - 1, advance, (y, _put(buffer, jnp.zeros_like(first), y)))[1]
+
+        def stretch(carry):
+            first, buffer, pull = carry
+            last = jnp.minimum(first + length, total)
+            buffer = fill(buffer, first, last)
+
+            def step(i, pull):
+                n = last - 1 - i
+                again = lambda kept, filled: jnp.where(whole, kept, filled)  # noqa: E731
+                y = jax.tree.map(again, tape.state(n), jax.tree.map(lambda b: b[n - first], buffer))
+                return self._step(n, y, pull)
+
+            return first - length, buffer, jax.lax.fori_loop(0, last - first, step, pull)
+
+        begin = ((total - 1) // length) * length
+        return jax.lax.while_loop(lambda carry: carry[0] >= 0, stretch, (begin, tape.blank_chunk(), pull))[2]
+
+    def _present(self, n, y: State) -> State:
+        """`y`; for a sample that has no step n, a state where the field is finite: y0 of the sample with most steps.
+
+        Its own state may be where it failed, and the product of a NaN with its cotangent, zero, would be NaN for all.
+        """
+        if self.accepted.ndim == 0:
+            return y
+        has, longest = n < self.accepted, jnp.argmax(self.accepted)
+        return jax.tree.map(lambda y, y0: jnp.where(spread(has, y), y, y0[longest][None]), y, self.problem.y0)
+
+    def _times(self, n) -> tuple[Time, Time]:
+        """Start and size of step n; size zero, which changes nothing, for a sample that has no such step."""
+        has, t, h = n < self.accepted, self.tape.t[n], self.tape.h[n]
+        return jnp.where(has, t, self.problem.t0), jnp.where(has, h, jnp.zeros_like(h))
+
+    def _field(self, varied):
+        problem = with_parameters(self.problem, varied, self.rest)
+        field = self.solver.vector_field(problem)
+        return lambda t, y: field(t, y, problem.args)
+
+    def _advance(self, n, y: State) -> State:
+        t, h = self._times(n)
+        return rolled_step(self.tableau, self._field(self.varied), t, self._present(n, y), h)
+
+    def _step(self, n, y: State, pull: _Pull) -> _Pull:
+        """Pull the cotangent at the end of step n back to its start."""
+        t, h = self._times(n)
+        y = self._present(n, y)
+        advance = step_with_end if self.saves else step_without_end
+
+        def forward(varied, y, times):
+            y1, ks = advance(self.tableau, self._field(varied), times[0], y, times[1])
+            return y1, (ks if self.saves else [])
+
+        (_, ks), back = self._vjp(forward, (t, h), self.varied, y)
+        extra, pull = self._outputs(n, y, (t, h), ks, pull)
+        varied, dy, dtimes = back((pull.y, extra.ks))
+        return pull._replace(
+            y=jax.tree.map(jnp.add, dy, extra.y),
+            parameters=jax.tree.map(jnp.add, pull.parameters, varied),
+            ends=self._ends(n, pull.ends, jax.tree.map(jnp.add, dtimes, extra.times)),
+        )
+
+    def _vjp(self, of, times: tuple[Time, Time], *moving) -> tuple[Any, Callable[[Any], Any]]:
+        """`jax.vjp` of of(*moving, times), with None for the cotangent of the times where they do not move."""
+        if self.ends_move:
+            return jax.vjp(of, *moving, times)
+        value, back = jax.vjp(lambda *moving: of(*moving, times), *moving)
+        return value, lambda cotangent: (*back(cotangent), None)
+
+    def _ends(self, n, ends: tuple[Array, Array] | None, dtimes: tuple[Time, Time] | None):
+        """`ends` and what step n adds to them: h = node after - node before; nodes between t0 and t1 are constants."""
+        if ends is None or dtimes is None:
+            return None
+        dt, dh = dtimes
+        first, last = n == 0, n == self.accepted - 1
+        zero = jnp.zeros_like(dt)
+        return ends[0] + jnp.sum(jnp.where(first, dt - dh, zero)), ends[1] + jnp.sum(jnp.where(last, dh, zero))
+
+    def _outputs(self, n, y: State, times: tuple[Time, Time], ks: list[State], pull: _Pull) -> tuple["_Extra", _Pull]:
+        """Pull the cotangents of the outputs that step n wrote back to the step's own quantities."""
+        zeros = lambda tree: jax.tree.map(jnp.zeros_like, tree)  # noqa: E731
+        none = _Extra(zeros(y), zeros(ks), zeros(times) if self.ends_move else None)
+        if not self.saves:
+            return none, pull
+        ts = self.problem.ts
+        assert ts is not None
+
+        def written(waiting):
+            inside = ((ts[jnp.maximum(waiting - 1, 0)] - times[0]) * self.direction > 0) | (n == 0)
+            return (waiting > 0) & inside & (n < self.accepted)
+
+        def body(carry):
+            extra, dts, waiting = carry
+            now, index = written(waiting), jnp.maximum(waiting - 1, 0)
+            dys = jax.tree.map(lambda b: pick(b, index), self.ys_cotangent)
+            dys = jax.tree.map(lambda d: jnp.where(spread(now, d), d, jnp.zeros_like(d)), dys)
+            output = lambda at, y, ks, times: interpolate(self.tableau, y, times[0], times[1], ks, at)  # noqa: E731
+            _, back = self._vjp(output, times, ts[index], y, ks)
+            dat, dy, dks, dtimes = back(dys)
+            dts = dts.at[index].add(dat) if self.ts_move else dts
+            extra = jax.tree.map(jnp.add, extra, _Extra(dy, dks, dtimes))
+            return extra, dts, jnp.where(now, waiting - 1, waiting)
+
+        carry = (none, pull.ts, pull.waiting)
+        extra, dts, waiting = jax.lax.while_loop(lambda c: written(c[2]).any(), body, carry)
+        return extra, pull._replace(ts=dts, waiting=waiting)
+
+
+class _Extra(NamedTuple):
+    """Cotangents of a step's quantities that come from its outputs."""
+
+    y: State
+    ks: list[State]
+    times: tuple[Time, Time] | None
+
+
+def _put(buffer: State, index: Any, value: State) -> State:
+    return jax.tree.map(lambda b, x: put(b, index, x), buffer, value)

@@ -1,0 +1,149 @@
+"""The exact gradient of a reversible solve, by undoing its steps."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PyTree
+
+from .._types import State
+from ..solvers.base import Problem
+from ..solvers.fixed import Table
+from ..solvers.reversible import Pair, Reversible, Row
+from ..solvers.solution import Solution
+from .closure import converted, cotangent, parameters, with_parameters
+
+
+def solve_reversible(solver: Reversible, problem: Problem) -> Solution:
+    """The solution, with a reverse mode that keeps the pair at its end alone.
+
+    The reverse pass takes the steps from the last to the first: each is undone by the two increments that made it, and
+    the products of the same two linearisations pull the cotangent back through it. Exact for the discrete solution, up
+    to the rounding that undoing amplifies (see `Reversible`); 2 s evaluations, each with its product, a step.
+    """
+    table = solver.solver.table(problem.t0.dtype)
+    return _solve((converted(problem), table), jax.lax.stop_gradient(solver))
+
+
+@eqx.filter_custom_vjp
+def _solve(inputs: tuple[Problem, Table], solver: Reversible) -> Solution:
+    return solver.march(*inputs)[0]
+
+
+@_solve.def_fwd
+def _forward(perturbed, inputs: tuple[Problem, Table], solver: Reversible):
+    sol, end = solver.march(*inputs)
+    return sol, (end, perturbed)  # in the residuals `perturbed` stays static
+
+
+@_solve.def_bwd
+def _backward(kept, cotangents: Solution, _, inputs: tuple[Problem, Table], solver: Reversible):
+    end, perturbed = kept
+    return _Undo(solver, inputs, perturbed, cotangents.ys).pull(end, cotangents.y1)
+
+
+class _Pull(NamedTuple):
+    """The pair at some time, its cotangent, and that of the parameters gathered so far."""
+
+    pair: Pair
+    cotangent: Pair
+    parameters: PyTree
+
+
+class _Undo:
+    """The reverse pass of one reversible solve. Cotangents of what is not `perturbed` are not computed."""
+
+    def __init__(
+        self, solver: Reversible, inputs: tuple[Problem, Table], perturbed: tuple[Problem, Table], ys_cotangent: Any
+    ):
+        (problem, table), (moved, moved_table) = inputs, perturbed
+        self.problem, self.coupled = problem, solver.coupled(table)
+        self.varied, self.rest = parameters(problem, moved)
+        self.varied_table, self.fixed_table = eqx.partition(table, moved_table)
+        times = any((moved.t0, moved.t1, bool(moved.ts), moved_table.h))
+        self.moving = Row(moved_table.a, moved_table.b, moved_table.c, times, times)
+        self.ys_cotangent = None
+        if jax.tree.leaves(ys_cotangent):
+            zeros = jax.tree.map(lambda x: jnp.zeros((len(problem.ts), *x.shape), x.dtype), problem.y0)
+            self.ys_cotangent = eqx.combine(ys_cotangent, zeros)
+
+    def pull(self, end: Pair, y1_cotangent: Any) -> tuple[Problem, Table]:
+        """The cotangents of the problem and the table from that of the state at t1 (and of the outputs)."""
+        problem, zeros = self.problem, lambda tree: jax.tree.map(jnp.zeros_like, tree)
+        (starts, ends), times = jax.vjp(self._intervals, problem.t0, problem.t1, problem.ts)
+        nothing = zeros(problem.y0)
+        pull = _Pull(end, Pair(eqx.combine(y1_cotangent, nothing), nothing), zeros(self.varied))
+        outputs = jnp.arange(len(ends)) + int(problem.saves_start)
+        carry = (pull, zeros(self.varied_table))
+        (pull, table), dtimes = jax.lax.scan(self._interval, carry, (starts, ends, outputs), reverse=True)
+        dt0, dt1, dts = times(dtimes)
+        dy, dz = pull.cotangent
+        if problem.saves_start:
+            dy = self._with_output(dy, jnp.zeros((), outputs.dtype))
+        y0 = jax.tree.map(jnp.add, dy, dz)
+        return cotangent(problem, parameters=pull.parameters, y0=y0, t0=dt0, t1=dt1, ts=dts), table
+
+    def _intervals(self, t0: Array, t1: Array, ts: Any) -> tuple[Array, Array]:
+        """Where the intervals that the solve crossed begin and end."""
+        problem, nodes = self.problem, [t0[None]]
+        if ts is not None:
+            nodes.append(ts[1:] if problem.saves_start else ts)
+        if not problem.saves_end:
+            nodes.append(t1[None])
+        nodes = jnp.concatenate(nodes)
+        return nodes[:-1], nodes[1:]
+
+    def _with_output(self, dy: State, index: Array) -> State:
+        """`dy` and the cotangent of output number `index`, where there is one."""
+        if self.ys_cotangent is None:
+            return dy
+
+        def add(dy, dys):
+            return dy + jnp.where(index < len(dys), dys[jnp.minimum(index, len(dys) - 1)], 0)
+
+        return jax.tree.map(add, dy, self.ys_cotangent)
+
+    def _interval(self, carry: tuple[_Pull, Table], interval: tuple[Array, Array, Array]):
+        """From the end of an interval, where an output may have been saved, to its start."""
+        (pull, gathered), (start, end, output) = carry, interval
+        pair, (dy, dz), parameters = pull
+        pull = _Pull(pair, Pair(self._with_output(dy, output), dz), parameters)
+
+        def rows(varied, start, end):
+            coupled = dataclasses.replace(self.coupled, table=eqx.combine(varied, self.fixed_table))
+            return eqx.partition(coupled.rows(start, end), self.moving)
+
+        moving, back, still = jax.vjp(rows, self.varied_table, start, end, has_aux=True)
+        pull, drows = jax.lax.scan(self._step, pull, (moving, still), reverse=True)
+        table, dstart, dend = back(drows)
+        return (pull, jax.tree.map(jnp.add, gathered, table)), (dstart, dend)
+
+    def _step(self, pull: _Pull, rows: tuple[Row, Row]) -> tuple[_Pull, Row]:
+        """Undo one step, and pull the cotangent at its end back to its start."""
+        moving, still = rows
+        weight = self.coupled.weight(eqx.combine(moving, still))
+
+        def increment(of):
+            def value(varied, moving, state):
+                problem = with_parameters(self.problem, varied, self.rest)
+                field = problem.vector_field()
+                return of(lambda t, y: field(t, y, problem.args), eqx.combine(moving, still), state)
+
+            return value
+
+        (y, z), (dy, dz), parameters = pull
+        behind, back = jax.vjp(increment(self.coupled.behind), self.varied, moving, y)
+        z = jax.tree.map(jnp.add, z, behind)
+        of_behind, row_of_behind, dy_of_behind = back(jax.tree.map(jnp.negative, dz))
+        dy = jax.tree.map(jnp.add, dy, dy_of_behind)
+
+        ahead, back = jax.vjp(increment(self.coupled.ahead), self.varied, moving, z)
+        y = jax.tree.map(lambda y, z, ahead: z + (y - z - ahead) / weight, y, z, ahead)
+        of_ahead, row_of_ahead, dz_of_ahead = back(dy)
+        dz = jax.tree.map(lambda dz, dy, more: dz + (1 - weight) * dy + more, dz, dy, dz_of_ahead)
+        dy = jax.tree.map(lambda dy: weight * dy, dy)
+
+        parameters = jax.tree.map(lambda p, a, b: p + (a + b), parameters, of_behind, of_ahead)
+        return _Pull(Pair(y, z), Pair(dy, dz), parameters), jax.tree.map(jnp.add, row_of_behind, row_of_ahead)
