@@ -17,6 +17,7 @@ from .solvers.diffrax import to_diffrax as to_diffrax
 from .solvers.fixed import FixedSteps as FixedSteps
 from .solvers.learned import LearnedRK as LearnedRK
 from .solvers.learned import OffGridWarning as OffGridWarning
+from .solvers.reversible import Reversible as Reversible
 from .solvers.serialise import load_solver as load_solver
 from .solvers.serialise import save_solver as save_solver
 from .solvers.solution import Solution as Solution

@@ -42,7 +42,7 @@ def solve(
         field: The vector field. With `batch_axis` it is written for one sample.
         y0: The initial state: a pytree of real floating-point arrays of one dtype.
         t0, t1: Start and end; t1 < t0 solves backwards in time.
-        solver: `FixedSteps`, `Adaptive`, `LearnedRK` or `FromDiffrax`.
+        solver: `FixedSteps`, `Adaptive`, `LearnedRK`, `Reversible` or `FromDiffrax`.
         args: Any pytree, handed to the field.
         ts: Times to save at, sorted from t0 towards t1; shape (times,).
         batch_axis: The axis of every leaf of y0 that counts samples. None: the field sees the whole state.

@@ -7,7 +7,7 @@ import jax
 from jaxtyping import PyTree
 
 from .solvers.base import AbstractSolver
-from .solvers.learned import LearnedRK
+from .solvers.learned import is_learned
 
 
 def _is_solver(node: Any) -> bool:
@@ -21,11 +21,14 @@ def trainable(tree: PyTree) -> PyTree[bool]:
     tables are numbers that nobody trains.
     """
 
-    def mark(node: Any) -> PyTree[bool]:
-        fixed = _is_solver(node) and not isinstance(node, LearnedRK)
-        return jax.tree.map(lambda leaf: not fixed and eqx.is_inexact_array(leaf), node)
+    return jax.tree.map(_trained_of, tree, is_leaf=_is_solver)
 
-    return jax.tree.map(mark, tree, is_leaf=_is_solver)
+
+def _trained_of(node: Any) -> PyTree[bool]:
+    """Of a solver, the leaves of what is learned in it, itself or wrapped; of anything else, its numbers."""
+    if not _is_solver(node) or is_learned(node):
+        return jax.tree.map(eqx.is_inexact_array, node)
+    return jax.tree.map(lambda part: _trained_of(part) if is_learned(part) else False, node, is_leaf=is_learned)
 
 
 def labels(tree: PyTree) -> PyTree[str]:

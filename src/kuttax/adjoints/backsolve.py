@@ -11,8 +11,8 @@ from .._types import State
 from ..errors import UserError
 from ..solvers.adaptive import Adaptive
 from ..solvers.base import AbstractSolver, Problem
-from ..solvers.learned import LearnedRK
 from ..solvers.solution import Solution, Status
+from ..trainable import trainable
 from .base import AbstractAdjoint
 from .closure import converted, cotangent, parameters, with_parameters
 
@@ -31,7 +31,7 @@ class BacksolveAdjoint(AbstractAdjoint):
     solver: AbstractSolver | None = None
 
     def run(self, solver: AbstractSolver, problem: Problem) -> Solution:
-        if isinstance(solver, LearnedRK) or isinstance(self.solver, LearnedRK):
+        if any(jax.tree.leaves(trainable((solver, self.solver)))):
             raise UserError("BacksolveAdjoint knows nothing of a learned tableau: use DiscreteAdjoint with LearnedRK")
         backward = solver if self.solver is None else self.solver
         if isinstance(backward, Adaptive):

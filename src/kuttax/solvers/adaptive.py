@@ -29,7 +29,10 @@ def number(name: str, least: float | None = None, *, optional: bool = False) -> 
     def convert(value: Any) -> Any:
         if isinstance(value, jax.Array) or (optional and value is None):
             return value
-        number = np.asarray(value, np.float64)
+        try:
+            number = np.asarray(value, np.float64)
+        except (TypeError, ValueError):
+            number = np.asarray(np.nan)
         if number.ndim or not np.isfinite(number) or (number <= 0 if least is None else number < least):
             raise UserError(f"{name} must be a number {'> 0' if least is None else f'>= {least:g}'}, got {value!r}")
         return number

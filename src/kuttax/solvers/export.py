@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..errors import UserError
 from .base import title
 from .fixed import AbstractTableSolver
 from .learned import LearnedRK
@@ -19,7 +20,13 @@ class NumpyTable(NamedTuple):
 
 
 def to_numpy(solver: AbstractTableSolver) -> NumpyTable:
-    """The coefficients of every step of `FixedSteps` or `LearnedRK`."""
+    """The coefficients of every step of `FixedSteps` or `LearnedRK`.
+
+    Raises:
+        UserError: The solver is another one.
+    """
+    if not isinstance(solver, AbstractTableSolver):
+        raise UserError(f"only FixedSteps and LearnedRK are tables that can be exported, got {type(solver).__name__}")
     dtype = solver.dtype if isinstance(solver, LearnedRK) else np.result_type(float)
     table = solver.table(dtype)
     return NumpyTable(*(np.asarray(x, np.float64) for x in (table.a, table.b, table.c, table.h)))

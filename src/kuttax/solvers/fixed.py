@@ -36,10 +36,12 @@ class Table(eqx.Module):
     a_used: tuple[tuple[bool, ...], ...] = eqx.field(static=True)
     b_used: tuple[bool, ...] = eqx.field(static=True)
 
+    def grid(self, t0: Array, t1: Array) -> tuple[Array, Array]:
+        """When the steps from t0 to t1 start, and their sizes; (N,) each."""
+        return t0 + (t1 - t0) * (jnp.cumsum(self.h) - self.h), (t1 - t0) * self.h
+
     def cross(self, field: VectorField, y0: State, t0: Array, t1: Array, args, derivative: Derivative) -> State:
         """The state at t1, from y0 at t0, one row of the table after another."""
-        sizes = (t1 - t0) * self.h
-        starts = t0 + (t1 - t0) * (jnp.cumsum(self.h) - self.h)
 
         def step(y, row):
             a, b, c, t, h = row
@@ -48,7 +50,7 @@ class Table(eqx.Module):
 
         if derivative == "steps":
             step = jax.checkpoint(step, prevent_cse=False)  # the scan's own body: nothing to be merged with
-        return jax.lax.scan(step, y0, (self.a, self.b, self.c, starts, sizes))[0]
+        return jax.lax.scan(step, y0, (self.a, self.b, self.c, *self.grid(t0, t1)))[0]
 
 
 class AbstractTableSolver(AbstractSolver):

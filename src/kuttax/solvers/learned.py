@@ -158,6 +158,11 @@ class LearnedRK(AbstractTableSolver):
         return jax.tree.leaves(self.chart)[0].dtype
 
 
+def is_learned(part: Any) -> bool:
+    """Whether this part of a solver is what training changes, to find it in a wrapper with `is_leaf=is_learned`."""
+    return isinstance(part, LearnedRK)
+
+
 def _known(ts) -> list:
     return [ts] if isinstance(ts, Tracer) else list(np.asarray(ts))
 

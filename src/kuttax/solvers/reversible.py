@@ -48,9 +48,7 @@ class Coupled(eqx.Module):
 
     def rows(self, t0: Array, t1: Array) -> Row:
         """The steps from t0 to t1."""
-        table = self.table
-        starts = t0 + (t1 - t0) * (jnp.cumsum(table.h) - table.h)
-        return Row(table.a, table.b, table.c, starts, (t1 - t0) * table.h)
+        return Row(self.table.a, self.table.b, self.table.c, *self.table.grid(t0, t1))
 
     def weight(self, row: Row) -> Array:
         """lambda; one in a step of size zero, which then changes nothing."""

@@ -15,7 +15,7 @@ from jaxtyping import PyTree
 
 from ..data.batches import BatchStream
 from ..solvers.base import AbstractSolver, title
-from ..solvers.learned import LearnedRK
+from ..solvers.learned import is_learned
 from ..solvers.solution import SolveError, Status
 from ..tasks.base import Task
 from ..trainable import labels, trainable
@@ -73,8 +73,8 @@ class Trainer:
     """
 
     def __init__(self, task: Task, solver: AbstractSolver, settings: Settings):
-        if isinstance(solver, LearnedRK):
-            solver = solver.meant_for(*task.interval)
+        meant = lambda part: part.meant_for(*task.interval) if is_learned(part) else part  # noqa: E731
+        solver = jax.tree.map(meant, solver, is_leaf=is_learned)
         self.task, self.solver, self.settings, self.batch_size = task, solver, settings, settings.batch_size
         self.samples = len(jax.tree.leaves(task.train)[0])
         BatchStream(self.samples, self.batch_size)  # refuses a batch size that cannot be, before anything is compiled
