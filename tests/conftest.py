@@ -12,8 +12,10 @@ jax.config.update("jax_platforms", "cpu")
 
 # Shapes and dtypes of the engine's own functions are checked at every call. What users call is left out: there a wrong
 # type must reach kuttax's own one-line error.
-_ENGINE = ("adjoints", "solvers.base", "solvers.controller", "solvers.order", "solvers.stages", "solvers.tape")
-with install_import_hook([f"kuttax.{module}" for module in _ENGINE], "strict_types.checked"):
+_ADJOINTS = ("backsolve", "closure", "replay", "reversible")
+_SOLVERS = ("base", "controller", "order", "stages", "tape")
+_ENGINE = [*(f"kuttax.adjoints.{name}" for name in _ADJOINTS), *(f"kuttax.solvers.{name}" for name in _SOLVERS)]
+with install_import_hook(_ENGINE, "strict_types.checked"):
     import kuttax  # noqa: F401
 
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from compilation import quick_compilation  # noqa: F401
+from counting import counted
 from problems import circle_and_bell, solution
 
 import kuttax as kx
@@ -90,31 +91,6 @@ def test_nothing_to_cross(solver):
 
 
 # The number of evaluations, against a counter in the field.
-
-
-@contextlib.contextmanager
-def counted(vector_field):
-    """The field with a counter of its calls in a running program, and of its vector-Jacobian products."""
-    calls = {"values": 0, "products": 0}
-
-    def count(name):
-        calls[name] += 1
-
-    @jax.custom_vjp
-    def value(t, y):
-        jax.debug.callback(lambda: count("values"))
-        return vector_field(t, y, None)
-
-    def forward(t, y):
-        return value(t, y), (t, y)
-
-    def backward(kept, dy):
-        jax.debug.callback(lambda: count("products"))
-        return jax.vjp(lambda t, y: vector_field(t, y, None), *kept)[1](dy)
-
-    value.defvjp(forward, backward)
-    yield lambda t, y, args: value(t, y), calls
-    jax.effects_barrier()
 
 
 COUNTED = {
