@@ -34,7 +34,7 @@ def compiled(value, argnums):
 
 
 @pytest.mark.parametrize("ts", [None, [0.2, 0.7]], ids=["end", "outputs"])
-@pytest.mark.parametrize("memory", ["stages", "steps"])
+@pytest.mark.parametrize("memory", ["stages", "products", "steps"])
 def test_the_gradient_is_that_of_a_plain_loop(memory, ts):
     """The oracle is written out here, in NumPy's order of the classical formulas, and has no scan to keep anything."""
 
@@ -76,6 +76,21 @@ def test_steps_keep_the_states_alone():
     assert more["stages"] >= 4 * 900 * 8 * 64 * START.itemsize
 
 
+def test_products_are_kept_where_they_are_small():
+    """A narrow layer's product is kept and not computed again; a wide layer's, larger than the state, is not kept."""
+
+    def cost(width, memory):
+        weights = (jnp.ones((64, width)), jnp.ones((width, 64)))
+        value = end(kx.FixedSteps(RK4, 20), kx.DiscreteAdjoint(memory=memory))
+        done = jax.jit(jax.grad(value)).lower(weights, jnp.ones((8, 64)), jnp.asarray(1.0)).compile()
+        return done.cost_analysis()["flops"], done.memory_analysis().temp_size_in_bytes
+
+    (fewer, larger), (more, smaller) = cost(8, "products"), cost(8, "steps")
+    assert fewer < more
+    assert smaller < larger <= smaller + 1.01 * 20 * 4 * 8 * 8 * START.itemsize
+    assert cost(64, "products") == cost(64, "steps")
+
+
 def test_a_forgotten_input_costs_nothing():
     """Gradients in y0 alone need no product with the weights: XLA counts the operations of what it compiled."""
     for solver in (ADAPTIVE, kx.Reversible(kx.FixedSteps(RK4, 5))):
@@ -85,12 +100,12 @@ def test_a_forgotten_input_costs_nothing():
 
 
 def test_unknown_memory():
-    with pytest.raises(UserError, match="memory must be 'stages' or 'steps', got 'all'"):
+    with pytest.raises(UserError, match="memory must be 'stages', 'products' or 'steps', got 'all'"):
         kx.DiscreteAdjoint(memory="all")  # pyright: ignore
 
 
 def test_an_adaptive_solve_keeps_its_steps():
-    with pytest.raises(UserError, match="use memory='steps'"):
+    with pytest.raises(UserError, match="leave memory out"):
         kx.solve(field, START, 0.0, 1.0, args=WEIGHTS, solver=ADAPTIVE, adjoint=kx.DiscreteAdjoint(memory="stages"))
 
 

@@ -1,10 +1,13 @@
 """DiscreteAdjoint: the exact derivative of the discrete solution."""
 
+from typing import get_args
+
 import equinox as eqx
 
 from ..errors import UserError
 from ..solvers.adaptive import Adaptive
-from ..solvers.base import AbstractSolver, Memory, Problem
+from ..solvers.base import AbstractSolver, Problem
+from ..solvers.memory import Memory
 from ..solvers.reversible import Reversible
 from ..solvers.solution import Solution
 from .base import AbstractAdjoint
@@ -21,19 +24,20 @@ class DiscreteAdjoint(AbstractAdjoint):
 
     Attributes:
         memory: What a fixed-step solve keeps for its reverse pass. "steps": the state at each step; stages are computed
-            again, one evaluation of the field more for every stage. "stages": all that its evaluations need, for every
-            stage. On CPUs "steps" is the faster one too: memory costs more time there than it saves
-            (docs/performance.md). An adaptive solve always keeps steps.
+            again, one evaluation of the field more for every stage. "products": also those matrix products and
+            convolutions inside the field that are at most a quarter of the state's size. "stages": all that its
+            evaluations need, for every stage; on CPUs the memory costs more time than it saves (docs/performance.md).
+            An adaptive solve always keeps steps.
 
     Raises:
         UserError: `memory` is unknown, or is "stages" for an adaptive solve.
     """
 
-    memory: Memory = eqx.field(static=True, default="steps")
+    memory: Memory = eqx.field(static=True, default="products")
 
     def __check_init__(self):
-        if self.memory not in ("stages", "steps"):
-            raise UserError(f"memory must be 'stages' or 'steps', got {self.memory!r}")
+        if self.memory not in get_args(Memory):
+            raise UserError(f"memory must be 'stages', 'products' or 'steps', got {self.memory!r}")
 
     def run(self, solver: AbstractSolver, problem: Problem) -> Solution:
         if isinstance(solver, Reversible):
@@ -41,5 +45,5 @@ class DiscreteAdjoint(AbstractAdjoint):
         if not isinstance(solver, Adaptive):
             return solver.run(problem, self.memory)
         if self.memory == "stages":
-            raise UserError("memory='stages' is for fixed steps: an adaptive solve keeps its steps, use memory='steps'")
+            raise UserError("memory='stages' is for fixed steps: an adaptive solve keeps its steps, leave memory out")
         return solve_adaptive(solver, problem)

@@ -10,10 +10,8 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from .._types import State, VectorField
+from .memory import Memory
 from .solution import Solution
-
-Memory = Literal["stages", "steps"]
-"""What a reverse pass finds stored: all that the field's evaluations left, or the state at each step alone."""
 
 Derivative = Literal["none", "forward"] | Memory
 """How a run is differentiated: not at all, in either mode by its own rules, or in reverse, from a memory."""

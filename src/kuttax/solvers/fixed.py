@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from .._types import State, VectorField
 from ..errors import UserError
 from .base import AbstractSolver, Derivative, Problem
+from .memory import remembering
 from .solution import Solution, Stats, Status
 from .stages import combine, stages
 from .tableaus import Tableau
@@ -48,8 +49,8 @@ class Table(eqx.Module):
             ks = stages(lambda t, y: field(t, y, args), t, y, h, a, c, self.a_used)
             return combine(y, h, b, ks, self.b_used), None
 
-        if derivative == "steps":
-            step = jax.checkpoint(step, prevent_cse=False)  # the scan's own body: nothing to be merged with
+        if derivative not in ("none", "forward"):
+            step = remembering(step, derivative, y0)
         return jax.lax.scan(step, y0, (self.a, self.b, self.c, *self.grid(t0, t1)))[0]
 
 
