@@ -11,6 +11,7 @@ from scipy.signal import correlate2d
 import kuttax as kx
 from kuttax.errors import UserError
 from kuttax.nn import ConvField, MLPField, NeuralODEClassifier, augment
+from kuttax.nn.convolution import _convolution, _shifted_products
 
 DTYPES = {"float32": (jnp.float32, 1e-5), "float64": (jnp.float64, 1e-12)}
 
@@ -38,7 +39,7 @@ def conv_by_hand(field: ConvField, t: float, y: np.ndarray) -> np.ndarray:
                 for row in kernels
             ]
         )
-        y = y + bias
+        y = y + bias[:, None, None]
         if i < len(field.layers) - 1:
             y = np.tanh(y)
     return y
@@ -80,6 +81,16 @@ def test_mnist_field_has_the_shapes_of_pal_et_al(key):
     field = MLPField(784, 100, key=key)
     assert [layer.weight.shape for layer in field.layers] == [(100, 785), (784, 101)]
     assert [layer.bias.shape for layer in field.layers] == [(100,), (784,)]
+
+
+def test_both_ways_to_convolve_agree(rng):
+    """What runs on CPUs against XLA's own, in values and gradients."""
+    x, weight = (jnp.asarray(rng.standard_normal(shape)) for shape in ((3, 6, 5), (4, 3, 3, 3)))
+    squares = lambda way: lambda x, weight: jnp.sum(way(x, weight) ** 2)  # noqa: E731
+    for a, b in zip(
+        *(jax.grad(squares(way), (0, 1))(x, weight) for way in (_shifted_products, _convolution)), strict=True
+    ):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
 
 
 @pytest.mark.parametrize("kind", [MLPField, ConvField])

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, PRNGKeyArray
 
 from ..errors import UserError
+from .convolution import Convolution
 from .layer_stack import apply_layers
 
 
@@ -22,7 +23,7 @@ class ConvField(eqx.Module):
         activation: Between the layers, elementwise; smooth ones keep a solver's order.
     """
 
-    layers: tuple[eqx.nn.Conv2d, ...]
+    layers: tuple[Convolution, ...]
     time_dependent: bool = eqx.field(static=True)
     activation: Callable[[Array], Array] = eqx.field(static=True)
 
@@ -37,7 +38,7 @@ class ConvField(eqx.Module):
         activation: Callable[[Array], Array] = jnp.tanh,
         dtype: DTypeLike = jnp.float32,
     ):
-        """Draws the weights as `equinox.nn.Conv2d` does.
+        """Draws the weights as `Convolution` does.
 
         Args:
             channels: Channels of the state, augmented ones included.
@@ -58,7 +59,7 @@ class ConvField(eqx.Module):
         sizes = [channels, *[hidden] * depth, channels]
         keys = jax.random.split(key, depth + 1)
         self.layers = tuple(
-            eqx.nn.Conv2d(inputs + time_dependent, outputs, kernel_size=3, padding=1, dtype=dtype, key=layer_key)
+            Convolution(inputs + time_dependent, outputs, dtype=dtype, key=layer_key)
             for inputs, outputs, layer_key in zip(sizes[:-1], sizes[1:], keys, strict=True)
         )
         self.time_dependent = time_dependent

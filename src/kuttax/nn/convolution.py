@@ -1,0 +1,47 @@
+"""Convolution: 3x3, zero padding, fast inside a solver's loop."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, DTypeLike, Float, PRNGKeyArray
+
+
+class Convolution(eqx.Module):
+    """A convolution of 3x3 with zero padding and a bias; height and width are kept.
+
+    On CPUs it is a sum of nine products, one for each entry of the kernel: XLA's own convolution is fast there only
+    outside of loops, and a solver is a loop (5 times slower with its gradient; docs/performance.md).
+
+    Attributes:
+        weight: (outputs, inputs, 3, 3).
+        bias: (outputs,).
+    """
+
+    weight: Float[Array, "outputs inputs 3 3"]
+    bias: Float[Array, " outputs"]
+
+    def __init__(self, inputs: int, outputs: int, *, key: PRNGKeyArray, dtype: DTypeLike = jnp.float32):
+        """Draws the weights as `equinox.nn.Conv2d` does: uniform within 1 / sqrt(9 inputs)."""
+        drawn = eqx.nn.Conv2d(inputs, outputs, kernel_size=3, padding=1, dtype=dtype, key=key)
+        assert drawn.bias is not None
+        self.weight, self.bias = drawn.weight, drawn.bias[:, 0, 0]
+
+    def __call__(self, x: Float[Array, "inputs height width"]) -> Float[Array, "outputs height width"]:
+        """The convolution of one sample."""
+        y = jax.lax.platform_dependent(x, self.weight, cpu=_shifted_products, default=_convolution)
+        return y + self.bias[:, None, None]
+
+
+def _convolution(x: Array, weight: Array) -> Array:
+    return jax.lax.conv_general_dilated(x[None], weight, (1, 1), "SAME")[0]
+
+
+def _shifted_products(x: Array, weight: Array) -> Array:
+    height, width = x.shape[1:]
+    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1)))
+    products = [
+        jnp.tensordot(weight[:, :, i, j], padded[:, i : i + height, j : j + width], 1)
+        for i in range(3)
+        for j in range(3)
+    ]
+    return sum(products[1:], start=products[0])
