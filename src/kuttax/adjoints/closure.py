@@ -34,4 +34,5 @@ def with_parameters(problem: Problem, varied: PyTree, rest: PyTree) -> Problem:
 def cotangent(problem: Problem, *, parameters: PyTree, y0: Any, t0: Any, t1: Any, ts: Any) -> Problem:
     """The cotangent of a problem, shaped like it."""
     field, args = parameters
-    return dataclasses.replace(problem, field=field, args=args, y0=y0, t0=t0, t1=t1, ts=ts)
+    picks = jax.tree.map(lambda _: None, problem.picks)  # drawn, not differentiated
+    return dataclasses.replace(problem, field=field, args=args, y0=y0, t0=t0, t1=t1, ts=ts, picks=picks)

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from .._types import Count, State, Time
-from ..solvers.adaptive import Adaptive, interpolate, rolled_step, step_with_end, step_without_end
+from ..solvers.adaptive import Adaptive
 from ..solvers.base import Problem
 from ..solvers.solution import Solution
 from ..solvers.stages import spread
+from ..solvers.step import Step, interpolate, rolled_step, step_with_end, step_without_end
 from ..solvers.tape import Tape, pick, put
 from .closure import converted, cotangent, parameters, with_parameters
 
@@ -30,15 +31,15 @@ def _solve(problem: Problem, solver: Adaptive) -> Solution:
 @_solve.def_fwd
 def _forward(perturbed, problem: Problem, solver: Adaptive):
     final = solver.march(problem, taped=True, bounded=False)
-    kept = (final.tape, final.accepted, final.saved)
+    kept = (final.tape, final.accepted, final.saved, tuple(picked.step for picked in final.watched.picked))
     return final.solution(solver.stats(final)), (kept, perturbed)  # in the residuals `perturbed` stays static
 
 
 @_solve.def_bwd
 def _backward(residuals, cotangents: Solution, _, problem: Problem, solver: Adaptive):
     kept, moved = residuals
-    tape, accepted, saved = jax.tree.map(jnp.asarray, kept)  # outside of jit some come back as NumPy
-    replay = _Replay(problem, moved, solver, tape, accepted, cotangents.ys)
+    tape, accepted, saved, picked = jax.tree.map(jnp.asarray, kept)  # outside of jit some come back as NumPy
+    replay = _Replay(problem, moved, solver, tape, accepted, cotangents, picked)
     return replay.pull(eqx.combine(cotangents.y1, jax.tree.map(jnp.zeros_like, problem.y0)), saved)
 
 
@@ -56,15 +57,27 @@ class _Replay:
     """The reverse pass of one adaptive solve. What is not differentiated (`moved`) is not computed."""
 
     def __init__(
-        self, problem: Problem, moved: Problem, solver: Adaptive, tape: Tape, accepted: Count, ys_cotangent: Any
+        self,
+        problem: Problem,
+        moved: Problem,
+        solver: Adaptive,
+        tape: Tape,
+        accepted: Count,
+        cotangents: Solution,
+        picked: tuple[Count, ...],
     ):
         self.problem, self.solver, self.tape, self.accepted = problem, solver, tape, accepted
         self.tableau = solver.tableau
-        self.saves = bool(jax.tree.leaves(ys_cotangent))
+        self.saves = bool(jax.tree.leaves(cotangents.ys))
+        asked = [(c, d) for c, d in zip(problem.costs, cotangents.watched.costs, strict=True) if d is not None]
+        self.charges, self.dcosts = [cost for cost, _ in asked], [cotangent for _, cotangent in asked]
+        picks = cotangents.watched.picked
+        self.picks = [one for one in zip(problem.picks, picked, picks, strict=True) if jax.tree.leaves(one[2].y)]
+        self.needs_end = self.saves or bool(self.charges) or bool(self.picks)
         if problem.ts is not None and self.saves:
             count = len(problem.ts)
             zeros = jax.tree.map(lambda x: jnp.zeros((count, *x.shape), x.dtype), problem.y0)
-            self.ys_cotangent = eqx.combine(ys_cotangent, zeros)
+            self.ys_cotangent = eqx.combine(cotangents.ys, zeros)
         self.varied, self.rest = parameters(problem, moved)
         self.ends_move, self.ts_move = moved.t0 or moved.t1, bool(moved.ts)
         self.direction = problem.direction
@@ -146,20 +159,45 @@ class _Replay:
         """Pull the cotangent at the end of step n back to its start."""
         t, h = self._times(n)
         y = self._present(n, y)
-        advance = step_with_end if self.saves else step_without_end
+        advance = step_with_end if self.needs_end else step_without_end
 
         def forward(varied, y, times):
             y1, ks = advance(self.tableau, self._field(varied), times[0], y, times[1])
-            return y1, (ks if self.saves else [])
+            return y1, (ks if self.needs_end else []), self._charged(times, y, y1, ks)
 
-        (_, ks), back = self._vjp(forward, (t, h), self.varied, y)
+        (_, ks, _), back = self._vjp(forward, (t, h), self.varied, y)
         extra, pull = self._outputs(n, y, (t, h), ks, pull)
-        varied, dy, dtimes = back((pull.y, extra.ks))
+        extra = self._picked(n, y, (t, h), ks, extra)
+        due = [jnp.where(n < self.accepted, d, jnp.zeros_like(d)) for d in self.dcosts]
+        varied, dy, dtimes = back((pull.y, extra.ks, due))
         return pull._replace(
             y=jax.tree.map(jnp.add, dy, extra.y),
             parameters=jax.tree.map(jnp.add, pull.parameters, varied),
             ends=self._ends(n, pull.ends, jax.tree.map(jnp.add, dtimes, extra.times)),
         )
+
+    def _charged(self, times: tuple[Time, Time], y: State, y1: State, ks: list[State]) -> list[Time]:
+        """The costs of one step that a cotangent asks for."""
+        controller, norm = self.solver.controller(times[0].dtype), self.solver.norm(self.problem)
+        step = Step(self.tableau, controller, times[0], times[1], y, y1, ks, norm)
+        return [cost(step) for cost in self.charges]
+
+    def _picked(self, n, y: State, times: tuple[Time, Time], ks: list[State], extra: "_Extra") -> "_Extra":
+        """Pull the cotangents of what was picked in step n back to the step's own quantities, its time a constant."""
+        for asked, step, picked in self.picks:
+            now = (n == step) & (n < self.accepted)
+
+            def add(extra, asked=asked, now=now, picked=picked):
+                dy = jax.tree.map(lambda d: jnp.where(spread(now, d), d, jnp.zeros_like(d)), picked.y)
+                if asked.at is None:
+                    return extra._replace(y=jax.tree.map(jnp.add, extra.y, dy))
+                at = jnp.broadcast_to(asked.at, times[0].shape)
+                output = lambda y, ks, times: interpolate(self.tableau, y, times[0], times[1], ks, at)  # noqa: E731
+                _, back = self._vjp(output, times, y, ks)
+                return jax.tree.map(jnp.add, extra, _Extra(*back(dy)))
+
+            extra = jax.lax.cond(now.any(), add, lambda extra: extra, extra)
+        return extra
 
     def _vjp(self, of, times: tuple[Time, Time], *moving) -> tuple[Any, Callable[[Any], Any]]:
         """`jax.vjp` of of(*moving, times), with None for the cotangent of the times where they do not move."""

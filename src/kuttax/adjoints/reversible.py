@@ -10,7 +10,7 @@ from jaxtyping import Array, PyTree
 
 from .._types import State
 from ..solvers.base import Problem
-from ..solvers.fixed import Table
+from ..solvers.fixed import Table, nodes_of
 from ..solvers.reversible import Pair, Reversible, Row
 from ..solvers.solution import Solution
 from .closure import converted, cotangent, parameters, with_parameters
@@ -87,12 +87,7 @@ class _Undo:
 
     def _intervals(self, t0: Array, t1: Array, ts: Any) -> tuple[Array, Array]:
         """Where the intervals that the solve crossed begin and end."""
-        problem, nodes = self.problem, [t0[None]]
-        if ts is not None:
-            nodes.append(ts[1:] if problem.saves_start else ts)
-        if not problem.saves_end:
-            nodes.append(t1[None])
-        nodes = jnp.concatenate(nodes)
+        nodes = nodes_of(t0, t1, ts, self.problem)
         return nodes[:-1], nodes[1:]
 
     def _with_output(self, dy: State, index: Array) -> State:

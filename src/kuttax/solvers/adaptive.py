@@ -1,6 +1,6 @@
 """Adaptive: an embedded pair with step-size control, joint or per sample."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Literal
 
 import equinox as eqx
@@ -15,8 +15,10 @@ from ..errors import UserError
 from .base import AbstractSolver, Derivative, Problem
 from .controller import Controller, initial_step, rms
 from .fixed import in_order
+from .pick import Pick, Picked, Watched
 from .solution import Solution, Stats, Status
-from .stages import combine, spread, stages
+from .stages import spread
+from .step import Step, interpolate, step_with_end
 from .tableaus import Tableau
 from .tape import Tape, pick, put
 
@@ -103,6 +105,10 @@ class Adaptive(AbstractSolver):
         """The field on the whole state, with the times that this control has."""
         return problem.vector_field(per_sample=self.control == "per_sample")
 
+    def norm(self, problem: Problem) -> Callable[[State], Time]:
+        """The root mean square of what counts in a state, or of each sample's own."""
+        return lambda state: rms(problem.measured(state), self.control == "per_sample")
+
     def march(self, problem: Problem, *, taped: bool, bounded: bool) -> "March":
         """Step from t0 to t1, or until nothing more can be done.
 
@@ -149,6 +155,7 @@ class March(eqx.Module):
     status: Count
     saved: Count
     ys: Any
+    watched: Watched
     tape: Tape | None
 
     @property
@@ -158,56 +165,7 @@ class March(eqx.Module):
 
     def solution(self, stats: Stats) -> Solution:
         """What `solve` returns of it."""
-        return Solution(self.y, self.ys, stats, self.status)
-
-
-def interpolate(tableau: Tableau, y: State, t: Time, h: Time, ks: Sequence[State], at: Time) -> State:
-    """The dense output y + h sum_i b_i(theta) k_i at time `at` of a step from t of size h.
-
-    `ks` are the stages and the slope at the end of the step. A step of size zero has its start everywhere.
-    """
-    theta = jnp.where(h == 0, jnp.zeros_like(h), (at - t) / jnp.where(h == 0, jnp.ones_like(h), h))
-    weights = []
-    for row in tableau.dense:
-        weight = jnp.zeros_like(theta)
-        for coefficient in reversed(row):
-            weight = (weight + float(coefficient)) * theta
-        weights.append(weight)
-    used = [bool(np.any(row)) for row in tableau.dense]
-    return combine(y, h, weights, ks, used)
-
-
-def step_with_end(
-    tableau: Tableau, f: Callable[[Time, State], State], t: Time, y: State, h: Time, k1: State | None = None
-) -> tuple[State, list[State]]:
-    """One step: the state at its end, and the slopes of its stages and at its end."""
-    y1, ks = step_without_end(tableau, f, t, y, h, k1)
-    return y1, [*ks, f(t + h, y1)]
-
-
-def step_without_end(
-    tableau: Tableau, f: Callable[[Time, State], State], t: Time, y: State, h: Time, k1: State | None = None
-) -> tuple[State, list[State]]:
-    """One step: the state at its end, and the slopes of its stages."""
-    a, b, c = (jnp.asarray(x, h.dtype) for x in (tableau.a, tableau.b, tableau.c))
-    ks = stages(f, t, y, h, a, c, tableau.sparsity, k1)
-    return combine(y, h, b, ks, [bool(x) for x in tableau.b != 0]), ks
-
-
-def rolled_step(tableau: Tableau, f: Callable[[Time, State], State], t: Time, y: State, h: Time) -> State:
-    """The state at the end of one step, as `step_without_end` has it, from a program with the field in it once.
-
-    It compiles faster and runs slower: structural zeros are not skipped.
-    """
-    a, b, c = (jnp.asarray(x, h.dtype) for x in (tableau.a, tableau.b, tableau.c))
-    among = lambda ks: [jax.tree.map(lambda k, i=i: k[i], ks) for i in range(tableau.stages)]  # noqa: E731
-
-    def stage(i, ks):
-        k = f(t + c[i] * h, combine(y, h, a[i], among(ks)))
-        return jax.tree.map(lambda ks, k: put(ks, i, k), ks, k)
-
-    blank = jax.tree.map(lambda x: jnp.zeros((tableau.stages, *x.shape), x.dtype), y)
-    return combine(y, h, b, among(jax.lax.fori_loop(jnp.asarray(0), tableau.stages, stage, blank)))
+        return Solution(self.y, self.ys, stats, self.status, self.watched)
 
 
 class _Marcher:
@@ -222,9 +180,7 @@ class _Marcher:
         field = solver.vector_field(problem)
         self.f = lambda t, y: field(t, y, problem.args)
         self.direction = problem.direction
-
-    def norm(self, scaled: State) -> Time:
-        return rms(self.problem.measured(scaled), bool(self.lanes))
+        self.norm = solver.norm(problem)
 
     def start(self, taped: bool) -> March:
         problem, lanes = self.problem, self.lanes
@@ -246,7 +202,9 @@ class _Marcher:
             ys = jax.tree.map(lambda x: jnp.full((len(ts), *x.shape), jnp.nan, x.dtype), y)
         tape = Tape.blank(y, lanes, self.dtype, problem.max_steps) if taped else None
         h = jax.lax.stop_gradient(h) * self.direction
-        return March(t, y, k1, h, jnp.ones(lanes, self.dtype), zero, zero, status, zero, ys, tape)
+        nothing = jnp.zeros(lanes, self.dtype)
+        watched = Watched((nothing,) * len(problem.costs), (Picked(t, y, nothing, zero),) * len(problem.picks))
+        return March(t, y, k1, h, nothing + 1, zero, zero, status, zero, ys, watched, tape)
 
     def _refuse(self, status: Count) -> Count:
         """Numbers that cannot work, where they were not known before the program ran."""
@@ -265,7 +223,8 @@ class _Marcher:
         end = jnp.where(reaches, t1, jax.lax.stop_gradient(run.t + run.h))
         h = end - run.t
         y1, ks = step_with_end(self.tableau, self.f, run.t, run.y, h, run.k1)
-        error = self._error(run.y, y1, h, ks)
+        step = Step(self.tableau, self.controller, run.t, h, run.y, y1, ks, self.norm)
+        error = jax.lax.stop_gradient(step.error())
         take = run.active & (error <= 1)
         tape = None if run.tape is None else run.tape.record(run.accepted, run.t, h, run.y, take)
         saved, ys = self._save(run, take, end, h, ks)
@@ -285,17 +244,31 @@ class _Marcher:
             status=status,
             saved=saved,
             ys=ys,
+            watched=self._watch(run, take, end, step),
             tape=tape,
         )
 
-    def _error(self, y: State, y1: State, h: Time, ks: list[State]) -> Time:
-        weights = self.tableau.error
-        assert weights is not None
-        y, y1, h, ks = jax.lax.stop_gradient((y, y1, h, ks))
-        estimate = combine(
-            jax.tree.map(jnp.zeros_like, y), h, [float(w) for w in weights], ks, [bool(w) for w in weights != 0]
-        )
-        return self.norm(self.controller.scaled(estimate, y, y1))
+    def _watch(self, run: March, take, end: Time, step: Step) -> Watched:
+        """What is seen of a step that is taken: its costs, and the picks that fall into it."""
+        charged = [jnp.where(take, cost(step), jnp.zeros_like(step.h)) for cost in self.problem.costs]
+        costs = tuple(old + new for old, new in zip(run.watched.costs, charged, strict=True))
+        picks = zip(run.watched.picked, self.problem.picks, strict=True)
+        return Watched(costs, tuple(self._pick(run, take, end, step, pick, old) for old, pick in picks))
+
+    def _pick(self, run: March, take, end: Time, step: Step, pick: Pick, old: Picked) -> Picked:
+        if pick.at is None:  # step n takes the place of what was picked with probability 1 / (n + 1)
+            attempt = jnp.max(run.accepted + run.rejected)
+            luck = jax.random.uniform(jax.random.fold_in(pick.key, attempt), self.lanes, self.dtype)
+            now, at = take & (luck * (run.accepted + 1).astype(self.dtype) < 1), step.t
+        else:
+            inside = ((pick.at - step.t) * self.direction >= 0) & ((end - pick.at) * self.direction >= 0)
+            now, at = take & inside, jnp.broadcast_to(pick.at, self.lanes)
+
+        def there(_):
+            y = step.y if pick.at is None else interpolate(self.tableau, step.y, step.t, step.h, step.ks, at)
+            return _where(now, Picked(at, y, step.h, run.accepted), old)
+
+        return jax.lax.cond(now.any(), there, lambda old: old, old)
 
     def _status(self, run: March, take, reaches, h_next, error, attempts) -> Count:
         status = jnp.where(attempts >= self.problem.max_steps, int(Status.max_steps), run.status)

@@ -11,7 +11,9 @@ from jaxtyping import Array
 
 from .._types import State, VectorField
 from .memory import Memory
+from .pick import Pick
 from .solution import Solution
+from .step import Step
 
 Derivative = Literal["none", "forward"] | Memory
 """How a run is differentiated: not at all, in either mode by its own rules, or in reverse, from a memory."""
@@ -34,6 +36,8 @@ class Problem(eqx.Module):
         batched: Whether the leading axis of y counts samples.
         max_steps: The most steps that an adaptive solve may try.
         measured: Picks the part of a state that counts in the error norm.
+        costs: What every accepted step is charged with, summed over the steps; adaptive solvers only.
+        picks: The states to look at on the way.
         saves_start, saves_end: Whether ts is known, before the program runs, to begin at t0 and to end at t1.
     """
 
@@ -46,6 +50,8 @@ class Problem(eqx.Module):
     batched: bool = eqx.field(static=True, default=False)
     max_steps: int = eqx.field(static=True, default=4096)
     measured: Callable[[Any], Any] = eqx.field(static=True, default=everything)
+    costs: tuple[Callable[[Step], Array], ...] = eqx.field(static=True, default=())
+    picks: tuple[Pick, ...] = ()
     saves_start: bool = eqx.field(static=True, default=False)
     saves_end: bool = eqx.field(static=True, default=False)
 

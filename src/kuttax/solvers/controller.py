@@ -57,7 +57,9 @@ def rms(tree: State, per_sample: bool) -> Time:
     kept = 1 if per_sample else 0
     squares = sum(jnp.sum(jnp.square(x), axis=tuple(range(kept, x.ndim))) for x in leaves)
     entries = sum(x.size // (x.shape[0] if per_sample else 1) for x in leaves)
-    return jnp.sqrt(squares / max(entries, 1))
+    mean = squares / max(entries, 1)
+    nothing = mean == 0  # where the root has no derivative
+    return jnp.where(nothing, jnp.zeros_like(mean), jnp.sqrt(jnp.where(nothing, jnp.ones_like(mean), mean)))
 
 
 def initial_step(f: Any, t0: Time, y0: State, k1: State, span: Time, controller: Controller, k: int, norm: Any) -> Time:

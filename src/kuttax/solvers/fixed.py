@@ -1,5 +1,6 @@
 """FixedSteps: a table of coefficients, one scan."""
 
+import dataclasses
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
@@ -10,10 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._types import State, VectorField
+from .._types import Count, State, VectorField
 from ..errors import UserError
 from .base import AbstractSolver, Derivative, Problem
 from .memory import remembering
+from .pick import Pick, Picked, Watched
 from .solution import Solution, Stats, Status
 from .stages import combine, stages
 from .tableaus import Tableau
@@ -41,17 +43,42 @@ class Table(eqx.Module):
         """When the steps from t0 to t1 start, and their sizes; (N,) each."""
         return t0 + (t1 - t0) * (jnp.cumsum(self.h) - self.h), (t1 - t0) * self.h
 
-    def cross(self, field: VectorField, y0: State, t0: Array, t1: Array, args, derivative: Derivative) -> State:
-        """The state at t1, from y0 at t0, one row of the table after another."""
+    def cross(self, field: VectorField, start: "Walk", t0: Array, t1: Array, args, derivative: Derivative) -> "Walk":
+        """The walk at t1, from `start` at t0, one row of the table after another."""
 
-        def step(y, row):
+        def step(walk, row):
             a, b, c, t, h = row
-            ks = stages(lambda t, y: field(t, y, args), t, y, h, a, c, self.a_used)
-            return combine(y, h, b, ks, self.b_used), None
+            ks = stages(lambda t, y: field(t, y, args), t, walk.y, h, a, c, self.a_used)
+            return walk.on(combine(walk.y, h, b, ks, self.b_used), t, h), None
 
         if derivative not in ("none", "forward"):
-            step = remembering(step, derivative, y0)
-        return jax.lax.scan(step, y0, (self.a, self.b, self.c, *self.grid(t0, t1)))[0]
+            step = remembering(step, derivative, start.y)
+        return jax.lax.scan(step, start, (self.a, self.b, self.c, *self.grid(t0, t1)))[0]
+
+
+class Walk(eqx.Module):
+    """Where a fixed-step solve stands, after how many steps, and what it has picked so far."""
+
+    y: State
+    n: Count
+    picked: tuple[Picked, ...]
+
+    @classmethod
+    def begin(cls, problem: Problem, table: Table) -> "Walk":
+        """The walk at its start, with the numbers of the steps that it is to pick."""
+        zero = jnp.zeros_like(problem.t0)
+        steps = (_step_of(pick, problem, table) for pick in problem.picks)
+        picked = tuple(Picked(zero, problem.y0, zero, step) for step in steps)
+        return cls(problem.y0, jnp.zeros((), jnp.int32), picked)
+
+    def on(self, y: State, t: Array, h: Array) -> "Walk":
+        """One step further: it started at t and went h far, to the state y."""
+
+        def pick(old: Picked) -> Picked:
+            new = Picked(t, self.y, h, old.step)
+            return jax.tree.map(lambda a, b: jnp.where(self.n == old.step, a, b), new, old)
+
+        return Walk(y, self.n + 1, tuple(pick(old) for old in self.picked))
 
 
 class AbstractTableSolver(AbstractSolver):
@@ -75,9 +102,10 @@ class AbstractTableSolver(AbstractSolver):
 
     def run(self, problem: Problem, derivative: Derivative) -> Solution:
         table, field = self.table(problem.t0.dtype), problem.vector_field()
-        cross = lambda y, t0, t1: table.cross(field, y, t0, t1, problem.args, derivative)  # noqa: E731
-        y1, ys, intervals = through_times(cross, problem.y0, problem)
-        return solution_of(problem, table, y1, ys, intervals * self.nfe, intervals * self.steps)
+        cross = lambda walk, t0, t1: table.cross(field, walk, t0, t1, problem.args, derivative)  # noqa: E731
+        end, ys, intervals = through_times(cross, Walk.begin(problem, table), problem)
+        sol = solution_of(problem, table, end.y, ys, intervals * self.nfe, intervals * self.steps)
+        return dataclasses.replace(sol, watched=Watched((), end.picked))
 
 
 class FixedSteps(AbstractTableSolver):
@@ -130,27 +158,47 @@ def in_order(ts: Array, t0: Array, t1: Array) -> Array:
     return jnp.where(t1 >= t0, jnp.all(gaps >= 0), jnp.all(gaps <= 0))
 
 
-def through_times(cross: Callable[[Any, Array, Array], Any], y0: Any, problem: Problem) -> tuple[Any, Any, int]:
-    """The state at t1, the states at ts, and the number of intervals that `cross(y, t_from, t_to)` went over.
+def through_times(cross: Callable[[Any, Array, Array], Any], start: Any, problem: Problem) -> tuple[Any, Any, int]:
+    """Where `cross(at, t_from, t_to)` gets from `start` to t1, its states `.y` at ts, and how many intervals it took.
 
     An interval known to be empty before the program runs (ts begins at t0, say) is not crossed. Where ts is traced
     that cannot be known, and the empty interval costs its evaluations.
     """
     t0, t1, ts = problem.t0, problem.t1, problem.ts
     if ts is None:
-        return cross(y0, t0, t1), None, 1
+        return cross(start, t0, t1), None, 1
 
     def save(carry, t):
-        y = cross(carry[1], carry[0], t)
-        return (t, y), y
+        here = cross(carry[1], carry[0], t)
+        return (t, here), here.y
 
     targets = ts[1:] if problem.saves_start else ts
-    (last, y1), ys = jax.lax.scan(save, (t0, y0), targets)
+    (last, end), ys = jax.lax.scan(save, (t0, start), targets)
     if problem.saves_start:
-        ys = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), y0, ys)
+        ys = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), start.y, ys)
     if problem.saves_end:
-        return y1, ys, len(targets)
-    return cross(y1, last, t1), ys, len(targets) + 1
+        return end, ys, len(targets)
+    return cross(end, last, t1), ys, len(targets) + 1
+
+
+def nodes_of(t0: Array, t1: Array, ts: Any, problem: Problem) -> Array:
+    """The ends of the intervals that a fixed-step solve crosses, (intervals + 1,)."""
+    nodes = [t0[None]]
+    if ts is not None:
+        nodes.append(ts[1:] if problem.saves_start else ts)
+    if ts is None or not problem.saves_end:
+        nodes.append(t1[None])
+    return jnp.concatenate(nodes)
+
+
+def _step_of(pick: Pick, problem: Problem, table: Table) -> Count:
+    """The number of the step that is picked: any of them, or the one that a time falls in."""
+    nodes = nodes_of(problem.t0, problem.t1, problem.ts, problem)
+    starts = jax.vmap(lambda t0, t1: table.grid(t0, t1)[0])(nodes[:-1], nodes[1:]).reshape(-1)
+    if pick.at is None:
+        return jax.random.randint(pick.key, (), 0, len(starts), jnp.int32)
+    passed = (pick.at - starts) * problem.direction >= 0
+    return jnp.maximum(jnp.sum(passed).astype(jnp.int32) - 1, 0)
 
 
 def solution_of(problem: Problem, table: Table, y1: State, ys: Any, nfe: int, steps: int) -> Solution:

@@ -1,6 +1,5 @@
 """Reversible: any fixed-step scheme, made algebraically reversible."""
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -152,10 +151,8 @@ class Reversible(AbstractSolver):
         """The solution over the `table` of the base scheme, and the pair at its end."""
         coupled, field = self.coupled(table), problem.vector_field()
         cross = lambda pair, t0, t1: coupled.cross(field, pair, t0, t1, problem.args)  # noqa: E731
-        end, saved, intervals = through_times(cross, Pair(problem.y0, problem.y0), problem)
-        ys = None if saved is None else saved.y
-        sol = solution_of(problem, table, end, ys, intervals * self.nfe, intervals * self.steps)
-        return dataclasses.replace(sol, y1=end.y), end
+        end, ys, intervals = through_times(cross, Pair(problem.y0, problem.y0), problem)
+        return solution_of(problem, table, end.y, ys, intervals * self.nfe, intervals * self.steps), end
 
     def __str__(self) -> str:
         return f"Reversible({title(self.solver)}, coupling={self.coupling})"

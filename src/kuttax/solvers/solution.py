@@ -7,6 +7,7 @@ import equinox as eqx
 from jaxtyping import Array, Int
 
 from .._types import Count, State
+from .pick import Watched
 
 
 class Status(IntEnum):
@@ -79,9 +80,11 @@ class Solution(eqx.Module):
             None where no `ts` was given.
         stats: What it cost.
         status: A `Status` as an integer, one a sample where every sample has its own steps.
+        watched: What penalties asked the solver to look at on its way; not for users.
     """
 
     y1: State
     ys: Any
     stats: Stats
     status: Int[Array, "*samples"]
+    watched: Watched = Watched()
