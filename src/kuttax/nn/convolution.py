@@ -28,8 +28,14 @@ class Convolution(eqx.Module):
 
     def __call__(self, x: Float[Array, "inputs height width"]) -> Float[Array, "outputs height width"]:
         """The convolution of one sample."""
-        y = jax.lax.platform_dependent(x, self.weight, cpu=_shifted_products, default=_convolution)
-        return y + self.bias[:, None, None]
+        return convolve(x, self.weight) + self.bias[:, None, None]
+
+
+def convolve(
+    x: Float[Array, "inputs height width"], weight: Float[Array, "outputs inputs 3 3"]
+) -> Float[Array, "outputs height width"]:
+    """One sample convolved with kernels of 3x3, zeros around it."""
+    return jax.lax.platform_dependent(x, weight, cpu=_shifted_products, default=_convolution)
 
 
 def _convolution(x: Array, weight: Array) -> Array:

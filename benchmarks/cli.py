@@ -1,0 +1,92 @@
+"""python -m benchmarks run | table | plot: the command line."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from kuttax.commands.parser import parse
+from kuttax.errors import UserError
+
+from . import plot, table
+from .peer import PeerError
+from .results import Results
+from .run import Run
+from .workloads import WORKLOADS
+
+_PROGRAM = "python -m benchmarks"
+USAGE = f"""kuttax against its peers, and against the least time that the work can take
+
+usage:
+  {_PROGRAM} run [OPTIONS]                      measure; see {_PROGRAM} run --help
+  {_PROGRAM} table RECORDS... [--out FILE.md]   the records as Markdown
+  {_PROGRAM} plot RECORDS... --out DIR          pictures of the records
+
+workloads: {", ".join(WORKLOADS)}
+
+for a start:
+  {_PROGRAM} run --only small-rk4,wide-dopri5 --out runs/benchmarks.jsonl
+  {_PROGRAM} table runs/benchmarks.jsonl"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The entry point: a user's mistake is one line on standard error and exit code 2."""
+    try:
+        _command(list(sys.argv[1:] if arguments is None else arguments))
+    except UserError as error:
+        _fail(str(error), 2)
+    except (PeerError, OSError) as error:
+        _fail(str(error), 1)
+    except KeyboardInterrupt:
+        _fail("stopped; workloads that were done are kept", 130)
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"benchmarks: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _command(argv: list[str]) -> None:
+    match argv:
+        case [] | ["-h" | "--help"] | [_, "-h" | "--help"] if argv[:1] != ["run"]:
+            print(USAGE)
+        case ["run", *rest]:
+            parse(Run, rest, f"{_PROGRAM} run")()
+        case ["table", *rest]:
+            _table(*_records("table", rest))
+        case ["plot", *rest]:
+            _plot(*_records("plot", rest))
+        case _:
+            raise UserError(f"unknown command {argv[0]!r}; known: run, table, plot (see {_PROGRAM} --help)")
+
+
+def _records(command: str, rest: list[str]) -> tuple[Results, Path | None]:
+    """The records named, and where the output goes."""
+    out = None
+    if "--out" in rest:
+        at = rest.index("--out")
+        if at + 1 == len(rest):
+            raise UserError("--out needs a value")
+        out = Path(rest[at + 1])
+        rest = rest[:at] + rest[at + 2 :]
+    unknown = next((word for word in rest if word.startswith("-")), None)
+    if unknown is not None:
+        raise UserError(f"unknown option {unknown!r}; {command} takes RECORDS... and --out")
+    if not rest:
+        raise UserError(f"{command} needs RECORDS first, for example: {_PROGRAM} {command} runs/benchmarks.jsonl")
+    return Results.read(rest), out
+
+
+def _table(results: Results, out: Path | None) -> None:
+    text = table.markdown(results)
+    if out is None:
+        print(text)
+    else:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text)
+
+
+def _plot(results: Results, out: Path | None) -> None:
+    if out is None:
+        raise UserError("plot needs --out DIR")
+    for path in plot.draw(results, out):
+        print(path)

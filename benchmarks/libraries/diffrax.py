@@ -1,0 +1,99 @@
+"""diffrax: its defaults, and with `max_steps` tuned to the solve."""
+
+from typing import ClassVar
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..workloads import STAGES, Workload
+from . import jax_fields
+from .contract import Counts
+from .jax_run import JaxRun, Program
+
+_DEFAULT = 4096
+
+
+class RK4(diffrax.AbstractERK):
+    """The classical fourth-order method, which diffrax does not have, as one of its own explicit methods."""
+
+    tableau: ClassVar[diffrax.ButcherTableau] = diffrax.ButcherTableau(
+        c=np.array([0.5, 0.5, 1.0]),
+        b_sol=np.array([1 / 6, 1 / 3, 1 / 3, 1 / 6]),
+        b_error=np.zeros(4),
+        a_lower=(np.array([0.5]), np.array([0.0, 0.5]), np.array([0.0, 0.0, 1.0])),
+    )
+    interpolation_cls: ClassVar = diffrax.ThirdOrderHermitePolynomialInterpolation.from_k
+
+    def order(self, terms):
+        del terms
+        return 4
+
+
+def build(workload: Workload, variant: str, device: str, counts: Counts | None) -> JaxRun:
+    """The workload in diffrax: RecursiveCheckpointAdjoint; a PIDController with its default coefficients if adaptive.
+
+    Variants: "" (max_steps as it comes, 4096) and "tuned": max_steps is the number of fixed steps, or the least
+    multiple of eight that the adaptive solve at the workload's tolerance can do with.
+    """
+    del device, counts
+    most = _least_steps(workload) if variant == "tuned" else _DEFAULT
+    return JaxRun(Program(_solve(workload, most)), workload.problem, workload.tolerance)
+
+
+def _least_steps(workload: Workload) -> int:
+    if workload.steps is not None:
+        return workload.steps
+    trial = JaxRun(Program(_solve(workload, _DEFAULT)), workload.problem, workload.tolerance)
+    attempts = trial.forward()[1]["attempts"]
+    jax.clear_caches()  # the trial must not make the compilation that is timed any shorter
+    return 8 * -(-int(np.max(attempts)) // 8)
+
+
+def _solve(workload: Workload, max_steps: int):
+    problem, field, ts = workload.problem, jax_fields.field(workload.problem), workload.problem.ts()
+    saveat = diffrax.SaveAt(t1=True) if ts is None else diffrax.SaveAt(ts=jnp.asarray(ts))
+    solver = diffrax.Dopri5() if workload.steps is None else RK4()
+    dt0 = None if workload.steps is None else problem.t1 / workload.steps
+
+    def solve_one(weights, y0, tolerance):
+        sol = diffrax.diffeqsolve(
+            diffrax.ODETerm(field),  # pyright: ignore[reportArgumentType]
+            solver,
+            0.0,
+            problem.t1,
+            dt0,
+            y0,
+            weights,
+            saveat=saveat,
+            stepsize_controller=_controller(workload, tolerance),
+            max_steps=max_steps,
+        )
+        assert sol.ys is not None
+        return (sol.ys[0] if ts is None else sol.ys), _counts(workload, sol.stats)
+
+    def solve(weights, y0, table, tolerance):
+        del table
+        if workload.per_sample:
+            axis = 0 if ts is None else 1
+            return jax.vmap(solve_one, (None, 0, None), (axis, 0))(weights, y0, tolerance)
+        return solve_one(weights, y0, tolerance)
+
+    return solve
+
+
+def _controller(workload: Workload, tolerance) -> diffrax.AbstractStepSizeController:
+    if workload.steps is None:
+        return diffrax.PIDController(tolerance, tolerance)
+    return diffrax.ConstantStepSize()
+
+
+def _counts(workload: Workload, stats) -> dict:
+    """Counted from diffrax's steps, which it reports; of the evaluations it says nothing.
+
+    DOPRI5 evaluates its first stage once a solve, and choosing a first step costs two more.
+    """
+    attempts, accepted = stats["num_steps"], stats["num_accepted_steps"]
+    nfe = STAGES[workload.method] * attempts + (3 if workload.steps is None else 0)
+    return {"nfe": nfe, "accepted": accepted, "rejected": stats["num_rejected_steps"], "attempts": attempts}

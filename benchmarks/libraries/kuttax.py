@@ -1,0 +1,77 @@
+"""kuttax, called as its user would."""
+
+import jax.numpy as jnp
+
+import kuttax as kx
+
+from ..workloads import Workload
+from . import jax_fields
+from .contract import Counts, Unsupported
+from .jax_run import JaxRun, Program
+
+
+def build(workload: Workload, variant: str, device: str, counts: Counts | None) -> JaxRun:
+    """The workload in kuttax.
+
+    Variants: "" (DiscreteAdjoint), "stages" and "steps" (what it stores), "reversible", "learned" (a LearnedRK of the
+    same tableau and steps, the gradient in the field alone) and "learned-table" (in its free parameters too).
+    """
+    del device, counts
+    learned = variant.startswith("learned")
+    table = _learned(workload) if learned else None
+    program = Program(_solve(workload, variant), table, trains_table=variant == "learned-table")
+    return JaxRun(program, workload.problem, workload.tolerance)
+
+
+def _solve(workload: Workload, variant: str):
+    problem, adjoint = workload.problem, _adjoint(variant)
+    field, ts = jax_fields.field(problem), problem.ts()
+
+    def solve(weights, y0, table, tolerance):
+        solver = _solver(workload, variant, tolerance) if table is None else table
+        sol = kx.solve(
+            field,
+            y0,
+            0.0,
+            problem.t1,
+            solver=solver,
+            args=weights,
+            ts=ts,
+            batch_axis=0 if workload.per_sample else None,
+            adjoint=adjoint,
+        )
+        stats = sol.stats
+        counts = {"nfe": stats.nfe, "accepted": stats.accepted, "rejected": stats.rejected}
+        return (sol.y1 if ts is None else sol.ys), counts
+
+    return solve
+
+
+def _solver(workload: Workload, variant: str, tolerance):
+    if workload.steps is None:
+        control = "per_sample" if workload.per_sample else "joint"
+        return kx.Adaptive(kx.tableaus.DOPRI5, tolerance, tolerance, control=control)
+    fixed = kx.FixedSteps(kx.tableaus.RK4, workload.steps)
+    return _known("Reversible")(fixed) if variant == "reversible" else fixed
+
+
+def _learned(workload: Workload):
+    assert workload.steps is not None
+    return kx.LearnedRK.like(
+        kx.tableaus.RK4, workload.steps, order=2, per_step=True, learn_steps=True, dtype=jnp.float32
+    )
+
+
+def _adjoint(variant: str):
+    if variant not in ("stages", "steps"):
+        return kx.DiscreteAdjoint()
+    try:
+        return kx.DiscreteAdjoint(memory=variant)  # pyright: ignore[reportCallIssue]
+    except TypeError:
+        raise Unsupported("this kuttax has no DiscreteAdjoint(memory=...)") from None
+
+
+def _known(name: str):
+    if not hasattr(kx, name):
+        raise Unsupported(f"this kuttax has no {name}")
+    return getattr(kx, name)

@@ -1,0 +1,69 @@
+"""The limit: the time that the field alone takes.
+
+As many bare evaluations of the field as kuttax's solve of the workload made, in one `lax.scan`: y <- f(t, y), nothing
+between them. For the gradient each one comes with its vector-Jacobian product, taken on the spot, so that nothing is
+stored or read back: a <- a df/dy, and the sum of all a df/dweights. The work of a gradient, though not a gradient.
+
+- Fixed steps: every evaluation is differentiated.
+- Adaptive steps: evaluated are the stages of accepted and rejected steps and what the choice of a first step takes;
+  differentiated are the stages of accepted steps, and, where outputs are interpolated, the slope at the end of the last
+  one. What a replay evaluates a second time is overhead, not limit.
+- Own steps for each sample: a batch evaluates together, so that the sample with most evaluations counts.
+
+The variant "stored" is JAX's own gradient of mean(y^2) through the forward scan, which stores what it needs: the least
+time of a reverse pass that recomputes nothing.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from ..workloads import STAGES, Workload
+from . import jax_fields
+from .contract import Counts, Unsupported
+from .jax_run import JaxRun, Program
+
+
+def build(workload: Workload, variant: str, device: str, counts: Counts | None) -> JaxRun:
+    """The bare evaluations of the workload."""
+    del device
+    evaluations, products = _counts(workload, counts)
+    if variant == "stored" and evaluations != products:
+        raise Unsupported("an adaptive solve does not differentiate every evaluation")
+    problem = workload.problem
+    field = jax_fields.field(problem)
+
+    def times(y0):
+        return jnp.linspace(0.0, problem.t1, evaluations, dtype=y0.dtype)
+
+    def chain(weights, y, ts):
+        return jax.lax.scan(lambda y, t: (field(t, y, weights), None), y, ts)[0]
+
+    def solve(weights, y0, table, tolerance):
+        del table, tolerance
+        return chain(weights, y0, times(y0)), {"nfe": jnp.asarray(evaluations)}
+
+    def gradient(weights, y0, table, tolerance):
+        del table, tolerance
+
+        def step(carry, t):
+            y, cotangent, total = carry
+            y, back = jax.vjp(lambda weights, y: field(t, y, weights), weights, y)
+            in_weights, cotangent = back(cotangent)
+            return (y, cotangent, jax.tree.map(jnp.add, total, in_weights)), None
+
+        ts = times(y0)
+        start = (chain(weights, y0, ts[products:]), y0, jax.tree.map(jnp.zeros_like, weights))
+        y, cotangent, total = jax.lax.scan(step, start, ts[:products])[0]
+        return y, (total, cotangent)
+
+    return JaxRun(Program(solve, gradient=None if variant == "stored" else gradient), problem, None)
+
+
+def _counts(workload: Workload, counts: Counts | None) -> tuple[int, int]:
+    """Evaluations, and how many of them are differentiated."""
+    stages = STAGES[workload.method]
+    if workload.steps is not None:
+        return stages * workload.steps, stages * workload.steps
+    if counts is None:
+        raise Unsupported("what an adaptive solve evaluates is counted by kuttax: measure both")
+    return int(counts["nfe"]), stages * int(counts["accepted"]) + bool(workload.problem.times)

@@ -1,0 +1,115 @@
+"""run: measure workloads and append the records."""
+
+import contextlib
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kuttax import records
+from kuttax.errors import UserError
+
+from . import oracle, workloads
+from .libraries import LIBRARIES
+from .measure import Turns, measure
+from .peer import Peer, Versions, installed, interpreter
+from .problems import Problem
+from .workloads import WORKLOADS, Workload
+
+
+@dataclass(frozen=True)
+class Run:
+    """Measure workloads, library against library in pairs, and append one record for each.
+
+    A workload is measured whole or not at all: only times of one round are compared. What is in the file already, with
+    the same versions, is not measured again.
+    """
+
+    out: str = "runs/benchmarks.jsonl"
+    """The file that records are appended to."""
+    only: str | None = None
+    """Workloads, with commas between them; without it all."""
+    libraries: str | None = None
+    """Libraries or variants of them, with commas between them; without it all."""
+    rounds: int | None = None
+    """How often each library has its turn; without it 7, or 3 for convolutions, scaling and memory."""
+    seconds: float = 0.3
+    """How long a turn lasts, at least; three repeats are made unless they take ten times as long."""
+    most: int = 50
+    """The most repeats in a turn."""
+    device: str = "auto"
+    """cpu, cuda, or auto for each framework's own choice."""
+    torch_python: str = sys.executable
+    """The Python interpreter that runs the libraries on PyTorch."""
+    smoke: bool = False
+    """Tiny sizes: shows that everything runs, and measures nothing."""
+    again: bool = False
+    """Measure also what is in the file already."""
+
+    def __call__(self) -> None:
+        """Measure what is asked for and not in the file yet.
+
+        Raises:
+            UserError: An option cannot work.
+        """
+        self._check()
+        chosen = _chosen(self.only, "--only", {name: [name] for name in WORKLOADS})
+        names = _chosen(self.libraries, "--libraries", _families())
+        there = installed(names, self.torch_python)
+        for name in names:
+            if name not in there:
+                print(f"{name} left out: not installed (pip install 'kuttax[bench]')", file=sys.stderr)
+        done = [] if self.again or not Path(self.out).exists() else records.read(self.out)
+        with tempfile.TemporaryDirectory() as folder:
+            truths: dict[Problem, Path] = {}
+            for workload in (workloads.find(name, smoke=self.smoke) for name in chosen):
+                versions = {name: there[name] for name in workload.libraries if name in there}
+                if versions and not _is_done(workload, versions, done, self.smoke):
+                    self._measure(workload, list(versions), Path(folder), truths)
+
+    def _measure(self, workload: Workload, names: Sequence[str], folder: Path, truths: dict[Problem, Path]) -> None:
+        rounds = self.rounds or workload.rounds
+        turns = Turns(rounds, 0.01, 3) if self.smoke else Turns(rounds, self.seconds, self.most)
+        with contextlib.ExitStack() as stack:
+            workers = {
+                name: stack.enter_context(Peer(name, self.device, interpreter(name, self.torch_python)))
+                for name in names
+            }
+            if workload.problem not in truths:  # while the workers start
+                truths[workload.problem] = folder / f"{workload.name}.npz"
+                oracle.write(workload, truths[workload.problem], smoke=self.smoke)
+            made = measure(workload, workers, turns, truths[workload.problem], smoke=self.smoke)
+        for record in made:
+            records.append(self.out, record)
+
+    def _check(self) -> None:
+        for option in ("rounds", "most"):
+            value = getattr(self, option)
+            if value is not None and value < 1:
+                raise UserError(f"--{option} must be >= 1, got {value}")
+        if self.device not in ("auto", "cpu", "cuda"):
+            raise UserError(f"--device must be auto, cpu or cuda, got {self.device!r}")
+
+
+def _families() -> dict[str, list[str]]:
+    """What `--libraries` knows: each variant by its name, all variants of a library by the library's."""
+    names = {name: [name] for name in LIBRARIES}
+    modules = dict.fromkeys(library.module for library in LIBRARIES.values())
+    return names | {module: [name for name, lib in LIBRARIES.items() if lib.module == module] for module in modules}
+
+
+def _chosen(given: str | None, option: str, known: Mapping[str, Iterable[str]]) -> list[str]:
+    words = list(known) if given is None else [word.strip() for word in given.split(",") if word.strip()]
+    for word in words:
+        if word not in known:
+            raise UserError(f"{option} does not know {word!r}; known: {', '.join(known)}")
+    return list(dict.fromkeys(name for word in words for name in known[word]))
+
+
+def _is_done(workload: Workload, versions: Mapping[str, Versions], done: Iterable[records.Record], smoke: bool) -> bool:
+    """Whether the last measurement of this workload has all these libraries, with the versions of now."""
+    same = [record for record in done if record["workload"] == workload.name and record["smoke"] == smoke]
+    last = [record for record in same if record["date"] == max(record["date"] for record in same)]
+    have = {record["name"] for record in last if record["versions"] == versions.get(record["name"])}
+    return set(versions) <= have.union(*(record["left_out"] for record in last))
