@@ -1,11 +1,18 @@
 """kuttax: neural differential equations that are cheap and stay honest."""
 
+from . import penalties as penalties
 from . import solvers as solvers
 from .adjoints import AbstractAdjoint as AbstractAdjoint
 from .adjoints import BacksolveAdjoint as BacksolveAdjoint
 from .adjoints import DiscreteAdjoint as DiscreteAdjoint
 from .adjoints import ForwardMode as ForwardMode
 from .errors import UserError as UserError
+from .penalties import GlobalError as GlobalError
+from .penalties import GlobalStiffness as GlobalStiffness
+from .penalties import LocalError as LocalError
+from .penalties import LocalStiffness as LocalStiffness
+from .penalty import AbstractPenalty as AbstractPenalty
+from .penalty import Penalties as Penalties
 from .solve import solve as solve
 from .solvers import export as export
 from .solvers import order as order

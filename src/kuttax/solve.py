@@ -8,12 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import PyTree
+from jaxtyping import PRNGKeyArray, PyTree
 
 from ._types import VectorField
 from .adjoints.base import AbstractAdjoint
 from .adjoints.discrete import DiscreteAdjoint
 from .errors import UserError
+from .penalised import solve_penalised
+from .penalty import AbstractPenalty, Penalties
 from .solvers.base import AbstractSolver, Problem
 from .solvers.solution import Solution, SolveError, Status
 from .solvers.stages import spread
@@ -30,6 +32,8 @@ def solve(
     ts: Any = None,
     batch_axis: int | None = None,
     adjoint: AbstractAdjoint | None = None,
+    penalty: AbstractPenalty | Penalties | None = None,
+    key: PRNGKeyArray | None = None,
     max_steps: int = 4096,
     throw: bool = True,
 ) -> Solution:
@@ -47,6 +51,8 @@ def solve(
         ts: Times to save at, sorted from t0 towards t1; shape (times,).
         batch_axis: The axis of every leaf of y0 that counts samples. None: the field sees the whole state.
         adjoint: `DiscreteAdjoint()` (the default), `BacksolveAdjoint()` or `ForwardMode()`.
+        penalty: What makes a field cheap to integrate, to be added to the loss (`kuttax.penalties`).
+        key: For penalties that draw at random.
         max_steps: The most steps, accepted and rejected, that an adaptive solver may try.
         throw: Raise `SolveError` where the solve does not reach t1. Otherwise look at `status`: y1 is then NaN.
 
@@ -64,7 +70,7 @@ def solve(
         raise UserError(f"max_steps must be a whole number >= 1, got {max_steps!r}")
     problem = _problem(field, y0, t0, t1, ts, args, batch_axis is not None, max_steps)
     solver.check(problem)
-    sol = _solve(problem, solver, DiscreteAdjoint() if adjoint is None else adjoint)
+    sol = _solve(problem, solver, DiscreteAdjoint() if adjoint is None else adjoint, penalty, key)
     if throw:
         sol = _raised(sol)
     if batch_axis is not None:
@@ -73,9 +79,12 @@ def solve(
 
 
 @eqx.filter_jit
-def _solve(problem: Problem, solver: AbstractSolver, adjoint: AbstractAdjoint) -> Solution:
+def _solve(
+    problem: Problem, solver: AbstractSolver, adjoint: AbstractAdjoint, penalty: Any, key: PRNGKeyArray | None
+) -> Solution:
     _check_slope(problem)
-    sol = adjoint.run(solver, problem)
+    free = penalty is None
+    sol = adjoint.run(solver, problem) if free else solve_penalised(problem, solver, adjoint, penalty, key)
     reached = sol.status == int(Status.ok)
     lost = lambda x: jnp.where(spread(reached, x), x, jnp.nan)  # noqa: E731
     return dataclasses.replace(sol, y1=jax.tree.map(lost, sol.y1))

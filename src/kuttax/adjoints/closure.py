@@ -5,6 +5,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from ..solvers.base import Problem
@@ -12,9 +13,21 @@ from ..solvers.base import Problem
 
 def converted(problem: Problem) -> Problem:
     """`problem` with its field turned into a module whose leaves are all that the field depends on."""
-    sample = jax.tree.map(lambda x: x[0], problem.y0) if problem.batched else problem.y0
-    field = eqx.filter_closure_convert(problem.field, problem.t0, sample, problem.args)
+    y, args = problem.y0, problem.args
+    if problem.batched:
+        y = jax.tree.map(lambda x: x[0], y)
+        args = _one_of(args, problem.args_axes)
+    field = eqx.filter_closure_convert(problem.field, problem.t0, y, args)
     return dataclasses.replace(problem, field=field)
+
+
+def _one_of(args: PyTree, axes: Any) -> PyTree:
+    """What `jax.vmap` hands on of `args`, of one sample."""
+    if axes is None:
+        return args
+    if isinstance(axes, int):
+        return jax.tree.map(lambda x: jnp.take(x, 0, axes), args)
+    return tuple(_one_of(part, axis) for part, axis in zip(args, axes, strict=True))
 
 
 def parameters(problem: Problem, moved: Problem) -> tuple[PyTree, PyTree]:

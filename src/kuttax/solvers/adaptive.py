@@ -165,7 +165,7 @@ class March(eqx.Module):
 
     def solution(self, stats: Stats) -> Solution:
         """What `solve` returns of it."""
-        return Solution(self.y, self.ys, stats, self.status, self.watched)
+        return Solution(self.y, self.ys, stats, self.status, watched=self.watched)
 
 
 class _Marcher:

@@ -33,6 +33,7 @@ class Problem(eqx.Module):
         t0, t1: Scalars of the state's dtype, in either order.
         ts: Times to save at, sorted from t0 to t1, or None.
         args: Handed to the field.
+        args_axes: Where `batched`, which of the args have an axis that counts samples (as in `jax.vmap`).
         batched: Whether the leading axis of y counts samples.
         max_steps: The most steps that an adaptive solve may try.
         measured: Picks the part of a state that counts in the error norm.
@@ -52,6 +53,7 @@ class Problem(eqx.Module):
     measured: Callable[[Any], Any] = eqx.field(static=True, default=everything)
     costs: tuple[Callable[[Step], Array], ...] = eqx.field(static=True, default=())
     picks: tuple[Pick, ...] = ()
+    args_axes: Any = eqx.field(static=True, default=None)
     saves_start: bool = eqx.field(static=True, default=False)
     saves_end: bool = eqx.field(static=True, default=False)
 
@@ -59,7 +61,7 @@ class Problem(eqx.Module):
         """The field on the whole state; with `per_sample` its time has one entry a sample."""
         if not self.batched:
             return self.field
-        return jax.vmap(self.field, in_axes=(0 if per_sample else None, 0, None))
+        return jax.vmap(self.field, in_axes=(0 if per_sample else None, 0, self.args_axes))
 
     @property
     def direction(self) -> Array:

@@ -14,6 +14,7 @@ from .adaptive import Adaptive, least_rtol, number, refuse_low_rtol
 from .base import AbstractSolver, Derivative, Problem
 from .controller import initial_step, rms
 from .fixed import AbstractTableSolver, FixedSteps, checked_steps
+from .pick import Pick, Picked, Watched
 from .solution import Solution, Stats, Status
 from .stages import combine, stages
 from .tableaus import DOPRI5, Tableau
@@ -62,9 +63,10 @@ class FromDiffrax(AbstractSolver):
         else:
             controller, most = diffrax.ConstantStepSize(), self.steps + 1
             dt0 = (problem.t1 - problem.t0) / self.steps
-        saveat = diffrax.SaveAt(t1=True)
+        subs = [diffrax.SubSaveAt(t1=True)]
         if problem.ts is not None:
-            saveat = diffrax.SaveAt(subs=[diffrax.SubSaveAt(t1=True), diffrax.SubSaveAt(ts=problem.ts)])
+            subs.append(diffrax.SubSaveAt(ts=problem.ts))
+        subs += [diffrax.SubSaveAt(ts=pick.at[None]) for pick in problem.picks]
         result = diffrax.diffeqsolve(
             terms,
             self.solver,
@@ -73,18 +75,21 @@ class FromDiffrax(AbstractSolver):
             dt0,
             problem.y0,
             problem.args,
-            saveat=saveat,
+            saveat=diffrax.SaveAt(subs=subs),
             stepsize_controller=controller,
             adjoint=diffrax.ForwardMode() if derivative == "forward" else diffrax.RecursiveCheckpointAdjoint(),
             max_steps=most,
             throw=False,
         )
-        last, ys = (result.ys, None) if problem.ts is None else tuple(result.ys)  # pyright: ignore
+        assert result.ys is not None
+        last, *saved = result.ys
+        ys = None if problem.ts is None else saved.pop(0)
+        watched = Watched((), tuple(_picked(pick, y) for pick, y in zip(problem.picks, saved, strict=True)))
         y1 = jax.tree.map(lambda x: x[0], last)
         status = _status(result.result, y1)
         if self.steps is None:  # said here where it was not known before the program ran
             status = jnp.where(rtol < least_rtol(dtype), int(Status.tolerance), status).astype(jnp.int32)
-        return Solution(y1, ys, self._stats(result.stats), status)
+        return Solution(y1, ys, self._stats(result.stats), status, watched=watched)
 
     def _first_step(self, problem: Problem, terms: diffrax.ODETerm) -> Array:
         """Hairer's first step, at two evaluations, as `Adaptive` has it: the count is then ours and exact."""
@@ -120,6 +125,12 @@ class FromDiffrax(AbstractSolver):
     def __str__(self) -> str:
         how = f"steps={self.steps}" if self.steps is not None else f"rtol={self.rtol}, atol={self.atol}"
         return f"FromDiffrax({type(self.solver).__name__}, {how})"
+
+
+def _picked(pick: Pick, y: Any) -> Picked:
+    """A state picked at a time; diffrax does not tell its steps."""
+    unknown = jnp.full_like(pick.at, jnp.nan)
+    return Picked(pick.at, jax.tree.map(lambda y: y[0], y), unknown, jnp.full((), -1, jnp.int32))
 
 
 def _status(result: Any, y1: Any) -> Array:

@@ -80,6 +80,7 @@ class Solution(eqx.Module):
             None where no `ts` was given.
         stats: What it cost.
         status: A `Status` as an integer, one a sample where every sample has its own steps.
+        penalty: The value of the penalty that was asked for, a scalar; 0 where none was.
         watched: What penalties asked the solver to look at on its way; not for users.
     """
 
@@ -87,4 +88,5 @@ class Solution(eqx.Module):
     ys: Any
     stats: Stats
     status: Int[Array, "*samples"]
+    penalty: Any = 0.0
     watched: Watched = Watched()

@@ -1,0 +1,90 @@
+"""A solve with penalties: what they ask is built into the problem, and what it saw is handed back to them."""
+
+import dataclasses
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from ._types import VectorField
+from .adjoints.base import AbstractAdjoint
+from .penalty import Ask, Integrand, Seen, terms_of
+from .solvers.base import AbstractSolver, Problem
+from .solvers.pick import Watched
+from .solvers.solution import Solution
+
+
+def solve_penalised(
+    problem: Problem, solver: AbstractSolver, adjoint: AbstractAdjoint, penalty: Any, key: Any
+) -> Solution:
+    """The solution of `problem`, with its penalty, from one solve."""
+    terms = terms_of(penalty)
+    keys = [(None, None)] * len(terms)
+    if key is not None:
+        keys = [jax.random.split(own) for own in jax.random.split(key, len(terms))]
+    asks = [part.ask(problem, solver, early) for (_, part), (early, _) in zip(terms, keys, strict=True)]
+    for ask in asks:
+        problem = problem if ask.t1 is None else dataclasses.replace(problem, t1=ask.t1, saves_end=False)
+    watching, integrands = _watching(problem, asks)
+    sol = adjoint.run(solver, watching)
+    sol, integrals = _without_integrals(sol, integrands)
+    costs, picked = iter(sol.watched.costs), iter(sol.watched.picked)
+    total = jnp.zeros((), problem.t0.dtype)
+    for (weight, part), ask, (_, late) in zip(terms, asks, keys, strict=True):
+        seen = Seen(
+            problem,
+            solver,
+            None if ask.cost is None else next(costs),
+            None if ask.integrand is None else next(integrals),
+            None if ask.pick is None else next(picked),
+            late,
+        )
+        total = total + jnp.asarray(weight, total.dtype) * part.value(seen)
+    return dataclasses.replace(sol, watched=Watched(), penalty=total)
+
+
+class _WithIntegrals(eqx.Module):
+    """The field of the state and the integrals beside it."""
+
+    field: VectorField
+    rates: tuple[Any, ...]
+
+    def __call__(self, t, state, args):
+        (y, _), (args, noises) = state, args
+        dy = self.field(t, y, args)
+        rates = [rate(self.field, t, y, dy, args, noise) for rate, noise in zip(self.rates, noises, strict=True)]
+        return dy, tuple(rates)
+
+
+def _watching(problem: Problem, asks: list[Ask]) -> tuple[Problem, list[Integrand]]:
+    """`problem`, with all that the penalties asked for, and what is integrated."""
+    costs = tuple(ask.cost for ask in asks if ask.cost is not None)
+    picks = tuple(ask.pick for ask in asks if ask.pick is not None)
+    problem = dataclasses.replace(problem, costs=costs, picks=picks)
+    integrands = [ask.integrand for ask in asks if ask.integrand is not None]
+    if not integrands:
+        return problem, []
+    shape = (problem.samples,) if problem.batched else ()
+    zeros = tuple(jnp.zeros(shape, problem.t0.dtype) for _ in integrands)
+    measured = problem.measured
+    noises = tuple(integrand.noise for integrand in integrands)
+    problem = dataclasses.replace(
+        problem,
+        field=_WithIntegrals(problem.field, tuple(integrand.rate for integrand in integrands)),
+        y0=(problem.y0, zeros),
+        args=(problem.args, noises),
+        args_axes=(problem.args_axes, 0),
+        measured=lambda state: measured(state[0]),
+    )
+    return problem, integrands
+
+
+def _without_integrals(sol: Solution, integrands: list[Integrand]):
+    """The solution of the state alone, and the integrals at t1."""
+    if not integrands:
+        return sol, iter(())
+    (y1, integrals), ys = sol.y1, sol.ys if sol.ys is None else sol.ys[0]
+    picked = tuple(one._replace(y=one.y[0]) for one in sol.watched.picked)
+    sol = dataclasses.replace(sol, y1=y1, ys=ys, watched=sol.watched._replace(picked=picked))
+    return sol, iter(integrals)

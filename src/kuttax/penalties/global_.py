@@ -1,0 +1,71 @@
+"""Global penalties: the solver's own cost heuristics, summed over its steps (Pal et al., ICML 2021)."""
+
+from abc import abstractmethod
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from .._types import Time
+from ..errors import UserError
+from ..penalty import AbstractPenalty, Ask, Seen
+from ..solvers.adaptive import Adaptive
+from ..solvers.base import AbstractSolver, Problem
+from ..solvers.step import Step, stiffness_pair
+
+
+class AbstractGlobal(AbstractPenalty):
+    """The sum over the accepted steps j of c_j |h_j|, h_j a constant; the mean over samples that step on their own.
+
+    It costs no second solve. Its gradient runs through the solver's steps: `DiscreteAdjoint` or `ForwardMode`.
+    """
+
+    @abstractmethod
+    def charge(self, step: Step) -> Time:
+        """c_j of one step."""
+
+    def ask(self, problem: Problem, solver: AbstractSolver, key: Any) -> Ask:
+        del problem, key
+        if not isinstance(solver, Adaptive):
+            own, other = type(self).__name__, type(solver).__name__
+            raise UserError(f"{own} is made of Adaptive's steps, got {other}: use {own.replace('Global', 'Local')}")
+        self.check(solver)
+        return Ask(cost=lambda step: self.charge(step) * jnp.abs(step.h))
+
+    @abstractmethod
+    def check(self, solver: Adaptive) -> None:
+        """Refuse a pair that has no such cost."""
+
+    def value(self, seen: Seen) -> Array:
+        assert seen.cost is not None
+        return jnp.mean(seen.cost)
+
+
+class GlobalError(AbstractGlobal):
+    """R_E = sum_j E_j |h_j|, E_j the scaled error estimate of step j ("ERNODE"; Pal et al. 2021, eq. 9)."""
+
+    def charge(self, step: Step) -> Time:
+        return step.error()
+
+    def check(self, solver: Adaptive) -> None:
+        del solver
+
+
+class GlobalStiffness(AbstractGlobal):
+    """R_S = sum_j S_j |h_j|, S_j the stiffness estimate of step j ("SRNODE"; Pal et al. 2021, eq. 11)."""
+
+    def charge(self, step: Step) -> Time:
+        return step.stiffness()
+
+    def check(self, solver: Adaptive) -> None:
+        refuse_without_stiffness(solver.tableau)
+
+
+def refuse_without_stiffness(tableau) -> None:
+    """Refuse a tableau that cannot estimate stiffness.
+
+    Raises:
+        UserError: It has no two stages at one time.
+    """
+    if stiffness_pair(tableau) is None:
+        raise UserError(f"{tableau.name} has no two stages at one time to estimate stiffness with: use TSIT5 or DOPRI5")

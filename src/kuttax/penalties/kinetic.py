@@ -1,0 +1,37 @@
+"""Kinetic: the length of the way (RNODE; Finlay, Jacobsen, Nurbekyan & Oberman, ICML 2020)."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from .._types import State
+from ..penalty import AbstractPenalty, Ask, Integrand, Seen
+from ..solvers.base import AbstractSolver, Problem
+
+
+class Kinetic(AbstractPenalty):
+    """The integral of |f|^2 over time, the mean over samples (Finlay et al. 2020, eq. 6).
+
+    |.|^2 is the sum over one sample's entries; where `solve` knows no samples the whole state is one.
+    """
+
+    def ask(self, problem: Problem, solver: AbstractSolver, key: Any) -> Ask:
+        del problem, solver, key
+        return Ask(integrand=Integrand(lambda field, t, y, dy, args, noise: square(dy)))
+
+    def value(self, seen: Seen) -> Array:
+        return along(seen)
+
+
+def square(tree: State) -> Array:
+    """The sum of the squares of all entries."""
+    first, *others = (jnp.sum(jnp.square(x)) for x in jax.tree.leaves(tree))
+    return sum(others, start=first)
+
+
+def along(seen: Seen) -> Array:
+    """The integral from the earlier to the later end, the mean over samples."""
+    assert seen.integral is not None
+    return jnp.mean(seen.integral) * seen.problem.direction

@@ -1,0 +1,141 @@
+"""Local penalties: the solver's cost heuristics at one random time (Pal, Edelman & Rackauckas, ICML 2023)."""
+
+from abc import abstractmethod
+from typing import Any, Literal, get_args
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from .._types import State, Time
+from ..errors import UserError
+from ..penalty import AbstractPenalty, Ask, Seen, needs_key
+from ..solvers.adaptive import Adaptive, number
+from ..solvers.base import AbstractSolver, Problem
+from ..solvers.controller import initial_step
+from ..solvers.diffrax import FromDiffrax
+from ..solvers.fixed import AbstractTableSolver, checked_steps
+from ..solvers.pick import Pick, Picked
+from ..solvers.step import Step, step_with_end
+from ..solvers.tableaus import TSIT5, Tableau
+from .global_ import refuse_without_stiffness
+
+Sampling = Literal["unbiased", "biased"]
+Size = Literal["budget", "solver", "initial"]
+Through = Literal["step", "state"]
+
+
+class AbstractLocal(AbstractPenalty):
+    """One step of an embedded pair at one random time of the solve, and what it costs.
+
+    Attributes:
+        sampling: "unbiased": the time is uniform on the interval, or, for a `size` of "budget", on what lies a step
+            before its end. "biased": it is the start of one of the solver's own steps, each as likely.
+        size: Of the step. "budget": |t1 - t0| / steps: can this field be crossed in so many steps? "solver": that of
+            the step which the solver took there. "initial": Hairer's first step, as released with the paper; its scale
+            depends on dtype and tolerance.
+        steps: N of the budget.
+        through: What the gradient sees. "step": the step's later stages alone; its start, first slope, time and size
+            are constants, as released, so that any adjoint serves. "state": all but time and size.
+        tableau: The embedded pair; None for the solver's own, or TSIT5 where that has none.
+        rtol, atol: Tolerances that errors are scaled by; None for the solver's own, or 1e-6 where it has none.
+    """
+
+    sampling: Sampling = eqx.field(static=True, default="unbiased")
+    size: Size = eqx.field(static=True, default="budget", kw_only=True)
+    steps: int = eqx.field(static=True, default=2, kw_only=True, converter=checked_steps)
+    through: Through = eqx.field(static=True, default="step", kw_only=True)
+    tableau: Tableau | None = eqx.field(static=True, default=None, kw_only=True)
+    rtol: Any = eqx.field(converter=number("rtol", optional=True), default=None, kw_only=True)
+    atol: Any = eqx.field(converter=number("atol", 0.0, optional=True), default=None, kw_only=True)
+
+    def __check_init__(self):
+        for name, kinds in (("sampling", Sampling), ("size", Size), ("through", Through)):
+            value = getattr(self, name)
+            if value not in get_args(kinds):
+                known = " or ".join(repr(kind) for kind in get_args(kinds))
+                raise UserError(f"{name} must be {known}, got {value!r}")
+        if self.tableau is not None and self.tableau.error is None:
+            raise UserError(f"{self.tableau.name} has no embedded pair: use one like TSIT5, or leave tableau out")
+
+    @abstractmethod
+    def cost(self, step: Step) -> Time:
+        """What the step costs, a scalar, or one a sample."""
+
+    def ask(self, problem: Problem, solver: AbstractSolver, key: Any) -> Ask:
+        key = needs_key(self, key)
+        name = type(self).__name__
+        if isinstance(solver, FromDiffrax):
+            if self.sampling == "biased" or self.size == "solver":
+                raise UserError(f"diffrax does not tell {name} its steps: use sampling='unbiased' and size='budget'")
+        elif not isinstance(solver, Adaptive | AbstractTableSolver):
+            raise UserError(f"{name} cannot look into {type(solver).__name__}: use Adaptive, FixedSteps or LearnedRK")
+        if self.sampling == "biased":
+            return Ask(pick=Pick(None, key))
+        length = problem.t1 - problem.t0
+        share = 1 - 1 / self.steps if self.size == "budget" else 1.0
+        return Ask(pick=Pick(problem.t0 + share * length * jax.random.uniform(key, (), length.dtype)))
+
+    def value(self, seen: Seen) -> Array:
+        assert seen.picked is not None
+        return jnp.mean(self.cost(self.step(seen)))
+
+    def step(self, seen: Seen) -> Step:
+        """The step that is looked at."""
+        assert seen.picked is not None
+        problem, picked = seen.problem, seen.picked
+        pair = self.pair(seen.solver, problem)
+        controller, norm = pair.controller(problem.t0.dtype), pair.norm(problem)
+        field = pair.vector_field(problem)
+        f = lambda t, y: field(t, y, problem.args)  # noqa: E731
+        y = jax.lax.stop_gradient(picked.y) if self.through == "step" else picked.y
+        k1 = f(picked.t, y)
+        k1 = jax.lax.stop_gradient(k1) if self.through == "step" else k1
+        t, h = jax.lax.stop_gradient((picked.t, self._size(problem, picked, pair, f, k1)))
+        y1, ks = step_with_end(pair.tableau, f, t, y, h, k1)
+        return Step(pair.tableau, controller, t, h, y, y1, ks, norm)
+
+    def pair(self, solver: AbstractSolver, problem: Problem) -> Adaptive:
+        """The embedded pair and the tolerances that the step is held against."""
+        own = solver if isinstance(solver, Adaptive) else None
+        tableau = self.tableau or (own.tableau if own is not None else TSIT5)
+        rtol = self.rtol if self.rtol is not None else getattr(solver, "rtol", 1e-6)
+        atol = self.atol if self.atol is not None else getattr(solver, "atol", 1e-6)
+        return Adaptive(tableau, rtol, atol, control="joint" if own is None else own.control)
+
+    def _size(self, problem: Problem, picked: Picked, pair: Adaptive, f: Any, k1: State) -> Time:
+        if self.size == "solver":
+            return picked.h
+        if self.size == "budget":
+            return jnp.broadcast_to((problem.t1 - problem.t0) / self.steps, picked.t.shape)
+        controller, norm = pair.controller(problem.t0.dtype), pair.norm(problem)
+        start = jax.lax.stop_gradient((picked.t, picked.y, k1))
+        left = problem.t1 - picked.t
+        return initial_step(f, *start, left, controller, pair.error_exponent, norm) * problem.direction
+
+
+class LocalError(AbstractLocal):
+    """The error estimate E of one step at a random time (Pal et al. 2023, section 3; "local regularisation").
+
+    E = RMS[h sum_i btilde_i k_i / (atol + rtol max(|y|, |y1|))]: at most one where a solver would take the step.
+
+    Attributes:
+        transform: "log": log(1 + E), whose gradient is bounded. "scaled": E |h|, as in the paper. "plain": E.
+    """
+
+    transform: Literal["log", "scaled", "plain"] = eqx.field(static=True, default="log", kw_only=True)
+
+    def cost(self, step: Step) -> Time:
+        error = step.error()
+        if self.transform == "log":
+            return jnp.log1p(error)
+        return error * jnp.abs(step.h) if self.transform == "scaled" else error
+
+
+class LocalStiffness(AbstractLocal):
+    """The stiffness estimate S |h| of one step at a random time (Pal et al. 2023, section 3)."""
+
+    def cost(self, step: Step) -> Time:
+        refuse_without_stiffness(step.tableau)
+        return step.stiffness() * jnp.abs(step.h)

@@ -1,0 +1,37 @@
+"""Steer: a random end time (Ghosh, Behl, Dupont, Torr & Namboodiri, NeurIPS 2020)."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ..errors import UserError
+from ..penalty import AbstractPenalty, Ask, Seen, needs_key
+from ..solvers.adaptive import number
+from ..solvers.base import AbstractSolver, Problem
+
+
+class Steer(AbstractPenalty):
+    """Solve up to T ~ U(t1 - b, t1 + b) in place of t1; the penalty itself is zero (Ghosh et al. 2020, eq. 4).
+
+    For training only: `y1` is then the state at T.
+
+    Attributes:
+        width: b, in units of time; less than |t1 - t0|.
+    """
+
+    width: Any = eqx.field(converter=number("width"), default=0.5)
+
+    def ask(self, problem: Problem, solver: AbstractSolver, key: Any) -> Ask:
+        del solver
+        if problem.ts is not None:
+            raise UserError("Steer moves the end of the solve, so that ts may lie beyond it: leave ts out, or Steer")
+        t0, t1 = problem.t0, problem.t1
+        farthest = 0.999 * jnp.abs(t1 - t0)  # an end before the start is none
+        width = jnp.minimum(jnp.asarray(self.width, t1.dtype), farthest)
+        return Ask(t1=t1 + width * jax.random.uniform(needs_key(self, key), (), t1.dtype, -1, 1))
+
+    def value(self, seen: Seen) -> Array:
+        return jnp.zeros_like(seen.problem.t0)

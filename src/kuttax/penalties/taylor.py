@@ -1,0 +1,52 @@
+"""Taylor: high derivatives of the solution in time (TayNODE; Kelly, Bettencourt, Johnson & Duvenaud, NeurIPS 2020)."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ..errors import UserError
+from ..penalty import AbstractPenalty, Ask, Integrand, Seen
+from ..solvers.base import AbstractSolver, Problem
+from .kinetic import along, square
+
+
+class Taylor(AbstractPenalty):
+    """R_K, the integral of |d^K y / dt^K|^2 over time, the mean over samples (Kelly et al. 2020, eq. 1).
+
+    By nested Jacobian-vector products: d^{k+1} y / dt^{k+1} is the derivative of d^k y / dt^k along (1, f). Each order
+    about doubles the cost of an evaluation.
+
+    Attributes:
+        order: K, from 1 to 3.
+
+    Raises:
+        UserError: The order is another.
+    """
+
+    order: int = eqx.field(static=True, default=3)
+
+    def __check_init__(self):
+        if self.order not in (1, 2, 3):
+            raise UserError(f"order must be 1, 2 or 3, got {self.order!r}: higher ones cost more than they save")
+
+    def ask(self, problem: Problem, solver: AbstractSolver, key: Any) -> Ask:
+        del problem, solver, key
+        return Ask(integrand=Integrand(self._rate))
+
+    def value(self, seen: Seen) -> Array:
+        return along(seen)
+
+    def _rate(self, field, t, y, dy, args, noise) -> Array:
+        del dy, noise
+        derivative = field = lambda t, y, f=field: f(t, y, args)
+        for _ in range(self.order - 1):
+            derivative = _along_solution(derivative, field)
+        return square(derivative(t, y))
+
+
+def _along_solution(of, field):
+    """The time derivative of of(t, y) along dy/dt = field(t, y)."""
+    return lambda t, y: jax.jvp(of, (t, y), (jnp.ones_like(t), field(t, y)))[1]

@@ -1,0 +1,127 @@
+"""AbstractPenalty: what `solve` asks of a penalty, and what a penalty may ask of a solve."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+from jaxtyping import Array
+
+from ._types import State, Time, VectorField
+from .errors import UserError
+from .solvers.base import AbstractSolver, Problem
+from .solvers.pick import Pick, Picked
+from .solvers.step import Step
+
+
+class Integrand(eqx.Module):
+    """A rate that is integrated along the solution, in its steps, and kept out of the error norm.
+
+    Attributes:
+        rate: rate(field, t, y, dy, args, noise) -> scalar, of the state that the field sees (of one sample, where
+            `solve` knows samples), with dy = field(t, y, args).
+        noise: Shaped like y0, constant during the solve; or None.
+    """
+
+    rate: Callable[[VectorField, Any, State, State, Any, Any], Array]
+    noise: Any = None
+
+
+class Ask(NamedTuple):
+    """What a penalty asks of a solve; each is optional.
+
+    Attributes:
+        t1: Another end.
+        cost: What every accepted step is charged with.
+        integrand: What is integrated along.
+        pick: A state to look at.
+    """
+
+    t1: Time | None = None
+    cost: Callable[[Step], Time] | None = None
+    integrand: Integrand | None = None
+    pick: Pick | None = None
+
+
+class Seen(NamedTuple):
+    """What a solve saw for a penalty, each None where it was not asked for.
+
+    Attributes:
+        problem, solver: What was solved, and how.
+        cost: The sum of the costs, a scalar, or one a sample under per-sample control.
+        integral: A scalar, or one a sample where `solve` knows samples.
+        picked: The state picked.
+        key: For further randomness.
+    """
+
+    problem: Problem
+    solver: AbstractSolver
+    cost: Time | None
+    integral: Array | None
+    picked: Picked | None
+    key: Any
+
+
+class AbstractPenalty(eqx.Module):
+    """What makes a field cheap to integrate: one number a solve, to be added to the loss.
+
+    Penalties add and scale: `0.5 * LocalError() + Kinetic()`.
+    """
+
+    @abstractmethod
+    def ask(self, problem: Problem, solver: AbstractSolver, key: Any) -> Ask:
+        """What the solve is to look at.
+
+        Raises:
+            UserError: It cannot be had of this problem and solver, or a key is needed.
+        """
+
+    @abstractmethod
+    def value(self, seen: Seen) -> Array:
+        """The penalty, a scalar."""
+
+    def __add__(self, other: "AbstractPenalty | Penalties") -> "Penalties":
+        return Penalties(((1.0, self),)) + other
+
+    def __mul__(self, weight: Any) -> "Penalties":
+        return Penalties(((weight, self),))
+
+    __rmul__ = __mul__
+
+
+class Penalties(eqx.Module):
+    """A weighted sum of penalties. A weight may be traced: a schedule's value, say."""
+
+    terms: tuple[tuple[Any, AbstractPenalty], ...]
+
+    def __add__(self, other: "AbstractPenalty | Penalties") -> "Penalties":
+        return Penalties(self.terms + terms_of(other))
+
+    def __mul__(self, weight: Any) -> "Penalties":
+        return Penalties(tuple((weight * own, penalty) for own, penalty in self.terms))
+
+    __rmul__ = __mul__
+
+
+def terms_of(penalty: Any) -> tuple[tuple[Any, AbstractPenalty], ...]:
+    """The weights and penalties of a sum, or of a single one.
+
+    Raises:
+        UserError: It is neither.
+    """
+    if isinstance(penalty, Penalties):
+        return penalty.terms
+    if isinstance(penalty, AbstractPenalty):
+        return ((1.0, penalty),)
+    raise UserError(f"penalty must be a kuttax penalty such as kx.LocalError(), got {type(penalty).__name__}")
+
+
+def needs_key(penalty: AbstractPenalty, key: Any) -> Any:
+    """`key`, where there is one.
+
+    Raises:
+        UserError: There is none.
+    """
+    if key is None:
+        raise UserError(f"{type(penalty).__name__} draws at random: give solve a key, e.g. key=jax.random.key(0)")
+    return key
