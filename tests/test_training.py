@@ -393,3 +393,37 @@ def test_prediction_time_is_compiled_once_and_positive():
     task = Flow()
     ms = prediction_ms(task, task.init(jax.random.key(0)), learned(), pairs(2, TARGET), 8, repeats=3)
     assert ms > 0 and task.predict_traces == 1
+
+
+# Penalties
+
+
+def test_a_scheduled_penalty_is_added_to_the_loss_step_by_step():
+    """The kinetic penalty of dy/dt = W y by one midpoint step, in closed form, times an exponential decay."""
+
+    class Short(Flow):
+        def loss(self, model, solver, batch, key, penalty=None):
+            field = lambda t, y, w: w @ y  # noqa: E731
+            options = {"args": model["w"], "solver": solver, "batch_axis": 0, "throw": False}
+            sol = kx.solve(field, batch.x, 0.0, 1.0, penalty=penalty, key=key, **options)
+            return sol.penalty, {"nfe": mean_nfe(sol.stats), "metric": sol.penalty, "status": sol.status}
+
+    start, steps = TARGET, settings(train_steps=4, per_dispatch=1, lr=1e-9, batch_size=SAMPLES)
+    seen = []
+    penalty = kx.penalties.decaying(kx.penalties.Kinetic(), 2.0, 0.5, 8)
+    Trainer(Short(start), MIDPOINT, steps, penalty).run(0, lambda now: seen.append(now.loss))
+    y = Flow().train.x
+    half = y + y @ start.T / 2
+    kinetic = np.mean(np.sum((half @ start.T) ** 2, -1))
+    np.testing.assert_allclose(seen, [2 * 4.0 ** (-n / 8) * kinetic for n in range(4)], rtol=1e-5)
+
+
+def test_a_task_without_penalties_is_not_trained_with_one():
+    with pytest.raises(UserError, match="the loss of flow takes no penalty"):
+        Trainer(Flow(), MIDPOINT, settings(), kx.penalties.decaying(kx.penalties.Kinetic(), 1.0, 0.1, 10))
+
+
+@pytest.mark.parametrize("weights", [(0.0, 1.0, 5), (1.0, -1.0, 5), (1.0, 0.5, 0)])
+def test_weights_that_cannot_decay(weights):
+    with pytest.raises(UserError, match="weights must be > 0 and steps >= 1"):
+        kx.penalties.decaying(kx.penalties.Kinetic(), *weights)

@@ -8,30 +8,30 @@ import jax
 import jax.numpy as jnp
 
 from ._types import VectorField
+from .adjoints.backsolve import BacksolveAdjoint
 from .adjoints.base import AbstractAdjoint
-from .penalty import Ask, Integrand, Seen, terms_of
+from .errors import UserError
+from .penalty import AbstractPenalty, Ask, Integrand, Seen, terms_of
 from .solvers.base import AbstractSolver, Problem
 from .solvers.pick import Watched
-from .solvers.solution import Solution
+from .solvers.solution import Solution, Status
 
 
 def solve_penalised(
     problem: Problem, solver: AbstractSolver, adjoint: AbstractAdjoint, penalty: Any, key: Any
 ) -> Solution:
-    """The solution of `problem`, with its penalty, from one solve."""
-    terms = terms_of(penalty)
-    keys = [(None, None)] * len(terms)
-    if key is not None:
-        keys = [jax.random.split(own) for own in jax.random.split(key, len(terms))]
-    asks = [part.ask(problem, solver, early) for (_, part), (early, _) in zip(terms, keys, strict=True)]
-    for ask in asks:
-        problem = problem if ask.t1 is None else dataclasses.replace(problem, t1=ask.t1, saves_end=False)
+    """The solution of `problem`, with its penalty, from one solve; NaN where the solve failed."""
+    weights, parts = zip(*terms_of(penalty), strict=True)
+    keys = _keys(key, len(parts))
+    problem, asks = _asked(problem, solver, parts, [early for early, _ in keys])
+    for part, ask in zip(parts, asks, strict=True):
+        _check_adjoint(adjoint, part, ask)
     watching, integrands = _watching(problem, asks)
     sol = adjoint.run(solver, watching)
     sol, integrals = _without_integrals(sol, integrands)
     costs, picked = iter(sol.watched.costs), iter(sol.watched.picked)
     total = jnp.zeros((), problem.t0.dtype)
-    for (weight, part), ask, (_, late) in zip(terms, asks, keys, strict=True):
+    for weight, part, ask, (_, late) in zip(weights, parts, asks, keys, strict=True):
         seen = Seen(
             problem,
             solver,
@@ -41,7 +41,44 @@ def solve_penalised(
             late,
         )
         total = total + jnp.asarray(weight, total.dtype) * part.value(seen)
-    return dataclasses.replace(sol, watched=Watched(), penalty=total)
+    reached = jnp.all(sol.status == int(Status.ok))
+    return dataclasses.replace(sol, watched=Watched(), penalty=jnp.where(reached, total, jnp.nan))
+
+
+def _keys(key: Any, count: int) -> list[Any]:
+    """For each of `count` penalties a key for what it asks, and one for later; None where there is no key."""
+    if key is None:
+        return [(None, None)] * count
+    try:
+        return [jax.random.split(own) for own in jax.random.split(key, count)]
+    except (TypeError, ValueError):
+        got = type(key).__name__
+        raise UserError(f"key must be one JAX random key such as jax.random.key(0), got {got}") from None
+
+
+def _asked(
+    problem: Problem, solver: AbstractSolver, parts: tuple[AbstractPenalty, ...], keys: list[Any]
+) -> tuple[Problem, list[Ask]]:
+    """What the penalties ask, of the problem with the end that one of them may give it."""
+    ask = lambda problem: [part.ask(problem, solver, key) for part, key in zip(parts, keys, strict=True)]  # noqa: E731
+    asks = ask(problem)
+    ends = [asked.t1 for asked in asks if asked.t1 is not None]
+    if not ends:
+        return problem, asks
+    if len(ends) > 1:
+        raise UserError("two penalties move the end of the solve: keep one Steer")
+    problem = dataclasses.replace(problem, t1=ends[0], saves_end=False)
+    return problem, ask(problem)
+
+
+def _check_adjoint(adjoint: AbstractAdjoint, part: AbstractPenalty, ask: Ask) -> None:
+    """Refuse a penalty whose gradient the adjoint would leave out."""
+    if ask.otherwise is not None and isinstance(adjoint, BacksolveAdjoint):
+        name = type(part).__name__
+        raise UserError(
+            f"the gradient of {name} runs through the solver's steps, of which BacksolveAdjoint knows nothing: "
+            f"use DiscreteAdjoint, or {ask.otherwise}"
+        )
 
 
 class _WithIntegrals(eqx.Module):

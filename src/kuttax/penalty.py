@@ -5,10 +5,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax
 from jaxtyping import Array
 
 from ._types import State, Time, VectorField
 from .errors import UserError
+from .solvers.adaptive import number
 from .solvers.base import AbstractSolver, Problem
 from .solvers.pick import Pick, Picked
 from .solvers.step import Step
@@ -35,12 +37,15 @@ class Ask(NamedTuple):
         cost: What every accepted step is charged with.
         integrand: What is integrated along.
         pick: A state to look at.
+        otherwise: What to use with an adjoint that does not differentiate the steps themselves, where the gradient of
+            the cost or the pick runs through them; None where any adjoint serves.
     """
 
     t1: Time | None = None
     cost: Callable[[Step], Time] | None = None
     integrand: Integrand | None = None
     pick: Pick | None = None
+    otherwise: str | None = None
 
 
 class Seen(NamedTuple):
@@ -81,7 +86,7 @@ class AbstractPenalty(eqx.Module):
         """The penalty, a scalar."""
 
     def __add__(self, other: "AbstractPenalty | Penalties") -> "Penalties":
-        return Penalties(((1.0, self),)) + other
+        return Penalties(terms_of(self) + terms_of(other))
 
     def __mul__(self, weight: Any) -> "Penalties":
         return Penalties(((weight, self),))
@@ -89,16 +94,31 @@ class AbstractPenalty(eqx.Module):
     __rmul__ = __mul__
 
 
-class Penalties(eqx.Module):
-    """A weighted sum of penalties. A weight may be traced: a schedule's value, say."""
+def _weighted(terms: Any) -> tuple[tuple[Any, AbstractPenalty], ...]:
+    """The terms, their weights as array leaves, so that changing one never recompiles."""
+    return tuple((_weight(weight), penalty) for weight, penalty in terms)
 
-    terms: tuple[tuple[Any, AbstractPenalty], ...]
+
+_weight = number("weight", 0.0)
+
+
+class Penalties(eqx.Module):
+    """A weighted sum of penalties. A weight may be traced: a schedule's value, say.
+
+    Raises:
+        UserError: A weight is not a number of at least zero.
+    """
+
+    terms: tuple[tuple[Any, AbstractPenalty], ...] = eqx.field(converter=_weighted)
 
     def __add__(self, other: "AbstractPenalty | Penalties") -> "Penalties":
         return Penalties(self.terms + terms_of(other))
 
     def __mul__(self, weight: Any) -> "Penalties":
-        return Penalties(tuple((weight * own, penalty) for own, penalty in self.terms))
+        # What is known multiplies as a Python number: that has no dtype to disagree with a traced one's.
+        plain = lambda x: x if isinstance(x, jax.Array) else float(x)  # noqa: E731
+        factor = plain(_weight(weight))
+        return Penalties(tuple((factor * plain(own), penalty) for own, penalty in self.terms))
 
     __rmul__ = __mul__
 
@@ -112,8 +132,9 @@ def terms_of(penalty: Any) -> tuple[tuple[Any, AbstractPenalty], ...]:
     if isinstance(penalty, Penalties):
         return penalty.terms
     if isinstance(penalty, AbstractPenalty):
-        return ((1.0, penalty),)
-    raise UserError(f"penalty must be a kuttax penalty such as kx.LocalError(), got {type(penalty).__name__}")
+        return ((_weight(1.0), penalty),)
+    kind = repr(penalty) if isinstance(penalty, type) else type(penalty).__name__
+    raise UserError(f"penalty must be a kuttax penalty such as kx.LocalError(), got {kind}")
 
 
 def needs_key(penalty: AbstractPenalty, key: Any) -> Any:

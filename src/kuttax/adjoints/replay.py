@@ -71,9 +71,14 @@ class _Replay:
         self.saves = bool(jax.tree.leaves(cotangents.ys))
         asked = [(c, d) for c, d in zip(problem.costs, cotangents.watched.costs, strict=True) if d is not None]
         self.charges, self.dcosts = [cost for cost, _ in asked], [cotangent for _, cotangent in asked]
-        picks = cotangents.watched.picked
-        self.picks = [one for one in zip(problem.picks, picked, picks, strict=True) if jax.tree.leaves(one[2].y)]
-        self.needs_end = self.saves or bool(self.charges) or bool(self.picks)
+        zeros = jax.tree.map(jnp.zeros_like, problem.y0)
+        self.picks = [
+            (pick, step, eqx.combine(one.y, zeros))
+            for pick, step, one in zip(problem.picks, picked, cotangents.watched.picked, strict=True)
+            if jax.tree.leaves(one.y)
+        ]
+        inside = any(pick.at is not None for pick, *_ in self.picks)  # of a step, where its dense output is needed
+        self.needs_end = self.saves or bool(self.charges) or inside
         if problem.ts is not None and self.saves:
             count = len(problem.ts)
             zeros = jax.tree.map(lambda x: jnp.zeros((count, *x.shape), x.dtype), problem.y0)
@@ -184,11 +189,11 @@ class _Replay:
 
     def _picked(self, n, y: State, times: tuple[Time, Time], ks: list[State], extra: "_Extra") -> "_Extra":
         """Pull the cotangents of what was picked in step n back to the step's own quantities, its time a constant."""
-        for asked, step, picked in self.picks:
+        for asked, step, dy in self.picks:
             now = (n == step) & (n < self.accepted)
 
-            def add(extra, asked=asked, now=now, picked=picked):
-                dy = jax.tree.map(lambda d: jnp.where(spread(now, d), d, jnp.zeros_like(d)), picked.y)
+            def add(extra, asked=asked, now=now, dy=dy):
+                dy = jax.tree.map(lambda d: jnp.where(spread(now, d), d, jnp.zeros_like(d)), dy)
                 if asked.at is None:
                     return extra._replace(y=jax.tree.map(jnp.add, extra.y, dy))
                 at = jnp.broadcast_to(asked.at, times[0].shape)

@@ -6,5 +6,7 @@ from .jacobian import JacobianFrobenius as JacobianFrobenius
 from .kinetic import Kinetic as Kinetic
 from .local import LocalError as LocalError
 from .local import LocalStiffness as LocalStiffness
+from .schedule import Scheduled as Scheduled
+from .schedule import decaying as decaying
 from .steer import Steer as Steer
 from .taylor import Taylor as Taylor

@@ -15,9 +15,10 @@ from ..solvers.step import Step, stiffness_pair
 
 
 class AbstractGlobal(AbstractPenalty):
-    """The sum over the accepted steps j of c_j |h_j|, h_j a constant; the mean over samples that step on their own.
+    """The sum over the accepted steps j of c_j |h_j|; the mean over samples that step on their own.
 
-    It costs no second solve. Its gradient runs through the solver's steps: `DiscreteAdjoint` or `ForwardMode`.
+    The nodes between t0 and t1 count as constants, as in all derivatives of an adaptive solve. It costs no
+    second solve. Its gradient runs through the solver's steps: `DiscreteAdjoint` or `ForwardMode`.
     """
 
     @abstractmethod
@@ -26,11 +27,12 @@ class AbstractGlobal(AbstractPenalty):
 
     def ask(self, problem: Problem, solver: AbstractSolver, key: Any) -> Ask:
         del problem, key
+        own = type(self).__name__
+        local = own.replace("Global", "Local")
         if not isinstance(solver, Adaptive):
-            own, other = type(self).__name__, type(solver).__name__
-            raise UserError(f"{own} is made of Adaptive's steps, got {other}: use {own.replace('Global', 'Local')}")
+            raise UserError(f"{own} is made of Adaptive's steps, got {type(solver).__name__}: use {local}")
         self.check(solver)
-        return Ask(cost=lambda step: self.charge(step) * jnp.abs(step.h))
+        return Ask(cost=lambda step: self.charge(step) * jnp.abs(step.h), otherwise=local)
 
     @abstractmethod
     def check(self, solver: Adaptive) -> None:

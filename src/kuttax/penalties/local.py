@@ -24,6 +24,7 @@ from .global_ import refuse_without_stiffness
 Sampling = Literal["unbiased", "biased"]
 Size = Literal["budget", "solver", "initial"]
 Through = Literal["step", "state"]
+Transform = Literal["log", "scaled", "plain"]
 
 
 class AbstractLocal(AbstractPenalty):
@@ -31,7 +32,8 @@ class AbstractLocal(AbstractPenalty):
 
     Attributes:
         sampling: "unbiased": the time is uniform on the interval, or, for a `size` of "budget", on what lies a step
-            before its end. "biased": it is the start of one of the solver's own steps, each as likely.
+            before its end; on a fixed grid it is moved back to the start of the step that it falls in. "biased": it is
+            the start of one of the solver's own steps, each as likely.
         size: Of the step. "budget": |t1 - t0| / steps: can this field be crossed in so many steps? "solver": that of
             the step which the solver took there. "initial": Hairer's first step, as released with the paper; its scale
             depends on dtype and tolerance.
@@ -52,10 +54,7 @@ class AbstractLocal(AbstractPenalty):
 
     def __check_init__(self):
         for name, kinds in (("sampling", Sampling), ("size", Size), ("through", Through)):
-            value = getattr(self, name)
-            if value not in get_args(kinds):
-                known = " or ".join(repr(kind) for kind in get_args(kinds))
-                raise UserError(f"{name} must be {known}, got {value!r}")
+            _check_known(name, getattr(self, name), get_args(kinds))
         if self.tableau is not None and self.tableau.error is None:
             raise UserError(f"{self.tableau.name} has no embedded pair: use one like TSIT5, or leave tableau out")
 
@@ -71,11 +70,13 @@ class AbstractLocal(AbstractPenalty):
                 raise UserError(f"diffrax does not tell {name} its steps: use sampling='unbiased' and size='budget'")
         elif not isinstance(solver, Adaptive | AbstractTableSolver):
             raise UserError(f"{name} cannot look into {type(solver).__name__}: use Adaptive, FixedSteps or LearnedRK")
+        otherwise = "through='step'" if self.through == "state" else None
         if self.sampling == "biased":
-            return Ask(pick=Pick(None, key))
+            return Ask(pick=Pick(None, key), otherwise=otherwise)
         length = problem.t1 - problem.t0
         share = 1 - 1 / self.steps if self.size == "budget" else 1.0
-        return Ask(pick=Pick(problem.t0 + share * length * jax.random.uniform(key, (), length.dtype)))
+        at = problem.t0 + share * length * jax.random.uniform(key, (), length.dtype)
+        return Ask(pick=Pick(jax.lax.stop_gradient(at)), otherwise=otherwise)
 
     def value(self, seen: Seen) -> Array:
         assert seen.picked is not None
@@ -85,24 +86,24 @@ class AbstractLocal(AbstractPenalty):
         """The step that is looked at."""
         assert seen.picked is not None
         problem, picked = seen.problem, seen.picked
-        pair = self.pair(seen.solver, problem)
+        pair = self.pair(seen.solver)
         controller, norm = pair.controller(problem.t0.dtype), pair.norm(problem)
         field = pair.vector_field(problem)
         f = lambda t, y: field(t, y, problem.args)  # noqa: E731
-        y = jax.lax.stop_gradient(picked.y) if self.through == "step" else picked.y
-        k1 = f(picked.t, y)
-        k1 = jax.lax.stop_gradient(k1) if self.through == "step" else k1
-        t, h = jax.lax.stop_gradient((picked.t, self._size(problem, picked, pair, f, k1)))
+        hold = jax.lax.stop_gradient
+        t, y = hold(picked.t), hold(picked.y) if self.through == "step" else picked.y
+        k1 = hold(f(t, y)) if self.through == "step" else f(t, y)
+        h = hold(self._size(problem, picked, pair, f, k1))
         y1, ks = step_with_end(pair.tableau, f, t, y, h, k1)
         return Step(pair.tableau, controller, t, h, y, y1, ks, norm)
 
-    def pair(self, solver: AbstractSolver, problem: Problem) -> Adaptive:
+    def pair(self, solver: AbstractSolver) -> Adaptive:
         """The embedded pair and the tolerances that the step is held against."""
-        own = solver if isinstance(solver, Adaptive) else None
-        tableau = self.tableau or (own.tableau if own is not None else TSIT5)
+        own = getattr(solver, "tableau", None)
+        tableau = self.tableau or (TSIT5 if own is None or own.error is None else own)
         rtol = self.rtol if self.rtol is not None else getattr(solver, "rtol", 1e-6)
         atol = self.atol if self.atol is not None else getattr(solver, "atol", 1e-6)
-        return Adaptive(tableau, rtol, atol, control="joint" if own is None else own.control)
+        return Adaptive(tableau, rtol, atol, control=getattr(solver, "control", "joint"))
 
     def _size(self, problem: Problem, picked: Picked, pair: Adaptive, f: Any, k1: State) -> Time:
         if self.size == "solver":
@@ -115,6 +116,16 @@ class AbstractLocal(AbstractPenalty):
         return initial_step(f, *start, left, controller, pair.error_exponent, norm) * problem.direction
 
 
+def _check_known(name: str, value: Any, known: tuple[str, ...]) -> None:
+    """Refuse a choice that there is not.
+
+    Raises:
+        UserError: `value` is none of `known`.
+    """
+    if value not in known:
+        raise UserError(f"{name} must be {' or '.join(repr(kind) for kind in known)}, got {value!r}")
+
+
 class LocalError(AbstractLocal):
     """The error estimate E of one step at a random time (Pal et al. 2023, section 3; "local regularisation").
 
@@ -124,7 +135,10 @@ class LocalError(AbstractLocal):
         transform: "log": log(1 + E), whose gradient is bounded. "scaled": E |h|, as in the paper. "plain": E.
     """
 
-    transform: Literal["log", "scaled", "plain"] = eqx.field(static=True, default="log", kw_only=True)
+    transform: Transform = eqx.field(static=True, default="log", kw_only=True)
+
+    def __check_init__(self):
+        _check_known("transform", self.transform, get_args(Transform))
 
     def cost(self, step: Step) -> Time:
         error = step.error()

@@ -130,11 +130,13 @@ class Adaptive(AbstractSolver):
     def stats(self, final: "March") -> Stats:
         """Exact counts: two evaluations at the start (one without Hairer's heuristic), s for every attempt.
 
-        A reverse pass takes s products a step, and one more, at its end, where there are outputs to interpolate.
+        A reverse pass takes s products a step, and one more, at its end, where there are outputs to interpolate or
+        costs to differentiate.
         """
         start, s = 2 if self.first_step is None else 1, self.tableau.stages
         nfe = start + s * (final.accepted + final.rejected)
-        backward = (s if final.ys is None else s + 1) * final.accepted
+        ends = final.ys is not None or bool(final.watched.costs)
+        backward = (s + 1 if ends else s) * final.accepted
         return Stats(nfe, final.accepted, final.rejected, backward)
 
     def __str__(self) -> str:

@@ -58,7 +58,8 @@ class FromDiffrax(AbstractSolver):
         terms = diffrax.ODETerm(lambda t, y, args: field(t, y, args))
         rtol, atol = (jax.lax.stop_gradient(jnp.asarray(x, dtype)) for x in (self.rtol, self.atol))
         if self.steps is None:
-            controller, most = diffrax.PIDController(rtol, atol, **self.options), problem.max_steps
+            options = {**self.options, "norm": self._norm(problem)}
+            controller, most = diffrax.PIDController(rtol, atol, **options), problem.max_steps
             dt0 = self._first_step(problem, terms)
         else:
             controller, most = diffrax.ConstantStepSize(), self.steps + 1
@@ -91,6 +92,11 @@ class FromDiffrax(AbstractSolver):
             status = jnp.where(rtol < least_rtol(dtype), int(Status.tolerance), status).astype(jnp.int32)
         return Solution(y1, ys, self._stats(result.stats), status, watched=watched)
 
+    def _norm(self, problem: Problem) -> Callable[[Any], Array]:
+        """Of an error: the root mean square, or the norm among the options, of what counts in it."""
+        norm = self.options.get("norm", lambda state: rms(state, False))
+        return lambda state: norm(problem.measured(state))
+
     def _first_step(self, problem: Problem, terms: diffrax.ODETerm) -> Array:
         """Hairer's first step, at two evaluations, as `Adaptive` has it: the count is then ours and exact."""
         adaptive = Adaptive(DOPRI5, self.rtol, self.atol)
@@ -98,7 +104,7 @@ class FromDiffrax(AbstractSolver):
         f = lambda t, y: terms.vf(t, y, problem.args)  # noqa: E731
         start = jax.lax.stop_gradient((problem.t0, problem.y0, f(problem.t0, problem.y0), problem.t1 - problem.t0))
         k = 2 if order is None else int(order)
-        size = initial_step(f, *start, adaptive.controller(problem.t0.dtype), k, lambda x: rms(x, False))
+        size = initial_step(f, *start, adaptive.controller(problem.t0.dtype), k, self._norm(problem))
         return jax.lax.stop_gradient(size) * problem.direction
 
     def _stats(self, stats: dict[str, Any]) -> Stats:

@@ -86,15 +86,22 @@ class Task(Protocol):
         ...
 
     def loss(
-        self, model: Any, solver: AbstractSolver, batch: PyTree[Array], key: PRNGKeyArray
+        self,
+        model: Any,
+        solver: AbstractSolver,
+        batch: PyTree[Array],
+        key: PRNGKeyArray,
     ) -> tuple[Float[Array, ""], dict[str, Array]]:
         """The scalar to minimise, and scalars to log.
+
+        A further parameter `penalty=None` lets it be trained with penalties: hand it to the solve, with a key, and add
+        what the solution says of it.
 
         Args:
             model: From `init`, perhaps trained.
             solver: Crosses `interval`.
             batch: Rows of `train`.
-            key: For what is random in the loss.
+            key: For what is random in the loss, and in the penalty.
 
         Returns:
             The loss, and at least "nfe" (evaluations of the field, NaN where unknown), "metric" and "status".

@@ -14,6 +14,7 @@ from ..errors import UserError
 from ..nn.classifier import NeuralODEClassifier
 from ..nn.conv_field import ConvField
 from ..nn.mlp_field import MLPField
+from ..penalty import Penalties
 from ..solvers.base import AbstractSolver
 from .base import Metric, Prediction, mean_nfe
 
@@ -109,18 +110,29 @@ class Classification:
         )
 
     def loss(
-        self, model: NeuralODEClassifier, solver: AbstractSolver, batch: Dataset, key: PRNGKeyArray
+        self,
+        model: NeuralODEClassifier,
+        solver: AbstractSolver,
+        batch: Dataset,
+        key: PRNGKeyArray,
+        penalty: Penalties | None = None,
     ) -> tuple[Float[Array, ""], dict[str, Array]]:
-        """Mean cross-entropy of a batch; logs "nfe" (mean over samples), "metric" and "status"."""
-        del key  # nothing in this loss is random
-        prediction = self.predict(model, solver, batch)
+        """Mean cross-entropy of a batch, and the penalty; logs "nfe" (mean over samples), "metric" and "status"."""
+        prediction, extra = self._predict(model, solver, batch, penalty=penalty, key=key)
         log = {"nfe": mean_nfe(prediction.stats), "metric": prediction.metric, "status": prediction.status}
-        return prediction.loss, log
+        return prediction.loss + extra, log
 
     def predict(self, model: NeuralODEClassifier, solver: AbstractSolver, batch: Dataset) -> Prediction:
         """Logits `(n, classes)`, accuracy in percent, mean cross-entropy."""
-        logits, solution = model(solver, batch.x, adjoint=self.adjoint, max_steps=self.max_steps, throw=False)
-        return Prediction(
+        return self._predict(model, solver, batch)[0]
+
+    def _predict(
+        self, model: NeuralODEClassifier, solver: AbstractSolver, batch: Dataset, **asked: Any
+    ) -> tuple[Prediction, Array]:
+        """The prediction and the penalty, where one is asked for."""
+        options = {"adjoint": self.adjoint, "max_steps": self.max_steps, "throw": False, **asked}
+        logits, solution = model(solver, batch.x, **options)
+        prediction = Prediction(
             outputs=logits,
             metric=accuracy(logits, batch.y),
             loss=cross_entropy(logits, batch.y),
@@ -128,6 +140,7 @@ class Classification:
             stats=solution.stats,
             status=jnp.max(solution.status),
         )
+        return prediction, solution.penalty
 
 
 def check_sizes(name: str, **sizes: int) -> None:

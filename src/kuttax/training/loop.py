@@ -1,5 +1,6 @@
 """The training loop: optax, several steps a dispatch, the best model on validation data."""
 
+import inspect
 import math
 import statistics
 import time
@@ -14,6 +15,8 @@ import optax
 from jaxtyping import PyTree
 
 from ..data.batches import BatchStream
+from ..errors import UserError
+from ..penalties.schedule import Scheduled
 from ..solvers.base import AbstractSolver, title
 from ..solvers.learned import is_learned
 from ..solvers.solution import SolveError, Status
@@ -67,15 +70,19 @@ class Trainer:
         task: What to train on.
         solver: Where a run's solver starts; only a `LearnedRK` changes.
         settings: How to train.
+        penalty: Added to the loss; None for the loss alone.
 
     Raises:
-        UserError: There are fewer training samples than the batch size.
+        UserError: There are fewer training samples than the batch size, or the task takes no penalty.
     """
 
-    def __init__(self, task: Task, solver: AbstractSolver, settings: Settings):
+    def __init__(self, task: Task, solver: AbstractSolver, settings: Settings, penalty: Scheduled | None = None):
         meant = lambda part: part.meant_for(*task.interval) if is_learned(part) else part  # noqa: E731
         solver = jax.tree.map(meant, solver, is_leaf=is_learned)
         self.task, self.solver, self.settings, self.batch_size = task, solver, settings, settings.batch_size
+        self.penalty = penalty
+        if penalty is not None and "penalty" not in inspect.signature(task.loss).parameters:
+            raise UserError(f"the loss of {task.name} takes no penalty: give it one, penalty=None (docs/own_task.md)")
         self.samples = len(jax.tree.leaves(task.train)[0])
         BatchStream(self.samples, self.batch_size)  # refuses a batch size that cannot be, before anything is compiled
         model = task.init(jax.random.key(0))
@@ -149,15 +156,17 @@ class Trainer:
     def _steps(self, varied, state, data, indices, key, start):
         """Several optimiser steps in one program."""
 
-        def loss(varied, batch, key):
+        def loss(varied, batch, key, number):
             model, solver = eqx.combine(varied, self.fixed)
-            return self.task.loss(model, solver, batch, key)
+            options = {} if self.penalty is None else {"penalty": self.penalty.at(number)}
+            of_task: Any = self.task.loss
+            return of_task(model, solver, batch, key, **options)
 
         def step(carry, now):
             (varied, state), (rows, number) = carry, now
             batch = jax.tree.map(lambda x: x[rows], data)
             (value, logs), gradient = jax.value_and_grad(loss, has_aux=True)(
-                varied, batch, jax.random.fold_in(key, number)
+                varied, batch, jax.random.fold_in(key, number), number
             )
             with jax.numpy_dtype_promotion("standard"):  # optax needs it, whatever the user has set
                 updates, state = self.optimiser.update(gradient, state, varied)

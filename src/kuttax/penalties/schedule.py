@@ -1,0 +1,45 @@
+"""Scheduled: a penalty whose weight changes while training."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import optax
+from jaxtyping import Array, Int
+
+from ..errors import UserError
+from ..penalty import AbstractPenalty, Penalties, terms_of
+
+
+class Scheduled(eqx.Module):
+    """A penalty, or a sum of them, times a schedule's value at each training step.
+
+    Attributes:
+        penalty: What is weighted.
+        schedule: Training step -> weight: any optax schedule.
+    """
+
+    penalty: AbstractPenalty | Penalties
+    schedule: optax.Schedule = eqx.field(static=True)
+
+    def __check_init__(self):
+        terms_of(self.penalty)  # refuses what is none
+
+    def at(self, step: Int[Array, ""]) -> Penalties:
+        """The penalty at a training step."""
+        with jax.numpy_dtype_promotion("standard"):  # optax needs it, whatever the user has set
+            weight = self.schedule(step)
+        return weight * self.penalty
+
+
+def decaying(penalty: AbstractPenalty | Penalties, first: Any, last: Any, steps: int) -> Scheduled:
+    """A weight that decays from `first` to `last` over so many training steps (Pal et al. 2023, section 4).
+
+    lambda(n) = first exp(-(n / steps) ln(first / last)).
+
+    Raises:
+        UserError: A weight or the number of steps is not positive.
+    """
+    if not (first > 0 and last > 0 and steps >= 1):
+        raise UserError(f"weights must be > 0 and steps >= 1, got {first} to {last} in {steps} steps")
+    return Scheduled(penalty, optax.exponential_decay(first, steps, last / first))
