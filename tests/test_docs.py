@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import table
+from benchmarks.results import Results
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
@@ -64,3 +67,15 @@ def test_every_figure_in_readme_comes_from_a_record():
     assert rows, "the experiment has no table"
     for row in rows:
         assert row in README
+
+
+@pytest.mark.parametrize("name", ["cpu", "kept-memory"])
+def test_the_tables_on_performance_come_from_records(name):
+    drawn = table.markdown(Results.read([str(ROOT / "benchmarks" / "records" / f"{name}.jsonl")]))
+    assert drawn == (ROOT / "docs" / "performance" / f"{name}.md").read_text()
+
+
+def test_the_page_on_performance_shows_the_targets_as_they_stand():
+    drawn = (ROOT / "docs" / "performance" / "cpu.md").read_text()
+    section = drawn.split("## Targets\n")[1].split("\n## ")[0].strip()
+    assert section in (ROOT / "docs" / "performance.md").read_text()
