@@ -7,6 +7,7 @@ from .adjoints import BacksolveAdjoint as BacksolveAdjoint
 from .adjoints import DiscreteAdjoint as DiscreteAdjoint
 from .adjoints import ForwardMode as ForwardMode
 from .errors import UserError as UserError
+from .penalties import Consistency as Consistency
 from .penalties import GlobalError as GlobalError
 from .penalties import GlobalStiffness as GlobalStiffness
 from .penalties import LocalError as LocalError
