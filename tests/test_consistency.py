@@ -171,7 +171,7 @@ def split(solver):
 def test_gradient_through_the_state(key, rng):
     """In weights and start, and in coefficients and step sizes that are learned; the field does not know the time."""
     free, rest = split(learned())
-    part = Consistency(through="state", **TOLERANCES)
+    part = Consistency(through="state", reference=HEUN2, **TOLERANCES)
 
     def value(x):
         field = lambda t, y, _: jnp.tanh(x["weights"] @ y)  # noqa: E731
@@ -183,7 +183,7 @@ def test_gradient_through_the_state(key, rng):
 @pytest.mark.parametrize("moves", ["both", "field", "solver"])
 def test_gradient_through_the_step(moves, key, rng):
     """Of field and solver, or of one alone, what the field closes over too; the start is a constant."""
-    solver, part = learned(), Consistency(moves=moves, substeps=12, **TOLERANCES)
+    solver, part = learned(), Consistency(moves=moves, reference=RK4, substeps=40, **TOLERANCES)
     free, rest = split(solver)
     matrix, y0 = jnp.asarray(MATRIX), jnp.asarray(Y0)
     seen = looked(WHERE, key[None], linear, y0, T0, T1, solver=solver, args=matrix)
@@ -219,7 +219,7 @@ def slope(function, at, along, eps=1e-3):
 
 
 def test_any_adjoint_serves_the_step(key):
-    part = Consistency(**TOLERANCES)
+    part = Consistency(reference=HEUN2, **TOLERANCES)
 
     @functools.partial(jax.jit, static_argnums=1)
     def gradient(matrix, adjoint):
