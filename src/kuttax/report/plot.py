@@ -36,7 +36,7 @@ def accuracy_against_nfe(rows: Sequence[Row], path: str | os.PathLike[str]) -> t
         The two files written.
     """
     drawn = [row for row in rows if row.test.mean is not None and row.nfe.mean is not None and row.nfe.mean > 0]
-    look = styles(row.method for row in rows)
+    look = styles(row.series for row in rows)
     with figure(7.6, 5.0, path) as canvas:
         axes = canvas.add_subplot()
         if drawn:
@@ -53,9 +53,9 @@ def _draw_rows(axes: Axes, rows: Sequence[Row], look: Mapping[str, Method]) -> N
     low, high = _metric_axis(axes, rows)
     for row in rows:
         if row.is_baseline:
-            _draw_band(axes, row, look[row.method])
+            _draw_band(axes, row, look[row.series])
     for row, x in zip(rows, _positions(rows), strict=True):
-        _draw_point(axes, row, x, look[row.method], low, high)
+        _draw_point(axes, row, x, look[row.series], low, high)
 
 
 def _nfe_axis(axes: Axes, rows: Sequence[Row]) -> None:
@@ -149,20 +149,20 @@ def _draw_point(axes: Axes, row: Row, x: float, style: Method, low: float, high:
 
 
 def _legend(figure: Figure, rows: Sequence[Row], look: Mapping[str, Method]) -> None:
-    present = list(dict.fromkeys(row.method for row in rows))
-    base = next((row.method for row in rows if row.is_baseline), None)
+    present = list(dict.fromkeys(row.series for row in rows))
+    base = next((row.series for row in rows if row.is_baseline), None)
     handles = [
         Line2D(
             [],
             [],
-            color=look[method].colour,
-            marker=look[method].marker,
+            color=look[name].colour,
+            marker=look[name].marker,
             ms=7,
-            ls=(0, (5, 3)) if method == base else "",
+            ls=(0, (5, 3)) if name == base else "",
             lw=1.0,
-            label=look[method].name + (", baseline" if method == base else ""),
+            label=look[name].name + (", baseline" if name == base else ""),
         )
-        for method in present
+        for name in present
     ]
     if any(row.test_reference.mean is not None for row in rows):
         handles.append(
