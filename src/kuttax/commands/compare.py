@@ -64,9 +64,9 @@ class Compare:
         """Run the command on the named task; returns the exit code."""
         if self.seeds < 1:
             raise UserError(f"--seeds must be >= 1, got {self.seeds}")
-        methods = self._methods(console)
         out = Path(f"runs/compare-{name}") if self.out is None else self.out
         refuse_used(out, overwrite=self.overwrite, resume=self.resume)
+        methods = self._methods(console)
         task, steps = options.build(), self.training.train_steps
         trainers = [Trainer(task, m.solver, self.training, m.penalty.scheduled(steps)) for m in methods]
         prepare(out, overwrite=self.overwrite, resume=self.resume)
