@@ -48,7 +48,10 @@ class Compare:
     """Which of dopri5, rk4, midpoint and learned to compare (default all)."""
     penalties: Annotated[
         tuple[str, ...] | None,
-        tyro.conf.arg(help="Compare penalties, each at its own weight, in place of solvers: names as below, or all."),
+        tyro.conf.arg(
+            metavar="[NAME ...]",
+            help="Compare penalties, each at its own weight, in place of solvers: names as below, or all.",
+        ),
     ] = None
     penalty: PenaltyOptions = field(default_factory=PenaltyOptions)
     solver: OneSolver = field(default_factory=OneSolver)

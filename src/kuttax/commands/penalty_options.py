@@ -149,7 +149,7 @@ def default(name: str) -> Weighted:
 class PenaltyOptions:
     """What is added to the loss so that the field becomes cheap to integrate."""
 
-    penalty: Annotated[str, tyro.conf.arg(help=f"Added to the loss: none, {_KNOWN}.")] = "none"
+    penalty: Annotated[str, tyro.conf.arg(metavar="NAME", help=f"Added to the loss: none, {_KNOWN}.")] = "none"
     penalty_weight: float | None = None
     """Weight of the penalty (default: its own)."""
     penalty_decay: float | None = None

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from kuttax.report.comparison import spread
-from kuttax.report.figure import figure, files
+from kuttax.report.figure import figure, files, round_ticks
 from kuttax.report.method import styles
 
 _DASHES = ["-", (0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1))]
@@ -107,6 +107,7 @@ def _log_axis(axes: Axes, base: int) -> None:
     low, high = axes.get_ylim()
     if base == 2:
         ticks = [2.0**k for k in range(math.ceil(math.log2(low)), math.floor(math.log2(high)) + 1)]
+        ticks = ticks if len(ticks) > 2 else round_ticks(low, high)
     else:
         decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
         ticks = [m * 10.0**k for k in decades for m in (1, 2, 5) if low <= m * 10.0**k <= high]
