@@ -50,7 +50,7 @@ class Compare:
         tuple[str, ...] | None,
         tyro.conf.arg(
             metavar="[NAME ...]",
-            help="Compare penalties, each at its own weight, in place of solvers: names as below, or all.",
+            help="Compare penalties in place of solvers: names as below, each at its own weight, or all.",
         ),
     ] = None
     penalty: PenaltyOptions = field(default_factory=PenaltyOptions)

@@ -225,8 +225,8 @@ def _varied(records: Iterable[Mapping[str, Any]]) -> Varied:
 
 def _is_of(failure: Mapping[str, Any], key: Key) -> bool:
     """Whether a failed run belongs to a row. Failures name their label; the rest where it was known."""
-    named = {name: failure.get(name, value) for name, value in key._asdict().items()}
-    return Key(**named | {"label": failure.get("label")}) == key
+    same = (failure.get(name, value) == value for name, value in key._asdict().items())
+    return "label" in failure and all(same)
 
 
 def _row(

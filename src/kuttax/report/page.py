@@ -54,7 +54,8 @@ _CSS += f"@media (prefers-color-scheme: dark) {{ :root {{ {_DARK}}} }}\n"
 _ACCURACY = (
     "Filled: with the solver of training, mean and standard deviation over seeds. Hollow: the same field re-solved "
     "by Tsit5 at 1e-6; an arrow at the edge where that lies outside the picture. Points of one NFE, or "
-    "nearly so, stand side by side. Further up and to the left is better; the band is the baseline, plus and minus one standard deviation."
+    "nearly so, stand side by side. Further up and to the left is better; "
+    "the band is the baseline, plus and minus one standard deviation."
 )
 _ACCURACY_LOW = _ACCURACY.replace("Further up", "Further down")
 _TRAINING = (
