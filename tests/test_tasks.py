@@ -191,11 +191,12 @@ def test_unknown_names():
 
 
 def test_the_documented_task_of_ones_own_runs():
-    """In a process of its own: the page promises that the block is complete, and it runs under plain settings."""
+    """In a process of its own: the page promises that its blocks are complete, and they run under plain settings."""
     page = Path(__file__).parents[1] / "docs" / "own_task.md"
-    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    code = "\n".join(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL))
     code += "\nfrom kuttax.tasks import Task\nassert isinstance(task, Task)\n"
     code += "state = np.linalg.norm(task.test.y, axis=1)\nassert own.metric < 0.2 * np.sqrt(np.mean(state**2) / 2)\n"
+    code += "assert task.predict(easy.model, adaptive, test).metric < 0.2 * np.sqrt(np.mean(state**2) / 2)\n"
     # The truth behind the data: the matrix exponential of the system that the page states.
     code += "from scipy.linalg import expm\n"
     code += "flow = expm(3.0 * np.array([[0.0, 1.0], [-4.0, -0.6]]))\n"
@@ -208,3 +209,5 @@ def test_the_documented_task_of_ones_own_runs():
     )
     assert done.returncode == 0, done.stderr
     assert "test rmse" in done.stdout
+    nfe = {name: int(count) for name, count in re.findall(r"(\w+): test rmse \S+ at (\d+) evaluations", done.stdout)}
+    assert nfe["penalised"] < nfe["vanilla"]

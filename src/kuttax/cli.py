@@ -25,8 +25,9 @@ from .training.settings import Settings
 USAGE = f"""kuttax {__version__}: neural differential equations that are cheap and stay honest
 
 usage:
-  kuttax train TASK [OPTIONS]      train one model with one solver
-  kuttax compare TASK [OPTIONS]    the same model under an adaptive, classical and learned solvers, side by side
+  kuttax train TASK [OPTIONS]      train one model with one solver, and perhaps a penalty
+  kuttax compare TASK [OPTIONS]    the same model under an adaptive, classical and learned solvers, side by side;
+                                   or, with --penalties, under what makes its field cheap to integrate
   kuttax evaluate RUN [OPTIONS]    a saved run on its test data, with its own solver or another
   kuttax report DIR                draw the table, plots and page of a comparison again
 
@@ -35,7 +36,8 @@ options of a command: kuttax train digits --help
 
 for a start:
   kuttax train digits --solver learned --stages 4 --steps 2
-  kuttax compare digits --nfe 4 8 --seeds 3"""
+  kuttax compare digits --nfe 4 8 --seeds 3
+  kuttax compare digits --penalties all"""
 
 REPORT = """usage: kuttax report DIR
 

@@ -9,6 +9,7 @@ from ..errors import UserError
 from ..solvers.base import AbstractSolver
 from ..training.checkpoint import load_run, read_run
 from ..training.evaluate import evaluate
+from .parser import changed
 from .solver_options import SolverOptions
 
 
@@ -27,10 +28,9 @@ class OtherSolver(SolverOptions):
         """
         if self.solver != "own":
             return self.build()
-        for option in fields(self):
-            if getattr(self, option.name) != option.default:
-                flag = option.name.replace("_", "-")
-                raise UserError(f"--{flag} changes nothing in the run's own solver: name another one with --solver")
+        other = changed(self, fields(self))
+        if other:
+            raise UserError(f"{other} changes nothing in the run's own solver: name another one with --solver")
         return None
 
 

@@ -36,7 +36,7 @@ def run(
     Args:
         trainer: Of the task and solver.
         seed: Of the weights and of the order of the data.
-        about: What the record says of the run beside its results: task, method, label, budget.
+        about: What the record says of the run beside its results: task, method, label, budget, penalty.
         options: The named task's, from `task_options`: they are saved, so that the run can be built again.
         directory: Where model, solver and metrics go.
         console: For the progress bar.

@@ -12,6 +12,7 @@ from ..solvers.base import AbstractSolver
 from ..solvers.fixed import FixedSteps
 from ..solvers.learned import LearnedRK
 from ..solvers.tableaus import Tableau
+from .parser import changed
 
 STARTS = {1: tableaus.EULER, 2: tableaus.MIDPOINT, 3: tableaus.HEUN3, 4: tableaus.RK4}
 """Where a learned solver of so many stages starts; more stages start at RK4 with further ones of weight zero."""
@@ -85,10 +86,9 @@ class SolverOptions(LearnedOptions):
             stages, steps = 4 if self.stages is None else self.stages, 2 if self.steps is None else self.steps
             return self.learned(stages, steps)
         scheme = tableau(self.solver)
-        for field in fields(LearnedOptions):
-            if getattr(self, field.name) != field.default:
-                flag = field.name.replace("_", "-")
-                raise UserError(f"--{flag} belongs to a learned solver, not to {self.solver}: leave it out")
+        other = changed(self, fields(LearnedOptions))
+        if other:
+            raise UserError(f"{other} belongs to a learned solver, not to {self.solver}: leave it out")
         if self.steps is not None:
             return FixedSteps(scheme, self.steps)
         if scheme.error is None:

@@ -13,15 +13,17 @@ from ..solvers.base import title
 from ..training.loop import Trainer
 from ..training.settings import Settings
 from .output import prepare, refuse_used
+from .penalty_options import PenaltyOptions
 from .run import run, task_options
 from .solver_options import SolverOptions
 
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
-    """Train a neural ODE with one solver and save model, solver, metrics and results."""
+    """Train a neural ODE with one solver, and perhaps a penalty, and save model, solver, metrics and results."""
 
     solver: SolverOptions = field(default_factory=SolverOptions)
+    penalty: PenaltyOptions = field(default_factory=PenaltyOptions)
     training: Settings = field(default_factory=Settings)
     seed: int = 0
     """Decides the initial weights and the order of the data."""
@@ -34,14 +36,15 @@ class Train:
         """Run the command on the named task; returns the exit code."""
         if not 0 <= self.seed < 2**32:
             raise UserError(f"--seed must lie in 0 to {2**32 - 1}, got {self.seed}")
-        solver = self.solver.build()
+        solver, penalty = self.solver.build(), self.penalty.build()
+        penalty.refuse_unfit(solver)
         out = Path(f"runs/train-{name}") if self.out is None else self.out
         refuse_used(out, overwrite=self.overwrite)
         task = options.build()
-        trainer = Trainer(task, solver, self.training)
+        trainer = Trainer(task, solver, self.training, penalty.scheduled(self.training.train_steps))
         prepare(out, overwrite=self.overwrite)
-        label = title(solver)
-        about = {"task": name, "method": self.solver.solver, "label": label, "budget": None}
+        label = penalty.beside(title(solver))
+        about = {"task": name, "method": self.solver.solver, "label": label, "budget": None, **penalty.about}
         record = run(trainer, self.seed, about, task_options(options), out, console)
         write_json(out / "record.json", plain(record))
         unit, metric = task.metric.unit, task.metric.name
