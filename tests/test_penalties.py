@@ -219,19 +219,22 @@ def step_by_hand(tableau, f, t, y, h, k1):
     return jnp.log1p(jnp.sqrt(jnp.mean(jnp.square(estimate / scale))))
 
 
-def test_gradient_through_the_step_alone(key):
-    """Start, first slope, time and size are constants: none of it reaches y0, and any adjoint serves."""
+@pytest.mark.parametrize("through", ["stages", "step"])
+def test_gradient_through_the_step_alone(through, key):
+    """Start, time and size are constants, and of the stages alone the first slope: any adjoint serves."""
     at, y0, solver = jnp.asarray(WEIGHTS), jnp.asarray(Y0), kx.Adaptive(BOSH3, 1e-6, 1e-6)
-    seen = looked(LocalError(), key[None], field, y0, T0, T1, solver=solver, args=at)
+    penalty = LocalError(through=through)
+    seen = looked(penalty, key[None], field, y0, T0, T1, solver=solver, args=at)
     t, h, y = seen.t[0, 0], seen.h[0, 0], jnp.asarray(seen.y[0])
 
     def by_hand(weights):
-        k1 = jax.lax.stop_gradient(field(t, y, weights))
+        k1 = field(t, y, weights)
+        k1 = jax.lax.stop_gradient(k1) if through == "stages" else k1
         return step_by_hand(BOSH3, lambda t, y: field(t, y, weights), t, y, h, k1)
 
     value, truth = jax.jit(jax.value_and_grad(by_hand))(at)
     for adjoint in (kx.DiscreteAdjoint(), kx.BacksolveAdjoint()):
-        ours = jax.value_and_grad(penalty_of(LocalError(), solver, key, adjoint=adjoint), argnums=(0, 1))
+        ours = jax.value_and_grad(penalty_of(penalty, solver, key, adjoint=adjoint), argnums=(0, 1))
         found, (of_weights, of_y0) = jax.jit(ours)(at, y0)
         np.testing.assert_allclose(found, value, rtol=1e-9)
         np.testing.assert_allclose(of_weights, truth, rtol=0, atol=1e-8 * np.abs(truth).max())
@@ -542,7 +545,7 @@ REFUSED = {
     "steer twice": (lambda: solved(Steer() + Steer(0.1)), "two penalties move the end of the solve: keep one Steer"),
     "sampling": (lambda: LocalError("fair"), "sampling must be 'unbiased' or 'biased', got 'fair'"),
     "size": (lambda: LocalError(size="big"), "size must be 'budget' or 'solver' or 'initial', got 'big'"),
-    "through": (lambda: LocalStiffness(through="time"), "through must be 'step' or 'state', got 'time'"),
+    "through": (lambda: LocalStiffness(through="time"), "through must be 'stages' or 'step' or 'state', got 'time'"),
     "transform": (lambda: LocalError(transform="root"), "transform must be 'log' or 'scaled' or 'plain', got 'root'"),
     "budget": (lambda: LocalError(steps=0), "steps must be a whole number >= 1, got 0"),
     "no pair": (lambda: LocalError(tableau=EULER), "Euler has no embedded pair: use one like TSIT5"),

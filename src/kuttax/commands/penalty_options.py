@@ -12,6 +12,7 @@ import tyro
 
 from ..errors import UserError
 from ..penalties import (
+    Consistency,
     GlobalError,
     GlobalStiffness,
     JacobianFrobenius,
@@ -45,7 +46,7 @@ class Named(NamedTuple):
 
 
 def _released(sampling: Any) -> Callable[[], LocalError]:
-    return lambda: LocalError(sampling, size="initial", transform="scaled")
+    return lambda: LocalError(sampling, size="initial", transform="scaled", through="stages")
 
 
 PENALTIES: dict[str, Named] = {
@@ -59,6 +60,7 @@ PENALTIES: dict[str, Named] = {
     "kinetic": Named("kinetic", Kinetic, 0.01, "Finlay et al. 2020"),
     "jacobian": Named("Jacobian", JacobianFrobenius, 0.01, "Finlay et al. 2020"),
     "rnode": Named("kinetic + Jacobian (RNODE)", lambda: Kinetic() + JacobianFrobenius(), 0.01, "Finlay et al. 2020"),
+    "consistency": Named("consistency", Consistency, 1.0, "after Ott et al. 2021"),
     "steer": Named("STEER, b = 0.5", lambda: Steer(0.5), None, "Ghosh et al. 2020"),
 }
 """Name -> penalty."""

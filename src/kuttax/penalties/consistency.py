@@ -19,8 +19,9 @@ from ..solvers.learned import is_learned
 from ..solvers.pick import Pick, Picked
 from ..solvers.step import step_without_end
 from ..solvers.tableaus import DOPRI5, Tableau
-from .local import Through, Transform, check_known, refuse_without_steps, transformed
+from .local import Transform, check_known, refuse_without_steps, transformed
 
+Through = Literal["step", "state"]
 Moves = Literal["both", "field", "solver"]
 
 

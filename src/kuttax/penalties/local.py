@@ -23,7 +23,7 @@ from .global_ import refuse_without_stiffness
 
 Sampling = Literal["unbiased", "biased"]
 Size = Literal["budget", "solver", "initial"]
-Through = Literal["step", "state"]
+Through = Literal["stages", "step", "state"]
 Transform = Literal["log", "scaled", "plain"]
 
 
@@ -39,8 +39,10 @@ class AbstractLocal(AbstractPenalty):
             depends on dtype and tolerance. A step that would pass t1 is shortened to end there: with the first it may
             if `sampling` is "biased", with the second if it is "unbiased".
         steps: N of the budget.
-        through: What the gradient sees. "step": the step's later stages alone; its start, first slope, time and size
-            are constants, as released, so that any adjoint serves. "state": all but time and size.
+        through: What the gradient sees. "step": the step from a state, a time and of a size that are constants, so that
+            any adjoint serves. "stages": the first slope is a constant too, as released with the paper. The error is a
+            small difference of large slopes; this is then no gradient of it, and costs accuracy (docs/penalties.md).
+            "state": all but time and size.
         tableau: The embedded pair; None for the solver's own, or TSIT5 where that has none.
         rtol, atol: Tolerances that errors are scaled by; None for the solver's own, or 1e-6 where it has none.
     """
@@ -93,7 +95,7 @@ class AbstractLocal(AbstractPenalty):
         field = pair.vector_field(problem)
         f = lambda t, y: field(t, y, problem.args)  # noqa: E731
         hold, t, y = jax.lax.stop_gradient, picked.t, picked.y
-        k1 = hold(f(t, y)) if self.through == "step" else f(t, y)
+        k1 = hold(f(t, y)) if self.through == "stages" else f(t, y)
         size = jnp.abs(self._size(problem, picked, pair, f, k1))
         h = hold(jnp.minimum(size, jnp.abs(problem.t1 - t)) * problem.direction)
         y1, ks = step_with_end(pair.tableau, f, t, y, h, k1)
