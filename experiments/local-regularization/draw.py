@@ -32,7 +32,7 @@ def correct(record: Record) -> np.ndarray:
 
 
 def paired(own: list[Record], base: list[Record]) -> tuple[str, str]:
-    """The difference in test accuracy in points: its interval over seeds, and over the digits of these seeds' models."""
+    """The difference in test accuracy in points: its interval over seeds, and over the digits of these models."""
     of = {r["seed"]: r for r in base}
     pairs = [(r, of[r["seed"]]) for r in own if r["seed"] in of]
     seeds = paired_difference([(r["test"], b["test"]) for r, b in pairs])
