@@ -129,6 +129,7 @@ BAD_OPTIONS = [
     ("train", "--solver dopri5 --rtol -1e-3", "rtol must be a number > 0, got -0.001"),
     ("train", "--solver dopri5 --rtol nan", "rtol must be a number > 0, got nan"),
     ("train", "--solver dopri5 --atol -1", "atol must be a number >= 0, got -1"),
+    ("train", "--solver tsit5 --first-step -1", "first_step must be a number > 0, got -1"),
     ("train", "--batch-size 0", "batch_size must be >= 1, got 0"),
     ("train", "--batch-size 5000", "batch_size 5000 exceeds the 1149 training samples; give at most 1149"),
     ("train", "--lr 0", "lr must be > 0, got 0.0"),

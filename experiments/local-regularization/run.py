@@ -65,8 +65,8 @@ METHODS = {
         weighted(kx.LocalError(steps=1, through="stages")),
         (0.1, 1.0, 10.0),
     ),
-    "budget-2": Method("ours: log(1 + E) at h = T/2", weighted(kx.LocalError(steps=2)), (0.1, 1.0, 10.0), 0.5),
-    "budget-1": Method("ours: log(1 + E) at h = T", weighted(kx.LocalError(steps=1)), (0.1, 1.0, 10.0), 1.0),
+    "budget-2": Method("ours: log(1 + E) at h = T/2", weighted(kx.LocalError(steps=2)), (0.01, 0.1, 1.0), 0.5),
+    "budget-1": Method("ours: log(1 + E) at h = T", weighted(kx.LocalError(steps=1)), (0.01, 0.1, 1.0), 1.0),
 }
 SEARCH_SEED = 100
 MARGIN = 0.5  # points of validation accuracy that a weight may cost

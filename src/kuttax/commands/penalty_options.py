@@ -50,7 +50,7 @@ def _released(sampling: Any) -> Callable[[], LocalError]:
 
 
 PENALTIES: dict[str, Named] = {
-    "local-error": Named("local error", LocalError, 1.0, "after Pal et al. 2023"),
+    "local-error": Named("local error", LocalError, 0.1, "after Pal et al. 2023"),
     "local-unbiased": Named("local error, unbiased, released", _released("unbiased"), 1e3, "Pal et al. 2023"),
     "local-biased": Named("local error, biased, released", _released("biased"), 1e3, "Pal et al. 2023"),
     "local-stiffness": Named("local stiffness", LocalStiffness, 0.1, "Pal et al. 2023"),

@@ -75,6 +75,9 @@ class SolverOptions(LearnedOptions):
     """Adaptive solver: absolute tolerance."""
     control: Literal["joint", "per_sample"] = "joint"
     """Adaptive solver: one step size for the whole batch, or one a sample."""
+    first_step: float | None = None
+    """Adaptive solver: size of the first step (default: Hairer's cautious heuristic). A field that is trained with the
+    penalty local-error may well be crossed in one step, if that is tried."""
 
     def build(self) -> AbstractSolver:
         """The solver of these options.
@@ -93,6 +96,6 @@ class SolverOptions(LearnedOptions):
             return FixedSteps(scheme, self.steps)
         if scheme.error is None:
             raise UserError(f"{self.solver} has no error estimate to choose steps with: give --steps")
-        solver = Adaptive(scheme, self.rtol, self.atol, control=self.control)
+        solver = Adaptive(scheme, self.rtol, self.atol, control=self.control, first_step=self.first_step)
         refuse_low_rtol(self.rtol, np.dtype(np.float32))  # in which the named tasks compute
         return solver

@@ -142,7 +142,8 @@ class Adaptive(AbstractSolver):
 
     def __str__(self) -> str:
         control = "" if self.control == "joint" else ", per sample"
-        return f"Adaptive({self.tableau.name}, rtol={self.rtol}, atol={self.atol}{control})"
+        first = "" if self.first_step is None else f", first_step={self.first_step}"
+        return f"Adaptive({self.tableau.name}, rtol={self.rtol}, atol={self.atol}{first}{control})"
 
 
 class March(eqx.Module):
