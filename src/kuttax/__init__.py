@@ -13,6 +13,7 @@ from .penalties import LocalError as LocalError
 from .penalties import LocalStiffness as LocalStiffness
 from .penalty import AbstractPenalty as AbstractPenalty
 from .penalty import Penalties as Penalties
+from .prediction import Prediction as Prediction
 from .solve import solve as solve
 from .solvers import export as export
 from .solvers import order as order

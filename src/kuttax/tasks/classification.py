@@ -15,8 +15,9 @@ from ..nn.classifier import NeuralODEClassifier
 from ..nn.conv_field import ConvField
 from ..nn.mlp_field import MLPField
 from ..penalty import Penalties
+from ..prediction import Prediction, mean_nfe
 from ..solvers.base import AbstractSolver
-from .base import Metric, Prediction, mean_nfe
+from .base import Metric
 
 FieldKind = Literal["mlp", "conv"]
 

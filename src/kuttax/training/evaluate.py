@@ -11,13 +11,14 @@ import numpy as np
 from jaxtyping import PyTree
 
 from ..errors import UserError
+from ..prediction import Prediction
 from ..solvers.base import AbstractSolver, title
 from ..solvers.solution import SolveError, Status
-from ..tasks.base import Prediction, Task
+from ..tasks.base import Task
 
 
 class Evaluation(NamedTuple):
-    """Means over a data set, each batch weighted by its samples. NFE is NaN where it cannot be known."""
+    """Means over a data set, each batch weighted by its samples. Loss and NFE are NaN where they are not known."""
 
     metric: float
     loss: float
@@ -44,12 +45,13 @@ def evaluate(task: Task, model: Any, solver: AbstractSolver, data: PyTree, batch
     for start in range(0, samples, batch_size):
         batch = jax.tree.map(lambda x: x[start : start + batch_size], data)  # noqa: B023
         prediction = predict(task, model, solver, batch)
-        status = Status(int(prediction.status))
+        status = Status.ok if prediction.status is None else Status(int(prediction.status))
         if status != Status.ok:
             raise SolveError(status, f"prediction with {title(solver)}: {status.message}")
         nfe = None if prediction.stats is None else prediction.stats.nfe
         cost = np.nan if nfe is None else float(np.mean(np.asarray(nfe)))
-        rows.append([float(prediction.metric), float(prediction.loss), cost])
+        loss = np.nan if prediction.loss is None else float(prediction.loss)
+        rows.append([float(prediction.metric), loss, cost])
         weights.append(min(batch_size, samples - start))
     return Evaluation(*(float(x) for x in np.average(np.array(rows), axis=0, weights=np.array(weights))))
 
