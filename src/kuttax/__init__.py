@@ -2,6 +2,7 @@
 
 from . import penalties as penalties
 from . import solvers as solvers
+from . import validity as validity
 from .adjoints import AbstractAdjoint as AbstractAdjoint
 from .adjoints import BacksolveAdjoint as BacksolveAdjoint
 from .adjoints import DiscreteAdjoint as DiscreteAdjoint
