@@ -91,7 +91,9 @@ def _command(argv: list[str]) -> int:
             return parse(_ON_RUN[command], rest, f"kuttax {command} {directory}")(Path(directory), console)
         case ["report", *rest]:
             return _report(rest, console)
-    raise UserError(f"unknown command {argv[0]!r}; known: train, compare, evaluate, certify, report (see kuttax --help)")
+    raise UserError(
+        f"unknown command {argv[0]!r}; known: train, compare, evaluate, certify, report (see kuttax --help)"
+    )
 
 
 def _subject(command: str, what: str, rest: list[str]) -> tuple[str, list[str]]:

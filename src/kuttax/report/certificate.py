@@ -28,10 +28,8 @@ def terminal(record: Record, width: int = 120) -> Table:
         width: of the terminal, in characters; the deviations' maximum and median give way where there is no room.
     """
     columns = [column for column in _columns(record) if any(column[2](row) for row in record["rows"])]
-    if width < 100:
-        columns = [column for column in columns if column[1] != "max"]
-    if width < 80:
-        columns = [column for column in columns if column[1] != "median"]
+    for room, heading in ((100, "max"), (80, "median")):
+        columns = [column for column in columns if width >= room or column[0] != heading]
     table = Table(
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
@@ -83,9 +81,9 @@ def _columns(record: Record) -> list[tuple[str, str, Callable[[Record], str]]]:
         (kind["name"], "%" if points else "", metric("metric", "")),
         ("change", "points" if points else "", metric("metric_gap", "+")),
         ("flips", "%", lambda row: _number(row["flips"], 100 / max(n, 1), ".2f")),
-        ("deviation", "median", deviation("median")),
-        ("in %", "95 %", deviation("q95")),
-        ("", "max", deviation("max")),
+        ("median", "deviation %", deviation("median")),
+        ("95 %", "deviation %", deviation("q95")),
+        ("max", "deviation %", deviation("max")),
         ("calibration", "shift", lambda row: _number(row["calibration_shift"], 1, "+.4f")),
         ("gradient", "cosine", lambda row: _number(row["gradient_cosine"], 1, ".4f")),
         ("crossings", "%", lambda row: _number(row["crossings"], 100, ".2f")),
@@ -133,7 +131,7 @@ def _draw(axes: Axes, rows: Sequence[Record], record: Record) -> None:
     axes.annotate(
         "own step",
         (steps[0], values["median"][0]),
-        xytext=(-14, 0),
+        xytext=(-14, -6),
         textcoords="offset points",
         ha="right",
         va="center",
@@ -153,7 +151,9 @@ def _draw_floor(axes: Axes, record: Record, least: float) -> None:
     references = [row for row in record["rows"] if row["role"] == "reference" and _errors(row)]
     if len(references) < 2:
         return
-    floor = max(references[-1]["from_reference"]["q95"], least / 10)
+    floor = references[-1]["from_reference"]["q95"]
+    if floor < least / 100:  # so far below that it would only squeeze the rest
+        return
     axes.axhline(floor, color=INK, lw=0.8, ls=":", label="95 % of what the references differ by")
 
 

@@ -37,11 +37,11 @@ def _out_of_order(y: Float[np.ndarray, "n times"]) -> int:
 
 def _paths_meet(y: Float[np.ndarray, "n times 2"]) -> int:
     """The number of pairs whose polylines have segments that cross each other inside."""
-    return sum(any_crossing(y[i], other) for i in range(len(y)) for other in y[i + 1 :])
+    return sum(_crosses(y[i], other) for i in range(len(y)) for other in y[i + 1 :])
 
 
-def any_crossing(first: Float[np.ndarray, "a 2"], second: Float[np.ndarray, "b 2"]) -> bool:
-    """Whether any segment of one polyline properly crosses one of the other: each has the other's ends on both sides."""
+def _crosses(first: Float[np.ndarray, "a 2"], second: Float[np.ndarray, "b 2"]) -> bool:
+    """Whether a segment of one polyline crosses one of the other: each has the other's ends on its two sides."""
     p, q, r, s = first[:-1, None], first[1:, None], second[None, :-1], second[None, 1:]
     apart = (_side(p, q, r) * _side(p, q, s) < 0) & (_side(r, s, p) * _side(r, s, q) < 0)
     return bool(apart.any())
