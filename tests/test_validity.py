@@ -512,10 +512,21 @@ def test_mistakes_are_told_in_one_line(predict, batch, options, says):
 def test_json_table_and_picture_say_what_was_found(of_euler, tmp_path):
     record = json.loads(json.dumps(of_euler.to_json(), allow_nan=False))
     assert record["verdict"] == "invalid" and record["samples"] == 70 and len(record["rows"]) == 5
-    console = Console(width=120, record=True, file=io.StringIO())
-    console.print(drawing.terminal(record, 120))
-    text = console.export_text()
-    for word in ("invalid on 70 samples", "FixedSteps(Euler, steps=8)", "Tsit5", "Observed order", "allowed: 5 %"):
+    shown = {}
+    for width in (60, 80, 120):
+        console = Console(width=width, record=True, file=io.StringIO())
+        console.print(drawing.terminal(record, width))
+        shown[width] = console.export_text()
+    assert all(len(line) <= width for width, text in shown.items() for line in text.splitlines())
+    assert all("…" not in text and "Euler" in text for text in shown.values())
+    text = shown[120]
+    for word in (
+        "invalid on 70 samples",
+        "FixedSteps(Euler, steps=8)",
+        "Tsit5",
+        "Observed order",
+        "at most 5 % are allowed",
+    ):
         assert word in text
     png, svg = drawing.plot(record, tmp_path / "certificate")
     assert png.stat().st_size > 10_000 and "own step" in svg.read_text()

@@ -18,6 +18,11 @@ Record = Mapping[str, Any]
 
 _COLOUR = {"valid": "#009E73", "invalid": "#D55E00", "undecided": "#6B6B6B"}
 _LINE = "#0072B2"
+_LEAST_NAME = 26  # characters for the name of a solver
+_GIVE_WAY = ("max", "median", "calibration", "crossings")  # columns, in this order, where there is no room
+
+Shown = tuple[str, str, Callable[[Record], str]]
+"""A column: heading, unit, and the cell it makes of a row; an empty cell is a number that there is not."""
 
 
 def terminal(record: Record, width: int = 120) -> Table:
@@ -25,11 +30,10 @@ def terminal(record: Record, width: int = 120) -> Table:
 
     Args:
         record: what `Certificate.to_json()` gives.
-        width: of the terminal, in characters; the deviations' maximum and median give way where there is no room.
+        width: of the terminal, in characters; the less important columns give way where there is no room.
     """
     columns = [column for column in _columns(record) if any(column[2](row) for row in record["rows"])]
-    for room, heading in ((100, "max"), (80, "median")):
-        columns = [column for column in columns if width >= room or column[0] != heading]
+    columns = _that_fit(columns, record, width)
     table = Table(
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
@@ -37,7 +41,7 @@ def terminal(record: Record, width: int = 120) -> Table:
         caption=Text("\n").join(_caption(record)),
         caption_justify="left",
     )
-    table.add_column(Text("solver", style="bold"), overflow="fold")
+    table.add_column(Text("solver", style="bold"), overflow="fold", min_width=_LEAST_NAME)
     for name, unit, _ in columns:
         head = Text(name, style="bold").append("\n" + unit, style="dim not bold")
         table.add_column(head, justify="right", overflow="ellipsis", no_wrap=True)
@@ -68,8 +72,22 @@ def plot(record: Record, path: str | os.PathLike[str]) -> tuple[Path, Path]:
     return files(path)
 
 
-def _columns(record: Record) -> list[tuple[str, str, Callable[[Record], str]]]:
-    """Heading, unit and cell of every column but the first; an empty cell is a number that there is not."""
+def _that_fit(columns: Sequence[Shown], record: Record, width: int) -> list[Shown]:
+    """The columns for which there is room beside the solvers' names."""
+
+    def room(column: Shown) -> int:
+        heading, unit, cell = column
+        return 2 + max(map(len, (heading, unit, *(cell(row) for row in record["rows"]))))
+
+    shown = list(columns)
+    for heading in _GIVE_WAY:
+        if _LEAST_NAME + sum(map(room, shown)) > width:
+            shown = [column for column in shown if column[0] != heading]
+    return shown
+
+
+def _columns(record: Record) -> list[Shown]:
+    """Every column but the solvers'."""
     kind, n = record["metric"], record["samples"]
     points = kind["name"] == "accuracy"
     decimals = ".2f" if points else ".4g"
@@ -81,9 +99,9 @@ def _columns(record: Record) -> list[tuple[str, str, Callable[[Record], str]]]:
         (kind["name"], "%" if points else "", metric("metric", "")),
         ("change", "points" if points else "", metric("metric_gap", "+")),
         ("flips", "%", lambda row: _number(row["flips"], 100 / max(n, 1), ".2f")),
-        ("median", "deviation %", deviation("median")),
-        ("95 %", "deviation %", deviation("q95")),
-        ("max", "deviation %", deviation("max")),
+        ("median", "dev. %", deviation("median")),
+        ("95 %", "dev. %", deviation("q95")),
+        ("max", "dev. %", deviation("max")),
         ("calibration", "shift", lambda row: _number(row["calibration_shift"], 1, "+.4f")),
         ("gradient", "cosine", lambda row: _number(row["gradient_cosine"], 1, ".4f")),
         ("crossings", "%", lambda row: _number(row["crossings"], 100, ".2f")),

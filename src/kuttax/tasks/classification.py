@@ -121,6 +121,7 @@ class Classification:
         """Mean cross-entropy of a batch, and the penalty; logs "nfe" (mean over samples), "metric" and "status"."""
         prediction, extra = self._predict(model, solver, batch, penalty=penalty, key=key)
         log = {"nfe": mean_nfe(prediction.stats), "metric": prediction.metric, "status": prediction.status}
+        assert prediction.loss is not None
         return prediction.loss + extra, log
 
     def predict(self, model: NeuralODEClassifier, solver: AbstractSolver, batch: Dataset) -> Prediction:

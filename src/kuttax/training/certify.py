@@ -20,7 +20,8 @@ def certify_run(
     data: PyTree,
     batch_size: int,
     samples: int | None = None,
-    **tolerances: float,
+    metric_tolerance: float = 0.01,
+    output_tolerance: float = 0.05,
 ) -> Certificate:
     """`kuttax.validity.certify` for a model of a task.
 
@@ -29,7 +30,7 @@ def certify_run(
         data: Held-out data: `task.validation` or `task.test`.
         batch_size: The most samples that are solved together; the parts are of one size.
         samples: The most samples to look at, from the first on; None: all, up to a remainder of fewer than the parts.
-        tolerances: Those of `certify`.
+        metric_tolerance, output_tolerance: Those of `certify`.
 
     Raises:
         UserError: There are no data, or fewer than one sample is asked for.
@@ -43,4 +44,5 @@ def certify_run(
     parts = math.ceil(count / batch_size)
     size = count // parts
     cut = [jax.tree.map(lambda x: x[i * size : (i + 1) * size], data) for i in range(parts)]  # noqa: B023
-    return certify(lambda solver, parts: predict_parts(task, model, solver, parts), solver, cut, **tolerances)
+    predict = lambda solver, parts: predict_parts(task, model, solver, parts)  # noqa: E731
+    return certify(predict, solver, cut, metric_tolerance=metric_tolerance, output_tolerance=output_tolerance)

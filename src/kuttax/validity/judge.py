@@ -77,9 +77,9 @@ def judge(measured: Measurement, thresholds: Thresholds) -> Judgement:
         return Judgement("undecided", (doubt,))
     rows = measured.references
     criteria = tuple(c for row in rows for c in _criteria(row, measured, thresholds))
-    verdicts = {_combined([c for c in criteria if c.reference == row.solver]) for row in rows}
-    if len(verdicts) == 1 and "undecided" not in verdicts:
-        verdict = verdicts.pop()
+    verdicts: set[Verdict] = {_combined([c for c in criteria if c.reference == row.solver]) for row in rows}
+    verdict: Verdict = verdicts.pop() if len(verdicts) == 1 else "undecided"
+    if verdict != "undecided":
         return Judgement(verdict, _reasons([c for c in criteria if c.verdict == verdict], measured.kind), criteria)
     advice = f"{measured.samples} samples leave this open: more of them may decide it"
     reasons = _reasons([c for c in criteria if c.verdict != "valid"], measured.kind)
@@ -188,4 +188,4 @@ def _said(c: Criterion, kind: Kind) -> str:
         "deviating": f"{number(c.value)} % of the samples deviate by more than the tolerance",
     }[c.name]
     bounds = "" if c.interval is None else f" ({number(c.interval.low)} to {number(c.interval.high)})"
-    return f"{what}{bounds} under {c.reference}; allowed: {number(c.threshold)} {unit}"
+    return f"{what}{bounds} under {c.reference}; at most {number(c.threshold)} {unit} are allowed"

@@ -156,8 +156,7 @@ def _references(predict: Predict, batch: Any, dtype: np.dtype, loss: Loss | None
             result = _trial(predict, solver, batch)
             if not isinstance(result, str) or i == len(family) - 1:
                 note = "looser: it failed at the tight tolerance" if i and not isinstance(result, str) else ""
-                good = loss is not None and not isinstance(result, str)
-                gradient = gradient_of(loss, solver, batch) if good else None
+                gradient = None if loss is None or isinstance(result, str) else gradient_of(loss, solver, batch)
                 found.append(_Try("reference", title(solver), result, note, gradient=gradient))
                 break
     return found
