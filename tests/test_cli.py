@@ -21,7 +21,7 @@ import kuttax
 from kuttax import cli
 from kuttax.commands import compare
 from kuttax.commands.penalty_options import PENALTIES, Weighted
-from kuttax.data import mnist
+from kuttax.data import Dataset, mnist
 from kuttax.penalties import Kinetic
 from kuttax.records import append, read
 from kuttax.tasks.registry import build_task
@@ -86,10 +86,11 @@ def run_main(*arguments):
 @pytest.mark.parametrize(
     ("command", "says"),
     [
-        ("frobnicate", "unknown command 'frobnicate'; known: train, compare, evaluate, report"),
+        ("frobnicate", "unknown command 'frobnicate'; known: train, compare, evaluate, certify, report"),
         ("train", "train needs a TASK first, for example: kuttax train digits"),
         ("compare --seeds 1", "compare needs a TASK first, for example: kuttax compare digits"),
         ("evaluate", "evaluate needs a RUN first"),
+        ("certify", "certify needs a RUN first"),
         ("report", "report needs a DIR first"),
         ("report a b", "report takes one directory, got also 'b'"),
         ("train nope", "unknown task 'nope'; known: digits, mnist"),
@@ -312,6 +313,7 @@ def test_corrupted_download_is_refused_and_not_kept(kuttax_main, tmp_path, monke
         ("train digits --help", ["--penalty-weight", "--penalty-decay", *(f"{name} (" for name in PENALTIES)]),
         ("evaluate --help", ["--solver", "--steps", "--rtol"]),
         ("evaluate somewhere --help", ["--solver", "--steps", "--rtol"]),
+        ("certify --help", ["--data", "--samples", "--metric-tolerance", "--output-tolerance"]),
         ("report --help", ["report DIR"]),
         ("report somewhere --help", ["report DIR"]),
     ],
@@ -344,6 +346,8 @@ def test_train_leaves_model_solver_metrics_and_record(trained):
     assert model.field.layers[0].weight.shape == (4, 65)
     record = json.loads((trained / "record.json").read_text())
     assert record["nfe"] == 4 and record["steps_trained"] == 4 and record["seed"] == 0
+    assert record["certificate"]["verdict"] in ("valid", "invalid", "undecided")
+    assert record["certificate"]["samples"] == 288 and record["certificate"]["reasons"]
     assert 0 <= record["test"] <= 100 and record["step_ms"] > 0 and record["versions"]["jax"] == jax.__version__
     assert not list(trained.rglob("*.partial"))
 
@@ -372,6 +376,42 @@ def test_evaluate_gives_what_training_recorded(trained, kuttax_main):
 def test_evaluate_with_another_solver(trained, kuttax_main):
     code, out, _ = kuttax_main("evaluate", trained, "--solver", "rk4", "--steps", "3")
     assert code == 0 and "NFE 12" in out
+
+
+def test_certify_leaves_a_certificate_and_says_by_its_exit_code_whether_it_is_valid(trained, tmp_path, kuttax_main):
+    run = shutil.copytree(trained, tmp_path / "run")
+    code, out, err = kuttax_main("certify", run, "--samples", 144)
+    record = json.loads((run / "certificate.json").read_text())
+    assert err == "" and code == (0 if record["verdict"] == "valid" else 1)
+    assert (record["samples"], record["data"]) == (144, "validation")
+    assert record["metric"] == {"name": "accuracy", "unit": 100}
+    assert [row["nfe"] for row in record["rows"][:3]] == [4, 8, 16]
+    assert record["verdict"] in out and "Tsit5" in out
+    assert imread(run / "certificate.png").ndim == 3 and (run / "certificate.svg").exists()
+    accuracy = task_accuracy(trained, slice(0, 144))
+    assert record["rows"][0]["metric"] == pytest.approx(accuracy, rel=1e-5)
+
+
+def task_accuracy(run, rows):
+    task, model, solver = load_run(run)
+    x, y = (part[rows] for part in task.validation)
+    return 100 * np.mean(np.argmax(np.asarray(task.predict(model, solver, Dataset(x, y)).outputs), 1) == y)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ("--samples 0", "samples must be >= 1, got 0"),
+        ("--metric-tolerance 0", "metric_tolerance must be a number > 0, got 0.0"),
+        ("--data train", "--data must be one of 'validation', 'test', got 'train'"),
+    ],
+)
+def test_certify_refuses_bad_options(trained, refused, options, says):
+    assert says in refused("certify", trained, *options.split())
+
+
+def test_certify_refuses_what_is_no_run(tmp_path, refused):
+    assert "holds no run.json" in refused("certify", tmp_path)
 
 
 def test_evaluate_refuses_what_is_damaged(trained, tmp_path, refused):
@@ -612,7 +652,7 @@ def test_compare_leaves_records_table_plot_and_page(compared):
     assert runs(compared) == [("dopri5", 0), ("learned", 0), ("dopri5", 1), ("learned", 1)]
     assert {r["budget"] for r in read(compared / "records.jsonl") if r["kind"] == "run"} == {None, 4}
     table = (compared / "table.md").read_text()
-    assert "DOPRI5 at 1e-5" in table and "learned, 1 step of 4 stages" in table
+    assert "DOPRI5 at 1e-5" in table and "learned, 1 step of 4 stages" in table and "still an (ODE)" in table
     assert "<html" in (compared / "index.html").read_text()
     assert imread(compared / "accuracy_nfe.png").ndim == 3
     for directory in (compared / "runs").iterdir():

@@ -2,6 +2,7 @@
 
 from . import penalties as penalties
 from . import solvers as solvers
+from . import validity as validity
 from .adjoints import AbstractAdjoint as AbstractAdjoint
 from .adjoints import BacksolveAdjoint as BacksolveAdjoint
 from .adjoints import DiscreteAdjoint as DiscreteAdjoint
@@ -14,6 +15,7 @@ from .penalties import LocalError as LocalError
 from .penalties import LocalStiffness as LocalStiffness
 from .penalty import AbstractPenalty as AbstractPenalty
 from .penalty import Penalties as Penalties
+from .prediction import Prediction as Prediction
 from .solve import solve as solve
 from .solvers import export as export
 from .solvers import order as order

@@ -1,4 +1,4 @@
-"""kuttax train | compare | evaluate | report: the command line."""
+"""kuttax train | compare | evaluate | certify | report: the command line."""
 
 import os
 import sys
@@ -11,6 +11,7 @@ import tyro
 from rich.console import Console
 
 from . import __version__
+from .commands.certify import Certify
 from .commands.compare import Compare
 from .commands.evaluate import Evaluate
 from .commands.parser import parse
@@ -29,6 +30,7 @@ usage:
   kuttax compare TASK [OPTIONS]    the same model under an adaptive, classical and learned solvers, side by side;
                                    or, with --penalties, under what makes its field cheap to integrate
   kuttax evaluate RUN [OPTIONS]    a saved run on its test data, with its own solver or another
+  kuttax certify RUN [OPTIONS]     whether a saved run's field means anything without its solver
   kuttax report DIR                draw the table, plots and page of a comparison again
 
 tasks: {", ".join(TASKS)}
@@ -44,6 +46,7 @@ REPORT = """usage: kuttax report DIR
 Draw the table, the plots and the page of a comparison again, from the records in DIR."""
 
 _ON_TASK = {"train": Train, "compare": Compare}
+_ON_RUN = {"evaluate": Evaluate, "certify": Certify}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -83,14 +86,16 @@ def _command(argv: list[str]) -> int:
         case ["train" | "compare" as command, *rest]:
             name, rest = _subject(command, "TASK", rest)
             return _on_task(command, name, rest, console)
-        case ["evaluate", "-h" | "--help", *_]:
-            return parse(Evaluate, ["--help"], "kuttax evaluate RUN")
-        case ["evaluate", *rest]:
-            directory, rest = _subject("evaluate", "RUN", rest)
-            return parse(Evaluate, rest, f"kuttax evaluate {directory}")(Path(directory), console)
+        case ["evaluate" | "certify" as command, "-h" | "--help", *_]:
+            return parse(_ON_RUN[command], ["--help"], f"kuttax {command} RUN")
+        case ["evaluate" | "certify" as command, *rest]:
+            directory, rest = _subject(command, "RUN", rest)
+            return parse(_ON_RUN[command], rest, f"kuttax {command} {directory}")(Path(directory), console)
         case ["report", *rest]:
             return _report(rest, console)
-    raise UserError(f"unknown command {argv[0]!r}; known: train, compare, evaluate, report (see kuttax --help)")
+    raise UserError(
+        f"unknown command {argv[0]!r}; known: train, compare, evaluate, certify, report (see kuttax --help)"
+    )
 
 
 def _subject(command: str, what: str, rest: list[str]) -> tuple[str, list[str]]:

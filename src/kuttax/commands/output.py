@@ -14,6 +14,9 @@ _OURS_TOO = (
     "accuracy_nfe.svg",
     "curves.png",
     "curves.svg",
+    "certificate.json",
+    "certificate.png",
+    "certificate.svg",
 )
 
 

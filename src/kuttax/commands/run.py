@@ -15,12 +15,14 @@ from ..solvers.base import title
 from ..solvers.solution import SolveError
 from ..solvers.tableaus import TSIT5
 from ..tasks.base import Task
+from ..training.certify import certify_run
 from ..training.checkpoint import save_run
 from ..training.evaluate import Evaluation, evaluate, prediction_ms
 from ..training.log import Log
 from ..training.loop import Trainer
 
 _REPEATS = 30  # of a timed prediction
+_CERTIFIED = 1024  # validation samples, at most
 
 
 def reference() -> Adaptive:
@@ -31,7 +33,7 @@ def reference() -> Adaptive:
 def run(
     trainer: Trainer, seed: int, about: dict[str, Any], options: dict[str, Any], directory: Path, console: Console
 ) -> dict[str, Any]:
-    """Train with one seed, test once, save the run and return its record.
+    """Train with one seed, test once, certify on validation data, save the run and return its record.
 
     Args:
         trainer: Of the task and solver.
@@ -49,6 +51,7 @@ def run(
     model, solver = trained.model, trained.solver
     test = evaluate(task, model, solver, task.test, size)
     resolved = _resolve(task, model, size)
+    certificate = certify_run(task, model, solver, task.validation, size, _CERTIFIED)
     record = {
         "kind": "run",
         **about,
@@ -64,6 +67,11 @@ def run(
         "test_reference": None if resolved is None else resolved.metric,
         "nfe": test.nfe,
         "nfe_reference": None if resolved is None else resolved.nfe,
+        "certificate": {
+            "verdict": certificate.verdict,
+            "reasons": certificate.reasons,
+            "samples": certificate.measured.samples,
+        },
         "predict_ms": prediction_ms(task, model, solver, task.test, size, _REPEATS),
         "train_seconds": trained.train_seconds,
         "compile_seconds": trained.compile_seconds,

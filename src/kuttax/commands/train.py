@@ -58,5 +58,6 @@ class Train:
             f"NFE {record['nfe']:.4g}, {record['predict_ms']:.3g} ms a batch of {record['batch_size']}; "
             f"{record['train_seconds']:.3g} s of training, {record['compile_seconds']:.3g} s of compiling"
         )
+        console.print(f"still an ODE: {record['certificate']['verdict']}; the whole certificate: kuttax certify {out}")
         console.print(f"Saved in {out}. Look again: kuttax evaluate {out} --solver tsit5 --rtol 1e-6 --atol 1e-6")
         return 0

@@ -30,7 +30,8 @@ def columns(rows: Sequence[Row]) -> list[Column]:
     base = next((name_of(row.series) for row in rows if row.is_baseline), "baseline")
     by_penalty = bool(rows) and rows[0].varied == "penalty"
     first = _penalty_columns(base) if by_penalty else _METHOD_COLUMNS
-    return [*first, *_accuracy_columns(metric, base), *_cost_columns(base)]
+    certified = [_certificate_column()] if any(row.verdicts for row in rows) else []
+    return [*first, *_accuracy_columns(metric, base), *certified, *_cost_columns(base)]
 
 
 def notes(rows: Sequence[Row]) -> list[str]:
@@ -165,6 +166,27 @@ def _accuracy_columns(metric: Metric, base: str) -> list[Column]:
             reference_cell,
         ),
     ]
+
+
+def _certificate_column() -> Column:
+    def cell(row: Row) -> Cell:
+        counts = [(verdict, row.verdicts.count(verdict)) for verdict in ("valid", "undecided", "invalid")]
+        found = [(verdict, count) for verdict, count in counts if count]
+        if not found:
+            return MISSING, ""
+        if len(found) == 1:
+            return found[0][0], ""
+        return ", ".join(f"{count} {verdict}" for verdict, count in found), ""
+
+    return Column(
+        "still an",
+        "ODE",
+        "The certificate of each run on its validation data. Valid: two accurate solvers change neither metric nor "
+        "predictions by more than is allowed. Invalid: they do. Undecided: the samples are too few to tell, or the "
+        "accurate solvers fail. A saved run's whole certificate: kuttax certify.",
+        cell,
+        rank=1,
+    )
 
 
 def _cost_columns(base: str) -> list[Column]:

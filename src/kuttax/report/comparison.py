@@ -91,6 +91,7 @@ class Row:
     predict_ratio: float | None
     step_ratio: float | None
     train_ratio: float | None
+    verdicts: tuple[str, ...] = ()  # of the runs that were certified
 
     @property
     def series(self) -> str:
@@ -274,6 +275,7 @@ def _row(
         predict_ratio=_median_ratio(pairs("predict_ms")),
         step_ratio=_median_ratio(pairs("step_ms")),
         train_ratio=_median_ratio(pairs("train_seconds")),
+        verdicts=tuple(str(run["certificate"]["verdict"]) for run in runs.values() if run.get("certificate")),
     )
 
 

@@ -67,7 +67,11 @@ def csv(rows: Sequence[Row]) -> str:
     out = io.StringIO()
     writer = csv_writer.writer(out, lineterminator="\n")
     penalised = any(row.penalty is not None for row in rows)
-    fields = [_flat(row) | (_penalty(row) if penalised else {}) for row in rows]
+    certified = any(row.verdicts for row in rows)
+    fields = [
+        _flat(row) | (_penalty(row) if penalised else {}) | ({"verdicts": " ".join(row.verdicts)} if certified else {})
+        for row in rows
+    ]
     if fields:
         writer.writerow(fields[0].keys())
         writer.writerows(["" if value is None else value for value in field.values()] for field in fields)

@@ -1,6 +1,7 @@
 """Tasks: data, model and loss, for any solver."""
 
-from .base import Metric, Prediction, Task, mean_nfe
+from ..prediction import Prediction, mean_nfe
+from .base import Metric, Task
 from .classification import Classification
 from .registry import TASKS, build_task, task_options
 

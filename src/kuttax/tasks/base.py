@@ -2,11 +2,10 @@
 
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from ..prediction import Prediction
 from ..solvers.base import AbstractSolver
-from ..solvers.solution import Stats
 
 
 class Metric(NamedTuple):
@@ -21,26 +20,6 @@ class Metric(NamedTuple):
     name: str
     higher_is_better: bool
     unit: str
-
-
-class Prediction(NamedTuple):
-    """What a model and a solver make of a batch.
-
-    Attributes:
-        outputs: One row a sample, `(n, ...)`: logits for classification, predicted values for regression.
-        metric: The mean metric over the batch, a scalar in the metric's unit.
-        loss: The mean loss over the batch, a scalar.
-        labels: The classes, `(n,)`; None where the task has none.
-        stats: What the solve cost; None where there was no single solve.
-        status: A `Status` as an integer, `()`, the worst one where each sample has its own.
-    """
-
-    outputs: Float[Array, "n ..."]
-    metric: Float[Array, ""]
-    loss: Float[Array, ""]
-    labels: Int[Array, " n"] | None
-    stats: Stats | None
-    status: Int[Array, ""]
 
 
 @runtime_checkable
@@ -111,10 +90,3 @@ class Task(Protocol):
     def predict(self, model: Any, solver: AbstractSolver, batch: PyTree[Array]) -> Prediction:
         """What the model makes of a batch with this solver, which need not be the one it was trained with."""
         ...
-
-
-def mean_nfe(stats: Stats | None) -> Float[Array, ""]:
-    """Evaluations of the field in a solve, the mean over the samples where each has its own; NaN where unknown."""
-    if stats is None or stats.nfe is None:
-        return jnp.asarray(jnp.nan, jnp.float32)
-    return jnp.mean(jnp.asarray(stats.nfe).astype(jnp.float32))

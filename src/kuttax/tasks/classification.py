@@ -15,8 +15,9 @@ from ..nn.classifier import NeuralODEClassifier
 from ..nn.conv_field import ConvField
 from ..nn.mlp_field import MLPField
 from ..penalty import Penalties
+from ..prediction import Prediction, mean_nfe
 from ..solvers.base import AbstractSolver
-from .base import Metric, Prediction, mean_nfe
+from .base import Metric
 
 FieldKind = Literal["mlp", "conv"]
 
@@ -120,6 +121,7 @@ class Classification:
         """Mean cross-entropy of a batch, and the penalty; logs "nfe" (mean over samples), "metric" and "status"."""
         prediction, extra = self._predict(model, solver, batch, penalty=penalty, key=key)
         log = {"nfe": mean_nfe(prediction.stats), "metric": prediction.metric, "status": prediction.status}
+        assert prediction.loss is not None
         return prediction.loss + extra, log
 
     def predict(self, model: NeuralODEClassifier, solver: AbstractSolver, batch: Dataset) -> Prediction:
