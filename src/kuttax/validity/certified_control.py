@@ -1,0 +1,205 @@
+"""CertifiedControl: the coarsest steps, or tolerance, at which the model is still an ODE."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from ..errors import UserError
+from ..solvers.adaptive import Adaptive
+from ..solvers.base import AbstractSolver
+from ..solvers.diffrax import FromDiffrax
+from .control import Certify, Check, Moment, Tune
+from .dial import Dial, StepDial, ToleranceDial
+from .reading import Reading, Tolerances
+
+_LARGEST_CHANGE = 4.0  # of h by one check
+_FREE_CHECKS = 10  # early ones, at few steps, that the budget does not count
+
+
+class Band(NamedTuple):
+    """Where the strain may lie without a change, and what a change aims at; at one the tolerances are used up."""
+
+    low: float
+    aim: float
+    high: float = 1.0
+
+
+_TOLERANCES, _TRAINING, _FINAL = Tolerances(), Band(0.5, 0.7), Band(0.8, 0.9)
+
+
+class CertifiedState(NamedTuple):
+    """Where the control stands.
+
+    Attributes:
+        dial: What h is.
+        h: The step as a fraction of the interval, or the tolerance.
+        probe: In a search the h that is tried next.
+        phase: "search" until a first h is found, "train"; after training "settle", "tune", "certify", "done".
+        checks: How many checks there have been.
+        rounds: How many changes of h after training.
+        refined: Whether h had to be refined after training; then it is not made coarser any more.
+        verdict: The last certificate's.
+        pending: Whether the check goes on.
+    """
+
+    dial: Dial
+    h: float
+    probe: float
+    phase: Literal["search", "train", "settle", "tune", "certify", "done"] = "search"
+    checks: int = 0
+    rounds: int = 0
+    refined: bool = False
+    verdict: str | None = None
+    pending: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class CertifiedControl:
+    """Trains with the coarsest solver that keeps the model an ODE, and ends with one that passes its certificate.
+
+    On held-out samples the own solver is compared with a better one (`StepDial.better`), sample by sample: the strain
+    is the deviation over the one that would use up the tolerances (`Reading.strain`), and grows as h^p. It is kept in a
+    band: outside of it, h <- h (aim / strain)^(1 / p), at most by a factor of 4. The first check searches upwards from
+    few steps, whatever the start, so that a start that is too fine costs no check.
+
+    Checks are made when the parameters have moved, as long as they stay within their share of the expected training
+    NFE. After training h is settled in a narrower band, with some optimiser steps after every change, and refined until
+    the certificate is valid.
+
+    Attributes:
+        tolerances: What the discretisation may change.
+        certify: `certify(predict, solver, batch)` whose result has a `verdict`; None for no certificate: the last check
+            then decides.
+        samples: Held-out samples that a check looks at, at most.
+        drift: Relative movement of the parameters after which to check.
+        share: Of the training NFE that may be spent on checks.
+        training, final: The bands of the strain.
+        tune: Optimiser steps after a change of h at the end, as a fraction of all.
+        rounds: The most changes of h at the end.
+        most_steps: The solver never takes more.
+        dtype: Of the state: a relative tolerance never leaves what it can carry.
+
+    Raises:
+        UserError: A number is out of its range.
+    """
+
+    tolerances: Tolerances = _TOLERANCES
+    certify: Callable[..., Any] | None = None
+    samples: int = 512
+    drift: float = 0.02
+    share: float = 0.03
+    training: Band = _TRAINING
+    final: Band = _FINAL
+    tune: float = 0.02
+    rounds: int = 8
+    most_steps: int = 10_000
+    dtype: Any = "float32"
+
+    def __post_init__(self):
+        for name in ("samples", "rounds", "most_steps"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be >= 1, got {getattr(self, name)}")
+        for name in ("drift", "share", "tune"):
+            if not 0 < getattr(self, name) < 1:
+                raise UserError(f"{name} must lie in (0, 1), got {getattr(self, name)}")
+        for name in ("training", "final"):
+            band = getattr(self, name)
+            if not 0 <= band.low < band.aim < band.high:
+                raise UserError(f"{name} must be a band 0 <= low < aim < high, got {tuple(band)}")
+
+    @property
+    def batch(self) -> Literal["training", "held-out"]:
+        """Checks look at samples that training does not see."""
+        return "held-out"
+
+    def init(self, solver: AbstractSolver) -> CertifiedState:
+        """The state before training with this solver.
+
+        Raises:
+            UserError: It has neither steps nor a tolerance that can be controlled.
+        """
+        adaptive = isinstance(solver, Adaptive) or (isinstance(solver, FromDiffrax) and solver.steps is None)
+        dial = ToleranceDial.of(solver, self.dtype) if adaptive else StepDial.of(solver, self.most_steps)
+        return CertifiedState(dial, dial.start, dial.coarsest)
+
+    def dispatch(self, most: int) -> int:
+        """As many optimiser steps as may be: whether the parameters have moved is seen after every dispatch."""
+        return most
+
+    def due(self, state: CertifiedState, now: Moment) -> bool:
+        """Whether the parameters have moved far enough, and the budget allows for it."""
+        expected = now.nfe_train + (now.of - now.step) * now.nfe_step
+        affordable = now.nfe_checks <= self.share * expected * now.step / now.of
+        return now.drift >= self.drift and (affordable or state.checks < _FREE_CHECKS)
+
+    def asks(self, state: CertifiedState, solver: AbstractSolver) -> tuple[AbstractSolver, ...]:
+        """The own solver, and the better one; in a search at the h that is being tried."""
+        own = state.dial.turned(solver, state.probe if state.phase == "search" else state.h)
+        return own, state.dial.better(own)
+
+    def update(self, readings: tuple[Reading, ...], state: CertifiedState, now: Moment) -> tuple[float, CertifiedState]:
+        """The number of steps or the tolerance after a check, and the state."""
+        strain = readings[0].strain
+        over = now.step >= now.of and state.phase in ("search", "train")
+        state = state._replace(checks=state.checks + 1, phase="settle" if over else state.phase)
+        match state.phase:
+            case "search":
+                state = self._searched(state, strain)
+            case "train":
+                state = state._replace(h=self._moved(state, state.h, strain, self.training))
+            case _:  # training has ended
+                state = self._settled(state, strain)
+        return state.dial.size(state.h), state
+
+    def solver(self, state: CertifiedState, solver: AbstractSolver) -> AbstractSolver:
+        """The same solver at the state's h."""
+        return state.dial.turned(solver, state.h)
+
+    def closing(self, state: CertifiedState, now: Moment) -> Check | Tune | Certify | None:
+        """After training: checks and fine-tuning until h has settled, then a certificate, until it is valid."""
+        match state.phase:
+            case "search" | "train" | "settle":
+                return Check()
+            case "tune":
+                return Tune(max(1, round(self.tune * now.of)))
+            case "certify":
+                return None if self.certify is None else Certify()
+        return None
+
+    def closed(self, done: Tune | str, state: CertifiedState) -> CertifiedState:
+        """After fine-tuning, look again; after a certificate that is not valid, refine."""
+        if isinstance(done, Tune):
+            return state._replace(phase="settle")
+        if done == "valid" or state.rounds >= self.rounds:
+            return state._replace(phase="done", verdict=done)
+        return self._changed(state._replace(verdict=done, refined=True), state.dial.finer(state.h))
+
+    def _searched(self, state: CertifiedState, strain: float) -> CertifiedState:
+        """From coarse to fine until the strain is tolerated."""
+        finer = self._moved(state, state.probe, strain, self.training)
+        if strain <= self.training.high or finer >= state.probe:
+            return state._replace(h=state.probe, phase="train", pending=False)
+        return state._replace(probe=finer, pending=True)
+
+    def _settled(self, state: CertifiedState, strain: float) -> CertifiedState:
+        """In the final band, or changed once more; never coarser after it had to be refined."""
+        h = self._moved(state, state.h, strain, self.final)
+        if h < state.h:
+            state = state._replace(refined=True)
+        elif state.refined:
+            h = state.h
+        if state.dial.size(h) == state.dial.size(state.h) or state.rounds >= self.rounds:
+            return state._replace(phase="certify")
+        return self._changed(state, h)
+
+    def _changed(self, state: CertifiedState, h: float) -> CertifiedState:
+        return state._replace(h=h, phase="tune", rounds=state.rounds + 1)
+
+    def _moved(self, state: CertifiedState, h: float, strain: float, band: Band) -> float:
+        """The h whose strain is predicted to be the band's aim, where this one's lies outside the band."""
+        if band.low <= strain <= band.high:
+            return h
+        factor = (band.aim / max(strain, 1e-12)) ** (1 / state.dial.order) if strain < math.inf else 0.0
+        aimed = state.dial.within(h * min(max(factor, 1 / _LARGEST_CHANGE), _LARGEST_CHANGE))
+        return min(aimed, state.dial.finer(h)) if strain > band.high else aimed
