@@ -67,7 +67,8 @@ class Watch:
         self.state = control.init(run.solver)
         self.nfe_checks, self.turns = 0.0, []
         self._since = _flat(run.varied)
-        self._held_out = _spread(task.validation, control.samples)
+        samples = len(jax.tree.leaves(task.validation)[0])
+        self._order = np.random.default_rng(0).permutation(samples)
 
     @property
     def controlled(self) -> Controlled:
@@ -82,6 +83,7 @@ class Watch:
 
     def close(self, dispatch: int) -> None:
         """Do what the control asks for after training: checks, fine-tuning, certificates."""
+        self.state = self.control.ended(self.state)
         while (action := self.control.closing(self.state, self._moment())) is not None:
             if isinstance(action, Tune):
                 for _ in range(math.ceil(action.steps / dispatch)):  # whole dispatches: they are compiled already
@@ -100,7 +102,7 @@ class Watch:
 
     def _check(self) -> None:
         now, solver = self._moment(), self.run.solver
-        batch = self._held_out if self.control.batch == "held-out" else self.run.batch
+        batch = self._held_out() if self.control.batch == "held-out" else self.run.batch
         pending = True
         while pending:
             asked = self.control.asks(self.state, solver)
@@ -114,7 +116,7 @@ class Watch:
 
     def _certify(self) -> None:
         size = self.turns[-1].size
-        verdict = self.control.certify(self._predict, self.run.solver, self._held_out).verdict
+        verdict = self.control.certify(self._predict, self.run.solver, self._held_out()).verdict
         self.state = self.control.closed(verdict, self.state)
         self.turns.append(Turn(self.run.step, size, None, verdict))
         self._go_on()
@@ -124,6 +126,13 @@ class Watch:
         turned = self.control.solver(self.state, solver)
         if turned is not solver:
             self.turn(turned)
+
+    def _held_out(self) -> PyTree:
+        """The next validation samples, as many as the control wants; after the last comes the first."""
+        most = self.control.samples(self.state)
+        rows = self._order[: len(self._order) if most is None else most]
+        self._order = np.roll(self._order, -len(rows))
+        return jax.tree.map(lambda x: jnp.asarray(x[rows]), self.task.validation)
 
     def _predict(self, solver: AbstractSolver, batch: PyTree) -> Prediction:
         """What model and solver make of a batch, and what that cost; a failed solve has no metric."""
@@ -141,13 +150,6 @@ def _flat(varied: PyTree) -> np.ndarray:
     """The weights of the model, in one vector."""
     model = jax.tree.leaves(varied[0])
     return np.concatenate([np.asarray(leaf, np.float64).ravel() for leaf in model])
-
-
-def _spread(data: PyTree, most: int | None) -> PyTree:
-    """At most so many samples, from all over the data."""
-    samples = len(jax.tree.leaves(data)[0])
-    rows = np.arange(samples) if most is None or most >= samples else np.linspace(0, samples - 1, most).astype(int)
-    return jax.tree.map(lambda x: jnp.asarray(x[rows]), data)
 
 
 def _scale(metric: Metric) -> float | None:

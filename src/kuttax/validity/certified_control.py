@@ -6,26 +6,34 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from ..errors import UserError
-from ..solvers.adaptive import Adaptive
 from ..solvers.base import AbstractSolver
-from ..solvers.diffrax import FromDiffrax
 from .control import Certify, Check, Moment, Tune
 from .dial import Dial, StepDial, ToleranceDial
 from .reading import Reading, Tolerances
-
-_LARGEST_CHANGE = 4.0  # of h by one check
-_FREE_CHECKS = 10  # early ones, at few steps, that the budget does not count
+from .resolution import is_adaptive
 
 
 class Band(NamedTuple):
-    """Where the strain may lie without a change, and what a change aims at; at one the tolerances are used up."""
+    """Where the strain may lie, and how h changes where it does not; at a strain of one the tolerances are used up.
+
+    Attributes:
+        low, high: The dead band.
+        aim: The strain that a change aims at.
+        coarser, finer: The largest factors by which one check makes h larger and smaller.
+        stride: Rungs of the ladder between numbers of steps that are used: each of them is compiled.
+    """
 
     low: float
     aim: float
-    high: float = 1.0
+    high: float
+    coarser: float
+    finer: float
+    stride: int
 
 
-_TOLERANCES, _TRAINING, _FINAL = Tolerances(), Band(0.5, 0.7), Band(0.8, 0.9)
+_TOLERANCES = Tolerances()
+_TRAINING = Band(low=0.3, aim=0.5, high=1.0, coarser=2.0, finer=2.0, stride=4)
+_FINAL = Band(low=0.7, aim=0.85, high=1.0, coarser=1.5, finer=1.22, stride=1)
 
 
 class CertifiedState(NamedTuple):
@@ -36,7 +44,8 @@ class CertifiedState(NamedTuple):
         h: The step as a fraction of the interval, or the tolerance.
         probe: In a search the h that is tried next.
         phase: "search" until a first h is found, "train"; after training "settle", "tune", "certify", "done".
-        checks: How many checks there have been.
+        trained: Training NFE at the last check.
+        spent: NFE of checks before it.
         rounds: How many changes of h after training.
         refined: Whether h had to be refined after training; then it is not made coarser any more.
         verdict: The last certificate's.
@@ -47,7 +56,8 @@ class CertifiedState(NamedTuple):
     h: float
     probe: float
     phase: Literal["search", "train", "settle", "tune", "certify", "done"] = "search"
-    checks: int = 0
+    trained: float = 0.0
+    spent: float = 0.0
     rounds: int = 0
     refined: bool = False
     verdict: str | None = None
@@ -58,22 +68,23 @@ class CertifiedState(NamedTuple):
 class CertifiedControl:
     """Trains with the coarsest solver that keeps the model an ODE, and ends with one that passes its certificate.
 
-    On held-out samples the own solver is compared with a better one (`StepDial.better`), sample by sample: the strain
-    is the deviation over the one that would use up the tolerances (`Reading.strain`), and grows as h^p. It is kept in a
-    band: outside of it, h <- h (aim / strain)^(1 / p), at most by a factor of 4. The first check searches upwards from
-    few steps, whatever the start, so that a start that is too fine costs no check.
+    On held-out samples the own solver is compared, sample by sample, with a scheme of higher order and as many steps
+    (DOPRI5 at a tenth of the tolerance). The strain is the deviation over the one that would use up the tolerances
+    (`Reading.strain`); it grows as h^p. It is kept in a band: outside of it, h <- h (aim / strain)^(1 / p), within
+    limits, for where a few samples sit on an edge of the flow the strain shrinks slower than that. The first check
+    searches upwards from few steps, whatever the start, so that a start that is too fine costs no check.
 
-    Checks are made when the parameters have moved, as long as they stay within their share of the expected training
-    NFE. After training h is settled in a narrower band, with some optimiser steps after every change, and refined until
-    the certificate is valid.
+    A check is made when the parameters have moved and training has earned the last one's cost, on a small batch that
+    changes from check to check. After training h is settled in a narrower band on more samples, with some optimiser
+    steps after every change, and refined until the certificate is valid.
 
     Attributes:
         tolerances: What the discretisation may change.
         certify: `certify(predict, solver, batch)` whose result has a `verdict`; None for no certificate: the last check
             then decides.
-        samples: Held-out samples that a check looks at, at most.
+        few, many: Held-out samples that a check looks at, at most, while training and at the end.
         drift: Relative movement of the parameters after which to check.
-        share: Of the training NFE that may be spent on checks.
+        share: The NFE of checks, as a share of the training NFE between them.
         training, final: The bands of the strain.
         tune: Optimiser steps after a change of h at the end, as a fraction of all.
         rounds: The most changes of h at the end.
@@ -86,18 +97,19 @@ class CertifiedControl:
 
     tolerances: Tolerances = _TOLERANCES
     certify: Callable[..., Any] | None = None
-    samples: int = 512
+    few: int = 256
+    many: int = 2000
     drift: float = 0.02
-    share: float = 0.03
+    share: float = 0.025
     training: Band = _TRAINING
     final: Band = _FINAL
     tune: float = 0.02
-    rounds: int = 8
+    rounds: int = 12
     most_steps: int = 10_000
     dtype: Any = "float32"
 
     def __post_init__(self):
-        for name in ("samples", "rounds", "most_steps"):
+        for name in ("few", "many", "rounds", "most_steps"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be >= 1, got {getattr(self, name)}")
         for name in ("drift", "share", "tune"):
@@ -105,7 +117,7 @@ class CertifiedControl:
                 raise UserError(f"{name} must lie in (0, 1), got {getattr(self, name)}")
         for name in ("training", "final"):
             band = getattr(self, name)
-            if not 0 <= band.low < band.aim < band.high:
+            if not 0 <= band.low < band.aim < band.high <= 1:
                 raise UserError(f"{name} must be a band 0 <= low < aim < high, got {tuple(band)}")
 
     @property
@@ -113,13 +125,17 @@ class CertifiedControl:
         """Checks look at samples that training does not see."""
         return "held-out"
 
+    def samples(self, state: CertifiedState) -> int:
+        """How many of them, at most."""
+        return self.few if state.phase in ("search", "train") else self.many
+
     def init(self, solver: AbstractSolver) -> CertifiedState:
         """The state before training with this solver.
 
         Raises:
             UserError: It has neither steps nor a tolerance that can be controlled.
         """
-        adaptive = isinstance(solver, Adaptive) or (isinstance(solver, FromDiffrax) and solver.steps is None)
+        adaptive = is_adaptive(solver)
         dial = ToleranceDial.of(solver, self.dtype) if adaptive else StepDial.of(solver, self.most_steps)
         return CertifiedState(dial, dial.start, dial.coarsest)
 
@@ -128,21 +144,19 @@ class CertifiedControl:
         return most
 
     def due(self, state: CertifiedState, now: Moment) -> bool:
-        """Whether the parameters have moved far enough, and the budget allows for it."""
-        expected = now.nfe_train + (now.of - now.step) * now.nfe_step
-        affordable = now.nfe_checks <= self.share * expected * now.step / now.of
-        return now.drift >= self.drift and (affordable or state.checks < _FREE_CHECKS)
+        """Whether the parameters have moved far enough, and training has earned what the last check cost."""
+        spent, earned = now.nfe_checks - state.spent, self.share * (now.nfe_train - state.trained)
+        return now.drift >= self.drift and not spent > earned  # or it is not known
 
     def asks(self, state: CertifiedState, solver: AbstractSolver) -> tuple[AbstractSolver, ...]:
         """The own solver, and the better one; in a search at the h that is being tried."""
         own = state.dial.turned(solver, state.probe if state.phase == "search" else state.h)
-        return own, state.dial.better(own)
+        return own, state.dial.higher(own) if state.phase in ("search", "train") else state.dial.highest(own)
 
     def update(self, readings: tuple[Reading, ...], state: CertifiedState, now: Moment) -> tuple[float, CertifiedState]:
         """The number of steps or the tolerance after a check, and the state."""
-        strain = readings[0].strain
-        over = now.step >= now.of and state.phase in ("search", "train")
-        state = state._replace(checks=state.checks + 1, phase="settle" if over else state.phase)
+        strain = self._strain(readings[0], state)
+        state = state._replace(trained=now.nfe_train, spent=now.nfe_checks)
         match state.phase:
             case "search":
                 state = self._searched(state, strain)
@@ -156,10 +170,14 @@ class CertifiedControl:
         """The same solver at the state's h."""
         return state.dial.turned(solver, state.h)
 
+    def ended(self, state: CertifiedState) -> CertifiedState:
+        """The state when training has ended: h is to be settled."""
+        return state._replace(phase="settle")
+
     def closing(self, state: CertifiedState, now: Moment) -> Check | Tune | Certify | None:
-        """After training: checks and fine-tuning until h has settled, then a certificate, until it is valid."""
+        """Checks and fine-tuning until h has settled, then a certificate, until it is valid."""
         match state.phase:
-            case "search" | "train" | "settle":
+            case "settle":
                 return Check()
             case "tune":
                 return Tune(max(1, round(self.tune * now.of)))
@@ -196,10 +214,17 @@ class CertifiedControl:
     def _changed(self, state: CertifiedState, h: float) -> CertifiedState:
         return state._replace(h=h, phase="tune", rounds=state.rounds + 1)
 
+    def _strain(self, reading: Reading, state: CertifiedState) -> float:
+        """What is held in the band. While training, flips among samples that are hardly decided do not count."""
+        if state.phase in ("search", "train") and reading.loss_difference == reading.loss_difference:
+            return min(reading.strain, reading.loss_difference / self.tolerances.loss)
+        return reading.strain
+
     def _moved(self, state: CertifiedState, h: float, strain: float, band: Band) -> float:
         """The h whose strain is predicted to be the band's aim, where this one's lies outside the band."""
         if band.low <= strain <= band.high:
             return h
         factor = (band.aim / max(strain, 1e-12)) ** (1 / state.dial.order) if strain < math.inf else 0.0
-        aimed = state.dial.within(h * min(max(factor, 1 / _LARGEST_CHANGE), _LARGEST_CHANGE))
-        return min(aimed, state.dial.finer(h)) if strain > band.high else aimed
+        aimed = state.dial.within(h * min(max(factor, 1 / band.finer), band.coarser))
+        aimed = state.dial.snapped(aimed, band.stride)
+        return min(aimed, state.dial.finer(h)) if strain > band.high else max(aimed, h)

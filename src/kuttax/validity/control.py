@@ -54,11 +54,6 @@ class Control(Protocol):
         ...
 
     @property
-    def samples(self) -> int | None:
-        """How many held-out samples to look at, at most; None for all."""
-        ...
-
-    @property
     def certify(self) -> Callable[..., Any] | None:
         """`certify(predict, solver, batch)`, whose result has a `verdict`; None where no certificate is asked for."""
         ...
@@ -74,6 +69,10 @@ class Control(Protocol):
         Raises:
             UserError: This control cannot control this solver.
         """
+        ...
+
+    def samples(self, state: Any) -> int | None:
+        """How many held-out samples to look at, at most; None for all."""
         ...
 
     def dispatch(self, most: int) -> int:
@@ -105,6 +104,10 @@ class Control(Protocol):
 
     def solver(self, state: Any, solver: AbstractSolver) -> AbstractSolver:
         """The same solver, with all that it has learned, as the state has it."""
+        ...
+
+    def ended(self, state: Any) -> Any:
+        """The state when training has ended."""
         ...
 
     def closing(self, state: Any, now: Moment) -> Check | Tune | Certify | None:

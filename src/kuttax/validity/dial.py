@@ -7,7 +7,7 @@ from typing import Any
 from ..solvers.adaptive import Adaptive, least_rtol
 from ..solvers.base import AbstractSolver
 from ..solvers.fixed import FixedSteps
-from ..solvers.tableaus import DOPRI5, DOPRI8, MIDPOINT, RK4
+from ..solvers.tableaus import DOPRI5, DOPRI8, MIDPOINT, RK4, Tableau
 from .ladder import Ladder
 from .reading import Reading
 from .resolution import order_of, steps_of, tolerance_of, with_steps, with_tolerance
@@ -44,16 +44,20 @@ class StepDial:
 
     @property
     def coarsest(self) -> float:
-        """Where a search begins."""
-        return 1 / 4
+        """Where a search begins, and the largest h that is allowed: four steps, or what training starts with."""
+        return max(1 / 4, self.start)
 
     def within(self, h: float) -> float:
         """The nearest h that is allowed."""
-        return min(max(h, 1 / self.ladder.most), 1.0)
+        return min(max(h, 1 / self.ladder.most), self.coarsest)
 
     def size(self, h: float) -> int:
         """The number of steps for h: the nearest on the ladder."""
         return self.ladder.nearest(1 / h)
+
+    def snapped(self, h: float, stride: int) -> float:
+        """The nearest h on every `stride`-th rung."""
+        return 1 / self.ladder.nearest(1 / h, stride)
 
     def finer(self, h: float) -> float:
         """The h of the next rung."""
@@ -69,13 +73,25 @@ class StepDial:
 
         Ott et al. (ICLR 2021, arXiv 2007.15386) test Euler with the midpoint rule: at Euler's own step h if 1/h > 50,
         else at sqrt(h / 50), so that its h'^2 is at most h / 50. For a solver of order p and a test of order q that is
-        h'^q = h^p / 50: the midpoint rule is tested with RK4, higher orders with DOPRI8.
+        h'^q = h^p / 50: orders 2 and 3 are tested with RK4, higher ones with DOPRI8.
         """
         del tightened  # this one is fine enough at once
-        scheme = MIDPOINT if self.order == 1 else RK4 if self.order == 2 else DOPRI8
+        scheme = self._scheme
         h = 1 / steps_of(solver)
         finer = min(h, (h**self.order / _GAIN) ** (1 / scheme.order))
         return FixedSteps(scheme, math.ceil(1 / finer - 1e-9))
+
+    def higher(self, solver: AbstractSolver) -> AbstractSolver:
+        """A scheme of higher order with as many steps: the cheapest solver to compare with."""
+        return FixedSteps(self._scheme, steps_of(solver))
+
+    def highest(self, solver: AbstractSolver) -> AbstractSolver:
+        """RK4, or beyond its order DOPRI8, with as many steps: a reference that is worth its cost at the end."""
+        return FixedSteps(RK4 if self.order < 4 else DOPRI8, steps_of(solver))
+
+    @property
+    def _scheme(self) -> Tableau:
+        return MIDPOINT if self.order == 1 else RK4 if self.order < 4 else DOPRI8
 
     def must_tighten(self, own: Reading, better: Reading, tightened: int) -> bool:
         """Whether the better solver must be better still."""
@@ -90,7 +106,7 @@ class ToleranceDial:
     Attributes:
         start: Where h stands before training.
         dtype: Of the state: no tolerance leaves what it can carry.
-        loosest: The largest h.
+        loosest: The largest h, unless training starts above it.
     """
 
     start: float
@@ -109,16 +125,20 @@ class ToleranceDial:
 
     @property
     def coarsest(self) -> float:
-        """Where a search begins."""
-        return self.loosest
+        """Where a search begins, and the largest h that is allowed."""
+        return max(self.loosest, self.start)
 
     def within(self, h: float) -> float:
         """The nearest h that is allowed."""
-        return min(max(h, self._least), self.loosest)
+        return min(max(h, self._least), self.coarsest)
 
     def size(self, h: float) -> float:
         """The tolerance for h."""
         return self.within(h)
+
+    def snapped(self, h: float, stride: int) -> float:
+        """h itself: changing a tolerance compiles nothing."""
+        return h
 
     def finer(self, h: float) -> float:
         """A little less than h."""
@@ -137,6 +157,14 @@ class ToleranceDial:
         """
         tight = tolerance_of(solver) * 10.0 ** -(1 + tightened)
         return Adaptive(DOPRI5, max(tight, self._least), tight)
+
+    def higher(self, solver: AbstractSolver) -> AbstractSolver:
+        """As `better`."""
+        return self.better(solver)
+
+    def highest(self, solver: AbstractSolver) -> AbstractSolver:
+        """As `better`, once tightened."""
+        return self.better(solver, 1)
 
     def must_tighten(self, own: Reading, better: Reading, tightened: int) -> bool:
         """Ott et al. tighten the reference until it takes more evaluations than the own solver."""

@@ -29,9 +29,9 @@ class Ladder:
         if not self.ratio > 1:
             raise UserError(f"the ratio of a ladder must be > 1, got {self.ratio}")
 
-    def nearest(self, steps: float) -> int:
-        """The rung nearest to a positive number of steps, on a logarithmic scale."""
-        return self._rung(round(self._index(steps)))
+    def nearest(self, steps: float, stride: int = 1) -> int:
+        """The rung nearest to a positive number of steps, on a logarithmic scale; of every `stride`-th rung only."""
+        return self._rung(stride * round(self._index(steps) / stride))
 
     def above(self, steps: float) -> int:
         """The lowest rung of at least so many steps, or the highest of all."""

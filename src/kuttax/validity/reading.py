@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.special import log_softmax
 
 
 class Tolerances(NamedTuple):
@@ -14,12 +15,14 @@ class Tolerances(NamedTuple):
         metric: The metric's change: of an accuracy its absolute change, 0.01 for one point; of any other metric its
             relative one.
         flips: The share of samples whose predicted class may change.
+        loss: The mean change of a sample's loss (nats), below which the other changes do not matter while training.
         output: Where there are no classes: the change of an output, relative to the outputs' root mean square, that
             95 % of the samples may reach.
     """
 
     metric: float = 0.01
     flips: float = 0.02
+    loss: float = 0.02
     output: float = 0.05
 
 
@@ -65,11 +68,19 @@ def _reading(own: Any, reference: Any, tolerances: Tolerances, scale: float | No
     if own.labels is None:
         strain = max(gap / tolerances.metric, _output_strain(*outputs, tolerances))
         return Reading(metric, gap, nfe, strain=strain)
-    labels = np.asarray(own.labels)
-    losses = [_cross_entropy(logits, labels) for logits in outputs]
+    labels, *outputs = _two_classes_or_more(np.asarray(own.labels), *outputs)
+    losses = [-log_softmax(logits, axis=-1)[np.arange(len(labels)), labels] for logits in outputs]
     difference = float(np.mean(np.abs(losses[0] - losses[1])))
     flips = float(np.mean(outputs[0].argmax(-1) != outputs[1].argmax(-1)))
     return Reading(metric, gap, nfe, difference, flips, _class_strain(*outputs, labels, tolerances))
+
+
+def _two_classes_or_more(labels: np.ndarray, *outputs: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Labels and logits; a single logit, of the class above zero, is the second of two."""
+    if outputs[0].ndim == 2 and outputs[0].shape[1] > 1:
+        return labels, *outputs
+    columns = [np.stack([np.zeros(len(logits)), logits.reshape(len(logits))], axis=1) for logits in outputs]
+    return (labels > 0).astype(int), *columns
 
 
 def _gap(own: Any, reference: Any, scale: float | None) -> float:
@@ -79,13 +90,6 @@ def _gap(own: Any, reference: Any, scale: float | None) -> float:
     if gap > 0:
         gap = gap / (scale or max(abs(best), np.finfo(np.float64).tiny))
     return gap if math.isfinite(gap) else math.inf
-
-
-def _cross_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """-log softmax(logits)[label] of each sample, (n,)."""
-    top = logits.max(-1)
-    total = top + np.log(np.exp(logits - top[:, None]).sum(-1))
-    return total - logits[np.arange(len(labels)), labels]
 
 
 def _output_strain(own: np.ndarray, reference: np.ndarray, tolerances: Tolerances) -> float:

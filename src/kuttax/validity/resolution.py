@@ -59,14 +59,19 @@ def with_steps(solver: AbstractSolver, steps: int) -> AbstractSolver:
     raise UserError(f"{title(solver)} cannot be given {checked_steps(steps)} steps: use FixedSteps or LearnedRK")
 
 
+def is_adaptive(solver: AbstractSolver) -> bool:
+    """Whether it chooses its steps by a tolerance."""
+    return isinstance(solver, Adaptive) or (isinstance(solver, FromDiffrax) and solver.steps is None)
+
+
 def tolerance_of(solver: AbstractSolver) -> float:
     """The relative tolerance of an adaptive solver.
 
     Raises:
         UserError: It has none.
     """
-    if isinstance(solver, Adaptive) or (isinstance(solver, FromDiffrax) and solver.steps is None):
-        return float(solver.rtol)
+    if is_adaptive(solver):
+        return float(solver.rtol)  # pyright: ignore[reportAttributeAccessIssue]
     raise UserError(
         f"{title(solver)} has no tolerance to control: use Adaptive, or control its number of steps (StepControl)"
     )
@@ -81,3 +86,12 @@ def with_tolerance(solver: AbstractSolver, rtol: float) -> AbstractSolver:
     factor = rtol / tolerance_of(solver)
     adaptive: Any = solver
     return dataclasses.replace(adaptive, rtol=float(rtol), atol=float(adaptive.atol) * factor)
+
+
+def size_of(solver: AbstractSolver) -> float:
+    """The number of steps, or else the relative tolerance.
+
+    Raises:
+        UserError: It has neither.
+    """
+    return tolerance_of(solver) if is_adaptive(solver) else steps_of(solver)

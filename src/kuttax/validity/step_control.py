@@ -60,10 +60,8 @@ class AbstractOtt:
         """Checks look at the last batch trained on."""
         return "training"
 
-    @property
-    def samples(self) -> int | None:
+    def samples(self, state: OttState) -> None:
         """As many as the batch has."""
-        return None
 
     @property
     def certify(self) -> None:
@@ -116,6 +114,10 @@ class AbstractOtt:
     def solver(self, state: OttState, solver: AbstractSolver) -> AbstractSolver:
         """The same solver at the state's h."""
         return state.dial.turned(solver, state.h)
+
+    def ended(self, state: OttState) -> OttState:
+        """The state as it was."""
+        return state
 
     def closing(self, state: OttState, now: Moment) -> None:
         """Nothing: training may end in an invalid phase."""
