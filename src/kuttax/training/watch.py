@@ -107,7 +107,7 @@ class Watch:
         while pending:
             asked = self.control.asks(self.state, solver)
             predictions = [self._predict(one, batch) for one in asked]
-            seen = readings(predictions, self.control.tolerances, _scale(self.task.metric))
+            seen = readings(predictions, self.control.tolerances(self.state), _scale(self.task.metric))
             size, self.state = self.control.update(seen, self.state, now)
             pending = self.state.pending
         self.turns.append(Turn(self.run.step, size, seen[0], None))

@@ -32,7 +32,7 @@ class Band(NamedTuple):
 
 
 _TOLERANCES = Tolerances()
-_TRAINING = Band(low=0.3, aim=0.5, high=1.0, coarser=2.0, finer=2.0, stride=4)
+_TRAINING = Band(low=0.4, aim=0.65, high=1.0, coarser=2.0, finer=2.0, stride=2)
 _FINAL = Band(low=0.7, aim=0.85, high=1.0, coarser=1.5, finer=1.22, stride=1)
 
 
@@ -79,7 +79,7 @@ class CertifiedControl:
     steps after every change, and refined until the certificate is valid.
 
     Attributes:
-        tolerances: What the discretisation may change.
+        most: What the discretisation may change.
         certify: `certify(predict, solver, batch)` whose result has a `verdict`; None for no certificate: the last check
             then decides.
         few, many: Held-out samples that a check looks at, at most, while training and at the end.
@@ -95,7 +95,7 @@ class CertifiedControl:
         UserError: A number is out of its range.
     """
 
-    tolerances: Tolerances = _TOLERANCES
+    most: Tolerances = _TOLERANCES
     certify: Callable[..., Any] | None = None
     few: int = 256
     many: int = 2000
@@ -124,6 +124,10 @@ class CertifiedControl:
     def batch(self) -> Literal["training", "held-out"]:
         """Checks look at samples that training does not see."""
         return "held-out"
+
+    def tolerances(self, state: CertifiedState) -> Tolerances:
+        """At the end they hold with the confidence that a certificate asks for."""
+        return self.most if state.phase in ("search", "train") else self.most._replace(sure=True)
 
     def samples(self, state: CertifiedState) -> int:
         """How many of them, at most."""
@@ -216,9 +220,10 @@ class CertifiedControl:
 
     def _strain(self, reading: Reading, state: CertifiedState) -> float:
         """What is held in the band. While training, flips among samples that are hardly decided do not count."""
-        if state.phase in ("search", "train") and reading.loss_difference == reading.loss_difference:
-            return min(reading.strain, reading.loss_difference / self.tolerances.loss)
-        return reading.strain
+        strain = math.inf if math.isnan(reading.strain) else reading.strain
+        if state.phase in ("search", "train") and not math.isnan(reading.loss_difference):
+            return min(strain, reading.loss_difference / self.most.loss)
+        return strain
 
     def _moved(self, state: CertifiedState, h: float, strain: float, band: Band) -> float:
         """The h whose strain is predicted to be the band's aim, where this one's lies outside the band."""

@@ -58,17 +58,16 @@ class Control(Protocol):
         """`certify(predict, solver, batch)`, whose result has a `verdict`; None where no certificate is asked for."""
         ...
 
-    @property
-    def tolerances(self) -> Tolerances:
-        """What `Reading.strain` is measured in."""
-        ...
-
     def init(self, solver: AbstractSolver) -> Any:
         """The state before training with this solver.
 
         Raises:
             UserError: This control cannot control this solver.
         """
+        ...
+
+    def tolerances(self, state: Any) -> Tolerances:
+        """What `Reading.strain` is measured in."""
         ...
 
     def samples(self, state: Any) -> int | None:

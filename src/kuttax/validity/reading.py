@@ -5,7 +5,10 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy import stats
 from scipy.special import log_softmax
+
+_CONFIDENCE = 0.95
 
 
 class Tolerances(NamedTuple):
@@ -15,13 +18,16 @@ class Tolerances(NamedTuple):
         metric: The metric's change: of an accuracy its absolute change, 0.01 for one point; of any other metric its
             relative one.
         flips: The share of samples whose predicted class may change.
+        sure: Whether flips and accuracy count at their 95 % bounds for so few samples, as a certificate counts them,
+            where the samples are enough to bound anything.
         loss: The mean change of a sample's loss (nats), below which the other changes do not matter while training.
         output: Where there are no classes: the change of an output, relative to the outputs' root mean square, that
             95 % of the samples may reach.
     """
 
     metric: float = 0.01
-    flips: float = 0.02
+    flips: float = 0.05
+    sure: bool = False
     loss: float = 0.02
     output: float = 0.05
 
@@ -114,14 +120,24 @@ def _class_strain(own: np.ndarray, reference: np.ndarray, labels: np.ndarray, to
     used, overtakes = _margins_used(own, reference)
     order = np.argsort(-used, kind="stable")
     before, after = reference.argmax(-1) == labels, overtakes == labels
-    balance = np.abs(np.cumsum((after.astype(int) - before.astype(int))[order]))
-    count = np.arange(1, len(labels) + 1)
+    lost, gained = np.cumsum((before & ~after)[order]), np.cumsum((after & ~before)[order])
+    n = len(labels)
+    bound = tolerances.sure and _net_bound(0, 0, n) <= tolerances.metric
+    flips = stats.beta.ppf(_CONFIDENCE, np.arange(n) + 2, np.arange(n, 0, -1) - 1) if bound else np.arange(1, n + 1) / n
+    net = _net_bound(lost, gained, n) if bound else np.abs(gained - lost) / n
     strains = [0.0]
-    for changed, tolerance in ((count, tolerances.flips), (balance, tolerances.metric)):
-        beyond = np.flatnonzero(changed > tolerance * len(labels))
+    for changed, tolerance in ((flips, tolerances.flips), (net, tolerances.metric)):
+        beyond = np.flatnonzero(~(changed <= tolerance))
         if beyond.size:
             strains.append(float(used[order][beyond[0]]))
     return max(strains)
+
+
+def _net_bound(lost: Any, gained: Any, n: int) -> Any:
+    """The 95 % bound of the change of an accuracy on n samples (Agresti & Min, Statistics in Medicine 2005)."""
+    total, net = n + 2, gained - lost
+    half = stats.norm.ppf(_CONFIDENCE) * np.sqrt(lost + gained + 1 - net**2 / total) / total
+    return np.abs(net) / total + half
 
 
 def _margins_used(own: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -67,8 +67,7 @@ class AbstractOtt:
     def certify(self) -> None:
         """Nothing is certified."""
 
-    @property
-    def tolerances(self) -> Tolerances:
+    def tolerances(self, state: OttState) -> Tolerances:
         """For the strain in the log; the algorithm does not look at it."""
         return Tolerances()
 
