@@ -240,15 +240,15 @@ def test_search_goes_up_from_four_steps_whatever_the_start():
     [
         (EULER, 0.5, 100),  # in the dead band
         (EULER, 1.0, 100),
-        (EULER, 0.40, 100),
-        (EULER, 1.3, 214),  # 1.3 / 0.65 = 2; of every second rung 100 * 1.1^8 is the nearest to 200
+        (EULER, 1.6, 214),  # 1.6 / 0.8 = 2; of every second rung 100 * 1.1^8 is the nearest to 200
         (EULER, 50.0, 214),  # at most twice as many
         (EULER, math.inf, 214),
         (EULER, math.nan, 214),
-        (EULER, 0.0, 47),  # at least half as many: 100 * 1.1^-8
-        (MIDPOINT, 1.3, 146),  # 2^(1/2), 100 * 1.1^4 = 146.4
-        (MIDPOINT, 0.325, 68),  # 0.5^(1/2): 100 * 1.1^-4 = 68.3
-        (RK4, 1.3, 121),  # 2^(1/4) = 1.19: 100 * 1.1^2 = 121
+        (EULER, 0.4, 47),  # 0.4 / 0.8: 100 * 1.1^-8
+        (EULER, 0.0, 47),  # at least half as many
+        (MIDPOINT, 1.6, 146),  # 2^(1/2): 100 * 1.1^4
+        (MIDPOINT, 0.4, 68),  # 0.5^(1/2): 100 * 1.1^-4
+        (RK4, 1.6, 121),  # 2^(1/4) = 1.19: 100 * 1.1^2
     ],
 )
 def test_a_step_is_predicted_from_the_order_outside_of_a_dead_band(tableau, strain_seen, steps):
@@ -270,7 +270,7 @@ def test_there_is_no_limit_cycle_where_the_error_is_of_order_p():
                     size, state = control.update((strain(value), strain(0.0)), state, now())
                     sizes.append(size)
                 assert len(set(sizes[-6:])) == 1
-                assert critical <= sizes[-1] * 1.001 and (critical / sizes[-1]) ** order >= 0.39
+                assert critical <= sizes[-1] * 1.001 and (critical / sizes[-1]) ** order >= 0.45
 
 
 def test_while_training_flips_do_not_count_where_the_loss_hardly_changes():

@@ -33,7 +33,6 @@ class Run:
         step: Optimiser steps taken.
         seconds: Spent in them: without compilation.
         step_ms: (step, milliseconds an optimiser step) of every dispatch.
-        nfe: Evaluations of the field a sample in the last optimiser step.
         nfe_train: Evaluations of the field in all of them, times samples; forward passes alone.
     """
 
@@ -45,7 +44,7 @@ class Run:
         varied, self.constants = program.split(model, solver)
         self.varied = jax.tree.map(jnp.array, varied)  # copies: every dispatch consumes what it is given
         self.state = program.optimiser.init(self.varied)
-        self.step, self.seconds, self.nfe, self.nfe_train = 0, 0.0, 0.0, 0.0
+        self.step, self.seconds, self.nfe_train = 0, 0.0, 0.0
         self.step_ms: list[tuple[int, float]] = []
 
     @property
@@ -91,7 +90,6 @@ class Run:
         logs = {name: np.asarray(values, np.float64) for name, values in logs.items()}
         _check(logs, self.step, self.solver)
         self.step += count
-        self.nfe = float(logs["nfe"][-1])
         self.nfe_train += self.stream.batch_size * float(logs["nfe"].sum())
         return {name: float(logs[name].mean()) for name in ("loss", "metric", "nfe")}
 

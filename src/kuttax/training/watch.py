@@ -97,8 +97,7 @@ class Watch:
     def _moment(self) -> Moment:
         now = _flat(self.run.varied)
         drift = float(np.linalg.norm(now - self._since) / max(np.linalg.norm(self._since), 1e-30))
-        nfe_step = self.run.stream.batch_size * self.run.nfe
-        return Moment(self.run.step, self.of, drift, self.run.nfe_train, self.nfe_checks, nfe_step)
+        return Moment(self.run.step, self.of, drift, self.run.nfe_train, self.nfe_checks)
 
     def _check(self) -> None:
         now, solver = self._moment(), self.run.solver
@@ -115,8 +114,9 @@ class Watch:
         self._go_on()
 
     def _certify(self) -> None:
-        size = self.turns[-1].size
-        verdict = self.control.certify(self._predict, self.run.solver, self._held_out()).verdict
+        size, certify = self.turns[-1].size, self.control.certify
+        assert certify is not None  # or the control would not have asked
+        verdict = certify(self._predict, self.run.solver, self._held_out()).verdict
         self.state = self.control.closed(verdict, self.state)
         self.turns.append(Turn(self.run.step, size, None, verdict))
         self._go_on()

@@ -31,8 +31,9 @@ class Band(NamedTuple):
     stride: int
 
 
+_SLACK = 2.0  # of the metric's tolerance while training
 _TOLERANCES = Tolerances()
-_TRAINING = Band(low=0.4, aim=0.65, high=1.0, coarser=2.0, finer=2.0, stride=2)
+_TRAINING = Band(low=0.5, aim=0.8, high=1.0, coarser=2.0, finer=2.0, stride=2)
 _FINAL = Band(low=0.7, aim=0.85, high=1.0, coarser=1.5, finer=1.22, stride=1)
 
 
@@ -126,8 +127,11 @@ class CertifiedControl:
         return "held-out"
 
     def tolerances(self, state: CertifiedState) -> Tolerances:
-        """At the end they hold with the confidence that a certificate asks for."""
-        return self.most if state.phase in ("search", "train") else self.most._replace(sure=True)
+        """At the end they hold with the confidence that a certificate asks for; before, the metric of few samples may
+        change more, or its noise would set the steps."""
+        if state.phase in ("search", "train"):
+            return self.most._replace(metric=_SLACK * self.most.metric)
+        return self.most._replace(sure=True)
 
     def samples(self, state: CertifiedState) -> int:
         """How many of them, at most."""
@@ -139,8 +143,8 @@ class CertifiedControl:
         Raises:
             UserError: It has neither steps nor a tolerance that can be controlled.
         """
-        adaptive = is_adaptive(solver)
-        dial = ToleranceDial.of(solver, self.dtype) if adaptive else StepDial.of(solver, self.most_steps)
+        tolerance = is_adaptive(solver)
+        dial = ToleranceDial.of(solver, self.dtype) if tolerance else StepDial.of(solver, self.most_steps)
         return CertifiedState(dial, dial.start, dial.coarsest)
 
     def dispatch(self, most: int) -> int:
@@ -219,10 +223,11 @@ class CertifiedControl:
         return state._replace(h=h, phase="tune", rounds=state.rounds + 1)
 
     def _strain(self, reading: Reading, state: CertifiedState) -> float:
-        """What is held in the band. While training, flips among samples that are hardly decided do not count."""
+        """What is held in the band. While training, flips of samples that are hardly decided are no cause to refine."""
         strain = math.inf if math.isnan(reading.strain) else reading.strain
-        if state.phase in ("search", "train") and not math.isnan(reading.loss_difference):
-            return min(strain, reading.loss_difference / self.most.loss)
+        if state.phase in ("search", "train") and strain > self.training.high:
+            by_loss = reading.loss_difference / self.most.loss
+            return strain if math.isnan(by_loss) else max(self.training.high, min(strain, by_loss))
         return strain
 
     def _moved(self, state: CertifiedState, h: float, strain: float, band: Band) -> float:

@@ -16,7 +16,6 @@ class Moment(NamedTuple):
         drift: The distance that the parameters have moved since the last check, relative to their norm then.
         nfe_train: Evaluations of the field in training, times samples; forward passes alone.
         nfe_checks: The same, of all checks.
-        nfe_step: The same, of one optimiser step at present.
     """
 
     step: int
@@ -24,7 +23,6 @@ class Moment(NamedTuple):
     drift: float = 0.0
     nfe_train: float = 0.0
     nfe_checks: float = 0.0
-    nfe_step: float = 0.0
 
 
 class Certify(NamedTuple):

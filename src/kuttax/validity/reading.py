@@ -68,25 +68,27 @@ def readings(predictions: Sequence[Any], tolerances: Tolerances, scale: float | 
 
 
 def _reading(own: Any, reference: Any, tolerances: Tolerances, scale: float | None) -> Reading:
-    outputs = np.asarray(own.outputs, np.float64), np.asarray(reference.outputs, np.float64)
+    mine, theirs = np.asarray(own.outputs, np.float64), np.asarray(reference.outputs, np.float64)
     nfe = math.nan if own.stats is None or own.stats.nfe is None else float(np.mean(np.asarray(own.stats.nfe)))
     metric, gap = float(own.metric), _gap(own, reference, scale)
     if own.labels is None:
-        strain = max(gap / tolerances.metric, _output_strain(*outputs, tolerances))
+        strain = max(gap / tolerances.metric, _output_strain(mine, theirs, tolerances))
         return Reading(metric, gap, nfe, strain=strain)
-    labels, *outputs = _two_classes_or_more(np.asarray(own.labels), *outputs)
-    losses = [-log_softmax(logits, axis=-1)[np.arange(len(labels)), labels] for logits in outputs]
+    labels, mine, theirs = _two_classes_or_more(np.asarray(own.labels), mine, theirs)
+    losses = [-log_softmax(logits, axis=-1)[np.arange(len(labels)), labels] for logits in (mine, theirs)]
     difference = float(np.mean(np.abs(losses[0] - losses[1])))
-    flips = float(np.mean(outputs[0].argmax(-1) != outputs[1].argmax(-1)))
-    return Reading(metric, gap, nfe, difference, flips, _class_strain(*outputs, labels, tolerances))
+    flips = float(np.mean(mine.argmax(-1) != theirs.argmax(-1)))
+    return Reading(metric, gap, nfe, difference, flips, _class_strain(mine, theirs, labels, tolerances))
 
 
-def _two_classes_or_more(labels: np.ndarray, *outputs: np.ndarray) -> tuple[np.ndarray, ...]:
+def _two_classes_or_more(
+    labels: np.ndarray, mine: np.ndarray, theirs: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Labels and logits; a single logit, of the class above zero, is the second of two."""
-    if outputs[0].ndim == 2 and outputs[0].shape[1] > 1:
-        return labels, *outputs
-    columns = [np.stack([np.zeros(len(logits)), logits.reshape(len(logits))], axis=1) for logits in outputs]
-    return (labels > 0).astype(int), *columns
+    if mine.ndim == 2 and mine.shape[1] > 1:
+        return labels, mine, theirs
+    pair = lambda logits: np.stack([np.zeros(len(logits)), logits.reshape(len(logits))], axis=1)  # noqa: E731
+    return (labels > 0).astype(int), pair(mine), pair(theirs)
 
 
 def _gap(own: Any, reference: Any, scale: float | None) -> float:
