@@ -232,7 +232,8 @@ def test_search_goes_up_from_four_steps_whatever_the_start():
             assert reference == kx.FixedSteps(MIDPOINT, own.steps)
             size, state = control.update((strain(value), strain(0.0)), state, now())
         assert not state.pending and state.phase == "train" and size == asked[-1]
-        assert asked[0] == 4 and asked[1] == pytest.approx(8, abs=1) and asked[2] == pytest.approx(17, abs=2)
+        # three halves each time, on every second rung: 4 * 1.1^4 and 4 * 1.1^8, or 1000 * 1.1^-54 and so on
+        assert asked == {4: [4, 6, 9], 1000: [4, 6, 9]}[start]
 
 
 @pytest.mark.parametrize(
@@ -240,12 +241,12 @@ def test_search_goes_up_from_four_steps_whatever_the_start():
     [
         (EULER, 0.5, 100),  # in the dead band
         (EULER, 1.0, 100),
-        (EULER, 1.6, 214),  # 1.6 / 0.8 = 2; of every second rung 100 * 1.1^8 is the nearest to 200
-        (EULER, 50.0, 214),  # at most twice as many
-        (EULER, math.inf, 214),
-        (EULER, math.nan, 214),
-        (EULER, 0.4, 47),  # 0.4 / 0.8: 100 * 1.1^-8
-        (EULER, 0.0, 47),  # at least half as many
+        (EULER, 1.12, 146),  # 1.12 / 0.8 = 1.4; of every second rung 100 * 1.1^4 is the nearest
+        (EULER, 50.0, 146),  # at most 1.5 times as many
+        (EULER, math.inf, 146),
+        (EULER, math.nan, 146),
+        (EULER, 0.48, 68),  # 0.6: at least two thirds as many, 100 * 1.1^-4
+        (EULER, 0.0, 68),
         (MIDPOINT, 1.6, 146),  # 2^(1/2): 100 * 1.1^4
         (MIDPOINT, 0.4, 68),  # 0.5^(1/2): 100 * 1.1^-4
         (RK4, 1.6, 121),  # 2^(1/4) = 1.19: 100 * 1.1^2
@@ -265,7 +266,7 @@ def test_there_is_no_limit_cycle_where_the_error_is_of_order_p():
             for start in (4, 1000):
                 state = trained_at(start, control, solver=kx.FixedSteps(tableau, start))
                 sizes = [start]
-                for _ in range(12):
+                for _ in range(18):
                     value = (critical / sizes[-1]) ** order
                     size, state = control.update((strain(value), strain(0.0)), state, now())
                     sizes.append(size)
@@ -278,8 +279,8 @@ def test_while_training_flips_do_not_count_where_the_loss_hardly_changes():
     harmless = Reading(0.0, 0.0, loss_difference=0.01, flips=0.3, strain=9.0)  # half of the 0.02 that is tolerated
     size, state = control.update((harmless, strain(0.0)), trained_at(40, control), now())
     assert size == 40
-    size, _ = control.update((harmless, strain(0.0)), state._replace(phase="settle"), now())
-    assert size > 40
+    _, state = control.update((harmless, strain(0.0)), state._replace(phase="settle"), now())
+    assert state.phase == "tune" and state.failed
 
 
 def test_a_check_waits_until_the_parameters_moved_and_training_paid_for_the_last_one():
@@ -317,7 +318,9 @@ def test_after_training_it_settles_tunes_and_refines_until_the_certificate_is_va
 
     check(0.34)  # too fine: 0.4 of the steps are predicted, but at most 1.5 times as coarse: 100 / 1.1^4 = 68
     tune()
-    check(1.5)  # too coarse: 1.76 times are predicted, at most 1.22 times: two rungs
+    check(1.5)  # too coarse, but perhaps by chance
+    tune()
+    check(1.5)  # 1.76 times are predicted, at most 1.22 times: two rungs
     tune()
     check(0.5)  # it had to be refined: not coarser any more
     certificate("undecided")
@@ -328,7 +331,7 @@ def test_after_training_it_settles_tunes_and_refines_until_the_certificate_is_va
     check(0.6)
     certificate("valid")
     assert control.closing(state, now()) is None and state.verdict == "valid"
-    assert done == [68, 83, 83, 91, 100]
+    assert done == [68, 68, 83, 83, 91, 100]
 
 
 def test_without_a_certificate_the_last_check_decides():

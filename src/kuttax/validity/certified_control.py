@@ -33,7 +33,7 @@ class Band(NamedTuple):
 
 _SLACK = 2.0  # of the metric's tolerance while training
 _TOLERANCES = Tolerances()
-_TRAINING = Band(low=0.5, aim=0.8, high=1.0, coarser=2.0, finer=2.0, stride=2)
+_TRAINING = Band(low=0.5, aim=0.8, high=1.0, coarser=1.5, finer=1.5, stride=2)
 _FINAL = Band(low=0.7, aim=0.85, high=1.0, coarser=1.5, finer=1.22, stride=1)
 
 
@@ -47,8 +47,9 @@ class CertifiedState(NamedTuple):
         phase: "search" until a first h is found, "train"; after training "settle", "tune", "certify", "done".
         trained: Training NFE at the last check.
         spent: NFE of checks before it.
-        rounds: How many changes of h after training.
+        rounds: How often the model was tuned after training.
         refined: Whether h had to be refined after training; then it is not made coarser any more.
+        failed: Whether the last check at this h, after training, found too much strain.
         verdict: The last certificate's.
         pending: Whether the check goes on.
     """
@@ -61,6 +62,7 @@ class CertifiedState(NamedTuple):
     spent: float = 0.0
     rounds: int = 0
     refined: bool = False
+    failed: bool = False
     verdict: str | None = None
     pending: bool = False
 
@@ -87,8 +89,8 @@ class CertifiedControl:
         drift: Relative movement of the parameters after which to check.
         share: The NFE of checks, as a share of the training NFE between them.
         training, final: The bands of the strain.
-        tune: Optimiser steps after a change of h at the end, as a fraction of all.
-        rounds: The most changes of h at the end.
+        tune: Optimiser steps between the checks after training, as a fraction of all.
+        rounds: How often at the most.
         most_steps: The solver never takes more.
         dtype: Of the state: a relative tolerance never leaves what it can carry.
 
@@ -105,7 +107,7 @@ class CertifiedControl:
     training: Band = _TRAINING
     final: Band = _FINAL
     tune: float = 0.02
-    rounds: int = 12
+    rounds: int = 16
     most_steps: int = 10_000
     dtype: Any = "float32"
 
@@ -209,18 +211,21 @@ class CertifiedControl:
         return state._replace(probe=finer, pending=True)
 
     def _settled(self, state: CertifiedState, strain: float) -> CertifiedState:
-        """In the final band, or changed once more; never coarser after it had to be refined."""
+        """In the final band, or changed once more; never coarser after it had to be refined.
+
+        The strain rises and falls with the noise of training: it is looked at twice before h is refined.
+        """
         h = self._moved(state, state.h, strain, self.final)
-        if h < state.h:
-            state = state._replace(refined=True)
-        elif state.refined:
-            h = state.h
-        if state.dial.size(h) == state.dial.size(state.h) or state.rounds >= self.rounds:
+        if state.rounds >= self.rounds or (h > state.h and state.refined):
             return state._replace(phase="certify")
-        return self._changed(state, h)
+        if strain > self.final.high and not state.failed:
+            return self._changed(state, state.h)._replace(failed=True)
+        if state.dial.size(h) == state.dial.size(state.h):
+            return state._replace(phase="certify")
+        return self._changed(state._replace(refined=h < state.h), h)
 
     def _changed(self, state: CertifiedState, h: float) -> CertifiedState:
-        return state._replace(h=h, phase="tune", rounds=state.rounds + 1)
+        return state._replace(h=h, phase="tune", rounds=state.rounds + 1, failed=False)
 
     def _strain(self, reading: Reading, state: CertifiedState) -> float:
         """What is held in the band. While training, flips of samples that are hardly decided are no cause to refine."""
