@@ -163,6 +163,8 @@ BAD_OPTIONS = [
     ("train", "--width 0", "width must be >= 1, got 0"),
     ("train", "--augmented -1", "augmented must be >= 0, got -1"),
     ("train", "--max-steps 0", "max_steps must be >= 1, got 0"),
+    ("train", "--step-control maybe", "--step-control must be one of .off., .ott., .certified., got .maybe."),
+    ("train", "--solver euler --step-control ott --steps 20000", "steps must lie in 1 to 10000 to be controlled"),
     ("train", "--validation-fraction 1", r"validation fraction must lie in \(0, 1\), got 1.0"),
     ("compare", "--nfe 0", "--nfe must be budgets >= 1, got 0"),
     ("compare", "--nfe 4 -2", "--nfe must be budgets >= 1, got 4 -2"),

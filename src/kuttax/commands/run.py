@@ -20,6 +20,7 @@ from ..training.checkpoint import save_run
 from ..training.evaluate import Evaluation, evaluate, prediction_ms
 from ..training.log import Log
 from ..training.loop import Trainer
+from .step_control import history
 
 _REPEATS = 30  # of a timed prediction
 _CERTIFIED = 1024  # validation samples, at most
@@ -78,6 +79,8 @@ def run(
         "step_ms": trained.step_ms,
         **environment(),
     }
+    if trained.controlled is not None:
+        record["step_control"] = history(trained.controlled, trainer.solver, solver)
     saved = {"name": task.name, "options": options}
     settings = asdict(trainer.settings)
     save_run(directory, model, solver, {"task": saved, "settings": settings, "record": record})

@@ -79,6 +79,15 @@ class SolverOptions(LearnedOptions):
     """Adaptive solver: size of the first step (default: Hairer's cautious heuristic). A field that is trained with the
     penalty local-error may well be crossed in one step, if that is tried."""
 
+    @property
+    def lacks_steps(self) -> bool:
+        """Whether it names a scheme that cannot choose its steps, and no number of them.
+
+        Raises:
+            UserError: It names no solver.
+        """
+        return self.solver != "learned" and self.steps is None and tableau(self.solver).error is None
+
     def build(self) -> AbstractSolver:
         """The solver of these options.
 
@@ -94,7 +103,7 @@ class SolverOptions(LearnedOptions):
             raise UserError(f"{other} belongs to a learned solver, not to {self.solver}: leave it out")
         if self.steps is not None:
             return FixedSteps(scheme, self.steps)
-        if scheme.error is None:
+        if self.lacks_steps:
             raise UserError(f"{self.solver} has no error estimate to choose steps with: give --steps")
         solver = Adaptive(scheme, self.rtol, self.atol, control=self.control, first_step=self.first_step)
         refuse_low_rtol(self.rtol, np.dtype(np.float32))  # in which the named tasks compute

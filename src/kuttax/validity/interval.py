@@ -1,7 +1,7 @@
 """Interval: how far a number from a sample may be off, for three kinds of number. Every bound is one-sided."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -24,20 +24,20 @@ def of_share(count: int, n: int) -> Interval:
     return Interval(low, high)
 
 
-def of_net_change(lost: int, gained: int, n: int) -> Interval:
+def of_net_change(lost: Any, gained: Any, n: int) -> Interval:
     """Of the difference of two accuracies on the same n samples: Agresti & Min (Statistics in Medicine 2005).
 
     Wald's interval after half an observation is added to each cell of the table of pairs; without that it would
     have no width where nothing was seen to change.
 
     Args:
-        lost: Samples that the first gets right and the second wrong.
+        lost: Samples that the first gets right and the second wrong; a number, or an array of them.
         gained: The other way round.
         n: All samples.
     """
     total, b, c = n + 2, lost + 0.5, gained + 0.5
     net = (c - b) / total
-    half = float(stats.norm.ppf(CONFIDENCE)) * math.sqrt(b + c - (b - c) ** 2 / total) / total
+    half = float(stats.norm.ppf(CONFIDENCE)) * np.sqrt(b + c - (b - c) ** 2 / total) / total
     return Interval(net - half, net + half)
 
 
