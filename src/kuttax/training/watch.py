@@ -10,9 +10,10 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import PyTree
 
+from ..prediction import Prediction, mean_nfe
 from ..solvers.base import AbstractSolver
 from ..solvers.solution import Status
-from ..tasks.base import Metric, Prediction, Task, mean_nfe
+from ..tasks.base import Metric, Task
 from ..validity.control import Certify, Control, Moment, Tune
 from ..validity.reading import Reading, readings
 from .evaluate import predict
@@ -141,7 +142,7 @@ class Watch:
             return prediction  # inside of a program whose cost is not seen here
         nfe = float(mean_nfe(prediction.stats))
         self.nfe_checks += nfe * len(prediction.outputs)
-        if int(prediction.status) != Status.ok:
+        if prediction.status is not None and int(prediction.status) != Status.ok:
             prediction = prediction._replace(metric=jnp.full_like(prediction.metric, jnp.nan))
         return prediction
 
