@@ -14,16 +14,21 @@ from .options import parser, seeds_of, study_of
 from .trained import Trained
 
 RATIO = 1.1
-MIDDLE = 32  # a rung; all others are rounded powers of the ratio times it
+START = 32  # about where the search begins
 DOUBLE = 7  # rungs: 1.1^7 = 1.95
 CONFIRMED = 3  # rungs above the critical one that have to be valid
-LARGEST = 27  # the highest rung, 420 steps
-SMALLEST = -29  # the lowest one, 2 steps
 
 
-def rung(k: int) -> int:
-    """The number of steps on rung k, which may be negative."""
-    return max(1, round(MIDDLE * RATIO**k))
+def _ladder(lowest: int, highest: int) -> tuple[int, ...]:
+    """Numbers of steps, each at most RATIO times the one before it, or one more."""
+    rungs = [lowest]
+    while rungs[-1] < highest:
+        rungs.append(max(rungs[-1] + 1, int(RATIO * rungs[-1])))
+    return tuple(rungs)
+
+
+LADDER = _ladder(2, 400)
+TOP = len(LADDER) - 1
 
 
 def critical(valid: Callable[[int], bool]) -> dict[str, Any]:
@@ -33,35 +38,36 @@ def critical(valid: Callable[[int], bool]) -> dict[str, Any]:
         "critical", the smallest number with a valid model and CONFIRMED valid rungs above it, and "invalid", the rung
         below it; None where the ladder's end is reached.
     """
-    low, high = _enclosed(valid)
-    while True:
-        if high is None:
-            return {"critical": None, "invalid": rung(LARGEST)}
+    good = lambda k: valid(LADDER[k])  # noqa: E731
+    low, high = _enclosed(good)
+    while high is not None:
         while low is not None and high - low > 1:
             middle = (low + high) // 2
-            low, high = (low, middle) if valid(rung(middle)) else (middle, high)
-        above = range(high + 1, min(high + CONFIRMED, LARGEST) + 1)
-        exceptions = [k for k in above if not valid(rung(k))]
+            low, high = (low, middle) if good(middle) else (middle, high)
+        exceptions = [k for k in range(high + 1, min(high + CONFIRMED, TOP) + 1) if not good(k)]
         if not exceptions:
-            return {"critical": rung(high), "invalid": None if low is None else rung(low)}
+            return {"critical": LADDER[high], "invalid": None if low is None else LADDER[low]}
         low = exceptions[-1]
-        high = next((k for k in range(low + 1, LARGEST + 1) if valid(rung(k))), None)
+        high = next((k for k in range(low + 1, TOP + 1) if good(k)), None)
+    return {"critical": None, "invalid": LADDER[TOP]}
 
 
-def _enclosed(valid: Callable[[int], bool]) -> tuple[int | None, int | None]:
-    """An invalid rung and a valid one above it; None for the one that the ladder does not have."""
-    k = 0
-    if valid(rung(k)):
-        while valid(rung(k)):
-            if k == SMALLEST:
-                return None, k
-            high, k = k, max(k - DOUBLE, SMALLEST)
-        return k, high
-    while not valid(rung(k)):
-        if k == LARGEST:
-            return k, None
-        low, k = k, min(k + DOUBLE, LARGEST)
-    return low, k
+def _enclosed(good: Callable[[int], bool]) -> tuple[int | None, int | None]:
+    """The numbers of a bad rung and of a good one above it; None for the one that the ladder does not have."""
+    k = next(k for k, steps in enumerate(LADDER) if steps >= START)
+    low = high = None
+    while low is None or high is None:
+        if good(k):
+            high = k
+            if k == 0:
+                break
+            k = max(k - DOUBLE, 0)
+        else:
+            low = k
+            if k == TOP:
+                break
+            k = min(k + DOUBLE, TOP)
+    return low, high
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

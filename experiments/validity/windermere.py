@@ -42,12 +42,12 @@ COLOURS = ("#c2410c", "#1d4ed8")
 class Fan:
     """The problem: parameters of the field, the time that it runs, and the radius of the discs."""
 
-    a: float = 0.0
+    a: float = -0.005
     b: float = -0.115
-    g: float = 2.25
-    d: float = 2.0
-    time: float = 25.0
-    radius: float = 0.1
+    g: float = 4.3
+    d: float = 0.7
+    time: float = 40.0
+    radius: float = 0.03
 
     def field(self, t: Any, z: Float[Array, " 2"], args: Any) -> Float[Array, " 2"]:
         """The derivative of one sample."""
@@ -178,7 +178,7 @@ def prediction(fan: Fan, line: Line, solver: Any, batch: Dataset) -> kx.Predicti
 def main(arguments: Sequence[str] | None = None) -> None:
     given = parser(__doc__, studies=()).parse_args(arguments)
     fan, samples = sizes(given.smoke)
-    exponents = (OWN, FINE) if given.smoke else (-1.5, -2.0, -2.25, OWN, -2.75, -3.0, -3.25, FINE, -4.0)
+    exponents = (OWN, FINE) if given.smoke else (-2.3, -2.4, OWN, -2.6, -2.75, -3.0, -3.25, FINE, -4.0)
     ledger = Ledger(given.out / "windermere.jsonl")
     with jax.enable_x64(True):
         line = fitted(fan, OWN, samples)
