@@ -103,6 +103,14 @@ def test_conv1d_field_starts_as_he_et_al(key):
     np.testing.assert_allclose(weights.var(), 2 / 96, rtol=4 * np.sqrt(2 / weights.size))
 
 
+def test_a_head_may_start_as_he_et_al(key):
+    field = MLPField(500, 3, key=key)
+    head = NeuralODEClassifier(field, (500,), 20, key=key, he_head=True).head
+    assert head.weight.dtype == jnp.float32 and not head.bias.any()
+    weights = as_float64(head.weight).ravel()
+    np.testing.assert_allclose(weights.var(), 2 / 500, rtol=4 * np.sqrt(2 / weights.size))
+
+
 def test_time_may_have_another_dtype_than_the_state(key):
     y = jnp.ones(3, jnp.float32)
     field = MLPField(3, 4, key=key)

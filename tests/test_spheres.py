@@ -54,5 +54,7 @@ def test_the_task_has_the_papers_sizes():
     task = build_task("spheres")
     assert [len(part.y) for part in task.splits] == [2000, 500, 1000]
     assert task.classes == 2
-    field = task.init(jax.random.key(0)).field
+    model = task.init(jax.random.key(0))
+    assert model.head.weight.shape == (2, 2) and not model.head.bias.any()
+    field = model.field
     assert not field.time_dependent and [layer.bias.size for layer in field.layers] == [32, 32, 1]

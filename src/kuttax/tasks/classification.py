@@ -37,6 +37,7 @@ class Classification:
         time_dependent: Whether the field sees the time.
         augmented: Zeros appended to the features ("mlp") or channels ("conv").
         interval: The times that the solver crosses.
+        he_head: The head's initial weights, see `NeuralODEClassifier`.
         adjoint: For `kuttax.solve`; None leaves its default.
         max_steps: The most steps an adaptive solver may try; it sizes the buffer of a reverse pass.
 
@@ -52,6 +53,7 @@ class Classification:
     time_dependent: bool = True
     augmented: int = 0
     interval: tuple[float, float] = (0.0, 1.0)
+    he_head: bool = False
     adjoint: Any = None
     max_steps: int = 256
 
@@ -108,7 +110,13 @@ class Classification:
             shape[0] + self.augmented, self.width, self.depth, key=field_key, time_dependent=self.time_dependent
         )
         return NeuralODEClassifier(
-            field, shape, self.classes, key=head_key, augmented=self.augmented, interval=self.interval
+            field,
+            shape,
+            self.classes,
+            key=head_key,
+            augmented=self.augmented,
+            interval=self.interval,
+            he_head=self.he_head,
         )
 
     def loss(

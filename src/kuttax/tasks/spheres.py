@@ -1,6 +1,6 @@
 """The task "spheres": three concentric shells."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from ..data import spheres
@@ -12,7 +12,7 @@ from .classification_options import ClassificationOptions
 class Spheres(ClassificationOptions):
     """Tell the middle of three concentric shells from the others, as Ott et al. (ICLR 2021): which step is fine enough?
 
-    Data, field, its initial weights and the optimiser are the paper's. Validation is ours: the paper has none, so that
+    Data, field, initial weights and optimiser are the paper's. Validation is ours: the paper has none, so that
     its 2,000 training samples are what remains of 2,500.
     """
 
@@ -42,4 +42,4 @@ class Spheres(ClassificationOptions):
             UserError: If an option is out of range.
         """
         data = spheres.load(self.dimension, self.samples, self.test_samples, self.data_seed)
-        return self.classification("spheres", *data)
+        return replace(self.classification("spheres", *data), he_head=True)
