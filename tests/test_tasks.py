@@ -172,8 +172,10 @@ def test_every_option_reaches_the_task(name, tmp_path, rng):
     labels = np.repeat(np.arange(10), 10)
     images = rng.integers(0, 256, (100, 28, 28), np.uint8)
     np.savez(tmp_path / "mnist.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
-    where = {"data_dir": tmp_path} if name == "mnist" else {}
-    asked = {"field": "conv", "width": 3, "depth": 2, "time_dependent": False, "augmented": 1, "max_steps": 9}
+    small = {"dimension": 3, "samples": 40, "test_samples": 8, "data_seed": 1}
+    where = {"mnist": {"data_dir": tmp_path}, "spheres": small}.get(name, {})
+    field = "conv1d" if name == "spheres" else "conv"
+    asked = {"field": field, "width": 3, "depth": 2, "time_dependent": False, "augmented": 1, "max_steps": 9}
     task = build_task(name, **asked, **where)
     assert {option: getattr(task, option) for option in asked} == asked
     other = build_task(name, validation_fraction=0.5, split_seed=1, **where)
@@ -184,7 +186,7 @@ def test_every_option_reaches_the_task(name, tmp_path, rng):
 
 
 def test_unknown_names():
-    with pytest.raises(UserError, match=r"unknown task 'cifar'; known: digits, mnist"):
+    with pytest.raises(UserError, match=r"unknown task 'cifar'; known: digits, mnist, spheres"):
         task_options("cifar")
     with pytest.raises(UserError, match=r"'digits' has no option 'widht'; known: field, width"):
         build_task("digits", widht=3)
