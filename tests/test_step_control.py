@@ -358,7 +358,8 @@ def test_it_gives_up_after_so_many_rounds_and_says_invalid():
 
 def prediction(outputs, labels=None, metric=0.0, nfe=4):
     labels = None if labels is None else np.asarray(labels)
-    return Prediction(np.asarray(outputs), metric, 0.0, labels, Stats(np.asarray(nfe), None, None, None), 0)
+    stats = Stats(np.asarray(nfe), None, None, None)
+    return Prediction(np.asarray(outputs), metric, labels, stats, loss=0.0, status=0)
 
 
 @settings(max_examples=50, deadline=None)
@@ -480,7 +481,7 @@ def test_hairers_start_is_the_textbooks():
 
     def predict(solver, batch):
         sol = kx.solve(lambda t, y, args: -20 * y, batch, 0.0, 2.0, solver=solver)
-        return Prediction(sol.y1, 0.0, 0.0, None, sol.stats, sol.status)
+        return Prediction(sol.y1, 0.0, stats=sol.stats, loss=0.0, status=sol.status)
 
     assert first_steps(predict, jnp.ones(3), 1, 1000) == min(1000, math.ceil(2 / h))
     assert first_steps(predict, jnp.ones(3), 1, 5) == 5
@@ -526,7 +527,7 @@ class Flow:
             throw=False,
         )
         square = jnp.mean((sol.y1 - batch.y) ** 2)
-        return Prediction(sol.y1, jnp.sqrt(square), square, None, sol.stats, jnp.max(sol.status))
+        return Prediction(sol.y1, jnp.sqrt(square), stats=sol.stats, loss=square, status=jnp.max(sol.status))
 
 
 def how(**changes):

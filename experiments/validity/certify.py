@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from kuttax.validity import certify
 
 from kuttax.records import Record
 from kuttax.training.checkpoint import load_run
+from kuttax.validity import certify
 
 from . import windermere
 from .ledger import Ledger
