@@ -1,4 +1,4 @@
-"""kuttax train | compare | evaluate | report: the command line."""
+"""kuttax train | compare | evaluate | distill | report: the command line."""
 
 import os
 import sys
@@ -12,6 +12,7 @@ from rich.console import Console
 
 from . import __version__
 from .commands.compare import Compare
+from .commands.distill import Distill
 from .commands.evaluate import Evaluate
 from .commands.parser import parse
 from .commands.report import draw
@@ -28,6 +29,7 @@ usage:
   kuttax train TASK [OPTIONS]      train one model with one solver
   kuttax compare TASK [OPTIONS]    the same model under an adaptive, classical and learned solvers, side by side
   kuttax evaluate RUN [OPTIONS]    a saved run on its test data, with its own solver or another
+  kuttax distill RUN [OPTIONS]     fit a learned solver to a saved run's field
   kuttax report DIR                draw the table, plots and page of a comparison again
 
 tasks: {", ".join(TASKS)}
@@ -86,9 +88,16 @@ def _command(argv: list[str]) -> int:
         case ["evaluate", *rest]:
             directory, rest = _subject("evaluate", "RUN", rest)
             return parse(Evaluate, rest, f"kuttax evaluate {directory}")(Path(directory), console)
+        case ["distill", "-h" | "--help", *_]:
+            return parse(Distill, ["--help"], "kuttax distill RUN")
+        case ["distill", *rest]:
+            directory, rest = _subject("distill", "RUN", rest)
+            return parse(Distill, rest, f"kuttax distill {directory}")(Path(directory), console)
         case ["report", *rest]:
             return _report(rest, console)
-    raise UserError(f"unknown command {argv[0]!r}; known: train, compare, evaluate, report (see kuttax --help)")
+    raise UserError(
+        f"unknown command {argv[0]!r}; known: train, compare, evaluate, distill, report (see kuttax --help)"
+    )
 
 
 def _subject(command: str, what: str, rest: list[str]) -> tuple[str, list[str]]:

@@ -42,7 +42,7 @@ class Evaluate:
 
     def __call__(self, directory: Path, console: Console) -> int:
         """Run the command; returns the exit code."""
-        size = _batch_size(directory)
+        size = batch_size(directory)
         other = self.solver.other()
         task, model, own = load_run(directory)
         solver = own if other is None else other
@@ -53,7 +53,12 @@ class Evaluate:
         return 0
 
 
-def _batch_size(directory: Path) -> int:
+def batch_size(directory: Path) -> int:
+    """The batch size that a saved run was made with.
+
+    Raises:
+        UserError: It does not say.
+    """
     record = read_run(directory).get("record")
     size = record.get("batch_size") if isinstance(record, dict) else None
     if not isinstance(size, int) or size < 1:

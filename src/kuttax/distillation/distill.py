@@ -65,8 +65,8 @@ def distill(
     """Fit a learned solver to a field that is not trained any more, so that few evaluations end where many would.
 
     A teacher in float64 at 1e-8 solves every start. The student is then fitted to the ends, by Levenberg-Marquardt up
-    to 200 parameters and by Adam beyond, and what is best on the held-out starts is kept. Teacher and fit run in float64
-    whatever JAX's flag and the dtype of y0; the student comes back, and is judged, in its own and in that of y0
+    to 200 parameters and by Adam beyond, and what is best on the held-out starts is kept. Teacher and fit run in
+    float64 whatever JAX's flag and the dtype of y0; the student comes back, and is judged, in its own and in that of y0
     (docs/distillation.md).
 
     Args:

@@ -16,7 +16,7 @@ from ..nn.conv_field import ConvField
 from ..nn.mlp_field import MLPField
 from ..penalty import Penalties
 from ..solvers.base import AbstractSolver
-from .base import Metric, Prediction, mean_nfe
+from .base import Metric, Prediction, Trajectories, mean_nfe
 
 FieldKind = Literal["mlp", "conv"]
 
@@ -125,6 +125,10 @@ class Classification:
     def predict(self, model: NeuralODEClassifier, solver: AbstractSolver, batch: Dataset) -> Prediction:
         """Logits `(n, classes)`, accuracy in percent, mean cross-entropy."""
         return self._predict(model, solver, batch)[0]
+
+    def trajectories(self, model: NeuralODEClassifier, batch: Dataset) -> Trajectories:
+        """The solves behind a batch's predictions."""
+        return Trajectories(model.field, model.start(jnp.asarray(batch.x)), *model.interval)
 
     def _predict(
         self, model: NeuralODEClassifier, solver: AbstractSolver, batch: Dataset, **asked: Any
