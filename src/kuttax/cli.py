@@ -95,9 +95,8 @@ def _command(argv: list[str]) -> int:
             return parse(Distill, rest, f"kuttax distill {directory}")(Path(directory), console)
         case ["report", *rest]:
             return _report(rest, console)
-    raise UserError(
-        f"unknown command {argv[0]!r}; known: train, compare, evaluate, distill, report (see kuttax --help)"
-    )
+    known = "train, compare, evaluate, distill, report"
+    raise UserError(f"unknown command {argv[0]!r}; known: {known} (see kuttax --help)")
 
 
 def _subject(command: str, what: str, rest: list[str]) -> tuple[str, list[str]]:

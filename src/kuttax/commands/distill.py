@@ -66,13 +66,10 @@ class Distill:
         prepare(out, overwrite=self.overwrite)
         metric, unit = task.metric.name, task.metric.unit
         results = {}
-        for name, solver in {"own": own, "distilled": fitted.solver, "reference": reference()}.items():
+        for name, solver in {"own solver": own, "distilled": fitted.solver, "Tsit5 at 1e-6": reference()}.items():
             result = evaluate(task, model, solver, task.test, size)
             results[name] = result._asdict()
-            label = {"own": "the run's own solver", "distilled": "the distilled one", "reference": "Tsit5 at 1e-6"}[
-                name
-            ]
-            console.print(f"test {metric} {result.metric:.4g} {unit}, NFE {result.nfe:.4g}: {label}", highlight=False)
+            console.print(f"test {metric} {result.metric:.4g} {unit}, NFE {result.nfe:.4g}: {name}", highlight=False)
         record = {
             "kind": "distilled",
             "from": str(directory),
