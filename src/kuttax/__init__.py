@@ -7,6 +7,9 @@ from .adjoints import AbstractAdjoint as AbstractAdjoint
 from .adjoints import BacksolveAdjoint as BacksolveAdjoint
 from .adjoints import DiscreteAdjoint as DiscreteAdjoint
 from .adjoints import ForwardMode as ForwardMode
+from .distillation import Distilled as Distilled
+from .distillation import distill as distill
+from .distillation import student as student
 from .errors import UserError as UserError
 from .penalties import Consistency as Consistency
 from .penalties import GlobalError as GlobalError

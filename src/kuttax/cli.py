@@ -1,4 +1,4 @@
-"""kuttax train | compare | evaluate | certify | report: the command line."""
+"""kuttax train | compare | evaluate | certify | distill | report: the command line."""
 
 import os
 import sys
@@ -13,6 +13,7 @@ from rich.console import Console
 from . import __version__
 from .commands.certify import Certify
 from .commands.compare import Compare
+from .commands.distill import Distill
 from .commands.evaluate import Evaluate
 from .commands.parser import parse
 from .commands.report import draw
@@ -31,6 +32,7 @@ usage:
                                    or, with --penalties, under what makes its field cheap to integrate
   kuttax evaluate RUN [OPTIONS]    a saved run on its test data, with its own solver or another
   kuttax certify RUN [OPTIONS]     whether a saved run's field means anything without its solver
+  kuttax distill RUN [OPTIONS]     fit a learned solver to a saved run's field
   kuttax report DIR                draw the table, plots and page of a comparison again
 
 tasks: {", ".join(TASKS)}
@@ -46,7 +48,7 @@ REPORT = """usage: kuttax report DIR
 Draw the table, the plots and the page of a comparison again, from the records in DIR."""
 
 _ON_TASK = {"train": Train, "compare": Compare}
-_ON_RUN = {"evaluate": Evaluate, "certify": Certify}
+_ON_RUN = {"evaluate": Evaluate, "certify": Certify, "distill": Distill}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -86,16 +88,15 @@ def _command(argv: list[str]) -> int:
         case ["train" | "compare" as command, *rest]:
             name, rest = _subject(command, "TASK", rest)
             return _on_task(command, name, rest, console)
-        case ["evaluate" | "certify" as command, "-h" | "--help", *_]:
+        case ["evaluate" | "certify" | "distill" as command, "-h" | "--help", *_]:
             return parse(_ON_RUN[command], ["--help"], f"kuttax {command} RUN")
-        case ["evaluate" | "certify" as command, *rest]:
+        case ["evaluate" | "certify" | "distill" as command, *rest]:
             directory, rest = _subject(command, "RUN", rest)
             return parse(_ON_RUN[command], rest, f"kuttax {command} {directory}")(Path(directory), console)
         case ["report", *rest]:
             return _report(rest, console)
-    raise UserError(
-        f"unknown command {argv[0]!r}; known: train, compare, evaluate, certify, report (see kuttax --help)"
-    )
+    known = "train, compare, evaluate, certify, distill, report"
+    raise UserError(f"unknown command {argv[0]!r}; known: {known} (see kuttax --help)")
 
 
 def _subject(command: str, what: str, rest: list[str]) -> tuple[str, list[str]]:

@@ -5,6 +5,7 @@ from typing import Literal
 
 import numpy as np
 
+from ..distillation.students import STARTS
 from ..errors import UserError
 from ..solvers import tableaus
 from ..solvers.adaptive import Adaptive, refuse_low_rtol
@@ -13,9 +14,6 @@ from ..solvers.fixed import FixedSteps
 from ..solvers.learned import LearnedRK
 from ..solvers.tableaus import Tableau
 from .parser import changed
-
-STARTS = {1: tableaus.EULER, 2: tableaus.MIDPOINT, 3: tableaus.HEUN3, 4: tableaus.RK4}
-"""Where a learned solver of so many stages starts; more stages start at RK4 with further ones of weight zero."""
 
 
 def tableau(name: str) -> Tableau:
@@ -51,7 +49,7 @@ class LearnedOptions:
         if stages < 1:
             raise UserError(f"stages must be >= 1, got {stages}")
         return LearnedRK.like(
-            STARTS[min(stages, 4)],
+            STARTS[min(stages, 4)],  # more stages start at RK4 with further ones of weight zero
             steps,
             stages=stages,
             order=min(2, stages) if self.order is None else self.order,

@@ -79,6 +79,10 @@ class NeuralODEClassifier(eqx.Module):
         self.augmented = augmented
         self.interval = interval
 
+    def start(self, x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
+        """Where the solve of a batch of inputs starts: the inputs, augmented by zeros."""
+        return augment(x, self.augmented, axis=1)
+
     def __call__(
         self, solver: AbstractSolver, x: Float[Array, "n ..."], **solve_options: Any
     ) -> tuple[Float[Array, "n classes"], Solution]:
@@ -92,7 +96,6 @@ class NeuralODEClassifier(eqx.Module):
         Raises:
             SolveError: If the solve fails, unless `throw=False`.
         """
-        y0 = augment(x, self.augmented, axis=1)
-        solution = solve(self.field, y0, *self.interval, solver=solver, batch_axis=0, **solve_options)
+        solution = solve(self.field, self.start(x), *self.interval, solver=solver, batch_axis=0, **solve_options)
         head = cast_floating(self.head, x.dtype)
         return jax.vmap(head)(solution.y1.reshape(len(x), -1)), solution

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from .._types import VectorField
 from ..prediction import Prediction
 from ..solvers.base import AbstractSolver
 
@@ -22,9 +23,28 @@ class Metric(NamedTuple):
     unit: str
 
 
+class Trajectories(NamedTuple):
+    """The initial value problems that a model solves: what a solver is distilled for.
+
+    Attributes:
+        field: The vector field, for one state.
+        y0: The states at t0, a pytree of arrays with a leading axis of starts.
+        t0, t1: The interval.
+        args: Handed to the field.
+    """
+
+    field: VectorField
+    y0: PyTree[Array]
+    t0: float
+    t1: float
+    args: Any = None
+
+
 @runtime_checkable
 class Task(Protocol):
     """Data, a model and a loss; the solver is given from outside.
+
+    A further method `trajectories(model, batch) -> Trajectories` lets solvers be distilled for its models.
 
     `loss` and `predict` are compiled, so they are pure and raise nothing that depends on numbers: a solve in them has
     `throw=False` and its status is handed on. The training loop raises it as an error.

@@ -18,7 +18,7 @@ from ..nn.mlp_field import MLPField
 from ..penalty import Penalties
 from ..prediction import Prediction, mean_nfe
 from ..solvers.base import AbstractSolver
-from .base import Metric
+from .base import Metric, Trajectories
 
 FieldKind = Literal["mlp", "conv", "conv1d"]
 
@@ -137,6 +137,10 @@ class Classification:
     def predict(self, model: NeuralODEClassifier, solver: AbstractSolver, batch: Dataset) -> Prediction:
         """Logits `(n, classes)`, accuracy in percent, mean cross-entropy."""
         return self._predict(model, solver, batch)[0]
+
+    def trajectories(self, model: NeuralODEClassifier, batch: Dataset) -> Trajectories:
+        """The solves behind a batch's predictions."""
+        return Trajectories(model.field, model.start(jnp.asarray(batch.x)), *model.interval)
 
     def _predict(
         self, model: NeuralODEClassifier, solver: AbstractSolver, batch: Dataset, **asked: Any
