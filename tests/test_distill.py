@@ -19,7 +19,7 @@ from scipy.integrate import solve_ivp
 
 import kuttax as kx
 from kuttax import cli
-from kuttax.distillation import Frozen, Pairs, gradient, row
+from kuttax.distillation import Frozen, Pairs, gradient, least_squares, row
 from kuttax.distillation.best import Best
 from kuttax.distillation.least_squares import _Errors
 from kuttax.distillation.precision import double_precision
@@ -52,34 +52,33 @@ def ends_by_scipy(y0, t0, t1):
 
 @pytest.fixture(scope="module")
 def fitted():
-    """A student of two steps for the pendulum from 0 to 3."""
-    student = kx.student("per_step", 4, stages=2)
-    return kx.distill(pendulum, starts(96), 0.0, 3.0, student=student, key=KEY)
+    """A student of four evaluations for the pendulum from 0 to 2."""
+    return kx.distill(pendulum, starts(256), 0.0, 2.0, student=kx.student("anchored", 4), key=KEY)
 
 
 def test_beats_every_classical_solver_on_starts_it_never_saw(fitted):
     fresh = starts(64, seed=9)
-    truth = ends_by_scipy(fresh, 0.0, 3.0)
+    truth = ends_by_scipy(fresh, 0.0, 2.0)
 
     def error(solver):
-        y1 = kx.solve(pendulum, fresh, 0.0, 3.0, solver=solver, batch_axis=0).y1
+        y1 = kx.solve(pendulum, fresh, 0.0, 2.0, solver=solver, batch_axis=0).y1
         return np.sqrt(np.mean((y1 - truth) ** 2))
 
-    classical = [kx.FixedSteps(tableau, 4 // tableau.stages) for tableau in (kx.tableaus.RK4, kx.tableaus.RALSTON2)]
-    assert error(fitted.solver) < min(map(error, classical)) / 3
+    classical = [kx.FixedSteps(tableau, 4 // tableau.stages) for tableau in (kx.tableaus.RK4, kx.tableaus.HEUN2)]
+    assert error(fitted.solver) < min(map(error, classical)) / 2
     assert error(fitted.solver) == pytest.approx(fitted.error, rel=0.7)  # the same distribution, other starts
 
 
 def test_the_table_is_what_the_classical_solvers_do(fitted):
     """Each row against the solver itself and SciPy, on the starts that were held out."""
-    _, held = split(96, 0.2, jax.random.split(KEY)[0])
-    y0 = starts(96)[held]
-    truth = ends_by_scipy(y0, 0.0, 3.0)
+    _, held = split(256, 0.2, jax.random.split(KEY)[0])
+    y0 = starts(256)[held]
+    truth = ends_by_scipy(y0, 0.0, 2.0)
     rows = {r.name: r for r in fitted.table}
     assert len(rows) == sum(tableau.stages <= 4 for tableau in kx.tableaus.ALL.values())
     for name, steps in (("Euler", 4), ("Heun3", 1)):
         solver = kx.FixedSteps(kx.tableaus.ALL[name.lower()], steps)
-        missed = np.asarray(kx.solve(pendulum, y0, 0.0, 3.0, solver=solver, batch_axis=0).y1) - truth
+        missed = np.asarray(kx.solve(pendulum, y0, 0.0, 2.0, solver=solver, batch_axis=0).y1) - truth
         found = rows[str(solver)]
         assert found.nfe == solver.nfe
         assert found.rmse == pytest.approx(np.sqrt(np.mean(missed**2)), rel=1e-5)
@@ -89,8 +88,8 @@ def test_the_table_is_what_the_classical_solvers_do(fitted):
 
 
 def test_it_carries_its_interval_and_warns_on_another(fitted):
-    assert fitted.solver.trained_for == (0.0, 3.0)
-    with pytest.warns(kx.OffGridWarning, match="trained for 2 steps from t=0 to t=3"):
+    assert fitted.solver.trained_for == (0.0, 2.0)
+    with pytest.warns(kx.OffGridWarning, match="trained for 1 steps from t=0 to t=2"):
         kx.solve(pendulum, starts(1)[0], 0.0, 1.5, solver=fitted.solver)
 
 
@@ -126,19 +125,24 @@ def test_float32_programs_get_a_float64_teacher():
         np.testing.assert_allclose(y1, y0 * np.exp(np.asarray(rate, np.float64)), rtol=1e-7)
         d = kx.distill(lambda t, y, a: rate * y, y0, 0.0, 1.0, student=kx.student("shared", 2), key=KEY)
         assert d.solver.dtype == jnp.float32
-        assert d.error < 1e-5
+        assert d.error < min(r.rmse for r in d.table) / 10  # one coefficient of two evaluations, for two rates
         assert jnp.ones(2).dtype == jnp.float32
-    assert jax.config.read("jax_numpy_dtype_promotion") == "strict"
+    assert jax.config.jax_numpy_dtype_promotion == "strict"
 
 
 def test_adam_where_least_squares_would_be_too_large(monkeypatch):
-    monkeypatch.setattr("kuttax.distillation.distill.SMALL", 3)
+    """Two optimisers that share nothing but the error end at the same one."""
+
+    def fit(**options):
+        return kx.distill(pendulum, starts(64), 0.0, 1.5, student=kx.student("shared", 4), key=KEY, **options)
+
+    least = fit().error
+    monkeypatch.setattr(least_squares, "MOST_PARAMETERS", 2)
     monkeypatch.setattr(gradient, "LOOK_EVERY", 25)
-    d = kx.distill(pendulum, starts(64), 0.0, 1.5, student=kx.student("shared", 2), key=KEY, max_steps=200)
-    best = min(r.rmse for r in d.table)
-    assert d.error < best / 1.5
-    again = kx.distill(pendulum, starts(64), 0.0, 1.5, student=kx.student("shared", 2), key=KEY, max_steps=200)
-    assert again.error == d.error
+    found = fit(max_steps=200)
+    assert found.error == pytest.approx(least, rel=0.1)
+    assert found.error < min(r.rmse for r in found.table) / 3
+    assert fit(max_steps=200).error == found.error
 
 
 @pytest.mark.parametrize("reverse", [True, False])
@@ -212,7 +216,7 @@ DISTILL = {
     ),
     "wrong shape": (
         lambda: {"field": lambda t, y, a: y[:1]},
-        r"return a slope like the state, float64\[2\], got float64\[1\]",
+        "return a slope like the state, float64[2], got float64[1]",
     ),
     "NaN field": (lambda: {"field": lambda t, y, a: y * jnp.nan}, "the teacher finds no solution: 8 of 8 samples"),
     "blow-up": (lambda: {"field": lambda t, y, a: 9 * y**2, "y0": np.ones((8, 2))}, "the teacher finds no solution"),
@@ -221,7 +225,7 @@ DISTILL = {
         "returns float32 for a float64 state",
     ),
     "diverging student": (
-        lambda: {"field": lambda t, y, a: -(y**3), "y0": 1e80 * (1 + starts(8) ** 2)},
+        lambda: {"field": lambda t, y, a: -jnp.sinh(y), "y0": 8 + starts(8) ** 2 / 10},
         "the student diverges",
     ),
 }
@@ -231,8 +235,9 @@ DISTILL = {
 def test_bad_input_is_one_line(case):
     changes, message = DISTILL[case]
     options = {"field": pendulum, "y0": starts(8), "t0": 0.0, "t1": 1.0, "student": kx.student("shared", 2), "key": KEY}
-    with pytest.raises(UserError, match=message) as refused:
+    with pytest.raises(UserError) as refused:
         kx.distill(**{**options, **changes()})
+    assert message in str(refused.value)
     assert "\n" not in str(refused.value)
 
 

@@ -21,9 +21,6 @@ from .precision import cast, double_precision
 from .starts import Pairs, checked_starts, split
 from .teacher import dopri5_at_1e_8, ends
 
-SMALL = 200
-"""Parameters up to which a student is fitted by least squares."""
-
 
 class Distilled(NamedTuple):
     """A solver fitted to a frozen field.
@@ -119,7 +116,7 @@ def _fit(frozen: Frozen, student: LearnedRK, seen: Pairs, held: Pairs, max_steps
     frozen, student, seen, held = cast((frozen, student, seen, held), np.float64)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(student))
     with double_precision():
-        if parameters <= SMALL and least_squares.fits(parameters, seen):
+        if least_squares.suits(parameters, seen):
             steps = least_squares.MOST_STEPS if max_steps is None else max_steps
             best = least_squares.levenberg_marquardt(frozen, student, seen, held, steps)
         else:

@@ -55,7 +55,7 @@ def adam(frozen: Frozen, student: Student, seen: Pairs, held: Pairs, steps: int,
     for done in range(0, steps, LOOK_EVERY):
         rows = np.asarray(stream.take(done, min(LOOK_EVERY, steps - done)))
         now, state = dispatch(now, state, frozen, seen, rows)
-        best.look(float(rmse(frozen, student, held)), now)
+        best.look(float(rmse(frozen, now, held)), now)
         if best.exhausted:
             break
     return best

@@ -23,13 +23,14 @@ MOST_STEPS = 200
 PATIENCE = 25
 """Steps without a better held-out error after which a fit ends."""
 
+MOST_PARAMETERS = 200
 MOST_ENTRIES = 2**25
 """The largest Jacobian, in numbers: 256 MiB, of which the solver keeps three."""
 
 
-def fits(parameters: int, seen: Pairs) -> bool:
-    """Whether the Jacobian is small enough."""
-    return parameters * seen.number * seen.size <= MOST_ENTRIES
+def suits(parameters: int, seen: Pairs) -> bool:
+    """Whether there are few enough parameters, and the Jacobian is small enough."""
+    return parameters <= MOST_PARAMETERS and parameters * seen.number * seen.size <= MOST_ENTRIES
 
 
 def levenberg_marquardt(frozen: Frozen, student: Student, seen: Pairs, held: Pairs, steps: int) -> Best:
