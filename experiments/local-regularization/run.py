@@ -52,6 +52,11 @@ def released(sampling: Any) -> kx.LocalError:
     return kx.LocalError(sampling, size="initial", transform="scaled", through="stages")
 
 
+def at_solver_step(sampling: Any) -> kx.LocalError:
+    """E |h| of the step that the solver took at the drawn time, and its whole gradient: the paper's estimator."""
+    return kx.LocalError(sampling, size="solver", transform="scaled")
+
+
 METHODS = {
     "vanilla": Method("vanilla"),
     "steer": Method("STEER", lambda width: 1.0 * kx.penalties.Steer(width), (0.125, 0.25, 0.5)),
@@ -60,6 +65,10 @@ METHODS = {
     "global-stiffness": Method("SRNODE", weighted(kx.GlobalStiffness()), (0.03, 0.3, 3.0)),
     "released-unbiased": Method("local, unbiased, as released", weighted(released("unbiased")), (1e1, 1e2, 1e3)),
     "released-biased": Method("local, biased, as released", weighted(released("biased")), (1e1, 1e2, 1e3)),
+    "solver-unbiased": Method(
+        "local, unbiased, the solver's step", weighted(at_solver_step("unbiased")), (1.0, 10.0, 100.0)
+    ),
+    "solver-biased": Method("local, biased, the solver's step", weighted(at_solver_step("biased")), (1.0, 10.0, 100.0)),
     "stages-1": Method(
         "log(1 + E) at h = T, first slope constant",
         weighted(kx.LocalError(steps=1, through="stages")),
