@@ -132,7 +132,8 @@ def front(found: list[Record], path: Path) -> None:
         for name, own in searched.items():
             own = sorted(own, key=lambda r: r["weight"])
             x, y = [r["nfe_validation"] for r in own], [r["validation"] for r in own]
-            left.plot(x, y, "o-", color=colours[name], markersize=5, linewidth=1)
+            label = None if name in finals else METHODS[name].label  # its entry in the legend comes from the right
+            left.plot(x, y, "o-", color=colours[name], markersize=5, linewidth=1, label=label)
             left.annotate(f"{own[-1]['weight']:g}", (x[-1], y[-1]), xytext=(4, 4), textcoords="offset points", size=7)
         left.set(title="Search: weights, one seed", xlabel="NFE", ylabel="validation accuracy (%)")
         for name, own in finals.items():
