@@ -63,15 +63,16 @@ def at_solver_step(sampling: Any) -> kx.LocalError:
 METHODS = {
     "vanilla": Method("vanilla"),
     "steer": Method("STEER", lambda width: 1.0 * kx.penalties.Steer(width), (0.125, 0.25, 0.5)),
-    "taylor": Method("TayNODE, K = 2", weighted(kx.penalties.Taylor(2)), (1e-3, 1e-2, 1e-1)),
-    "global-error": Method("ERNODE", weighted(kx.GlobalError()), (0.1, 1.0, 10.0)),
+    "taylor": Method("TayNODE, K = 2", weighted(kx.penalties.Taylor(2)), (1e-4, 1e-3, 1e-2, 1e-1)),
+    "global-error": Method("ERNODE", weighted(kx.GlobalError()), (0.1, 1.0, 10.0, 100.0)),
     "global-stiffness": Method("SRNODE", weighted(kx.GlobalStiffness()), (0.03, 0.3, 3.0)),
-    "released-unbiased": Method("local, unbiased, as released", weighted(released("unbiased")), (1e1, 1e2, 1e3)),
-    "released-biased": Method("local, biased, as released", weighted(released("biased")), (1e1, 1e2, 1e3)),
+    "released-unbiased": Method("local, unbiased, as released", weighted(released("unbiased")), (1.0, 1e1, 1e2, 1e3)),
+    "released-biased": Method("local, biased, as released", weighted(released("biased")), (1.0, 1e1, 1e2, 1e3)),
     "solver-unbiased": Method(
         "local, unbiased, the solver's step", weighted(at_solver_step("unbiased")), (1.0, 10.0, 100.0)
     ),
     "solver-biased": Method("local, biased, the solver's step", weighted(at_solver_step("biased")), (1.0, 10.0, 100.0)),
+    "global-error-1": Method("ERNODE, first step T", weighted(kx.GlobalError()), (0.1, 1.0, 10.0), 1.0),
     "stages-1": Method(
         "log(1 + E) at h = T, first slope constant",
         weighted(kx.LocalError(steps=1, through="stages")),
@@ -197,10 +198,10 @@ def final(task: Any, settings: Settings, out: Path, names: list[str], seeds: int
     found = recorded(path, "search")
     for seed in range(seeds):
         for name in names:
-            done = {(r["method"], r["seed"]) for r in recorded(path, "final")}
-            if (name, seed) in done:
-                continue
+            done = {(r["method"], r["weight"], r["seed"]) for r in recorded(path, "final")}
             weight = chosen(found, name)
+            if (name, weight, seed) in done:
+                continue
             about = {"kind": "final", "method": name, "weight": weight, "seed": seed}
             attempt(path, about, lambda: tested(task, name, weight, settings, seed, out))  # noqa: B023
 
@@ -257,7 +258,8 @@ def timings(task: Any, settings: Settings, out: Path, names: list[str], seeds: i
     """Predictions of the final models and training steps with their penalties, in turns, so that the pace is shared."""
     path = out / "records.jsonl"
     for seed in range(seeds):
-        if any(r["seed"] == seed for r in recorded(path, "time")):
+        done = {r["method"] for r in recorded(path, "time") if r["seed"] == seed}
+        if done.issuperset(names):
             continue
         finals = {r["method"]: r for r in recorded(path, "final") if r["seed"] == seed and "error" not in r}
         load = lambda name: eqx.tree_deserialise_leaves(  # noqa: E731

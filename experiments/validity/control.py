@@ -7,6 +7,7 @@ of steps is that of the same seed. What is held out is drawn afresh: 2,000 sampl
 Appends a record per run to control.jsonl and skips what is recorded.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -41,7 +42,10 @@ def task_of(study: Study, smoke: bool) -> Any:
 
 
 def measure(trainer: Trainer, task: Any, start: kx.FixedSteps, study: Study, seed: int) -> dict[str, Any]:
-    """Train under a control; where it ended, what it cost, and the truth about the model."""
+    """Train under a control; where it ended, what it cost, and the truth about the model.
+
+    A turn is the optimiser step, the number of steps from then on, and the strain or the certificate's verdict.
+    """
     trained = trainer.run(seed)
     assert trained.controlled is not None
     solver: Any = trained.solver
@@ -49,7 +53,10 @@ def measure(trainer: Trainer, task: Any, start: kx.FixedSteps, study: Study, see
     own = tested(trained.model, data, "euler", solver.steps)
     truth = tested(trained.model, data, TRUTH[0], TRUTH[1] * solver.steps)
     record = history(trained.controlled, start, solver)
-    turns = [[turn["step"], round(turn["size"], 3)] for turn in record.pop("turns")]
+    turns = [
+        [turn["step"], round(turn["size"], 3), turn.get("verdict", round(turn.get("strain", math.nan), 3))]
+        for turn in record.pop("turns")
+    ]
     return {
         **record,
         "share": record["nfe_checks"] / record["nfe_train"],
@@ -67,7 +74,7 @@ def draw(runs: list[Record], critical: dict[int, int | None], path: Any) -> None
         panels = blank.subplots(1, len(CONTROLS), sharey=True)
         for axes, (kind, title) in zip(panels, CONTROLS.items(), strict=True):
             for run in (r for r in runs if r["control"] == kind):
-                steps, sizes = zip([0, run["start"]], *run["turns"], strict=True)
+                steps, sizes, _ = zip([0, run["start"], None], *run["turns"], strict=True)
                 axes.step(steps, sizes, where="post", lw=1, color=f"C{run['seed']}")
             for seed, steps in critical.items():
                 if steps is not None:
