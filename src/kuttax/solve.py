@@ -123,9 +123,9 @@ def _samples_first(y0: PyTree, axis: int) -> PyTree:
 def _checked_axes(axes: Any, problem: Problem) -> Any:
     if not problem.batched:
         raise UserError("args_axes says which args count samples: give batch_axis too, or leave it out")
-    fits = axes is None or isinstance(axes, int)
-    if not fits and not (isinstance(axes, tuple) and isinstance(problem.args, tuple) and len(axes) == len(problem.args)):
-        raise UserError(f"args_axes must be an int, None, or a tuple with an entry for each of a tuple of args, got {axes}")
+    several = isinstance(axes, tuple) and isinstance(problem.args, tuple) and len(axes) == len(problem.args)
+    if not several and not isinstance(axes, int):
+        raise UserError(f"args_axes must be an int, or a tuple with an entry for each of a tuple of args, got {axes}")
     return axes
 
 

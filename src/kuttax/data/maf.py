@@ -89,7 +89,7 @@ def _power(file: Callable[[str], Path]) -> PointSplits:
     table = read_table(path)
     if table.shape[1] != 8:
         raise UserError(f"{path}: expected 8 columns, got {table.shape[1]}; fetch it again")
-    rng = np.random.RandomState(42)  # noqa: NPY002  # the published split
+    rng = np.random.RandomState(42)  # the published split
     rng.shuffle(table)
     table = np.delete(table, [1, 3], axis=1)
     voltage = 0.01 * rng.rand(len(table), 1)
@@ -173,7 +173,8 @@ def _csv(path: Path, columns: int | None = None) -> tuple[list[str], Table]:
             names = next(csv.reader(file))[:columns]
             table = np.loadtxt(file, delimiter=",", usecols=range(len(names)), ndmin=2)
     except (OSError, StopIteration, ValueError) as error:
-        raise UserError(f"{path}: not the archive's CSV file ({' '.join(str(error).split())}); fetch it again") from error
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: not the archive's CSV file ({reason}); fetch it again") from error
     return [name.strip() for name in names], table
 
 

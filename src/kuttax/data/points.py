@@ -15,8 +15,8 @@ class Points(NamedTuple):
 
     Attributes:
         x: What a model sees, shape `(n, d)`, floating point.
-        log_det: log |det dx/dy| of the map from what is reported on, y, to x, shape `(n,)`: the log-density of y is that
-            of x plus this. Zero where x itself is reported on.
+        log_det: log |det dx/dy| of the map from what is reported on, y, to x, shape `(n,)`: the log-density of y is
+            that of x plus this. Zero where x itself is reported on.
     """
 
     x: Any

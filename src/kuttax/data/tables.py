@@ -1,4 +1,4 @@
-"""scikit-learn's embedded tables as densities to learn: wine, breast cancer, diabetes and iris, without their labels."""
+"""scikit-learn's embedded tables as densities to learn: wine, breast cancer, diabetes and iris, without labels."""
 
 from collections.abc import Callable
 from typing import Any
@@ -64,7 +64,7 @@ def continuous(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n kept"]:
 
 
 def uncorrelated(x: Float[np.ndarray, "n d"]) -> list[int]:
-    """The columns that are left when the first that correlates with another above 0.98 is taken out, until none does."""
+    """The columns left when the first that correlates with another above 0.98 is taken out, until none does."""
     kept = list(range(x.shape[1]))
     alike = np.corrcoef(x, rowvar=False).reshape(len(kept), len(kept)) > _MOST_ALIKE
     while True:

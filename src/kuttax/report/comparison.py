@@ -102,8 +102,8 @@ class Row:
     def depends_on_solver(self) -> bool:
         """Whether the field's metric changes when Tsit5 at 1e-6 solves it in place of its own solver.
 
-        By more than 1 point for a metric in %, by more than 0.05 for a likelihood (nats, bits/dim); for any other, whose
-        scale is not known, by more than 10 % of the value.
+        By more than 1 point for a metric in %, by more than 0.05 for a likelihood (nats, bits/dim); for any other,
+        whose scale is not known, by more than 10 % of the value.
         A field that Tsit5 cannot solve for every seed depends on its solver too.
         """
         if self.test_reference.n < self.test.n:
