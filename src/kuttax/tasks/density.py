@@ -48,8 +48,8 @@ class Objective(Protocol):
 class Density:
     """The density of points: a field that carries a normal distribution at time 0 to the data at time 1. Float32.
 
-    Grathwohl et al. (FFJORD, ICLR 2019, arXiv 1810.01367). A prediction carries points back, from time 1 to time 0, with
-    the exact trace: its solver is one for that direction.
+    Grathwohl et al. (FFJORD, ICLR 2019, arXiv 1810.01367). A prediction carries points back, from time 1 to time 0,
+    with the exact trace: its solver is one for that direction.
 
     Attributes:
         name: What records and tables call it.

@@ -24,10 +24,10 @@ _FINE = FixedSteps(RK4, 16)
 class Matching:
     """Conditional flow matching: the field is fitted to straight lines from noise to data.
 
-    E |f(t, x_t) - (x_1 - x_0)|^2 with x_t = (1 - t) x_0 + t x_1 and t uniform in [0, 1] (Lipman et al., ICLR 2023, arXiv
-    2210.02747; Liu, Gong & Liu, ICLR 2023). A learned solver, which this does not touch, is fitted beside it: to finer
-    steps of the field as it is, by the squared deviation of states and log-densities at the end. So is a penalty: it
-    costs a solve.
+    E |f(t, x_t) - (x_1 - x_0)|^2 with x_t = (1 - t) x_0 + t x_1 and t uniform in [0, 1] (Lipman et al., ICLR 2023,
+    arXiv 2210.02747; Liu, Gong & Liu, ICLR 2023). A learned solver, of which this knows nothing, is fitted beside it:
+    to finer steps of the field as it is, by the squared deviation of states and log-densities at the end. A penalty
+    costs one more solve.
 
     Attributes:
         coupling: Which noise goes with which point: "independent", or "optimal" within a batch (optimal transport).
