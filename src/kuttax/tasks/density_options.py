@@ -82,9 +82,7 @@ class PointOptions:
         Raises:
             UserError: As `points`.
         """
-        per_dimension = self.units == "bits/dim" or (
-            self.units == "auto" and self.file is None and self.data == "digits"
-        )
+        images = self.file is None and self.data == "digits"
         return Density(
             name,
             self.points(),
@@ -92,7 +90,7 @@ class PointOptions:
             field=self.field,
             width=self.width,
             depth=self.depth,
-            units="bits/dim" if per_dimension else "nats",
+            units=self.units if self.units != "auto" else "bits/dim" if images else "nats",
             max_steps=self.max_steps,
         )
 
