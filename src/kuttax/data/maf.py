@@ -80,7 +80,8 @@ def unpack(archive: Path, member: str, path: Path) -> None:
             with whole(path) as partial, partial.open("wb") as out:
                 shutil.copyfileobj(found, out)
     except (tarfile.TarError, KeyError, EOFError, zlib.error) as error:
-        raise UserError(f"{archive}: cannot unpack data/{member} ({error}); delete it and try again") from error
+        reason = " ".join(str(error).split())
+        raise UserError(f"{archive}: cannot unpack data/{member} ({reason}); delete it and try again") from error
 
 
 def _power(file: Callable[[str], Path]) -> PointSplits:

@@ -47,8 +47,9 @@ def points(name: str, x: Float[np.ndarray, "n d"], log_det: Float[np.ndarray, " 
         raise UserError(f"{name}: expected a table of shape (n, d), got {x.shape}; give rows of numbers")
     if x.dtype.kind not in "fiu":
         raise UserError(f"{name}: expected numbers, got {x.dtype}; leave text and other columns out")
-    x, log_det = check_dataset(name, Dataset(x, np.zeros(len(x)) if log_det is None else log_det))
-    return Points(x.astype(np.float32), log_det.astype(np.float32))
+    added = np.zeros(len(x)) if log_det is None else log_det
+    x, added = check_dataset(name, Dataset(x, added))
+    return Points(x.astype(np.float32), added.astype(np.float32))
 
 
 def split(x: Float[np.ndarray, "n d"], fraction: float, seed: int, name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -48,8 +48,8 @@ def three_parts(name: str, x: Float[np.ndarray, "n d"], validation_fraction: flo
     Raises:
         UserError: If the fraction is outside (0, 1), there are too few rows, or a column is constant.
     """
-    rest, test = split(x, TEST_FRACTION, TEST_SEED, "test")
-    train, validation = split(rest, validation_fraction, seed, "validation")
+    rest, test = split(x, TEST_FRACTION, TEST_SEED, f"{name}: test")
+    train, validation = split(rest, validation_fraction, seed, f"{name}: validation")
     return standardised(name, train, validation, test)
 
 

@@ -111,4 +111,5 @@ def transport(
     solution = solve(
         whole, state, t0, t1, solver=solver, args=args, batch_axis=0, args_axes=(None, 0), **asked, **options
     )
-    return Transported(*solution.y1, solution)
+    moved, log_det = solution.y1
+    return Transported(moved, log_det, solution)

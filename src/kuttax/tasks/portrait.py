@@ -46,4 +46,4 @@ def portrait(field: Any, data: Float[np.ndarray, "n 2"], max_steps: int) -> Port
     grid = jnp.asarray(np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2))
     density = log_prob(field, grid, solver, **options).reshape(_SIDE, _SIDE)
     drawn = sample(field, jax.random.key(0), data.shape, solver, dtype=jnp.float32, **options)
-    return Portrait(x, y, *map(np.asarray, (density, drawn)), data)
+    return Portrait(x, y, np.asarray(density), np.asarray(drawn), data)
