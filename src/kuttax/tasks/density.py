@@ -1,7 +1,6 @@
 """Density estimation by a continuous normalizing flow."""
 
 from dataclasses import dataclass
-from functools import partial
 from math import log
 from typing import Any, Literal, Protocol, get_args
 
@@ -164,9 +163,4 @@ class Density:
         """The solves that draw so many samples, from the base to the data: what a sampler is distilled for."""
         t1, t0 = self.interval
         start = jax.random.normal(key, (samples, self.dimensions), jnp.float32)
-        return Trajectories(partial(_without_args, model), start, t0, t1)
-
-
-def _without_args(model: Any, t: Any, x: Array, args: Any) -> Array:
-    del args
-    return model(t, x)
+        return Trajectories(model, start, t0, t1)
