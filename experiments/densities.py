@@ -34,31 +34,31 @@ from kuttax.training.loop import Trainer, TrainingError
 from kuttax.training.settings import Settings
 
 BASELINE = "DOPRI5 at 1e-5"
-BUDGET = 8  # evaluations of the field in one solve, of all but the baseline
 
 
 @dataclass(frozen=True)
 class Method:
-    """One row of the table: a solver, and the weight of the consistency penalty that it is trained with."""
+    """One row of the table: NFE -> solver, and the weight of the consistency penalty that it is trained with."""
 
-    solver: Callable[[], kx.AbstractSolver]
+    solver: Callable[[int], kx.AbstractSolver]
     consistency: float = 0.0
 
 
-def learned() -> kx.LearnedRK:
-    """Own coefficients and a learned size for each of the steps."""
+def learned(nfe: int) -> kx.LearnedRK:
+    """Own coefficients and a learned size for each of the steps, of four stages."""
     options = {"order": 2, "per_step": True, "learn_steps": True, "dtype": np.float32}
-    return kx.LearnedRK.like(kx.tableaus.RK4, BUDGET // 4, **options)
+    return kx.LearnedRK.like(kx.tableaus.RK4, nfe // 4, **options)
 
 
-def fixed(tableau: kx.Tableau) -> Callable[[], kx.AbstractSolver]:
+def fixed(tableau: kx.Tableau) -> Callable[[int], kx.AbstractSolver]:
     """The steps of a classical scheme that the budget pays for."""
-    return lambda: kx.FixedSteps(tableau, BUDGET // tableau.stages)
+    return lambda nfe: kx.FixedSteps(tableau, nfe // tableau.stages)
 
 
 CONSISTENCY = 0.05
+PENALISED = 64  # points of a batch that the penalty looks at
 METHODS = {
-    BASELINE: Method(lambda: kx.Adaptive(kx.tableaus.DOPRI5, 1e-5, 1e-5)),
+    BASELINE: Method(lambda _: kx.Adaptive(kx.tableaus.DOPRI5, 1e-5, 1e-5)),
     "RK4": Method(fixed(kx.tableaus.RK4)),
     "midpoint": Method(fixed(kx.tableaus.MIDPOINT)),
     "Ralston-2": Method(fixed(kx.tableaus.RALSTON2)),
@@ -78,14 +78,14 @@ def penalty(method: Method, steps: int) -> kx.penalties.Scheduled | None:
 
 def run_of(about: dict[str, Any]) -> str:
     """The name of a run's directory."""
-    words = (str(about[key]).lower().replace(",", "").replace(" ", "-") for key in ("data", "method", "seed"))
-    return "_".join(words)
+    words = (about[key] for key in ("data", "method", "budget", "seed") if about[key] is not None)
+    return "_".join(str(word).lower().replace(",", "").replace(" ", "-") for word in words)
 
 
 def train(out: Path, about: dict[str, Any], options: dict[str, Any], settings: Settings) -> dict[str, Any]:
     """Train once, evaluate with its own solver and at 1e-6, certify on validation data, save; returns the record."""
     task, method = build_task("density", **options), METHODS[about["method"]]
-    trainer = Trainer(task, method.solver(), settings, penalty(method, settings.train_steps))
+    trainer = Trainer(task, method.solver(about["budget"]), settings, penalty(method, settings.train_steps))
     wall, cpu = time.perf_counter(), time.process_time()
     trained = trainer.run(about["seed"])
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
@@ -136,7 +136,8 @@ def training_runs(given: argparse.Namespace) -> None:
     for seed in range(given.seeds):
         for data in given.data:
             for method in given.methods:
-                about = {"kind": "run", "data": data, "method": method, "seed": seed}
+                budget = None if method == BASELINE else given.nfe
+                about = {"kind": "run", "data": data, "method": method, "budget": budget, "seed": seed}
                 if any(about.items() <= record.items() for record in recorded(path)):
                     continue
                 try:
@@ -152,8 +153,9 @@ def timings(given: argparse.Namespace) -> None:
     """The time of one optimiser step of every method of the first seed, all of them once in every round."""
     path = given.out / "records.jsonl"
     for data in given.data:
-        done = {r["method"] for r in recorded(path) if r["kind"] == "time" and r["data"] == data}
-        rows = [r for r in recorded(path) if r["kind"] == "run" and r["data"] == data and r["seed"] == 0]
+        found = [r for r in recorded(path) if r["data"] == data and r["budget"] in (None, given.nfe)]
+        done = {r["method"] for r in found if r["kind"] == "time" and r["nfe"] == given.nfe}
+        rows = [r for r in found if r["kind"] == "run" and r["seed"] == 0]
         rows = [r for r in rows if r["method"] in given.methods and "error" not in r]
         if not rows or {r["method"] for r in rows} <= done:
             continue
@@ -166,7 +168,15 @@ def timings(given: argparse.Namespace) -> None:
                 if round_:  # the first one compiles
                     times[name].append(round(1e3 * (time.perf_counter() - begin), 3))
         for name, all_of_them in times.items():
-            row = {"kind": "time", "data": data, "method": name, "step_ms": all_of_them, **environment()}
+            row = {
+                "kind": "time",
+                "data": data,
+                "method": name,
+                "budget": None if name == BASELINE else given.nfe,
+                "nfe": given.nfe,
+                "step_ms": all_of_them,
+                **environment(),
+            }
             records.append(path, row)
             print(data, name, f"{statistics.median(all_of_them):.3g} ms", flush=True)
 
@@ -207,13 +217,20 @@ def drawn(found: Sequence[dict[str, Any]]) -> str:
     for data in dict.fromkeys(r["data"] for r in found):
         of_data = [r for r in found if r["data"] == data]
         base = {r["seed"]: r for r in of_data if r["kind"] == "run" and r["method"] == BASELINE}
-        lines += [_line(data, name, of_data, base) for name in METHODS if any(r["method"] == name for r in of_data)]
+        times = [r for r in of_data if r["kind"] == "time"]
+        for budget in sorted({r["budget"] for r in of_data}, key=lambda budget: budget or 0):
+            rows = [r for r in of_data if r["kind"] == "run" and r["budget"] == budget]
+            names = [name for name in METHODS if any(r["method"] == name for r in rows)]
+            lines += [_line([r for r in rows if r["method"] == name], times, base) for name in names]
     failed = [f"{r['data']}, {r['method']}, seed {r['seed']}: {r['error']}" for r in found if "error" in r]
     return "\n".join(lines) + "\n" + "".join(f"\nFailed: {line}\n" for line in failed)
 
 
-def _line(data: str, name: str, found: Sequence[dict[str, Any]], base: dict[int, dict[str, Any]]) -> str:
-    runs = [r for r in found if r["kind"] == "run" and r["method"] == name]
+Records = Sequence[dict[str, Any]]
+
+
+def _line(runs: Records, times: Records, base: dict[int, dict[str, Any]]) -> str:
+    data, name, budget = (runs[0][key] for key in ("data", "method", "budget"))
     whole = [r for r in runs if r.get("test_reference") is not None]
     differences = [
         r["test_reference"] - base[r["seed"]]["test_reference"]
@@ -235,22 +252,23 @@ def _line(data: str, name: str, found: Sequence[dict[str, Any]], base: dict[int,
         _mean([r["test"] - r["test_reference"] for r in whole], "+.4f"),
         f"{sum(r.get('verdict') == 'valid' for r in runs)} of {len(runs)}",
         _mean(seconds, ".0f") + (f" ({statistics.median(ratios):.2f}x)" if ratios else ""),
-        _turns(found, name),
+        _turns(times, name, budget),
         str(len(runs)),
     ]
     return f"| {' | '.join(cells)} |"
 
 
-def _turns(found: Sequence[dict[str, Any]], name: str) -> str:
+def _turns(times: Records, name: str, budget: int | None) -> str:
     """The median time of a step and its ratio to the baseline's, round by round."""
-    times = {r["method"]: r["step_ms"] for r in found if r["kind"] == "time"}
-    if name not in times:
+    own = next((r for r in times if (r["method"], r["budget"]) == (name, budget)), None)
+    if own is None:
         return ""
+    base = next((r for r in times if r["method"] == BASELINE and r["nfe"] == own["nfe"]), None)
     ratio = ""
-    if BASELINE in times:
-        pairs = zip(times[name], times[BASELINE], strict=False)
-        ratio = f" ({statistics.median(own / base for own, base in pairs):.2f}x)"
-    return f"{statistics.median(times[name]):.3g}{ratio}"
+    if base is not None:
+        pairs = zip(own["step_ms"], base["step_ms"], strict=True)
+        ratio = f" ({statistics.median(mine / theirs for mine, theirs in pairs):.2f}x)"
+    return f"{statistics.median(own['step_ms']):.3g}{ratio}"
 
 
 def _mean(values: Sequence[float | None], form: str) -> str:
@@ -284,13 +302,16 @@ def main(
     parser.add_argument("--out", type=Path, default=folder)
     parser.add_argument("--data", nargs="+", choices=data, default=list(data))
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
+    parser.add_argument("--nfe", type=int, default=8, help="of all but the baseline; a multiple of 4")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=defaults["steps"], help="of training")
     parser.add_argument("--repeats", type=int, default=15, help="rounds of the stage time")
     parser.add_argument("--smoke", action="store_true", help="a few steps of a tiny model, to see that it works")
     given = parser.parse_args(arguments)
+    if given.nfe < 4 or given.nfe % 4:
+        parser.error(f"--nfe must be a multiple of 4, got {given.nfe}")
     given.batch_size, given.lr = defaults["batch_size"], defaults["lr"]
-    given.options = dict(options)
+    given.options = {**options, "penalised": PENALISED}
     if given.smoke:
         given.steps, given.repeats, given.seeds = 2, 2, 1
         given.options |= {"width": 4, "depth": 1, "samples": 256, "test_samples": 256}

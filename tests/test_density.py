@@ -276,7 +276,7 @@ def test_matching_fits_a_learned_solver_beside_the_field_and_not_the_field_to_it
     assert not any(np.any(leaf != 0) for leaf in jax.tree.leaves(nothing))
 
 
-@pytest.mark.parametrize("objective", [Likelihood(), Matching()])
+@pytest.mark.parametrize("objective", [Likelihood(), Likelihood(penalised=3), Matching()], ids=str)
 def test_a_penalty_is_added(objective, key):
     """The kinetic energy of a field that moves at speed one, with trace zero, is one."""
     task, batch = make_task(objective), make_task().train

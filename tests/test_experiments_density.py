@@ -36,7 +36,7 @@ def test_density_2d_trains_times_and_draws_once(scripts, tmp_path):
     assert [(r["method"], r["nfe"]) for r in runs] == [("midpoint", 8), ("learned, consistent", 8)]
     assert all(r["verdict"] in ("valid", "invalid", "undecided") for r in runs)
     assert [len(r["step_ms"]) for r in times] == [2, 2]
-    assert load_run(tmp_path / "runs" / "moons_learned-consistent_0")[0].name == "density"
+    assert load_run(tmp_path / "runs" / "moons_learned-consistent_8_0")[0].name == "density"
     before = (tmp_path / "records.jsonl").read_bytes()
     for stage in ("train", "time", "draw"):
         scripts["density-2d"].main([stage, *options])
@@ -54,19 +54,27 @@ def test_density_tables_trains(scripts, tmp_path):
 def test_the_table_pairs_runs_seed_by_seed(scripts):
     densities = sys.modules["densities"]
 
+    base = densities.BASELINE
+
     def run(method, seed, exact, own, seconds):
-        about = {"kind": "run", "data": "moons", "method": method, "seed": seed, "metric": {"unit": "nats"}}
+        about = {
+            "kind": "run",
+            "data": "moons",
+            "method": method,
+            "budget": None if method == base else 8,
+            "seed": seed,
+            "metric": {"unit": "nats"},
+        }
         return {**about, "test_reference": exact, "test": own, "train_seconds": seconds, "nfe": 8.0, "verdict": "valid"}
 
-    base = densities.BASELINE
     found = [
         run(base, 0, 2.0, 2.0, 100.0),
         run(base, 1, 3.0, 3.0, 200.0),
         run("learned", 0, 2.1, 2.0, 20.0),
         run("learned", 1, 3.3, 3.1, 50.0),
-        {"kind": "run", "data": "moons", "method": "RK4", "seed": 0, "error": "lost"},
-        {"kind": "time", "data": "moons", "method": base, "step_ms": [10.0, 20.0, 40.0]},
-        {"kind": "time", "data": "moons", "method": "learned", "step_ms": [5.0, 5.0, 5.0]},
+        {"kind": "run", "data": "moons", "method": "RK4", "budget": 8, "seed": 0, "error": "lost"},
+        {"kind": "time", "data": "moons", "method": base, "budget": None, "nfe": 8, "step_ms": [10.0, 20.0, 40.0]},
+        {"kind": "time", "data": "moons", "method": "learned", "budget": 8, "nfe": 8, "step_ms": [5.0, 5.0, 5.0]},
     ]
     text = densities.drawn(found)
     line = next(line for line in text.splitlines() if "| learned |" in line)

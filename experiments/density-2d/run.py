@@ -1,4 +1,4 @@
-"""Densities in the plane: learned solvers of 8 evaluations against DOPRI5 and classical schemes of the same cost.
+"""Densities in the plane: learned solvers of few evaluations against DOPRI5 and classical schemes of the same cost.
 
     python experiments/density-2d/run.py train [--data ...] [--methods ...] [--seeds N] [--steps N] [--out DIR]
     python experiments/density-2d/run.py time

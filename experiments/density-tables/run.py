@@ -1,4 +1,4 @@
-"""Densities of scikit-learn's embedded tables: learned solvers of 8 evaluations against DOPRI5 and classical schemes.
+"""Densities of scikit-learn's embedded tables: learned solvers of few evaluations against DOPRI5 and classical schemes.
 
     python experiments/density-tables/run.py train [--data ...] [--methods ...] [--seeds N] [--steps N] [--out DIR]
     python experiments/density-tables/run.py time

@@ -102,6 +102,8 @@ class DensityOptions(PointOptions):
     trace: Literal["exact", "hutchinson"] = "exact"
     """Trace of the Jacobian while training: exact, or estimated with noise that is fixed for a solve. Predictions are
     exact."""
+    penalised: int | None = None
+    """The most points of a batch that a penalty looks at, to save time (default all)."""
 
     def build(self) -> Density:
         """Loads the data and makes the task.
@@ -109,7 +111,9 @@ class DensityOptions(PointOptions):
         Raises:
             UserError: If the data cannot be had or an option is out of range.
         """
-        return self.task("density", Likelihood(Exact() if self.trace == "exact" else Hutchinson()))
+        if self.penalised is not None and self.penalised < 1:
+            raise UserError(f"penalised must be >= 1, got {self.penalised}")
+        return self.task("density", Likelihood(Exact() if self.trace == "exact" else Hutchinson(), self.penalised))
 
 
 @dataclass(frozen=True, kw_only=True)
