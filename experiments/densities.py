@@ -55,8 +55,8 @@ def fixed(tableau: kx.Tableau) -> Callable[[int], kx.AbstractSolver]:
     return lambda nfe: kx.FixedSteps(tableau, nfe // tableau.stages)
 
 
-CONSISTENCY = 0.05
-PENALISED = 64  # points of a batch that the penalty looks at
+CONSISTENCY = 0.02
+PENALISED = 32  # points of a batch that the penalty looks at
 METHODS = {
     BASELINE: Method(lambda _: kx.Adaptive(kx.tableaus.DOPRI5, 1e-5, 1e-5)),
     "RK4": Method(fixed(kx.tableaus.RK4)),
