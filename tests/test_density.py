@@ -17,7 +17,7 @@ from kuttax.data.points import Points, PointSplits, points
 from kuttax.density.coupling import optimal
 from kuttax.errors import UserError
 from kuttax.nn import ConcatSquashField, MLPField
-from kuttax.tasks import Density, Likelihood, Matching, Task, build_task
+from kuttax.tasks import TASKS, Density, Likelihood, Matching, Task, build_task
 from kuttax.tasks import portrait as portraits
 from kuttax.training.evaluate import predict_parts
 from kuttax.training.watch import _scale
@@ -382,6 +382,23 @@ def test_a_metric_that_is_not_the_mean_of_the_nll_is_none():
     bad = kx.Prediction(jnp.ones((4, 1)), jnp.asarray(1.0), nll=jnp.zeros(3))
     with pytest.raises(UserError, match=r"nll must have shape \(4,\), one a sample, got \(3,\)"):
         certify(lambda solver, x: bad, RK4, np.zeros((4, 1)))
+
+
+@pytest.mark.parametrize("name", ["density", "flow"])
+def test_every_option_reaches_the_task(name, tmp_path, rng):
+    asked = {"field": "mlp", "width": 3, "depth": 1, "units": "bits/dim", "max_steps": 9}
+    own = {"density": {"trace": "hutchinson", "penalised": 5}, "flow": {"coupling": "optimal"}}[name]
+    toy = {"data": "circles", "samples": 30, "test_samples": 20}
+    task = build_task(name, **asked, **own, **toy, data_seed=1)
+    assert {option: getattr(task, option) for option in asked} == asked
+    assert task.objective == (Likelihood(kx.density.Hutchinson(), 5) if name == "density" else Matching("optimal"))
+    assert (len(task.train.x), len(task.test.x)) == (30, 20)
+    assert np.any(task.train.x != build_task(name, **toy).train.x)
+    np.savetxt(tmp_path / "mine.csv", rng.standard_normal((50, 3)), delimiter=",")
+    table = build_task(name, file=tmp_path / "mine.csv", validation_fraction=0.5)
+    assert (len(table.train.x), len(table.validation.x), len(table.test.x)) == (20, 20, 10)
+    where = {"file", "data_dir", "data_seed", "validation_fraction"}
+    assert {field.name for field in dataclasses.fields(TASKS[name])} == {*asked, *own, *toy, *where}
 
 
 def test_named_tasks_are_built():
