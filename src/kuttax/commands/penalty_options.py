@@ -66,6 +66,7 @@ PENALTIES: dict[str, Named] = {
     "jacobian": Named("Jacobian", JacobianFrobenius, 0.01, "Finlay et al. 2020"),
     "rnode": Named("kinetic + Jacobian (RNODE)", lambda: Kinetic() + JacobianFrobenius(), 0.01, "Finlay et al. 2020"),
     "consistency": Named("consistency", Consistency, 1.0, "after Ott et al. 2021"),
+    "consistency-linear": Named("consistency, linear", lambda: Consistency(transform="plain"), 0.05, "for likelihoods"),
     "steer": Named("STEER, b = 0.5", lambda: Steer(0.5), None, "Ghosh et al. 2020"),
 }
 """Name -> penalty."""
