@@ -29,7 +29,7 @@ def number(name: str, least: float | None = None, *, optional: bool = False) -> 
     """A converter: the number as an array leaf, so that changing it never recompiles; checked where it is known."""
 
     def convert(value: Any) -> Any:
-        if (isinstance(value, jax.core.Tracer) and value.ndim == 0) or (optional and value is None):
+        if (isinstance(value, Tracer) and value.ndim == 0) or (optional and value is None):
             return value
         try:
             number = np.asarray(value, np.float64)
