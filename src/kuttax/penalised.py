@@ -49,11 +49,7 @@ def _keys(key: Any, count: int) -> list[Any]:
     """For each of `count` penalties a key for what it asks, and one for later; None where there is no key."""
     if key is None:
         return [(None, None)] * count
-    try:
-        return [jax.random.split(own) for own in jax.random.split(key, count)]
-    except (TypeError, ValueError):
-        got = type(key).__name__
-        raise UserError(f"key must be one JAX random key such as jax.random.key(0), got {got}") from None
+    return [jax.random.split(own) for own in jax.random.split(key, count)]
 
 
 def _asked(
