@@ -43,7 +43,7 @@ class Problem(eqx.Module):
         key: Draws the noise, where the field is an `SDE`.
     """
 
-    field: VectorField
+    field: Any
     y0: State
     t0: Any
     t1: Any

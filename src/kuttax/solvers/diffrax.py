@@ -13,7 +13,7 @@ from ..errors import UserError
 from .adaptive import Adaptive, least_rtol, number, refuse_low_rtol
 from .base import AbstractSolver, Derivative, Problem
 from .controller import initial_step, rms
-from .diffrax_sde import check_solver, estimates_error, evaluations, stochastic_terms
+from .diffrax_sde import check_solver, estimates_error, evaluations, is_wrapped, stochastic_terms
 from .fixed import AbstractTableSolver, FixedSteps, checked_steps
 from .pick import Pick, Picked, Watched
 from .sde import SDE
@@ -147,6 +147,8 @@ class FromDiffrax(AbstractSolver):
         A method whose last stage is the next first one evaluates that one only at the start; our choice of a first step
         costs two more.
         """
+        if is_wrapped(self.solver):
+            return None
         if isinstance(self.solver, diffrax.Euler):
             return accepted
         if not isinstance(self.solver, diffrax.AbstractERK):

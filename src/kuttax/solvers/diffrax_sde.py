@@ -35,7 +35,7 @@ def check_solver(sde: SDE, solver: diffrax.AbstractSolver) -> None:
 
 def estimates_error(solver: diffrax.AbstractSolver) -> bool:
     """Whether steps can be controlled; diffrax does not mark its stochastic Runge-Kutta solvers that can."""
-    if isinstance(solver, diffrax.AbstractSRK):
+    if isinstance(solver, diffrax.AbstractSRK) and not is_wrapped(solver):
         return solver.tableau.b_error is not None
     return isinstance(solver, diffrax.AbstractAdaptiveSolver)
 
@@ -60,6 +60,8 @@ def evaluations(solver: diffrax.AbstractSolver) -> tuple[int, int] | None:
     A test holds this against counters in the functions. diffrax evaluates the diffusion once for each integral of W
     that it is multiplied by.
     """
+    if is_wrapped(solver):
+        return None
     if isinstance(solver, diffrax.Euler):
         return 1, 1
     if not isinstance(solver, diffrax.AbstractSRK):
@@ -89,9 +91,14 @@ class _NoiseTerm(diffrax.AbstractTerm):
         return self.times(vf, control)
 
 
+def is_wrapped(solver: diffrax.AbstractSolver) -> bool:
+    """Whether this is a `diffrax.HalfSolver`, say, which passes for an instance of what it wraps."""
+    return isinstance(solver, diffrax.AbstractWrappedSolver)
+
+
 def _inner(solver: diffrax.AbstractSolver) -> diffrax.AbstractSolver:
     """What a wrapper such as `diffrax.HalfSolver` wraps."""
-    return solver.solver if isinstance(solver, diffrax.AbstractWrappedSolver) else solver
+    return solver.solver if is_wrapped(solver) else solver  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _area(solver: diffrax.AbstractSolver) -> Any:

@@ -142,7 +142,7 @@ def terms_of(problem: Problem) -> Terms:
     sde, args = problem.field, problem.args
     assert isinstance(sde, SDE)
     drift, diffusion = problem.mapped(sde.drift), problem.mapped(sde.diffusion)
-    g = eqx.filter_eval_shape(diffusion, problem.t0, problem.y0, args)
+    g = jax.eval_shape(lambda y: jax.tree.map(jnp.asarray, diffusion(problem.t0, y, args)), problem.y0)
     _check_diffusion(sde.noise, problem.y0, g)
     if sde.noise == "additive" and _depends_on_state(lambda y: diffusion(problem.t0, y, args), problem.y0):
         raise UserError("noise='additive' is for a diffusion that does not depend on y: use 'diagonal' or 'general'")
