@@ -32,11 +32,13 @@ class Looks(kx.AbstractPenalty):
         return ravel_pytree(Sight(step.t, step.h, step.y, self.part.cost(step)))[0]
 
 
-def looked(part: AbstractLocal, keys, field, y0, t0, t1, *, lanes: int = 1, **options) -> Sight:
-    """What `part` sees of a solve whose state is one array, for each of `keys`."""
+def looked(part: AbstractLocal, keys, field, y0, t0, t1, *, lanes: int = 1, beside=None, **options) -> Sight:
+    """What `part` sees of a solve whose state is one array, for each of `keys`; of two penalties, with the draws of the
+    first."""
+    whole = Looks(part) if beside is None else Looks(part) + 0.0 * beside
 
     def one(key):
-        return kx.solve(field, y0, t0, t1, penalty=Looks(part), key=key, **options).penalty
+        return kx.solve(field, y0, t0, t1, penalty=whole, key=key, **options).penalty
 
     flat = np.asarray(jax.jit(jax.vmap(one))(keys))
     t, h, y, cost = np.split(flat, np.cumsum([lanes, lanes, y0.size]), axis=1)

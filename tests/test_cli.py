@@ -12,13 +12,17 @@ import threading
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from matplotlib.image import imread
 
 import kuttax
 from kuttax import cli
-from kuttax.data import mnist
+from kuttax.commands import compare
+from kuttax.commands.penalty_options import PENALTIES, Weighted
+from kuttax.data import Dataset, mnist
+from kuttax.penalties import Kinetic
 from kuttax.records import append, read
 from kuttax.tasks.registry import build_task
 from kuttax.training.checkpoint import load_run
@@ -82,14 +86,15 @@ def run_main(*arguments):
 @pytest.mark.parametrize(
     ("command", "says"),
     [
-        ("frobnicate", "unknown command 'frobnicate'; known: train, compare, evaluate, report"),
+        ("frobnicate", "unknown command 'frobnicate'; known: train, compare, evaluate, certify, distill, report"),
         ("train", "train needs a TASK first, for example: kuttax train digits"),
         ("compare --seeds 1", "compare needs a TASK first, for example: kuttax compare digits"),
         ("evaluate", "evaluate needs a RUN first"),
+        ("certify", "certify needs a RUN first"),
         ("report", "report needs a DIR first"),
         ("report a b", "report takes one directory, got also 'b'"),
-        ("train nope", "unknown task 'nope'; known: digits, mnist"),
-        ("compare nope", "unknown task 'nope'; known: digits, mnist"),
+        ("train nope", "unknown task 'nope'; known: digits, mnist, spheres"),
+        ("compare nope", "unknown task 'nope'; known: digits, mnist, spheres"),
     ],
 )
 def test_command_or_subject_that_is_not_one(refused, command, says):
@@ -107,7 +112,7 @@ BAD_OPTIONS = [
     ("train", "--steps 1.5", "--steps must be a whole number, got '1.5'"),
     ("train", "--train-steps many", "--train-steps must be a whole number, got 'many'"),
     ("train", "--lr fast", "--lr must be a number, got 'fast'"),
-    ("train", "--field circle", "--field must be one of 'mlp', 'conv', got 'circle'"),
+    ("train", "--field circle", "--field must be one of 'mlp', 'conv', 'conv1d', got 'circle'"),
     ("train", "--solver dopri5 --control both", "--control must be one of 'joint', 'per_sample', got 'both'"),
     ("train", "--solver rk5", "unknown solver 'rk5'; known: learned, euler, .*rk4, .*dopri5"),
     ("train", "--steps -1", "steps must be .*>= 1, got -1"),
@@ -125,6 +130,7 @@ BAD_OPTIONS = [
     ("train", "--solver dopri5 --rtol -1e-3", "rtol must be a number > 0, got -0.001"),
     ("train", "--solver dopri5 --rtol nan", "rtol must be a number > 0, got nan"),
     ("train", "--solver dopri5 --atol -1", "atol must be a number >= 0, got -1"),
+    ("train", "--solver tsit5 --first-step -1", "first_step must be a number > 0, got -1"),
     ("train", "--batch-size 0", "batch_size must be >= 1, got 0"),
     ("train", "--batch-size 5000", "batch_size 5000 exceeds the 1149 training samples; give at most 1149"),
     ("train", "--lr 0", "lr must be > 0, got 0.0"),
@@ -135,14 +141,35 @@ BAD_OPTIONS = [
     ("train", "--train-steps 0", "train_steps must be >= 1, got 0"),
     ("train", "--seed -1", "--seed must lie in 0 to .*, got -1"),
     ("train", "--seed 99999999999", "--seed must lie in 0 to .*, got 99999999999"),
+    ("train", "--penalty nope", "unknown penalty 'nope'; known: none, local-error, .*global-error, .*steer"),
+    (
+        "train",
+        "--penalty-weight 2",
+        "--penalty-weight weighs a penalty, and none is asked for: name one with --penalty",
+    ),
+    ("train", "--penalty-decay 1", "--penalty-decay weighs a penalty, and none is asked for"),
+    ("train", "--penalty kinetic --penalty-weight 0", "--penalty-weight must be a number > 0, got 0"),
+    ("train", "--penalty kinetic --penalty-weight -2.5", "--penalty-weight must be a number > 0, got -2.5"),
+    ("train", "--penalty kinetic --penalty-weight nan", "--penalty-weight must be a number > 0, got nan"),
+    ("train", "--penalty kinetic --penalty-weight inf", "--penalty-weight must be a number > 0, got inf"),
+    ("train", "--penalty kinetic --penalty-weight much", "--penalty-weight must be a number, got 'much'"),
+    ("train", "--penalty kinetic --penalty-decay 0", "--penalty-decay must be a number > 0, got 0"),
+    ("train", "--penalty steer --penalty-weight 2", "--penalty-weight changes nothing in steer, which has no weight"),
+    ("train", "--penalty steer --penalty-decay 2", "--penalty-decay changes nothing in steer"),
+    ("train", "--penalty global-error", "GlobalError is made of Adaptive's steps, got LearnedRK: use LocalError"),
+    ("train", "--solver rk4 --steps 2 --penalty global-stiffness", "got FixedSteps: use LocalStiffness"),
+    ("train", "--solver bosh3 --penalty global-stiffness", "Bosh3 has no two stages .*: use TSIT5 or DOPRI5"),
+    ("train", "--solver bosh3 --penalty local-stiffness", "Bosh3 has no two stages .*: use TSIT5 or DOPRI5"),
     ("train", "--width 0", "width must be >= 1, got 0"),
     ("train", "--augmented -1", "augmented must be >= 0, got -1"),
     ("train", "--max-steps 0", "max_steps must be >= 1, got 0"),
+    ("train", "--step-control maybe", "--step-control must be one of .off., .ott., .certified., got .maybe."),
+    ("train", "--solver euler --step-control ott --steps 20000", "steps must lie in 1 to 10000 to be controlled"),
     ("train", "--validation-fraction 1", r"validation fraction must lie in \(0, 1\), got 1.0"),
     ("compare", "--nfe 0", "--nfe must be budgets >= 1, got 0"),
     ("compare", "--nfe 4 -2", "--nfe must be budgets >= 1, got 4 -2"),
     ("compare", "--nfe", "--nfe must be budgets >= 1, got none"),
-    ("compare", "--nfe 4,8", "--nfe must be whole numbers with spaces between them, got '4,8'"),
+    ("compare", "--nfe 4,8", "--nfe must be whole numbers with spaces between, got '4,8'"),
     ("compare", "--nfe 6 --stages 4", "--nfe 6 is no multiple of --stages 4: change one of them"),
     ("compare", "--stages 0", "--stages 0"),
     ("compare", "--nfe 6 --order 4", "order 4 needs at least 4 stages, got 3"),
@@ -151,7 +178,21 @@ BAD_OPTIONS = [
     ("compare", "--methods rk4 rk5", "unknown method 'rk5'; known: dopri5, rk4, midpoint, learned"),
     ("compare", "--methods", "no method is left to run"),
     ("compare", "--methods rk4 --nfe 2", "no method is left to run"),
-    ("compare", "--steps 2", "unknown option '--steps'"),
+    ("compare", "--steps 2", "--steps belongs to --penalties: which solvers to compare is said by --methods and --nfe"),
+    ("compare", "--solver rk4", "--solver belongs to --penalties"),
+    ("compare", "--rtol 1e-3", "--rtol belongs to --penalties"),
+    ("compare", "--penalty global-error", "GlobalError is made of Adaptive's steps, got FixedSteps: use LocalError"),
+    ("compare", "--penalty-weight 2", "--penalty-weight weighs a penalty, and none is asked for"),
+    ("compare", "--penalties kinetic nope", "unknown penalty 'nope'; known: none, local-error"),
+    ("compare", "--penalties", "--penalties needs names: all, or some of local-error, .*steer"),
+    ("compare", "--penalties none", "--penalties needs names"),
+    ("compare", "--penalties all --nfe 4 8", "--nfe compares solvers and --penalties penalties.*: leave one out"),
+    ("compare", "--penalties all --methods learned", "--methods compares solvers and --penalties penalties"),
+    ("compare", "--penalties all --penalty kinetic", "--penalty is for one penalty with every solver, --penalties"),
+    ("compare", "--penalties all --penalty-weight 2", "--penalty-weight belongs to --penalty: .* weights of their own"),
+    ("compare", "--penalties kinetic --stages 4", "--stages belongs to a learned solver, not to tsit5: leave it out"),
+    ("compare", "--penalties global-error --solver rk4 --steps 2", "made of Adaptive's steps, got FixedSteps"),
+    ("compare", "--penalties kinetic --rtol 1e-9", "rtol=1e-09 is below what float32 can carry"),
     ("compare", "--batch-size 5000", "batch_size 5000 exceeds"),
     ("compare", "--resume", "--overwrite and --resume contradict each other"),
 ]
@@ -180,6 +221,10 @@ def test_output_directory_in_use_is_refused(refused, results, command):
         "train mnist --nope",
         "train mnist --out .",
         "train mnist --solver tsit5 --rtol 1e-9",
+        "train mnist --penalty global-error",
+        "train mnist --penalty steer --penalty-weight 2",
+        "compare mnist --penalty global-error",
+        "compare mnist --penalties all --nfe 4",
         "compare mnist --nfe 0",
         "compare mnist --methods foo",
         "compare mnist --out .",
@@ -264,11 +309,13 @@ def test_corrupted_download_is_refused_and_not_kept(kuttax_main, tmp_path, monke
         ("", ["usage:", "train TASK", "compare TASK", "evaluate RUN", "report DIR", "digits", "mnist"]),
         ("--help", ["usage:", "kuttax train digits --help"]),
         ("train --help", ["--solver", "--stages", "--steps", "--lr", "--out", "digits, mnist"]),
-        ("compare -h", ["--nfe", "--seeds", "--methods", "--resume", "digits, mnist"]),
+        ("compare -h", ["--nfe", "--seeds", "--methods", "--penalties", "--resume", "digits, mnist"]),
         ("train digits --help", ["--solver", "--order", "--rtol", "--seed", "--batch-size", "--field", "--augmented"]),
         ("compare mnist --help", ["--nfe", "--data-dir", "--width", "--solver-lr"]),
+        ("train digits --help", ["--penalty-weight", "--penalty-decay", *(f"{name} (" for name in PENALTIES)]),
         ("evaluate --help", ["--solver", "--steps", "--rtol"]),
         ("evaluate somewhere --help", ["--solver", "--steps", "--rtol"]),
+        ("certify --help", ["--data", "--samples", "--metric-tolerance", "--output-tolerance"]),
         ("report --help", ["report DIR"]),
         ("report somewhere --help", ["report DIR"]),
     ],
@@ -276,6 +323,7 @@ def test_corrupted_download_is_refused_and_not_kept(kuttax_main, tmp_path, monke
 def test_help_names_the_options(kuttax_main, arguments, names):
     code, out, err = kuttax_main(*arguments.split())
     assert (code, err) == (0, "")
+    out = re.sub(r"[\s│]+", " ", out)  # a name and its source may be on two lines
     assert all(name in out for name in names)
 
 
@@ -301,6 +349,8 @@ def test_train_leaves_model_solver_metrics_and_record(trained):
     assert model.field.layers[0].weight.shape == (4, 65)
     record = json.loads((trained / "record.json").read_text())
     assert record["nfe"] == 4 and record["steps_trained"] == 4 and record["seed"] == 0
+    assert record["certificate"]["verdict"] in ("valid", "invalid", "undecided")
+    assert record["certificate"]["samples"] == 288 and record["certificate"]["reasons"]
     assert 0 <= record["test"] <= 100 and record["step_ms"] > 0 and record["versions"]["jax"] == jax.__version__
     assert not list(trained.rglob("*.partial"))
 
@@ -329,6 +379,42 @@ def test_evaluate_gives_what_training_recorded(trained, kuttax_main):
 def test_evaluate_with_another_solver(trained, kuttax_main):
     code, out, _ = kuttax_main("evaluate", trained, "--solver", "rk4", "--steps", "3")
     assert code == 0 and "NFE 12" in out
+
+
+def test_certify_leaves_a_certificate_and_says_by_its_exit_code_whether_it_is_valid(trained, tmp_path, kuttax_main):
+    run = shutil.copytree(trained, tmp_path / "run")
+    code, out, err = kuttax_main("certify", run, "--samples", 144)
+    record = json.loads((run / "certificate.json").read_text())
+    assert err == "" and code == (0 if record["verdict"] == "valid" else 1)
+    assert (record["samples"], record["data"]) == (144, "validation")
+    assert record["metric"] == {"name": "accuracy", "unit": 100}
+    assert [row["nfe"] for row in record["rows"][:3]] == [4, 8, 16]
+    assert record["verdict"] in out and "Tsit5" in out
+    assert imread(run / "certificate.png").ndim == 3 and (run / "certificate.svg").exists()
+    accuracy = task_accuracy(trained, slice(0, 144))
+    assert record["rows"][0]["metric"] == pytest.approx(accuracy, rel=1e-5)
+
+
+def task_accuracy(run, rows):
+    task, model, solver = load_run(run)
+    x, y = (part[rows] for part in task.validation)
+    return 100 * np.mean(np.argmax(np.asarray(task.predict(model, solver, Dataset(x, y)).outputs), 1) == y)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ("--samples 0", "samples must be >= 1, got 0"),
+        ("--metric-tolerance 0", "metric_tolerance must be a number > 0, got 0.0"),
+        ("--data train", "--data must be one of 'validation', 'test', got 'train'"),
+    ],
+)
+def test_certify_refuses_bad_options(trained, refused, options, says):
+    assert says in refused("certify", trained, *options.split())
+
+
+def test_certify_refuses_what_is_no_run(tmp_path, refused):
+    assert "holds no run.json" in refused("certify", tmp_path)
 
 
 def test_evaluate_refuses_what_is_damaged(trained, tmp_path, refused):
@@ -391,6 +477,162 @@ def test_failing_solve_is_one_line_with_its_step(refused, tmp_path):
     assert "training step 1 with Adaptive" in says and "raise max_steps" in says
 
 
+# Penalties
+
+
+PENALISED = ("--solver", "bosh3", "--penalty", "kinetic", "--penalty-weight", "2.5", "--penalty-decay", "1")
+
+
+def weights(penalty, step):
+    """The weights of a scheduled penalty's parts at a training step."""
+    return [float(weight) for weight, _ in penalty.at(jnp.asarray(step)).terms]
+
+
+@pytest.mark.parametrize("name", ["kinetic", "rnode"])
+def test_weight_decays_exponentially_or_stays(name):
+    decaying, constant = Weighted(name, 2.5, 1.0).scheduled(40), Weighted(name, 2.5).scheduled(40)
+    parts = 2 if name == "rnode" else 1
+    for step in (0, 17, 39):  # lambda(n) = l0 exp(-(n / N) ln(l0 / l1)), Pal et al. 2023
+        assert weights(decaying, step) == pytest.approx(parts * [2.5 * np.exp(-step / 40 * np.log(2.5))])
+        assert weights(constant, step) == parts * [2.5]
+
+
+@pytest.mark.parametrize("command", [("train",), ("compare", "--methods", "dopri5", "--seeds", "1")])
+def test_the_options_reach_the_trainer(refused, tmp_path, monkeypatch, command):
+    seen = []
+
+    def stop(self, *_):
+        seen.append(self)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trainer, "run", stop)
+    solver = PENALISED[:2] if command == ("train",) else ()
+    refused(*command[:1], "digits", *command[1:], *solver, *PENALISED[2:], *SMALL, "--out", tmp_path / "a", code=130)
+    assert weights(seen[0].penalty, 0) == pytest.approx([2.5])
+    assert weights(seen[0].penalty, 3) == pytest.approx([2.5**0.25])  # the last of four steps
+    assert isinstance(seen[0].penalty.penalty, Kinetic)
+    refused(*command[:1], "digits", *command[1:], *solver, *SMALL, "--out", tmp_path / "b", code=130)
+    assert seen[1].penalty is None
+
+
+def test_train_with_a_penalty_says_so_in_its_files(kuttax_main, tmp_path):
+    """A weight so large that the field nearly vanishes: it then takes fewer evaluations than without."""
+    options = (*SMALL, "--train-steps", "60", "--per-dispatch", "20")
+    nfe = {}
+    for name, extra in {"vanilla": PENALISED[:2], "penalised": (*PENALISED, "--penalty-weight", "1000")}.items():
+        code, out, err = kuttax_main("train", "digits", *extra, *options, "--out", tmp_path / name)
+        assert (code, err) == (0, "")
+        nfe[name] = json.loads((tmp_path / name / "record.json").read_text())["nfe"]
+        assert ("+ kinetic, weight 1000 to 1" in out) is (name == "penalised")
+    assert nfe["penalised"] < nfe["vanilla"]
+    expected = {"penalty": "kinetic", "penalty_weight": 1000, "penalty_decay": 1}
+    record = json.loads((tmp_path / "penalised" / "record.json").read_text())
+    assert record.items() >= expected.items()
+    assert json.loads((tmp_path / "penalised" / "run.json").read_text())["record"].items() >= expected.items()
+    code, out, err = kuttax_main("evaluate", tmp_path / "penalised")
+    assert (code, err) == (0, "") and f"loss {record['test_loss']:.4g}" in out
+
+
+COMPARE_PENALTIES = ("compare", "digits", "--penalties", "kinetic", "steer", "--solver=bosh3", "--seeds=1", *SMALL)
+
+
+@pytest.fixture(scope="module")
+def penalties_compared(tmp_path_factory):
+    """No penalty, kinetic and STEER under bosh3."""
+    out = tmp_path_factory.mktemp("penalties") / "out"
+    run_main(*COMPARE_PENALTIES, "--out", out)
+    return out
+
+
+def test_compared_penalties_share_solver_and_weights_and_nothing_else(penalties_compared):
+    found = [r for r in read(penalties_compared / "records.jsonl") if r["kind"] == "run"]
+    kinetic = PENALTIES["kinetic"].weight
+    said = [(r["method"], r["penalty"], r["penalty_weight"], r["penalty_decay"]) for r in found]
+    assert said == [("bosh3", None, None, None), ("bosh3", "kinetic", kinetic, None), ("bosh3", "steer", None, None)]
+    assert {r["solver"] for r in found} == {"Adaptive(Bosh3, rtol=1e-05, atol=1e-05)"}
+    directories = list((penalties_compared / "runs").iterdir())
+    assert len(directories) == 3
+    first = {d.name: read(d / "metrics.jsonl")[0] for d in directories}
+    plain = first["bosh3-adaptive-seed0"]
+    assert first["bosh3-adaptive-kinetic-0.01-seed0"]["metric"] == plain["metric"]  # of the first steps: same start
+    assert first["bosh3-adaptive-kinetic-0.01-seed0"]["loss"] > plain["loss"]  # the penalty is on top
+    for directory in directories:
+        assert load_run(directory)[0].name == "digits"
+
+
+def test_table_of_penalties_sets_them_against_none(penalties_compared):
+    table = (penalties_compared / "table.md").read_text().splitlines()
+    assert table[0].startswith("| penalty | NFE |") and "vs vanilla" in table[0]
+    assert [line.split(" | ")[0] for line in table[2:5]] == [
+        "| vanilla",
+        "| kinetic, weight 0.01",
+        "| STEER, b = 0.5",
+    ]
+    assert "(1.00x)" in table[2].split(" | ")[1]
+    assert "The solver of every row, in training and in prediction: Adaptive(Bosh3, rtol=1e-05, atol=1e-05)." in table
+    for name in ("accuracy_nfe.png", "curves.png"):
+        assert imread(penalties_compared / name).ndim == 3
+
+
+def test_resumed_penalties_are_those_of_before(penalties_compared, tmp_path, kuttax_main, refused, monkeypatch):
+    out = tmp_path / "out"
+    shutil.copytree(penalties_compared, out)
+    monkeypatch.setattr(Trainer, "run", lambda *_: pytest.fail("training began"))
+    code, printed, err = kuttax_main(*COMPARE_PENALTIES, "--out", out, "--resume")
+    assert (code, err) == (0, "") and printed.count(": recorded") == 3
+    for other in (
+        (*COMPARE_PENALTIES, "--rtol", "1e-4"),
+        ("compare", "digits", "--methods", "dopri5", *SMALL),
+        ("compare", "digits", "--methods", "dopri5", "--penalty", "kinetic", *SMALL),
+    ):
+        assert "is of other options" in refused(*other, "--out", out, "--resume")
+
+
+def test_resume_with_another_penalty_is_refused(tmp_path, refused, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trainer, "run", stop)
+    command = ("compare", "digits", "--methods", "dopri5", *SMALL, "--out", tmp_path / "out")
+    refused(*command, *PENALISED[2:], code=130)
+    for change in ((), ("--penalty", "taylor"), ("--penalty-weight", "2"), ("--penalty-decay", "2")):
+        penalty = (*PENALISED[2:], *change) if change else ()
+        assert "is of other options" in refused(*command, *penalty, "--resume")
+    refused(*command, *PENALISED[2:], "--resume", code=130)
+
+
+def test_all_penalties_are_those_that_the_solver_can_have(tmp_path, kuttax_main, monkeypatch):
+    ran = []
+    record = {"kind": "run", "task": "digits", "metric": {"name": "accuracy", "unit": "%"}, "solver": "Bosh3"}
+
+    def fake(trainer, seed, about, options, directory, console):
+        ran.append(about["penalty"])
+        values = dict.fromkeys(("validation", "test", "test_reference", "nfe", "train_seconds"), 10.0)
+        return {**record, **about, **values, "seed": seed}
+
+    monkeypatch.setattr(compare, "run", fake)
+    code, out, err = kuttax_main(
+        "compare", "digits", "--penalties", "all", "--solver", "bosh3", "--seeds", "1", "--out", tmp_path / "out"
+    )
+    assert (code, err) == (0, "")
+    lacking = ("local-stiffness", "global-stiffness")  # Bosh3 has no two stages at one time
+    assert ran == [None, *(name for name in PENALTIES if name not in lacking)]
+    assert all(f"left out {name}: Bosh3 has no two stages" in out for name in lacking)
+
+
+def test_one_penalty_beside_a_solver_compared(tmp_path, kuttax_main):
+    options = ("--nfe", "2", "--seeds", "1", "--methods", "learned", "--penalty", "local-error", *SMALL)
+    code, _, err = kuttax_main("compare", "digits", *options, "--out", tmp_path / "out")
+    assert (code, err) == (0, "")
+    found = [r for r in read(tmp_path / "out" / "records.jsonl") if r["kind"] == "run"]
+    weight = PENALTIES["local-error"].weight
+    label = f"local error, weight {weight:g}"
+    assert [r["label"] for r in found] == [f"learned, 1 step of 2 stages + {label}"]
+    assert (found[0]["penalty"], found[0]["penalty_weight"], found[0]["penalty_decay"]) == ("local-error", weight, None)
+    assert [d.name for d in (tmp_path / "out" / "runs").iterdir()] == [f"learned-nfe2-local-error-{weight:g}-seed0"]
+    assert (tmp_path / "out" / "table.md").read_text().startswith("| method | NFE |")
+
+
 # compare and report
 
 
@@ -413,7 +655,7 @@ def test_compare_leaves_records_table_plot_and_page(compared):
     assert runs(compared) == [("dopri5", 0), ("learned", 0), ("dopri5", 1), ("learned", 1)]
     assert {r["budget"] for r in read(compared / "records.jsonl") if r["kind"] == "run"} == {None, 4}
     table = (compared / "table.md").read_text()
-    assert "DOPRI5 at 1e-5" in table and "learned, 1 step of 4 stages" in table
+    assert "DOPRI5 at 1e-5" in table and "learned, 1 step of 4 stages" in table and "still an (ODE)" in table
     assert "<html" in (compared / "index.html").read_text()
     assert imread(compared / "accuracy_nfe.png").ndim == 3
     for directory in (compared / "runs").iterdir():

@@ -1,4 +1,4 @@
-"""What README shows runs as it stands."""
+"""What README and the pages show runs as it stands."""
 
 import os
 import re
@@ -20,9 +20,14 @@ def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
-@pytest.mark.parametrize("source", blocks(README, "python"))
-def test_python_blocks_run(source, capsys):
-    exec(compile(source, "README.md", "exec"), {})
+PAGES = ("README.md", "docs/penalties.md", "docs/validity.md")
+
+
+@pytest.mark.parametrize(
+    ("page", "source"), [(page, block) for page in PAGES for block in blocks((ROOT / page).read_text(), "python")]
+)
+def test_python_blocks_run(page, source, capsys):
+    exec(compile(source, page, "exec"), {})
 
 
 def test_ten_lines_are_ten():
@@ -31,12 +36,13 @@ def test_ten_lines_are_ten():
 
 
 def kuttax_commands() -> list[list[str]]:
-    lines = [line.split("#")[0].strip() for block in blocks(README, "sh") for line in block.splitlines()]
+    shown = [block for page in PAGES for block in blocks((ROOT / page).read_text(), "sh")]
+    lines = [line.split("#")[0].strip() for block in shown for line in block.splitlines()]
     return [shlex.split(line)[1:] for line in lines if line.startswith("kuttax ")]
 
 
 @pytest.mark.parametrize("command", [c for c in kuttax_commands() if c[0] in ("train", "compare")], ids=" ".join)
-def test_options_in_readme_are_known(command):
+def test_options_shown_are_known(command):
     """The options of every command shown are accepted: the parser gets to the help that follows them."""
     run = subprocess.run(
         [sys.executable, "-m", "kuttax", *command, "--help"],

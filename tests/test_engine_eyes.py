@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from compilation import quick_compilation  # noqa: F401
 from counting import counted
+from differences import assert_gradient_is_a_difference
 from jax.flatten_util import ravel_pytree
 from looking import looked
 from scipy import stats
@@ -78,7 +79,7 @@ def ends(name):
 
 @pytest.mark.parametrize("name", ["backward", "per sample"])
 def test_a_time_is_uniform_and_the_state_there_is_the_solution(name, key):
-    """And the step is the one that the solver took across that time."""
+    """And the step is as long as the one that the solver took across that time, but for the end of the solve."""
     (solver, y0, options), (t0, t1) = ADAPTIVE[name], ends(name)
     lanes = len(y0) if y0.ndim == 2 else 1
     part = LocalError(size="solver")
@@ -89,7 +90,8 @@ def test_a_time_is_uniform_and_the_state_there_is_the_solution(name, key):
     few = np.argsort(seen.t[:, 0])[:: DRAWS // 40] if t1 > t0 else np.argsort(-seen.t[:, 0])[:: DRAWS // 40]
     for lane, nodes in enumerate(mesh(solver, y0, t0, t1)):
         step = np.searchsorted((nodes - t0) * np.sign(t1 - t0), np.abs(seen.t[:, lane] - t0)) - 1
-        np.testing.assert_allclose(seen.h[:, lane], np.diff(nodes)[step], rtol=0, atol=SAME)
+        size = np.minimum(np.abs(np.diff(nodes)[step]), np.abs(t1 - seen.t[:, lane]))
+        np.testing.assert_allclose(seen.h[:, lane], np.sign(t1 - t0) * size, rtol=0, atol=SAME)
         y = seen.y[few] if lanes == 1 else seen.y[few, lane]
         start = y0 if lanes == 1 else y0[lane]
         np.testing.assert_allclose(y, truth(start, seen.t[few, lane], t0, t1), rtol=0, atol=2e-3)
@@ -311,9 +313,37 @@ def test_replay_has_the_derivative_of_forward_mode(name, key, rng, monkeypatch):
     np.testing.assert_allclose(slope, forward(x, direction), rtol=1e-9)
 
 
-def test_products_of_a_reverse_pass_are_counted(key):
-    """Costs need one more a step, at its end; a local penalty through the step alone asks nothing of the solve."""
-    penalty = GlobalError() + LocalError()
+class Powered(GlobalError):
+    """A cost that depends on a number."""
+
+    power: jax.Array
+
+    def charge(self, step):
+        return super().charge(step) ** self.power
+
+
+def test_a_cost_may_depend_on_traced_numbers(rng):
+    """And has their derivative, by differences."""
+
+    def value(x):
+        options = {"solver": kx.Adaptive(HEUN2, 1e-2, 1e-2), "args": ARGS, "penalty": Powered(x["power"])}
+        return kx.solve(field, jnp.asarray(CALM), T0, 1.0, **options).penalty
+
+    assert_gradient_is_a_difference(value, {"power": jnp.asarray(1.3)}, rng)
+
+
+PRODUCTS = {  # a step of the solve, and in the whole of the penalty's own, whose estimate is of two slopes
+    "costs": (GlobalError() + LocalError(), 3, 0),
+    "picked inside": (LocalError(through="state"), 3, 2),
+    "picked at a start": (LocalError("biased", through="state"), 2, 2),
+    "through the step alone": (LocalError(), 2, 0),
+}
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_products_of_a_reverse_pass_are_counted(name, key):
+    """Costs and states inside of steps need one more a step, at its end."""
+    penalty, each, own = PRODUCTS[name]
     with counted(lambda t, y, _: slopes(t, y, ARGS, jnp)) as (counting, calls):
 
         def value(y0):
@@ -321,4 +351,4 @@ def test_products_of_a_reverse_pass_are_counted(key):
             return jnp.sum(sol.y1) + sol.penalty, sol.stats
 
         _, found = jax.grad(value, has_aux=True)(jnp.asarray(Y0))
-    assert calls["products"] == found.nfe_backward == 3 * found.accepted
+    assert calls["products"] - own == found.nfe_backward == each * found.accepted

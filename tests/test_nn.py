@@ -10,7 +10,7 @@ from scipy.signal import correlate2d
 
 import kuttax as kx
 from kuttax.errors import UserError
-from kuttax.nn import ConvField, MLPField, NeuralODEClassifier, augment
+from kuttax.nn import Conv1dField, ConvField, MLPField, NeuralODEClassifier, augment
 from kuttax.nn.convolution import _convolution, _shifted_products
 
 DTYPES = {"float32": (jnp.float32, 1e-5), "float64": (jnp.float64, 1e-12)}
@@ -66,6 +66,49 @@ def test_conv_field_is_its_formula(key, rng, dtype, time_dependent):
     slope = field(0.3, jnp.asarray(y, kind))
     assert slope.dtype == kind and slope.shape == y.shape
     np.testing.assert_allclose(slope, conv_by_hand(field, 0.3, y), rtol=tolerance, atol=tolerance)
+
+
+def conv1d_by_hand(field: Conv1dField, t: float, y: np.ndarray) -> np.ndarray:
+    h = y[None]
+    for i, layer in enumerate(field.layers):
+        h = np.concatenate([h, np.full((1, h.shape[1]), t)]) if field.time_dependent else h
+        kernels = as_float64(layer.weight).transpose(1, 2, 0)  # (outputs, inputs, taps)
+        h = np.stack([correlate2d(np.pad(h, ((0, 0), (len(row[0]) // 2,) * 2)), row, "valid")[0] for row in kernels])
+        h = h + as_float64(layer.bias)[:, None]
+        if i < len(field.layers) - 1:
+            h = np.maximum(h, 0)
+    return h[0]
+
+
+@pytest.mark.parametrize("time_dependent", [True, False])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+def test_conv1d_field_is_its_formula(key, rng, dtype, time_dependent, size):
+    kind, tolerance = DTYPES[dtype]
+    field = Conv1dField(size, 5, 3, key=key, time_dependent=time_dependent)
+    field = jax.tree.map(lambda x: x + 0.1, field)  # biases that are not zero
+    y = rng.standard_normal(size)
+    slope = field(0.3, jnp.asarray(y, kind))
+    assert slope.dtype == kind and slope.shape == y.shape
+    expected = conv1d_by_hand(field, 0.3, y)
+    np.testing.assert_allclose(slope, expected, rtol=tolerance, atol=tolerance * np.abs(expected).max())
+
+
+def test_conv1d_field_starts_as_he_et_al(key):
+    """Normal weights of variance 2 / (taps inputs), no bias; the shapes are those of Ott et al. for spheres."""
+    layers = Conv1dField(2, key=key).layers
+    assert [layer.weight.shape for layer in layers] == [(1, 32, 1), (3, 32, 32), (1, 1, 32)]
+    assert not any(layer.bias.any() for layer in layers)
+    weights = as_float64(layers[1].weight).ravel()
+    np.testing.assert_allclose(weights.var(), 2 / 96, rtol=4 * np.sqrt(2 / weights.size))
+
+
+def test_a_head_may_start_as_he_et_al(key):
+    field = MLPField(500, 3, key=key)
+    head = NeuralODEClassifier(field, (500,), 20, key=key, he_head=True).head
+    assert head.weight.dtype == jnp.float32 and not head.bias.any()
+    weights = as_float64(head.weight).ravel()
+    np.testing.assert_allclose(weights.var(), 2 / 500, rtol=4 * np.sqrt(2 / weights.size))
 
 
 def test_time_may_have_another_dtype_than_the_state(key):

@@ -7,13 +7,14 @@ import dataclasses
 import functools
 
 import diffrax
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from compilation import quick_compilation  # noqa: F401
 from counting import counted
-from jax.flatten_util import ravel_pytree
+from differences import assert_gradient_is_a_difference
 from looking import Looks, looked
 from scipy import stats
 from scipy.integrate import quad
@@ -21,6 +22,7 @@ from scipy.integrate import quad
 import kuttax as kx
 from kuttax.errors import UserError
 from kuttax.penalties import (
+    Consistency,
     GlobalError,
     GlobalStiffness,
     JacobianFrobenius,
@@ -30,6 +32,7 @@ from kuttax.penalties import (
     Steer,
     Taylor,
 )
+from kuttax.solvers.step import stiffness_pair
 from kuttax.solvers.tableaus import BOSH3, DOPRI5, EULER, HEUN2, MIDPOINT, RK4, TSIT5
 
 T0, T1 = 0.2, 1.7
@@ -64,8 +67,9 @@ def rms(x):
 # One step of an embedded pair.
 
 PAIRS = {
-    "tsit5, log, joint": (TSIT5, diffrax.Tsit5(), "log", np.log1p),
-    "dopri5, plain, per_sample": (DOPRI5, diffrax.Dopri5(), "plain", lambda error: error),
+    "tsit5, log, joint": (TSIT5, diffrax.Tsit5(), "log", lambda error, h: np.log1p(error)),
+    "tsit5, scaled, joint": (TSIT5, diffrax.Tsit5(), "scaled", lambda error, h: error * h),
+    "dopri5, plain, per_sample": (DOPRI5, diffrax.Dopri5(), "plain", lambda error, h: error),
 }
 
 
@@ -92,7 +96,7 @@ def test_error_is_that_of_diffrax(name, key, rng):
         scaled = estimate / (atol + rtol * np.maximum(np.abs(y), np.abs(y1)))
         error = [rms(lane) for lane in np.split(scaled, lanes)]
         # The estimate is a difference of slopes: its rounding is that of the state, over the tolerance.
-        np.testing.assert_allclose(cost, of_error(np.array(error)), rtol=1e-10, atol=20 * 2.3e-16 / rtol)
+        np.testing.assert_allclose(cost, of_error(np.array(error), h), rtol=1e-10, atol=20 * 2.3e-16 / rtol)
 
 
 def hairer(f, t, y, span, rtol, atol, k):
@@ -107,14 +111,30 @@ def hairer(f, t, y, span, rtol, atol, k):
     return np.copysign(min(100 * h0, h1, abs(span)), span)
 
 
-def test_initial_size_is_hairers(key):
-    """For a pair whose error shrinks as h^5, backward in time, up to the end that is ahead."""
+@pytest.mark.parametrize("times", [(T0, T1), (T1, T0)], ids=["forward", "backward"])
+def test_initial_size_is_hairers(times, key):
+    """For a pair whose error shrinks as h^5, up to the end that is ahead."""
+    t0, t1 = times
     part = LocalError(size="initial", tableau=TSIT5)
     keys, options = jax.random.split(key, 20), {"solver": kx.Adaptive(BOSH3, 1e-4, 1e-5), "args": jnp.asarray(WEIGHTS)}
-    seen = looked(part, keys, field, jnp.asarray(Y0), T1, T0, **options)
+    seen = looked(part, keys, field, jnp.asarray(Y0), t0, t1, **options)
     for t, h, y in zip(seen.t[:, 0], seen.h[:, 0], seen.y, strict=True):
-        truth = hairer(lambda t, y: slopes(t, y, WEIGHTS, np), t, y, T0 - t, 1e-4, 1e-5, 5)
+        truth = hairer(lambda t, y: slopes(t, y, WEIGHTS, np), t, y, t1 - t, 1e-4, 1e-5, 5)
         np.testing.assert_allclose(h, truth, rtol=1e-10)
+
+
+@pytest.mark.parametrize("times", [(T0, T1), (T1, T0)], ids=["forward", "backward"])
+def test_a_step_that_would_pass_the_end_is_shortened(times, key):
+    """A budget of three steps, from any of the solver's five starts: the last two are beyond the second third."""
+    (t0, t1), keys = times, jax.random.split(key, 60)
+    options = {"solver": kx.FixedSteps(RK4, 5), "args": jnp.asarray(WEIGHTS)}
+    seen = looked(LocalError("biased", steps=3), keys, field, jnp.asarray(Y0), t0, t1, **options)
+    fifths = (t1 - t0) / 5 * np.arange(5)
+    step = np.argmin(np.abs(seen.t - (t0 + fifths)), axis=1)
+    assert set(step) == set(range(5))
+    truth = (t1 - t0) * np.array([1 / 3, 1 / 3, 1 / 3, 1 / 3, 1 / 5])
+    truth[3:] = np.sign(t1 - t0) * np.minimum(np.abs(truth[3:]), np.abs(t1 - t0 - fifths[3:]))
+    np.testing.assert_allclose(seen.h[:, 0], truth[step], rtol=1e-12)
 
 
 def test_the_pair_and_the_tolerances_are_the_solvers_own():
@@ -131,6 +151,31 @@ def test_the_pair_and_the_tolerances_are_the_solvers_own():
         assert (pair.tableau, float(pair.rtol), float(pair.atol), pair.control) == expected
         named = LocalError(tableau=DOPRI5, rtol=1e-2, atol=0.0).pair(solver)
         assert (named.tableau, float(named.rtol), float(named.atol)) == (DOPRI5, 1e-2, 0.0)
+
+
+FIRST_SAME_AS_LAST = {  # the numbers of two slopes at one time, the last of which is that at the end of the step
+    "Tsit5": (6, 7),  # k7 - k6 and y1 - g6 (Pal et al. 2023, section 3)
+    "Dopri5": (6, 7),  # as Hairer's DOPRI5 has it (Hairer & Wanner II, IV.2)
+    "Dopri8": (13, 14),  # of 13 stages
+    "RK4": (4, 5),
+    "RK38": (4, 5),
+    "Heun2": (2, 3),
+    "Kutta3": (3, 4),
+    "SSPRK3": (2, 4),
+    "Euler": None,
+    "Midpoint": None,
+    "Ralston2": None,
+    "Ralston3": None,
+    "Heun3": None,
+    "Bosh3": None,
+}
+
+
+def test_slopes_that_tell_of_stiffness():
+    """Of every classical tableau."""
+    every = [x for x in vars(kx.tableaus).values() if isinstance(x, kx.Tableau)]
+    pairs = {tableau.name: stiffness_pair(tableau) for tableau in every}
+    assert pairs == {name: pair and (pair[0] - 1, pair[1] - 1) for name, pair in FIRST_SAME_AS_LAST.items()}
 
 
 # Rates over three decades; the step is short for the fastest.
@@ -174,33 +219,26 @@ def step_by_hand(tableau, f, t, y, h, k1):
     return jnp.log1p(jnp.sqrt(jnp.mean(jnp.square(estimate / scale))))
 
 
-def test_gradient_through_the_step_alone(key):
-    """Start, first slope, time and size are constants: none of it reaches y0, and any adjoint serves."""
+@pytest.mark.parametrize("through", ["stages", "step"])
+def test_gradient_through_the_step_alone(through, key):
+    """Start, time and size are constants, and of the stages alone the first slope: any adjoint serves."""
     at, y0, solver = jnp.asarray(WEIGHTS), jnp.asarray(Y0), kx.Adaptive(BOSH3, 1e-6, 1e-6)
-    seen = looked(LocalError(), key[None], field, y0, T0, T1, solver=solver, args=at)
+    penalty = LocalError(through=through)
+    seen = looked(penalty, key[None], field, y0, T0, T1, solver=solver, args=at)
     t, h, y = seen.t[0, 0], seen.h[0, 0], jnp.asarray(seen.y[0])
 
     def by_hand(weights):
-        k1 = jax.lax.stop_gradient(field(t, y, weights))
+        k1 = field(t, y, weights)
+        k1 = jax.lax.stop_gradient(k1) if through == "stages" else k1
         return step_by_hand(BOSH3, lambda t, y: field(t, y, weights), t, y, h, k1)
 
     value, truth = jax.jit(jax.value_and_grad(by_hand))(at)
     for adjoint in (kx.DiscreteAdjoint(), kx.BacksolveAdjoint()):
-        ours = jax.value_and_grad(penalty_of(LocalError(), solver, key, adjoint=adjoint), argnums=(0, 1))
+        ours = jax.value_and_grad(penalty_of(penalty, solver, key, adjoint=adjoint), argnums=(0, 1))
         found, (of_weights, of_y0) = jax.jit(ours)(at, y0)
         np.testing.assert_allclose(found, value, rtol=1e-9)
         np.testing.assert_allclose(of_weights, truth, rtol=0, atol=1e-8 * np.abs(truth).max())
         assert np.all(of_y0 == 0)
-
-
-def assert_gradient_is_a_difference(value, x, rng, eps=1e-4):
-    """Along a random direction of everything, by central differences of fourth order."""
-    at, unravel = ravel_pytree(x)
-    along, compiled = rng.normal(size=at.shape), jax.jit(jax.value_and_grad(lambda at: value(unravel(at))))
-    values = [compiled(at + s * eps * along)[0] for s in (-2, -1, 1, 2)]
-    truth = np.dot([1, -8, 8, -1], values) / (12 * eps)
-    assert abs(truth) > 1e-6
-    np.testing.assert_allclose(np.dot(compiled(at)[1], along), truth, rtol=1e-6)
 
 
 THROUGH = LocalError(through="state")
@@ -507,7 +545,7 @@ REFUSED = {
     "steer twice": (lambda: solved(Steer() + Steer(0.1)), "two penalties move the end of the solve: keep one Steer"),
     "sampling": (lambda: LocalError("fair"), "sampling must be 'unbiased' or 'biased', got 'fair'"),
     "size": (lambda: LocalError(size="big"), "size must be 'budget' or 'solver' or 'initial', got 'big'"),
-    "through": (lambda: LocalStiffness(through="time"), "through must be 'step' or 'state', got 'time'"),
+    "through": (lambda: LocalStiffness(through="time"), "through must be 'stages' or 'step' or 'state', got 'time'"),
     "transform": (lambda: LocalError(transform="root"), "transform must be 'log' or 'scaled' or 'plain', got 'root'"),
     "budget": (lambda: LocalError(steps=0), "steps must be a whole number >= 1, got 0"),
     "no pair": (lambda: LocalError(tableau=EULER), "Euler has no embedded pair: use one like TSIT5"),
@@ -528,15 +566,17 @@ def test_refused(name):
 # With everything else.
 
 
-def test_vmap_of_gradients_is_a_loop(key, rng):
-    """Over starts and keys, compiled."""
+@pytest.mark.parametrize("control", ["joint", "per_sample"])
+def test_vmap_of_gradients_is_a_loop(control, key, rng):
+    """Over batches of two samples and keys, compiled."""
     penalty = LocalError("biased", size="solver", through="state") + GlobalError()
 
     def value(weights, y0, key):
-        return penalty_of(penalty, kx.Adaptive(HEUN2, 1e-3, 1e-3), key)(weights, y0)
+        solver = kx.Adaptive(HEUN2, 1e-3, 1e-3, control=control)
+        return penalty_of(penalty, solver, key, batch_axis=0)(weights, y0)
 
     gradient = jax.value_and_grad(value)
-    starts, keys, at = jnp.asarray(rng.normal(size=(3, 3))), jax.random.split(key, 3), jnp.asarray(WEIGHTS)
+    starts, keys, at = jnp.asarray(rng.normal(size=(3, 2, 3))), jax.random.split(key, 3), jnp.asarray(WEIGHTS)
     together = jax.jit(jax.vmap(gradient, in_axes=(None, 0, 0)))(at, starts, keys)
     single = jax.jit(gradient)
     for i, (y0, own) in enumerate(zip(starts, keys, strict=True)):
@@ -552,6 +592,7 @@ FLAT = (
     + GlobalStiffness()
     + JacobianFrobenius()
     + Taylor(2)
+    + Consistency(through="state", reference=HEUN2)
 )
 
 
@@ -598,6 +639,21 @@ def test_a_failed_solve_has_no_penalty(key):
     assert np.isnan(sol.penalty)
 
 
+@pytest.mark.parametrize("part", ["penalty", "gradient"])
+def test_a_failed_solve_raises_where_only_its_penalty_is_used(part, key):
+    """Inside a compiled function."""
+
+    def value(weights, t1):
+        options = {"args": weights, "penalty": LocalError(tableau=HEUN2), "key": key, "max_steps": 40}
+        return kx.solve(field, jnp.asarray(Y0), 0.0, t1, solver=kx.Adaptive(BOSH3, 1e-6, 1e-6), **options).penalty
+
+    run = eqx.filter_jit(jax.grad(value) if part == "gradient" else value)
+    weights, short, long = jnp.asarray(WEIGHTS), jnp.asarray(0.01), jnp.asarray(9.0)
+    assert np.isfinite(run(weights, short)).all()
+    with pytest.raises(eqx.EquinoxRuntimeError, match="used up max_steps"):
+        jax.block_until_ready(run(weights, long))
+
+
 def test_what_penalties_evaluate(key):
     """A local one a step, its end, and Hairer's rule; others nothing. The solve's own count does not change."""
     penalty = LocalError("biased", size="initial") + GlobalError() + GlobalStiffness() + Kinetic()
@@ -617,7 +673,7 @@ def test_changed_numbers_do_not_recompile():
         return field(t, y, weights)
 
     def run(seed, weight, rtol, width):
-        penalty = weight * LocalError(rtol=rtol) + Kinetic() + Steer(width)
+        penalty = weight * LocalError(rtol=rtol) + Consistency(rtol=100 * rtol) + Kinetic() + Steer(width)
         options = {"solver": FIXED, "args": jnp.asarray(WEIGHTS), "key": jax.random.key(seed)}
         return kx.solve(noted, jnp.asarray(Y0), T0, T1, penalty=penalty, **options).penalty
 

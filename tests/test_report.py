@@ -5,8 +5,10 @@ import io
 import json
 import math
 import re
+import shutil
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,9 +16,12 @@ from matplotlib.image import imread
 from rich.console import Console
 from scipy import stats
 
+from kuttax.commands.penalty_options import PENALTIES
 from kuttax.errors import UserError
-from kuttax.report import comparison, curves, page, plot, records, table, write
+from kuttax.report import comparison, curves, page, plot, records, run_name, table, write
+from kuttax.report.method import styles
 
+ROOT = Path(__file__).parents[1]
 TEST = {"dopri5": [96.9, 97.4, 96.6, 97.1], "learned": [96.5, 97.3, 96.8, 96.4]}
 
 
@@ -159,6 +164,98 @@ def test_a_field_that_depends_on_its_solver_is_marked_beyond_one_point(reference
     assert ("†" in table.markdown(rows)) is marked
 
 
+# Penalties
+
+
+NFE = {None: [43, 45, 41], "kinetic": [25, 30, 24], "global-error": [26, 26, 27]}
+
+
+def penalised(penalty, seed, **fields):
+    weight = None if penalty is None else 2.5
+    label = "vanilla" if penalty is None else f"{penalty}, weight 2.5"
+    about = {"method": "tsit5", "budget": None, "label": label, "solver": "Adaptive(Tsit5)"}
+    return run(seed=seed, penalty=penalty, penalty_weight=weight, penalty_decay=None, **about | fields)
+
+
+def three_penalties():
+    return [penalised(name, seed, nfe=values[seed]) for seed in range(3) for name, values in NFE.items()]
+
+
+def test_rows_that_differ_in_their_penalty_are_set_against_the_one_without():
+    rows = comparison.summarise(three_penalties())
+    assert [row.series for row in rows] == ["none", "kinetic", "global-error"]
+    assert [row.is_baseline for row in rows] == [True, False, False]
+    ratios = np.median(np.divide(NFE["kinetic"], NFE[None]))
+    assert rows[1].nfe_ratio == pytest.approx(ratios)
+    assert (rows[1].penalty, rows[1].penalty_weight, rows[1].penalty_decay) == ("kinetic", 2.5, None)
+    lines = table.markdown(rows).splitlines()
+    assert lines[0].startswith("| penalty | NFE |") and "vs vanilla" in lines[0]
+    assert f"({ratios:.2f}x)" in lines[3].split(" | ")[1]
+    assert "The solver of every row, in training and in prediction: Adaptive(Tsit5)." in lines
+    line = list(csv.DictReader(io.StringIO(table.csv(rows))))[1]
+    assert (line["penalty"], float(line["penalty_weight"]), line["penalty_decay"]) == ("kinetic", 2.5, "")
+
+
+def test_a_penalty_that_only_failed_still_makes_it_a_comparison_of_penalties():
+    failure = penalised("kinetic", 0) | {"kind": "failure", "error": "the loss became nan"}
+    rows = comparison.summarise([penalised(None, 0), failure])
+    assert [(row.varied, row.is_baseline) for row in rows] == [("penalty", True)]
+    rows = comparison.summarise([penalised(None, 0), penalised("kinetic", 1), failure])
+    assert (rows[1].valid, rows[1].seeds) == (1, 2)
+
+
+def test_solvers_that_share_a_penalty_are_compared_as_solvers():
+    found = [record | {"penalty": "kinetic", "penalty_weight": 1.0} for record in four_seeds()]
+    rows = comparison.summarise(found)
+    assert [(row.series, row.is_baseline) for row in rows] == [("dopri5", True), ("learned", False)]
+    assert table.markdown(rows).startswith("| method | NFE |")
+
+
+def test_a_runs_folder_is_told_by_solver_budget_penalty_weights_and_seed():
+    kept = ROOT / "experiments" / "learned-mnist"
+    runs = [record for record in records.read(kept / "records.jsonl") if record["kind"] == "run"]
+    assert {run_name(record) for record in runs} == {folder.name for folder in (kept / "runs").iterdir()}
+    about = [
+        {"penalty": penalty, "penalty_weight": weight, "penalty_decay": decay, "seed": seed, "budget": budget}
+        for penalty, weight, decay in [
+            (None, None, None),
+            ("steer", None, None),
+            ("kinetic", 1.0, None),
+            ("kinetic", 2.5, None),
+            ("kinetic", 2.5, 1.0),
+            ("taylor", 2.5, 1.0),
+        ]
+        for seed in (0, 1)
+        for budget in (None, 8)
+    ]
+    assert len({run_name({"method": "tsit5", **record}) for record in about}) == len(about)
+
+
+def test_records_from_before_there_were_penalties_draw_the_table_that_they_drew(tmp_path):
+    kept = ROOT / "experiments" / "learned-mnist"
+    shutil.copy(kept / "records.jsonl", tmp_path)
+    write(tmp_path)
+    for name in ("table.md", "table.csv"):
+        assert (tmp_path / name).read_bytes() == (kept / name).read_bytes()
+
+
+def test_plots_of_penalties_name_each_row(tmp_path):
+    write_folder(tmp_path, three_penalties())
+    write(tmp_path)
+    for name in ("accuracy_nfe.svg", "curves.svg"):
+        drawn = (tmp_path / name).read_text()
+        for label in ("vanilla", "kinetic, weight 2.5", "global-error, weight 2.5"):
+            assert f"<!-- {label}" in drawn  # Matplotlib keeps the words beside their outlines
+    assert "The solver of every row" in Outline((tmp_path / "index.html").read_text()).text
+
+
+def test_each_known_method_has_a_look_of_its_own():
+    solvers = styles(["dopri5", "rk4", "midpoint", "learned"])
+    named = styles(["none", *PENALTIES])
+    for looks in (solvers, named):
+        assert len({(look.colour, look.marker) for look in looks.values()}) == len(looks)
+
+
 # Records
 
 
@@ -258,6 +355,7 @@ def test_plots_are_drawn_for_odd_rows_too(tmp_path):
         "nothing": [diverged],
         "far": [run("dopri5"), run(test_reference=12.0)],
         "unknown": [run("dopri5"), run("heun", label="h", predict_ms=None), run("<x> & $y$", label="z")],
+        "penalties": [penalised(name, 0, nfe=20 + n % 3) for n, name in enumerate([None, *PENALTIES, "new"])],
         "many": [run("rk4", budget=n, nfe=n, label=f"RK4 {n}", seed=s) for n in (2, 4, 8, 12, 16) for s in (0, 1)],
         "error": [run(test=0.02, metric={"name": "RMSE", "unit": "", "higher_is_better": False})],
     }
@@ -276,8 +374,10 @@ def test_the_same_records_give_the_same_files(tmp_path):
 
 def test_training_curves_skip_what_is_not_a_number(tmp_path):
     lines = [{"step": 0, "loss": 2.0, "nfe": 8}, {"step": 1, "loss": None}, {"loss": 1.0}, {"step": 2, "loss": 0.5}]
-    assert curves.training_curves({"learned-8-seed0": lines, "x": []}, tmp_path / "curves") is not None
-    assert curves.training_curves({"x": [{"step": 0, "loss": math.nan}]}, tmp_path / "none") is None
+    some = [curves.Group("learned, 2 steps", "learned", [lines]), curves.Group("x", "x", [[]])]
+    assert curves.training_curves(some, tmp_path / "curves") is not None
+    lost = [curves.Group("x", "x", [[{"step": 0, "loss": math.nan}]])]
+    assert curves.training_curves(lost, tmp_path / "none") is None
     assert not (tmp_path / "none.png").exists()
 
 
@@ -320,7 +420,7 @@ def write_folder(out, found, metrics=True):
     for record in found:
         records.append(out / "records.jsonl", record)
         if metrics and record["kind"] == "run":
-            folder = out / "runs" / f"{record['method']}-8-seed{record['seed']}"
+            folder = out / "runs" / run_name(record)
             for step in range(3):
                 records.append(folder / "metrics.jsonl", {"step": step, "loss": 2.0 / (1 + step), "nfe": record["nfe"]})
 

@@ -172,8 +172,10 @@ def test_every_option_reaches_the_task(name, tmp_path, rng):
     labels = np.repeat(np.arange(10), 10)
     images = rng.integers(0, 256, (100, 28, 28), np.uint8)
     np.savez(tmp_path / "mnist.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
-    where = {"data_dir": tmp_path} if name == "mnist" else {}
-    asked = {"field": "conv", "width": 3, "depth": 2, "time_dependent": False, "augmented": 1, "max_steps": 9}
+    small = {"dimension": 3, "samples": 40, "test_samples": 8, "data_seed": 1}
+    where = {"mnist": {"data_dir": tmp_path}, "spheres": small}.get(name, {})
+    field = "conv1d" if name == "spheres" else "conv"
+    asked = {"field": field, "width": 3, "depth": 2, "time_dependent": False, "augmented": 1, "max_steps": 9}
     task = build_task(name, **asked, **where)
     assert {option: getattr(task, option) for option in asked} == asked
     other = build_task(name, validation_fraction=0.5, split_seed=1, **where)
@@ -184,18 +186,19 @@ def test_every_option_reaches_the_task(name, tmp_path, rng):
 
 
 def test_unknown_names():
-    with pytest.raises(UserError, match=r"unknown task 'cifar'; known: digits, mnist"):
+    with pytest.raises(UserError, match=r"unknown task 'cifar'; known: digits, mnist, spheres"):
         task_options("cifar")
     with pytest.raises(UserError, match=r"'digits' has no option 'widht'; known: field, width"):
         build_task("digits", widht=3)
 
 
 def test_the_documented_task_of_ones_own_runs():
-    """In a process of its own: the page promises that the block is complete, and it runs under plain settings."""
+    """In a process of its own: the page promises that its blocks are complete, and they run under plain settings."""
     page = Path(__file__).parents[1] / "docs" / "own_task.md"
-    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    code = "\n".join(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL))
     code += "\nfrom kuttax.tasks import Task\nassert isinstance(task, Task)\n"
     code += "state = np.linalg.norm(task.test.y, axis=1)\nassert own.metric < 0.2 * np.sqrt(np.mean(state**2) / 2)\n"
+    code += "assert task.predict(easy.model, adaptive, test).metric < 0.2 * np.sqrt(np.mean(state**2) / 2)\n"
     # The truth behind the data: the matrix exponential of the system that the page states.
     code += "from scipy.linalg import expm\n"
     code += "flow = expm(3.0 * np.array([[0.0, 1.0], [-4.0, -0.6]]))\n"
@@ -208,3 +211,5 @@ def test_the_documented_task_of_ones_own_runs():
     )
     assert done.returncode == 0, done.stderr
     assert "test rmse" in done.stdout
+    nfe = {name: int(count) for name, count in re.findall(r"(\w+): test rmse \S+ at (\d+) evaluations", done.stdout)}
+    assert nfe["penalised"] < nfe["vanilla"]

@@ -74,7 +74,9 @@ class Flow:
             throw=False,
         )
         miss = sol.y1 - batch.y
-        return Prediction(sol.y1, jnp.abs(miss).mean(), (miss**2).mean(), None, sol.stats, jnp.max(sol.status))
+        return Prediction(
+            sol.y1, jnp.abs(miss).mean(), stats=sol.stats, loss=(miss**2).mean(), status=jnp.max(sol.status)
+        )
 
 
 class Counter:
@@ -96,7 +98,7 @@ class Counter:
         return -model + 0 * jnp.sqrt(1 - model), log
 
     def predict(self, model, solver, batch):
-        return Prediction(jnp.asarray(batch), jnp.sqrt(model - 0.5), -model, None, None, jnp.asarray(0))
+        return Prediction(jnp.asarray(batch), jnp.sqrt(model - 0.5), loss=-model)
 
 
 def bosh3():
@@ -352,7 +354,7 @@ def test_nfe_is_the_mean_over_samples_and_nan_where_unknown():
         def predict(self, model, solver, batch):
             nfe = jnp.asarray(batch.y) if self.known else None
             zero = jnp.asarray(0.0)
-            return Prediction(jnp.asarray(batch.x), zero, zero, None, Stats(nfe, None, None, None), jnp.asarray(0))
+            return Prediction(jnp.asarray(batch.x), zero, stats=Stats(nfe, None, None, None), loss=zero)
 
     counts = np.random.default_rng(0).integers(1, 50, 11).astype(np.float32)
     data = Dataset(np.zeros((11, 2), np.float32), counts)
@@ -371,7 +373,7 @@ def test_nfe_of_an_adaptive_solver_is_how_often_it_calls_the_field():
 
             sol = kx.solve(field, jnp.asarray(batch.x), 0.0, 1.0, solver=solver, batch_axis=0, throw=False)
             zero = jnp.asarray(0.0)
-            return Prediction(sol.y1, zero, zero, None, sol.stats, sol.status)
+            return Prediction(sol.y1, zero, stats=sol.stats, loss=zero, status=sol.status)
 
     result = evaluate(Counted(), {"w": jnp.asarray(5 * TARGET)}, bosh3(), pairs(2, TARGET), SAMPLES)
     jax.effects_barrier()

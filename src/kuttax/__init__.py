@@ -2,17 +2,23 @@
 
 from . import penalties as penalties
 from . import solvers as solvers
+from . import validity as validity
 from .adjoints import AbstractAdjoint as AbstractAdjoint
 from .adjoints import BacksolveAdjoint as BacksolveAdjoint
 from .adjoints import DiscreteAdjoint as DiscreteAdjoint
 from .adjoints import ForwardMode as ForwardMode
+from .distillation import Distilled as Distilled
+from .distillation import distill as distill
+from .distillation import student as student
 from .errors import UserError as UserError
+from .penalties import Consistency as Consistency
 from .penalties import GlobalError as GlobalError
 from .penalties import GlobalStiffness as GlobalStiffness
 from .penalties import LocalError as LocalError
 from .penalties import LocalStiffness as LocalStiffness
 from .penalty import AbstractPenalty as AbstractPenalty
 from .penalty import Penalties as Penalties
+from .prediction import Prediction as Prediction
 from .solve import solve as solve
 from .solvers import export as export
 from .solvers import order as order

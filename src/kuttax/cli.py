@@ -1,4 +1,4 @@
-"""kuttax train | compare | evaluate | report: the command line."""
+"""kuttax train | compare | evaluate | certify | distill | report: the command line."""
 
 import os
 import sys
@@ -11,7 +11,9 @@ import tyro
 from rich.console import Console
 
 from . import __version__
+from .commands.certify import Certify
 from .commands.compare import Compare
+from .commands.distill import Distill
 from .commands.evaluate import Evaluate
 from .commands.parser import parse
 from .commands.report import draw
@@ -25,9 +27,12 @@ from .training.settings import Settings
 USAGE = f"""kuttax {__version__}: neural differential equations that are cheap and stay honest
 
 usage:
-  kuttax train TASK [OPTIONS]      train one model with one solver
-  kuttax compare TASK [OPTIONS]    the same model under an adaptive, classical and learned solvers, side by side
+  kuttax train TASK [OPTIONS]      train one model with one solver, and perhaps a penalty
+  kuttax compare TASK [OPTIONS]    the same model under an adaptive, classical and learned solvers, side by side;
+                                   or, with --penalties, under what makes its field cheap to integrate
   kuttax evaluate RUN [OPTIONS]    a saved run on its test data, with its own solver or another
+  kuttax certify RUN [OPTIONS]     whether a saved run's field means anything without its solver
+  kuttax distill RUN [OPTIONS]     fit a learned solver to a saved run's field
   kuttax report DIR                draw the table, plots and page of a comparison again
 
 tasks: {", ".join(TASKS)}
@@ -35,13 +40,15 @@ options of a command: kuttax train digits --help
 
 for a start:
   kuttax train digits --solver learned --stages 4 --steps 2
-  kuttax compare digits --nfe 4 8 --seeds 3"""
+  kuttax compare digits --nfe 4 8 --seeds 3
+  kuttax compare digits --penalties all"""
 
 REPORT = """usage: kuttax report DIR
 
 Draw the table, the plots and the page of a comparison again, from the records in DIR."""
 
 _ON_TASK = {"train": Train, "compare": Compare}
+_ON_RUN = {"evaluate": Evaluate, "certify": Certify, "distill": Distill}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -81,14 +88,15 @@ def _command(argv: list[str]) -> int:
         case ["train" | "compare" as command, *rest]:
             name, rest = _subject(command, "TASK", rest)
             return _on_task(command, name, rest, console)
-        case ["evaluate", "-h" | "--help", *_]:
-            return parse(Evaluate, ["--help"], "kuttax evaluate RUN")
-        case ["evaluate", *rest]:
-            directory, rest = _subject("evaluate", "RUN", rest)
-            return parse(Evaluate, rest, f"kuttax evaluate {directory}")(Path(directory), console)
+        case ["evaluate" | "certify" | "distill" as command, "-h" | "--help", *_]:
+            return parse(_ON_RUN[command], ["--help"], f"kuttax {command} RUN")
+        case ["evaluate" | "certify" | "distill" as command, *rest]:
+            directory, rest = _subject(command, "RUN", rest)
+            return parse(_ON_RUN[command], rest, f"kuttax {command} {directory}")(Path(directory), console)
         case ["report", *rest]:
             return _report(rest, console)
-    raise UserError(f"unknown command {argv[0]!r}; known: train, compare, evaluate, report (see kuttax --help)")
+    known = "train, compare, evaluate, certify, distill, report"
+    raise UserError(f"unknown command {argv[0]!r}; known: {known} (see kuttax --help)")
 
 
 def _subject(command: str, what: str, rest: list[str]) -> tuple[str, list[str]]:

@@ -11,9 +11,9 @@ from ._types import VectorField
 from .adjoints.backsolve import BacksolveAdjoint
 from .adjoints.base import AbstractAdjoint
 from .errors import UserError
-from .penalty import AbstractPenalty, Ask, Integrand, Seen, terms_of
+from .penalty import AbstractEnding, AbstractPenalty, Ask, Integrand, Seen, terms_of
 from .solvers.base import AbstractSolver, Problem
-from .solvers.pick import Watched
+from .solvers.pick import Pick, Picked, Watched
 from .solvers.solution import Solution, Status
 
 
@@ -23,7 +23,8 @@ def solve_penalised(
     """The solution of `problem`, with its penalty, from one solve; NaN where the solve failed."""
     weights, parts = zip(*terms_of(penalty), strict=True)
     keys = _keys(key, len(parts))
-    problem, asks = _asked(problem, solver, parts, [early for early, _ in keys])
+    problem = _with_end(problem, parts, keys)
+    asks = [part.ask(problem, solver, own) for part, own in zip(parts, keys, strict=True)]
     for part, ask in zip(parts, asks, strict=True):
         _check_adjoint(adjoint, part, ask)
     watching, integrands = _watching(problem, asks)
@@ -31,14 +32,13 @@ def solve_penalised(
     sol, integrals = _without_integrals(sol, integrands)
     costs, picked = iter(sol.watched.costs), iter(sol.watched.picked)
     total = jnp.zeros((), problem.t0.dtype)
-    for weight, part, ask, (_, late) in zip(weights, parts, asks, keys, strict=True):
+    for weight, part, ask in zip(weights, parts, asks, strict=True):
         seen = Seen(
             problem,
             solver,
             None if ask.cost is None else next(costs),
             None if ask.integrand is None else next(integrals),
-            None if ask.pick is None else next(picked),
-            late,
+            None if ask.pick is None else _held(ask.pick, next(picked)),
         )
         total = total + jnp.asarray(weight, total.dtype) * part.value(seen)
     reached = jnp.all(sol.status == int(Status.ok))
@@ -46,25 +46,25 @@ def solve_penalised(
 
 
 def _keys(key: Any, count: int) -> list[Any]:
-    """For each of `count` penalties a key for what it asks, and one for later; None where there is no key."""
-    if key is None:
-        return [(None, None)] * count
-    return [jax.random.split(own) for own in jax.random.split(key, count)]
+    """A key for each of `count` penalties; None where there is none."""
+    return [None] * count if key is None else list(jax.random.split(key, count))
 
 
-def _asked(
-    problem: Problem, solver: AbstractSolver, parts: tuple[AbstractPenalty, ...], keys: list[Any]
-) -> tuple[Problem, list[Ask]]:
-    """What the penalties ask, of the problem with the end that one of them may give it."""
-    ask = lambda problem: [part.ask(problem, solver, key) for part, key in zip(parts, keys, strict=True)]  # noqa: E731
-    asks = ask(problem)
-    ends = [asked.t1 for asked in asks if asked.t1 is not None]
+def _with_end(problem: Problem, parts: tuple[AbstractPenalty, ...], keys: list[Any]) -> Problem:
+    """`problem`, with the end that one of the penalties may give it."""
+    ends = [(part, key) for part, key in zip(parts, keys, strict=True) if isinstance(part, AbstractEnding)]
     if not ends:
-        return problem, asks
+        return problem
     if len(ends) > 1:
         raise UserError("two penalties move the end of the solve: keep one Steer")
-    problem = dataclasses.replace(problem, t1=ends[0], saves_end=False)
-    return problem, ask(problem)
+    part, key = ends[0]
+    return dataclasses.replace(problem, t1=part.end(problem, key), saves_end=False)
+
+
+def _held(pick: Pick, picked: Picked) -> Picked:
+    """What was picked: its time and size are constants under differentiation, and its state, unless it moves."""
+    hold = jax.lax.stop_gradient
+    return Picked(hold(picked.t), picked.y if pick.moves else hold(picked.y), hold(picked.h), picked.step)
 
 
 def _check_adjoint(adjoint: AbstractAdjoint, part: AbstractPenalty, ask: Ask) -> None:

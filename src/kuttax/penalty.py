@@ -33,15 +33,14 @@ class Ask(NamedTuple):
     """What a penalty asks of a solve; each is optional.
 
     Attributes:
-        t1: Another end.
-        cost: What every accepted step is charged with.
+        cost: What every accepted step is charged with: a module, or a method of one, whose leaves are all the arrays
+            that it depends on. A function must not close over traced ones.
         integrand: What is integrated along.
         pick: A state to look at.
         otherwise: What to use with an adjoint that does not differentiate the steps themselves, where the gradient of
             the cost or the pick runs through them; None where any adjoint serves.
     """
 
-    t1: Time | None = None
     cost: Callable[[Step], Time] | None = None
     integrand: Integrand | None = None
     pick: Pick | None = None
@@ -56,7 +55,6 @@ class Seen(NamedTuple):
         cost: The sum of the costs, a scalar, or one a sample under per-sample control.
         integral: A scalar, or one a sample where `solve` knows samples.
         picked: The state picked.
-        key: For further randomness.
     """
 
     problem: Problem
@@ -64,7 +62,6 @@ class Seen(NamedTuple):
     cost: Time | None
     integral: Array | None
     picked: Picked | None
-    key: Any
 
 
 class AbstractPenalty(eqx.Module):
@@ -92,6 +89,18 @@ class AbstractPenalty(eqx.Module):
         return Penalties(((weight, self),))
 
     __rmul__ = __mul__
+
+
+class AbstractEnding(AbstractPenalty):
+    """A penalty that gives the solve another end, before any penalty asks for anything."""
+
+    @abstractmethod
+    def end(self, problem: Problem, key: Any) -> Time:
+        """The other end.
+
+        Raises:
+            UserError: The end of this problem cannot be moved, or a key is needed.
+        """
 
 
 def _weighted(terms: Any) -> tuple[tuple[Any, AbstractPenalty], ...]:

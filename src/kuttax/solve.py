@@ -205,8 +205,8 @@ def _raised(sol: Solution) -> Solution:
     messages = [status.message for status in Status]
     # A factor, not a check of y1 alone: outputs and derivatives depend on it too, so that none escapes the check.
     one = eqx.branched_error_if(jnp.ones((), jax.tree.leaves(sol.y1)[0].dtype), worst != 0, worst, messages)
-    y1, ys = jax.tree.map(lambda x: one * x, (sol.y1, sol.ys))
-    return dataclasses.replace(sol, y1=y1, ys=ys)
+    y1, ys, penalty = jax.tree.map(lambda x: one * x, (sol.y1, sol.ys, sol.penalty))
+    return dataclasses.replace(sol, y1=y1, ys=ys, penalty=penalty)
 
 
 def _where(sol: Solution) -> str:

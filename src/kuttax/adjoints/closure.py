@@ -31,21 +31,22 @@ def _one_of(args: PyTree, axes: Any) -> PyTree:
 
 
 def parameters(problem: Problem, moved: Problem) -> tuple[PyTree, PyTree]:
-    """What the field is differentiated in, of its own leaves and of args, and the rest of both.
+    """What is differentiated of the field's own leaves, of args and of the costs of steps, and the rest of these.
 
     `moved` is shaped like the problem and says of every leaf whether it is differentiated.
     """
-    return eqx.partition((problem.field, problem.args), (moved.field, moved.args))
+    return eqx.partition((problem.field, problem.args, problem.costs), (moved.field, moved.args, moved.costs))
 
 
 def with_parameters(problem: Problem, varied: PyTree, rest: PyTree) -> Problem:
     """`problem` with the parameters that `parameters` took apart."""
-    field, args = eqx.combine(varied, rest)
-    return dataclasses.replace(problem, field=field, args=args)
+    field, args, costs = eqx.combine(varied, rest)
+    return dataclasses.replace(problem, field=field, args=args, costs=costs)
 
 
 def cotangent(problem: Problem, *, parameters: PyTree, y0: Any, t0: Any, t1: Any, ts: Any) -> Problem:
     """The cotangent of a problem, shaped like it."""
-    field, args = parameters
+    field, args, costs = parameters
     picks = jax.tree.map(lambda _: None, problem.picks)  # drawn, not differentiated
-    return dataclasses.replace(problem, field=field, args=args, y0=y0, t0=t0, t1=t1, ts=ts, picks=picks)
+    ends = {"y0": y0, "t0": t0, "t1": t1, "ts": ts}
+    return dataclasses.replace(problem, field=field, args=args, costs=costs, picks=picks, **ends)

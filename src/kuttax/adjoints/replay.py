@@ -32,7 +32,7 @@ def _solve(problem: Problem, solver: Adaptive) -> Solution:
 def _forward(perturbed, problem: Problem, solver: Adaptive):
     final = solver.march(problem, taped=True, bounded=False)
     kept = (final.tape, final.accepted, final.saved, tuple(picked.step for picked in final.watched.picked))
-    return final.solution(solver.stats(final)), (kept, perturbed)  # in the residuals `perturbed` stays static
+    return final.solution(solver.stats(final, problem)), (kept, perturbed)  # in the residuals `perturbed` stays static
 
 
 @_solve.def_bwd
@@ -69,8 +69,8 @@ class _Replay:
         self.problem, self.solver, self.tape, self.accepted = problem, solver, tape, accepted
         self.tableau = solver.tableau
         self.saves = bool(jax.tree.leaves(cotangents.ys))
-        asked = [(c, d) for c, d in zip(problem.costs, cotangents.watched.costs, strict=True) if d is not None]
-        self.charges, self.dcosts = [cost for cost, _ in asked], [cotangent for _, cotangent in asked]
+        asked = [(i, d) for i, d in enumerate(cotangents.watched.costs) if d is not None]
+        self.charges, self.dcosts = [i for i, _ in asked], [cotangent for _, cotangent in asked]
         zeros = jax.tree.map(jnp.zeros_like, problem.y0)
         self.picks = [
             (pick, step, eqx.combine(one.y, zeros))
@@ -151,8 +151,11 @@ class _Replay:
         has, t, h = n < self.accepted, self.tape.t[n], self.tape.h[n]
         return jnp.where(has, t, self.problem.t0), jnp.where(has, h, jnp.zeros_like(h))
 
+    def _with(self, varied) -> Problem:
+        return with_parameters(self.problem, varied, self.rest)
+
     def _field(self, varied):
-        problem = with_parameters(self.problem, varied, self.rest)
+        problem = self._with(varied)
         field = self.solver.vector_field(problem)
         return lambda t, y: field(t, y, problem.args)
 
@@ -168,7 +171,7 @@ class _Replay:
 
         def forward(varied, y, times):
             y1, ks = advance(self.tableau, self._field(varied), times[0], y, times[1])
-            return y1, (ks if self.needs_end else []), self._charged(times, y, y1, ks)
+            return y1, (ks if self.needs_end else []), self._charged(varied, times, y, y1, ks)
 
         (_, ks, _), back = self._vjp(forward, (t, h), self.varied, y)
         extra, pull = self._outputs(n, y, (t, h), ks, pull)
@@ -181,11 +184,12 @@ class _Replay:
             ends=self._ends(n, pull.ends, jax.tree.map(jnp.add, dtimes, extra.times)),
         )
 
-    def _charged(self, times: tuple[Time, Time], y: State, y1: State, ks: list[State]) -> list[Time]:
+    def _charged(self, varied, times: tuple[Time, Time], y: State, y1: State, ks: list[State]) -> list[Time]:
         """The costs of one step that a cotangent asks for."""
         controller, norm = self.solver.controller(times[0].dtype), self.solver.norm(self.problem)
         step = Step(self.tableau, controller, times[0], times[1], y, y1, ks, norm)
-        return [cost(step) for cost in self.charges]
+        costs = self._with(varied).costs
+        return [costs[i](step) for i in self.charges]
 
     def _picked(self, n, y: State, times: tuple[Time, Time], ks: list[State], extra: "_Extra") -> "_Extra":
         """Pull the cotangents of what was picked in step n back to the step's own quantities, its time a constant."""

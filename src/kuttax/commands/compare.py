@@ -1,54 +1,60 @@
-"""`kuttax compare TASK`: the same model under solvers of different cost."""
+"""`kuttax compare TASK`: the same model under solvers of different cost, or under different penalties."""
 
 import json
 import shlex
 import sys
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any
 
+import tyro
 from rich.console import Console
 
 from .. import records
 from ..atomic import write_json
 from ..errors import UserError
-from ..solvers import tableaus
-from ..solvers.adaptive import Adaptive
-from ..solvers.base import AbstractSolver
-from ..solvers.fixed import FixedSteps
+from ..report import run_name
 from ..solvers.solution import SolveError
 from ..training.loop import Trainer, TrainingError
 from ..training.settings import Settings
+from .method import SOLVERS, Method, penalties, solvers
 from .output import prepare, refuse_used
+from .parser import changed
+from .penalty_options import PenaltyOptions
 from .report import draw
 from .run import run, task_options
-from .solver_options import LearnedOptions
-
-_CLASSICAL = {"rk4": tableaus.RK4, "midpoint": tableaus.MIDPOINT}
+from .solver_options import LearnedOptions, SolverOptions
 
 
-class Method(NamedTuple):
-    """One row of the comparison: a solver at a budget (None: adaptive)."""
+@dataclass(frozen=True, kw_only=True)
+class OneSolver(SolverOptions):
+    """Which learned solvers to compare, or which solver to compare penalties with."""
 
-    name: str
-    label: str
-    budget: int | None
-    solver: AbstractSolver
+    solver: str = "tsit5"
+    """With --penalties: learned, or a classical one, as for kuttax train."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Compare:
     """Train the same initial weights with DOPRI5 at 1e-5, with RK4 and the midpoint rule, and with learned solvers of a
-    fixed number of function evaluations (NFE), and show side by side what each costs and is worth."""
+    fixed number of function evaluations (NFE), and show side by side what each costs and is worth. With --penalties it
+    compares penalties with one solver, against the loss alone."""
 
-    nfe: tuple[int, ...] = (4, 8)
-    """The budgets: evaluations of the field in one solve."""
+    nfe: tuple[int, ...] | None = None
+    """The budgets of the solvers compared: evaluations of the field in one solve (default 4 8)."""
     seeds: int = 3
     """How many sets of initial weights, from seed 0."""
-    methods: tuple[str, ...] = ("dopri5", "rk4", "midpoint", "learned")
-    """Which of dopri5, rk4, midpoint and learned to run."""
-    learned: LearnedOptions = field(default_factory=LearnedOptions)
+    methods: tuple[str, ...] | None = None
+    """Which of dopri5, rk4, midpoint and learned to compare (default all)."""
+    penalties: Annotated[
+        tuple[str, ...] | None,
+        tyro.conf.arg(
+            metavar="[NAME ...]",
+            help="Compare penalties in place of solvers: names as below, each at its own weight, or all.",
+        ),
+    ] = None
+    penalty: PenaltyOptions = field(default_factory=PenaltyOptions)
+    solver: OneSolver = field(default_factory=OneSolver)
     training: Settings = field(default_factory=Settings)
     out: Path | None = None
     """Where records, table, plots and page go (default runs/compare-TASK)."""
@@ -61,13 +67,11 @@ class Compare:
         """Run the command on the named task; returns the exit code."""
         if self.seeds < 1:
             raise UserError(f"--seeds must be >= 1, got {self.seeds}")
-        methods = list(self._methods(console))
-        if not methods:
-            raise UserError("no method is left to run: give --methods, or budgets --nfe that they can meet")
         out = Path(f"runs/compare-{name}") if self.out is None else self.out
         refuse_used(out, overwrite=self.overwrite, resume=self.resume)
-        task = options.build()
-        trainers = [Trainer(task, method.solver, self.training) for method in methods]
+        methods = self._methods(console)
+        task, steps = options.build(), self.training.train_steps
+        trainers = [Trainer(task, m.solver, self.training, m.penalty.scheduled(steps)) for m in methods]
         prepare(out, overwrite=self.overwrite, resume=self.resume)
         self._same_configuration(out, name, options)
         path = out / "records.jsonl"
@@ -85,47 +89,49 @@ class Compare:
         draw(out, console)
         return 1 if failed else 0
 
-    def _methods(self, console: Console) -> Iterator[Method]:
-        unknown = [m for m in self.methods if m not in ("dopri5", "learned", *_CLASSICAL)]
-        if unknown:
-            raise UserError(f"unknown method {unknown[0]!r}; known: dopri5, {', '.join(_CLASSICAL)}, learned")
-        if not self.nfe or min(self.nfe) < 1:
-            raise UserError(f"--nfe must be budgets >= 1, got {' '.join(map(str, self.nfe)) or 'none'}")
-        if "dopri5" in self.methods:
-            yield Method("dopri5", "DOPRI5 at 1e-5", None, Adaptive(tableaus.DOPRI5, 1e-5, 1e-5))
-        for budget in dict.fromkeys(self.nfe):
-            for name, scheme in _CLASSICAL.items():
-                if name not in self.methods:
-                    continue
-                if budget % scheme.stages:
-                    console.print(f"NFE {budget}: left out {scheme.name}, which takes {scheme.stages} a step")
-                    continue
-                steps = budget // scheme.stages
-                yield Method(name, f"{scheme.name}, {_count(steps)}", budget, FixedSteps(scheme, steps))
-            if "learned" in self.methods:
-                stages = self._stages(budget)
-                solver = self.learned.learned(stages, budget // stages)
-                label = f"learned, {_count(budget // stages)} of {stages} stages"
-                yield Method("learned", label, budget, solver)
+    def _methods(self, console: Console) -> list[Method]:
+        """The rows that the options ask for."""
+        say = lambda text: console.print(text, highlight=False, soft_wrap=True)  # noqa: E731
+        if self.penalties is not None:
+            self._refuse_beside_penalties()
+            return list(penalties(self.penalties, self.solver, say))
+        self._refuse_solver()
+        names = SOLVERS if self.methods is None else self.methods
+        budgets = (4, 8) if self.nfe is None else self.nfe
+        rows = list(solvers(names, budgets, self.solver, self.penalty.build(), say))
+        if not rows:
+            raise UserError("no method is left to run: give --methods, or budgets --nfe that they can meet")
+        return rows
 
-    def _stages(self, budget: int) -> int:
-        """The stages of the learned solver: as asked for, else the most of 4, 3, 2, 1 that divide the budget."""
-        if self.learned.stages is None:
-            return next(s for s in (4, 3, 2, 1) if budget % s == 0)
-        if self.learned.stages < 1 or budget % self.learned.stages:
-            raise UserError(f"--nfe {budget} is no multiple of --stages {self.learned.stages}: change one of them")
-        return self.learned.stages
+    def _refuse_beside_penalties(self) -> None:
+        """Refuse options of a comparison of solvers in one of penalties."""
+        given = [flag for flag, value in (("--methods", self.methods), ("--nfe", self.nfe)) if value is not None]
+        if given:
+            raise UserError(f"{given[0]} compares solvers and --penalties penalties with one --solver: leave one out")
+        other = changed(self.penalty, fields(PenaltyOptions))
+        if other == "--penalty":
+            raise UserError("--penalty is for one penalty with every solver, --penalties for comparing: leave one out")
+        if other:
+            raise UserError(f"{other} belongs to --penalty: those of --penalties have weights of their own")
+
+    def _refuse_solver(self) -> None:
+        """Refuse options of the one solver of --penalties in a comparison of solvers."""
+        other = changed(self.solver, [option for option in fields(OneSolver) if option not in fields(LearnedOptions)])
+        if other:
+            raise UserError(f"{other} belongs to --penalties: which solvers to compare is said by --methods and --nfe")
 
     def _same_configuration(self, out: Path, name: str, options: Any) -> None:
         """Keep what the runs share beside them; runs of another configuration are not mixed in."""
         # Where the data lie is not what they are.
         shared = {option: value for option, value in task_options(options).items() if option != "data_dir"}
-        config = {
-            "task": name,
-            "options": shared,
-            "training": asdict(self.training),
-            "learned": asdict(self.learned),
-        }
+        config = {"task": name, "options": shared, "training": asdict(self.training)}
+        if self.penalties is not None:
+            config["solver"] = asdict(self.solver)
+        else:
+            config["learned"] = {option.name: getattr(self.solver, option.name) for option in fields(LearnedOptions)}
+        penalty = self.penalty.build()
+        if penalty.name is not None:
+            config |= penalty.about
         path = out / "config.json"
         if path.exists() and json.loads(path.read_text()) != config:
             raise UserError(f"{path} is of other options: repeat them to resume, or give another --out")
@@ -135,8 +141,8 @@ class Compare:
         self, trainer: Trainer, seed: int, method: Method, name: str, options: Any, out: Path, console: Console
     ) -> dict[str, Any]:
         about = {"task": name, "method": method.name, "label": method.label, "budget": method.budget}
-        budget = "adaptive" if method.budget is None else f"nfe{method.budget}"
-        directory = out / "runs" / f"{method.name}-{budget}-seed{seed}"
+        about |= method.penalty.about
+        directory = out / "runs" / run_name({**about, "seed": seed})
         try:
             record = run(trainer, seed, about, task_options(options), directory, console)
         except (SolveError, TrainingError) as error:
@@ -150,7 +156,3 @@ class Compare:
             soft_wrap=True,
         )
         return record
-
-
-def _count(steps: int) -> str:
-    return "1 step" if steps == 1 else f"{steps} steps"

@@ -7,8 +7,9 @@ from rich.console import Console
 
 from ..errors import UserError
 from ..solvers.base import AbstractSolver
-from ..training.checkpoint import load_run, read_run
+from ..training.checkpoint import batch_size_of, load_run
 from ..training.evaluate import evaluate
+from .parser import changed
 from .solver_options import SolverOptions
 
 
@@ -27,10 +28,9 @@ class OtherSolver(SolverOptions):
         """
         if self.solver != "own":
             return self.build()
-        for option in fields(self):
-            if getattr(self, option.name) != option.default:
-                flag = option.name.replace("_", "-")
-                raise UserError(f"--{flag} changes nothing in the run's own solver: name another one with --solver")
+        other = changed(self, fields(self))
+        if other:
+            raise UserError(f"{other} changes nothing in the run's own solver: name another one with --solver")
         return None
 
 
@@ -42,7 +42,7 @@ class Evaluate:
 
     def __call__(self, directory: Path, console: Console) -> int:
         """Run the command; returns the exit code."""
-        size = _batch_size(directory)
+        size = batch_size_of(directory)
         other = self.solver.other()
         task, model, own = load_run(directory)
         solver = own if other is None else other
@@ -51,11 +51,3 @@ class Evaluate:
         unit, nfe = task.metric.unit, "unknown" if result.nfe != result.nfe else f"{result.nfe:.4g}"
         console.print(f"test {task.metric.name} {result.metric:.4g} {unit}, loss {result.loss:.4g}, NFE {nfe}")
         return 0
-
-
-def _batch_size(directory: Path) -> int:
-    record = read_run(directory).get("record")
-    size = record.get("batch_size") if isinstance(record, dict) else None
-    if not isinstance(size, int) or size < 1:
-        raise UserError(f"{directory / 'run.json'} says no batch_size: give the directory of a run of kuttax train")
-    return size

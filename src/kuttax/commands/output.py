@@ -10,10 +10,14 @@ _OURS_TOO = (
     "run.json",
     "record.json",
     "metrics.jsonl",
+    "solver_torch.py",
     "accuracy_nfe.png",
     "accuracy_nfe.svg",
     "curves.png",
     "curves.svg",
+    "certificate.json",
+    "certificate.png",
+    "certificate.svg",
 )
 
 

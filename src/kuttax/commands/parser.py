@@ -4,7 +4,8 @@ import contextlib
 import difflib
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import Field
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,14 @@ def parse(kind: Callable[..., Any], arguments: Sequence[str], program: str, abou
         raise UserError(f"{complaint(shown.getvalue())} (see {program} --help)") from None
 
 
+def changed(options: Any, among: Iterable[Field[Any]]) -> str | None:
+    """The flag of the first of these fields of a dataclass of options that is not at its default; None if all are."""
+    for option in among:
+        if getattr(options, option.name) != option.default:
+            return f"--{option.name.replace('_', '-')}"
+    return None
+
+
 def complaint(box: str) -> str:
     """What tyro's box of an error says, in one line and without its hints."""
     plain = re.sub(r"\x1b\[[0-9;]*m|[\u2500-\u257f]", " ", box)
@@ -57,10 +66,6 @@ _HINTS = ("Perhaps", "Argument helptext", "For full", "Did you mean", "Similar")
 _WORDS = (
     (r"^Missing value for argument '(--\S+)'\. .*", r"\1 needs a value"),
     (r"^invalid choice '(.*)' for argument '(--\S+)'\. Expected one of \((.*)\)\.", r"\2 must be one of \3, got '\1'"),
-    (
-        r"^Error parsing (--\S+): Could not find valid parse for arguments: \[(.*)\]",
-        r"\1 must be whole numbers with spaces between them, got \2",
-    ),
     (r"^Error parsing (--\S+): must", r"\1 must"),
     (r"^Error parsing [^-\s][\w.]*: ", ""),
 )
@@ -80,6 +85,15 @@ def _number(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
     for kind, what in ((int, "a whole number"), (float, "a number")):
         if info.type in (kind, kind | None):
             return _one(kind, kind.__name__.upper(), what)
+    return None
+
+
+@_TYPES.primitive_rule
+def _several(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
+    """Whole numbers or words, as many as there are, or None where the option is not given."""
+    for kind in (int, str):
+        if info.type == tuple[kind, ...] | None:
+            return _many(kind, f"[{kind.__name__.upper()} ...]")
     return None
 
 
@@ -104,4 +118,22 @@ def _one(kind: type, metavar: str, what: str) -> PrimitiveConstructorSpec:
 
     return PrimitiveConstructorSpec(
         nargs=1, metavar=metavar, instance_from_str=read, is_instance=fits, str_from_instance=show
+    )
+
+
+def _many(kind: type, metavar: str) -> PrimitiveConstructorSpec:
+    def read(arguments: list[str]) -> Any:
+        try:
+            return tuple(map(kind, arguments))
+        except ValueError:
+            raise ValueError(f"must be whole numbers with spaces between, got {' '.join(arguments)!r}") from None
+
+    def show(value: Any) -> list[str]:
+        return ["None"] if value is None else list(map(str, value))
+
+    def fits(value: Any) -> bool:
+        return value is None or (isinstance(value, tuple) and all(isinstance(item, kind) for item in value))
+
+    return PrimitiveConstructorSpec(
+        nargs="*", metavar=metavar, instance_from_str=read, is_instance=fits, str_from_instance=show
     )

@@ -15,12 +15,15 @@ from ..solvers.base import title
 from ..solvers.solution import SolveError
 from ..solvers.tableaus import TSIT5
 from ..tasks.base import Task
+from ..training.certify import certify_run
 from ..training.checkpoint import save_run
 from ..training.evaluate import Evaluation, evaluate, prediction_ms
 from ..training.log import Log
 from ..training.loop import Trainer
+from .step_control import history
 
 _REPEATS = 30  # of a timed prediction
+_CERTIFIED = 1024  # validation samples, at most
 
 
 def reference() -> Adaptive:
@@ -31,12 +34,12 @@ def reference() -> Adaptive:
 def run(
     trainer: Trainer, seed: int, about: dict[str, Any], options: dict[str, Any], directory: Path, console: Console
 ) -> dict[str, Any]:
-    """Train with one seed, test once, save the run and return its record.
+    """Train with one seed, test once, certify on validation data, save the run and return its record.
 
     Args:
         trainer: Of the task and solver.
         seed: Of the weights and of the order of the data.
-        about: What the record says of the run beside its results: task, method, label, budget.
+        about: What the record says of the run beside its results: task, method, label, budget, penalty.
         options: The named task's, from `task_options`: they are saved, so that the run can be built again.
         directory: Where model, solver and metrics go.
         console: For the progress bar.
@@ -49,6 +52,7 @@ def run(
     model, solver = trained.model, trained.solver
     test = evaluate(task, model, solver, task.test, size)
     resolved = _resolve(task, model, size)
+    certificate = certify_run(task, model, solver, task.validation, size, _CERTIFIED)
     record = {
         "kind": "run",
         **about,
@@ -64,12 +68,19 @@ def run(
         "test_reference": None if resolved is None else resolved.metric,
         "nfe": test.nfe,
         "nfe_reference": None if resolved is None else resolved.nfe,
+        "certificate": {
+            "verdict": certificate.verdict,
+            "reasons": certificate.reasons,
+            "samples": certificate.measured.samples,
+        },
         "predict_ms": prediction_ms(task, model, solver, task.test, size, _REPEATS),
         "train_seconds": trained.train_seconds,
         "compile_seconds": trained.compile_seconds,
         "step_ms": trained.step_ms,
         **environment(),
     }
+    if trained.controlled is not None:
+        record["step_control"] = history(trained.controlled, trainer.solver, solver)
     saved = {"name": task.name, "options": options}
     settings = asdict(trainer.settings)
     save_run(directory, model, solver, {"task": saved, "settings": settings, "record": record})

@@ -5,6 +5,7 @@ from typing import Literal
 
 import numpy as np
 
+from ..distillation.students import STARTS
 from ..errors import UserError
 from ..solvers import tableaus
 from ..solvers.adaptive import Adaptive, refuse_low_rtol
@@ -12,9 +13,7 @@ from ..solvers.base import AbstractSolver
 from ..solvers.fixed import FixedSteps
 from ..solvers.learned import LearnedRK
 from ..solvers.tableaus import Tableau
-
-STARTS = {1: tableaus.EULER, 2: tableaus.MIDPOINT, 3: tableaus.HEUN3, 4: tableaus.RK4}
-"""Where a learned solver of so many stages starts; more stages start at RK4 with further ones of weight zero."""
+from .parser import changed
 
 
 def tableau(name: str) -> Tableau:
@@ -50,7 +49,7 @@ class LearnedOptions:
         if stages < 1:
             raise UserError(f"stages must be >= 1, got {stages}")
         return LearnedRK.like(
-            STARTS[min(stages, 4)],
+            STARTS[min(stages, 4)],  # more stages start at RK4 with further ones of weight zero
             steps,
             stages=stages,
             order=min(2, stages) if self.order is None else self.order,
@@ -74,6 +73,18 @@ class SolverOptions(LearnedOptions):
     """Adaptive solver: absolute tolerance."""
     control: Literal["joint", "per_sample"] = "joint"
     """Adaptive solver: one step size for the whole batch, or one a sample."""
+    first_step: float | None = None
+    """Adaptive solver: size of the first step (default: Hairer's cautious heuristic). A field that is trained with the
+    penalty local-error may well be crossed in one step, if that is tried."""
+
+    @property
+    def lacks_steps(self) -> bool:
+        """Whether it names a scheme that cannot choose its steps, and no number of them.
+
+        Raises:
+            UserError: It names no solver.
+        """
+        return self.solver != "learned" and self.steps is None and tableau(self.solver).error is None
 
     def build(self) -> AbstractSolver:
         """The solver of these options.
@@ -85,14 +96,13 @@ class SolverOptions(LearnedOptions):
             stages, steps = 4 if self.stages is None else self.stages, 2 if self.steps is None else self.steps
             return self.learned(stages, steps)
         scheme = tableau(self.solver)
-        for field in fields(LearnedOptions):
-            if getattr(self, field.name) != field.default:
-                flag = field.name.replace("_", "-")
-                raise UserError(f"--{flag} belongs to a learned solver, not to {self.solver}: leave it out")
+        other = changed(self, fields(LearnedOptions))
+        if other:
+            raise UserError(f"{other} belongs to a learned solver, not to {self.solver}: leave it out")
         if self.steps is not None:
             return FixedSteps(scheme, self.steps)
-        if scheme.error is None:
+        if self.lacks_steps:
             raise UserError(f"{self.solver} has no error estimate to choose steps with: give --steps")
-        solver = Adaptive(scheme, self.rtol, self.atol, control=self.control)
+        solver = Adaptive(scheme, self.rtol, self.atol, control=self.control, first_step=self.first_step)
         refuse_low_rtol(self.rtol, np.dtype(np.float32))  # in which the named tasks compute
         return solver

@@ -1,8 +1,8 @@
 """`kuttax train TASK`: one model, one solver, one seed."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 
@@ -12,17 +12,24 @@ from ..records import plain
 from ..solvers.base import title
 from ..training.loop import Trainer
 from ..training.settings import Settings
+from ..validity.resolution import with_steps
 from .output import prepare, refuse_used
+from .penalty_options import PenaltyOptions
 from .run import run, task_options
 from .solver_options import SolverOptions
+from .step_control import control_of, proposed_steps, said
 
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
-    """Train a neural ODE with one solver and save model, solver, metrics and results."""
+    """Train a neural ODE with one solver, and perhaps a penalty, and save model, solver, metrics and results."""
 
     solver: SolverOptions = field(default_factory=SolverOptions)
+    penalty: PenaltyOptions = field(default_factory=PenaltyOptions)
     training: Settings = field(default_factory=Settings)
+    step_control: Literal["off", "ott", "certified"] = "off"
+    """Change the number of steps, or an adaptive solver's tolerance, while training: as Ott et al. (2021) do, or to the
+    coarsest at which the model is still an ODE. --steps or --rtol is then the start; euler and rk4 need none."""
     seed: int = 0
     """Decides the initial weights and the order of the data."""
     out: Path | None = None
@@ -34,19 +41,27 @@ class Train:
         """Run the command on the named task; returns the exit code."""
         if not 0 <= self.seed < 2**32:
             raise UserError(f"--seed must lie in 0 to {2**32 - 1}, got {self.seed}")
-        solver = self.solver.build()
+        proposes = self.step_control != "off" and self.solver.lacks_steps
+        solver = replace(self.solver, steps=1).build() if proposes else self.solver.build()
+        control, penalty = control_of(self.step_control, solver), self.penalty.build()
+        penalty.refuse_unfit(solver)
         out = Path(f"runs/train-{name}") if self.out is None else self.out
         refuse_used(out, overwrite=self.overwrite)
         task = options.build()
-        trainer = Trainer(task, solver, self.training)
+        if proposes:
+            solver = with_steps(solver, proposed_steps(task, solver, self.training.batch_size, self.seed))
+        trainer = Trainer(task, solver, self.training, penalty.scheduled(self.training.train_steps), control)
         prepare(out, overwrite=self.overwrite)
-        label = title(solver)
-        about = {"task": name, "method": self.solver.solver, "label": label, "budget": None}
+        controlled = "" if control is None else f", {self.step_control} step control"
+        label = penalty.beside(title(solver)) + controlled
+        about = {"task": name, "method": self.solver.solver, "label": label, "budget": None, **penalty.about}
         record = run(trainer, self.seed, about, task_options(options), out, console)
         write_json(out / "record.json", plain(record))
         unit, metric = task.metric.unit, task.metric.name
         resolved = record["test_reference"]
         console.print(f"{label}", highlight=False)
+        if control is not None:
+            console.print(said(record["step_control"]), highlight=False)
         console.print(
             f"{metric}: validation {record['validation']:.4g} {unit}, test {record['test']:.4g} {unit}, "
             f"re-solved by Tsit5 at 1e-6 {'impossible' if resolved is None else f'{resolved:.4g} {unit}'}"
@@ -55,5 +70,6 @@ class Train:
             f"NFE {record['nfe']:.4g}, {record['predict_ms']:.3g} ms a batch of {record['batch_size']}; "
             f"{record['train_seconds']:.3g} s of training, {record['compile_seconds']:.3g} s of compiling"
         )
+        console.print(f"still an ODE: {record['certificate']['verdict']}; the whole certificate: kuttax certify {out}")
         console.print(f"Saved in {out}. Look again: kuttax evaluate {out} --solver tsit5 --rtol 1e-6 --atol 1e-6")
         return 0

@@ -45,9 +45,10 @@ class NeuralODEClassifier(eqx.Module):
         key: PRNGKeyArray,
         augmented: int = 0,
         interval: tuple[float, float] = (0.0, 1.0),
+        he_head: bool = False,
         dtype: DTypeLike = jnp.float32,
     ):
-        """Takes the field as it is and draws the head as `equinox.nn.Linear` does.
+        """Takes the field as it is and draws the head.
 
         Args:
             field: See the attribute.
@@ -56,6 +57,8 @@ class NeuralODEClassifier(eqx.Module):
             key: Decides the head's initial weights.
             augmented: See the attribute.
             interval: See the attribute.
+            he_head: Whether the head starts with normal weights of variance 2 / inputs (He et al., ICCV 2015) and no
+                bias; else as `equinox.nn.Linear` does.
             dtype: Of the head's weights; the computation follows the input's dtype.
 
         Raises:
@@ -67,9 +70,18 @@ class NeuralODEClassifier(eqx.Module):
             raise UserError(f"augmented dimensions must be >= 0, got {augmented}")
         channels, *rest = sample_shape
         self.field = field
-        self.head = eqx.nn.Linear(prod([channels + augmented, *rest]), classes, dtype=dtype, key=key)
+        inputs = prod([channels + augmented, *rest])
+        head = eqx.nn.Linear(inputs, classes, dtype=dtype, key=key)
+        if he_head:
+            weight = (2 / inputs) ** 0.5 * jax.random.normal(key, (classes, inputs), dtype)
+            head = eqx.tree_at(lambda head: (head.weight, head.bias), head, (weight, jnp.zeros(classes, dtype)))
+        self.head = head
         self.augmented = augmented
         self.interval = interval
+
+    def start(self, x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
+        """Where the solve of a batch of inputs starts: the inputs, augmented by zeros."""
+        return augment(x, self.augmented, axis=1)
 
     def __call__(
         self, solver: AbstractSolver, x: Float[Array, "n ..."], **solve_options: Any
@@ -84,7 +96,6 @@ class NeuralODEClassifier(eqx.Module):
         Raises:
             SolveError: If the solve fails, unless `throw=False`.
         """
-        y0 = augment(x, self.augmented, axis=1)
-        solution = solve(self.field, y0, *self.interval, solver=solver, batch_axis=0, **solve_options)
+        solution = solve(self.field, self.start(x), *self.interval, solver=solver, batch_axis=0, **solve_options)
         head = cast_floating(self.head, x.dtype)
         return jax.vmap(head)(solution.y1.reshape(len(x), -1)), solution

@@ -1,5 +1,6 @@
 """Penalties: what makes a field cheap to integrate, to be given to `solve`."""
 
+from .consistency import Consistency as Consistency
 from .global_ import GlobalError as GlobalError
 from .global_ import GlobalStiffness as GlobalStiffness
 from .jacobian import JacobianFrobenius as JacobianFrobenius

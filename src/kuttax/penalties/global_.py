@@ -32,7 +32,11 @@ class AbstractGlobal(AbstractPenalty):
         if not isinstance(solver, Adaptive):
             raise UserError(f"{own} is made of Adaptive's steps, got {type(solver).__name__}: use {local}")
         self.check(solver)
-        return Ask(cost=lambda step: self.charge(step) * jnp.abs(step.h), otherwise=local)
+        return Ask(cost=self.cost, otherwise=local)
+
+    def cost(self, step: Step) -> Time:
+        """c_j |h_j|."""
+        return self.charge(step) * jnp.abs(step.h)
 
     @abstractmethod
     def check(self, solver: Adaptive) -> None:

@@ -23,7 +23,7 @@ from .global_ import refuse_without_stiffness
 
 Sampling = Literal["unbiased", "biased"]
 Size = Literal["budget", "solver", "initial"]
-Through = Literal["step", "state"]
+Through = Literal["stages", "step", "state"]
 Transform = Literal["log", "scaled", "plain"]
 
 
@@ -36,10 +36,13 @@ class AbstractLocal(AbstractPenalty):
             the start of one of the solver's own steps, each as likely.
         size: Of the step. "budget": |t1 - t0| / steps: can this field be crossed in so many steps? "solver": that of
             the step which the solver took there. "initial": Hairer's first step, as released with the paper; its scale
-            depends on dtype and tolerance.
+            depends on dtype and tolerance. A step that would pass t1 is shortened to end there: with the first it may
+            if `sampling` is "biased", with the second if it is "unbiased".
         steps: N of the budget.
-        through: What the gradient sees. "step": the step's later stages alone; its start, first slope, time and size
-            are constants, as released, so that any adjoint serves. "state": all but time and size.
+        through: What the gradient sees. "step": the step from a state, a time and of a size that are constants, so that
+            any adjoint serves. "stages": the first slope is a constant too, as released with the paper. The error is a
+            small difference of large slopes; this is then no gradient of it, and costs accuracy (docs/penalties.md).
+            "state": all but time and size.
         tableau: The embedded pair; None for the solver's own, or TSIT5 where that has none.
         rtol, atol: Tolerances that errors are scaled by; None for the solver's own, or 1e-6 where it has none.
     """
@@ -54,7 +57,7 @@ class AbstractLocal(AbstractPenalty):
 
     def __check_init__(self):
         for name, kinds in (("sampling", Sampling), ("size", Size), ("through", Through)):
-            _check_known(name, getattr(self, name), get_args(kinds))
+            check_known(name, getattr(self, name), get_args(kinds))
         if self.tableau is not None and self.tableau.error is None:
             raise UserError(f"{self.tableau.name} has no embedded pair: use one like TSIT5, or leave tableau out")
 
@@ -68,15 +71,16 @@ class AbstractLocal(AbstractPenalty):
         if isinstance(solver, FromDiffrax):
             if self.sampling == "biased" or self.size == "solver":
                 raise UserError(f"diffrax does not tell {name} its steps: use sampling='unbiased' and size='budget'")
-        elif not isinstance(solver, Adaptive | AbstractTableSolver):
-            raise UserError(f"{name} cannot look into {type(solver).__name__}: use Adaptive, FixedSteps or LearnedRK")
-        otherwise = "through='step'" if self.through == "state" else None
+        else:
+            refuse_without_steps(self, solver)
+        moves = self.through == "state"
+        otherwise = "through='step'" if moves else None
         if self.sampling == "biased":
-            return Ask(pick=Pick(None, key), otherwise=otherwise)
+            return Ask(pick=Pick(None, key, moves), otherwise=otherwise)
         length = problem.t1 - problem.t0
         share = 1 - 1 / self.steps if self.size == "budget" else 1.0
         at = problem.t0 + share * length * jax.random.uniform(key, (), length.dtype)
-        return Ask(pick=Pick(jax.lax.stop_gradient(at)), otherwise=otherwise)
+        return Ask(pick=Pick(jax.lax.stop_gradient(at), moves=moves), otherwise=otherwise)
 
     def value(self, seen: Seen) -> Array:
         assert seen.picked is not None
@@ -90,10 +94,10 @@ class AbstractLocal(AbstractPenalty):
         controller, norm = pair.controller(problem.t0.dtype), pair.norm(problem)
         field = pair.vector_field(problem)
         f = lambda t, y: field(t, y, problem.args)  # noqa: E731
-        hold = jax.lax.stop_gradient
-        t, y = hold(picked.t), hold(picked.y) if self.through == "step" else picked.y
-        k1 = hold(f(t, y)) if self.through == "step" else f(t, y)
-        h = hold(self._size(problem, picked, pair, f, k1))
+        hold, t, y = jax.lax.stop_gradient, picked.t, picked.y
+        k1 = hold(f(t, y)) if self.through == "stages" else f(t, y)
+        size = jnp.abs(self._size(problem, picked, pair, f, k1))
+        h = hold(jnp.minimum(size, jnp.abs(problem.t1 - t)) * problem.direction)
         y1, ks = step_with_end(pair.tableau, f, t, y, h, k1)
         return Step(pair.tableau, controller, t, h, y, y1, ks, norm)
 
@@ -113,10 +117,21 @@ class AbstractLocal(AbstractPenalty):
         controller, norm = pair.controller(problem.t0.dtype), pair.norm(problem)
         start = jax.lax.stop_gradient((picked.t, picked.y, k1))
         left = problem.t1 - picked.t
-        return initial_step(f, *start, left, controller, pair.error_exponent, norm) * problem.direction
+        return initial_step(f, *start, left, controller, pair.error_exponent, norm)
 
 
-def _check_known(name: str, value: Any, known: tuple[str, ...]) -> None:
+def refuse_without_steps(penalty: AbstractPenalty, solver: AbstractSolver) -> None:
+    """Refuse a solver whose steps cannot be looked at.
+
+    Raises:
+        UserError: It is one.
+    """
+    if not isinstance(solver, Adaptive | AbstractTableSolver):
+        name, got = type(penalty).__name__, type(solver).__name__
+        raise UserError(f"{name} cannot look into {got}: use Adaptive, FixedSteps or LearnedRK")
+
+
+def check_known(name: str, value: Any, known: tuple[str, ...]) -> None:
     """Refuse a choice that there is not.
 
     Raises:
@@ -138,13 +153,17 @@ class LocalError(AbstractLocal):
     transform: Transform = eqx.field(static=True, default="log", kw_only=True)
 
     def __check_init__(self):
-        _check_known("transform", self.transform, get_args(Transform))
+        check_known("transform", self.transform, get_args(Transform))
 
     def cost(self, step: Step) -> Time:
-        error = step.error()
-        if self.transform == "log":
-            return jnp.log1p(error)
-        return error * jnp.abs(step.h) if self.transform == "scaled" else error
+        return transformed(self.transform, step.error(), step.h)
+
+
+def transformed(transform: Transform, error: Time, h: Time) -> Time:
+    """The error of a step of size h as it is charged: log(1 + E), E |h| or E."""
+    if transform == "log":
+        return jnp.log1p(error)
+    return error * jnp.abs(h) if transform == "scaled" else error
 
 
 class LocalStiffness(AbstractLocal):

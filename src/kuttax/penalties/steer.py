@@ -7,13 +7,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from .._types import Time
 from ..errors import UserError
-from ..penalty import AbstractPenalty, Ask, Seen, needs_key
+from ..penalty import AbstractEnding, Ask, Seen, needs_key
 from ..solvers.adaptive import number
 from ..solvers.base import AbstractSolver, Problem
 
 
-class Steer(AbstractPenalty):
+class Steer(AbstractEnding):
     """Solve up to T ~ U(t1 - b, t1 + b) in place of t1; the penalty itself is zero (Ghosh et al. 2020, eq. 4).
 
     For training only: `y1` is then the state at T.
@@ -24,14 +25,17 @@ class Steer(AbstractPenalty):
 
     width: Any = eqx.field(converter=number("width"), default=0.5)
 
-    def ask(self, problem: Problem, solver: AbstractSolver, key: Any) -> Ask:
-        del solver
+    def end(self, problem: Problem, key: Any) -> Time:
         if problem.ts is not None:
             raise UserError("Steer moves the end of the solve, so that ts may lie beyond it: leave ts out, or Steer")
         t0, t1 = problem.t0, problem.t1
         farthest = 0.999 * jnp.abs(t1 - t0)  # an end before the start is none
         width = jnp.minimum(jnp.asarray(self.width, t1.dtype), farthest)
-        return Ask(t1=t1 + width * jax.random.uniform(needs_key(self, key), (), t1.dtype, -1, 1))
+        return t1 + width * jax.random.uniform(needs_key(self, key), (), t1.dtype, -1, 1)
+
+    def ask(self, problem: Problem, solver: AbstractSolver, key: Any) -> Ask:
+        del problem, solver, key
+        return Ask()
 
     def value(self, seen: Seen) -> Array:
         return jnp.zeros_like(seen.problem.t0)

@@ -1,15 +1,16 @@
 """Reports: tables, plots and a page, drawn from a folder's saved records and from nothing else."""
 
 import os
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
 from kuttax import records
 from kuttax.errors import UserError
 from kuttax.report import comparison, curves, page, plot, table
-from kuttax.report.comparison import Row
+from kuttax.report.comparison import Row, run_name
 
-__all__ = ["Row", "comparison", "curves", "page", "plot", "table", "write"]
+__all__ = ["Row", "comparison", "curves", "page", "plot", "run_name", "table", "write"]
 
 
 def write(out_dir: str | os.PathLike[str], command: str | None = None) -> list[Row]:
@@ -38,8 +39,7 @@ def write(out_dir: str | os.PathLike[str], command: str | None = None) -> list[R
     out.joinpath("table.md").write_text(table.markdown(rows), encoding="utf-8")
     out.joinpath("table.csv").write_text(table.csv(rows), encoding="utf-8")
     plots = {"accuracy": plot.accuracy_against_nfe(rows, out / "accuracy_nfe")[1]}
-    metrics = {file.parent.name: records.read(file) for file in sorted(out.glob("runs/*/metrics.jsonl"))}
-    drawn = curves.training_curves(metrics, out / "curves")
+    drawn = curves.training_curves(_groups(out, found, rows), out / "curves")
     if drawn:
         plots["training"] = drawn[1]
     if command is None:
@@ -47,3 +47,15 @@ def write(out_dir: str | os.PathLike[str], command: str | None = None) -> list[R
     when = datetime.fromtimestamp(source.stat().st_mtime)
     out.joinpath("index.html").write_text(page.render(found, rows, plots, command, when), encoding="utf-8")
     return rows
+
+
+def _groups(out: Path, found: Sequence[records.Record], rows: Sequence[Row]) -> list[curves.Group]:
+    """The metrics of the runs of each row, where they are there."""
+    files = {file.parent.name: file for file in out.glob("runs/*/metrics.jsonl")}
+    named = [record for record in found if record.get("kind") in ("run", "failure") and "method" in record]
+    label_of = {run_name(record): record["label"] for record in named}
+    groups = []
+    for row in rows:
+        runs = [records.read(files[name]) for name in sorted(files) if label_of.get(name) == row.label]
+        groups.append(curves.Group(row.label, row.series, runs))
+    return [group for group in groups if group.runs]

@@ -27,13 +27,19 @@ class Column:
 def columns(rows: Sequence[Row]) -> list[Column]:
     """The columns for these rows, which are of one task and metric (as `comparison.summarise` returns them)."""
     metric = rows[0].metric if rows else Metric("metric", "", True)
-    base = next((name_of(row.method) for row in rows if row.is_baseline), "baseline")
-    return [*_accuracy_columns(metric, base), *_cost_columns(base)]
+    base = next((name_of(row.series) for row in rows if row.is_baseline), "baseline")
+    by_penalty = bool(rows) and rows[0].varied == "penalty"
+    first = _penalty_columns(base) if by_penalty else _METHOD_COLUMNS
+    certified = [_certificate_column()] if any(row.verdicts for row in rows) else []
+    return [*first, *_accuracy_columns(metric, base), *certified, *_cost_columns(base)]
 
 
 def notes(rows: Sequence[Row]) -> list[str]:
     """The footnotes these rows need."""
     found = []
+    if rows and rows[0].varied == "penalty":
+        solvers = ", ".join(dict.fromkeys(row.solver for row in rows))
+        found.append(f"The solver of every row, in training and in prediction: {solvers}.")
     if any(row.depends_on_solver for row in rows):
         much = "1 point" if rows[0].metric.unit == "%" else "10 %"
         found.append(
@@ -83,6 +89,28 @@ def ratio(value: float | None) -> str:
     return f"({amount(value) if value < 0.01 or value >= 10 else f'{value:.2f}'}x)"
 
 
+_NFE = (
+    "Number of function evaluations: how often the vector field is called for one prediction. "
+    "For an adaptive solver, which decides by itself, the mean over batches and seeds"
+)
+_METHOD_COLUMNS = [
+    Column("method", "", "The solver in training and in prediction.", lambda row: (row.label, "")),
+    Column("NFE", "", f"{_NFE}.", lambda row: (count(row.nfe.mean), "")),
+]
+
+
+def _penalty_columns(base: str) -> list[Column]:
+    return [
+        Column("penalty", "", "What was added to the loss in training, and its weight.", lambda row: (row.label, "")),
+        Column(
+            "NFE",
+            "",
+            f"{_NFE}, and its ratio to {base}'s (median over seeds). Less is better.",
+            lambda row: (count(row.nfe.mean), ratio(row.nfe_ratio)),
+        ),
+    ]
+
+
 def _accuracy_columns(metric: Metric, base: str) -> list[Column]:
     unit = metric.unit or metric.name
     points = "points" if metric.unit == "%" else (metric.unit or metric.name)
@@ -107,14 +135,6 @@ def _accuracy_columns(metric: Metric, base: str) -> list[Column]:
         return number(row.test_reference.mean, metric) + mark, ""
 
     return [
-        Column("method", "", "The solver in training and in prediction.", lambda row: (row.label, "")),
-        Column(
-            "NFE",
-            "",
-            "Number of function evaluations: how often the vector field is called for one prediction. "
-            "For an adaptive solver, which decides by itself, the mean over batches and seeds.",
-            lambda row: (count(row.nfe.mean), ""),
-        ),
         Column(
             "validation",
             unit,
@@ -146,6 +166,27 @@ def _accuracy_columns(metric: Metric, base: str) -> list[Column]:
             reference_cell,
         ),
     ]
+
+
+def _certificate_column() -> Column:
+    def cell(row: Row) -> Cell:
+        counts = [(verdict, row.verdicts.count(verdict)) for verdict in ("valid", "undecided", "invalid")]
+        found = [(verdict, count) for verdict, count in counts if count]
+        if not found:
+            return MISSING, ""
+        if len(found) == 1:
+            return found[0][0], ""
+        return ", ".join(f"{count} {verdict}" for verdict, count in found), ""
+
+    return Column(
+        "still an",
+        "ODE",
+        "The certificate of each run on its validation data. Valid: two accurate solvers change neither metric nor "
+        "predictions by more than is allowed. Invalid: they do. Undecided: the samples are too few to tell, or the "
+        "accurate solvers fail. A saved run's whole certificate: kuttax certify.",
+        cell,
+        rank=1,
+    )
 
 
 def _cost_columns(base: str) -> list[Column]:

@@ -1,18 +1,30 @@
-"""Comparison: runs of several methods and seeds, summed up a row a method and set against a baseline seed by seed."""
+"""Comparison: runs of several methods and seeds, summed up a row a method and set against a baseline seed by seed.
+
+Rows differ in their solver, or in the penalty that one solver was trained with.
+"""
 
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from scipy.stats import t as student_t
 
 from kuttax.errors import UserError
 from kuttax.records import Record
 
-Key = tuple[str, str, int | None]
-"""What makes a row: method, label, NFE budget (None for an adaptive solver)."""
+Varied = Literal["method", "penalty"]
+"""What the rows of a table differ in: the solver, or the penalty."""
+
+
+class Key(NamedTuple):
+    """What makes a row: solver, label, NFE budget (None for an adaptive solver), penalty (None without one)."""
+
+    method: str
+    label: str
+    budget: int | None
+    penalty: str | None
 
 
 @dataclass(frozen=True)
@@ -45,7 +57,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Row:
-    """One method at one budget over its seeds.
+    """One solver at one budget, with one penalty or none, over its seeds.
 
     Times are in milliseconds (`*_ms`) or seconds (`*_seconds`); ratios are the median over seeds of this method's value
     over the baseline's with the same seed, None where nothing can be paired.
@@ -56,6 +68,11 @@ class Row:
     method: str
     label: str
     budget: int | None
+    penalty: str | None
+    penalty_weight: float | None  # at the first step of training
+    penalty_decay: float | None  # where it ends; None where it stays
+    solver: str  # in full
+    varied: Varied  # what tells this row from the others of its table
     is_baseline: bool
     seeds: int  # seeds tried: finished, diverged and failed
     valid: int  # seeds whose test value is finite: only these are in the mean of `test`
@@ -74,6 +91,12 @@ class Row:
     predict_ratio: float | None
     step_ratio: float | None
     train_ratio: float | None
+    verdicts: tuple[str, ...] = ()  # of the runs that were certified
+
+    @property
+    def series(self) -> str:
+        """What the row goes by in plots: the name of its solver, or of its penalty."""
+        return self.method if self.varied == "method" else self.penalty or "none"
 
     @property
     def depends_on_solver(self) -> bool:
@@ -90,14 +113,14 @@ class Row:
 
 
 def summarise(records: Iterable[Mapping[str, Any]], baseline: str = "dopri5") -> list[Row]:
-    """One row for each (method, label, budget), with the paired comparison to the baseline.
+    """One row for each (method, label, budget, penalty), with the paired comparison to the baseline.
 
     Args:
         records: as `records.read` gives them. Kinds other than "run" and "failure" are ignored. Where a run was
             repeated (same row, same seed) the last record counts. A value that is None, NaN or infinite (a diverged
             run) is left out of its column's mean and shows in `Row.valid`.
-        baseline: the method to compare with; of several labels of that method, the first. Where it is missing, the
-            differences and ratios are None.
+        baseline: the method to compare with; of several labels of that method, the first. Where runs differ in their
+            penalty, it is the first without one. Where it is missing, the differences and ratios are None.
 
     Returns:
         The baseline's row first, then by budget (adaptive ones first), then in the order of the records.
@@ -108,14 +131,26 @@ def summarise(records: Iterable[Mapping[str, Any]], baseline: str = "dopri5") ->
     records = list(records)
     groups = _group(records)
     task, metric = _subject(groups)
-    base_key = next((key for key in groups if key[0] == baseline), None)
+    varied = _varied(records)
+    is_base = lambda key: key.method == baseline if varied == "method" else key.penalty is None  # noqa: E731
+    base_key = next(filter(is_base, groups), None)
     base = groups.get(base_key, {}) if base_key else {}
     failed = failures(records)
     rows = [
-        _row(key, runs, base, task, metric, key == base_key, sum(_is_of(failure, key) for failure in failed))
+        _row(key, runs, base, task, metric, varied, key == base_key, sum(_is_of(failure, key) for failure in failed))
         for key, runs in groups.items()
     ]
     return sorted(rows, key=lambda row: (not row.is_baseline, row.budget is not None, row.budget or 0))
+
+
+def run_name(record: Mapping[str, Any]) -> str:
+    """The folder of a run beside those of the same comparison, from what its record says of it."""
+    budget, penalty = record.get("budget"), record.get("penalty")
+    parts = [record["method"], "adaptive" if budget is None else f"nfe{budget}"]
+    if penalty is not None:
+        ends = [record.get("penalty_weight"), record.get("penalty_decay")]
+        parts += [penalty, "to".join(f"{end:g}" for end in ends if end is not None)]
+    return "-".join([*filter(None, parts), f"seed{record['seed']}"])
 
 
 def failures(records: Iterable[Mapping[str, Any]]) -> list[Record]:
@@ -164,7 +199,7 @@ def _group(records: Iterable[Mapping[str, Any]]) -> dict[Key, dict[int, Mapping[
         for field in ("task", "metric", "method", "label", "seed"):
             if field not in record:
                 raise UserError(f"a run record lacks {field!r}: was it written by another version of kuttax?")
-        key = (record["method"], record["label"], record.get("budget"))
+        key = Key(record["method"], record["label"], record.get("budget"), record.get("penalty"))
         groups.setdefault(key, {})[record["seed"]] = record
     return groups
 
@@ -183,11 +218,16 @@ def _subject(groups: Mapping[Key, Mapping[int, Mapping[str, Any]]]) -> tuple[str
     return (tasks[0], metrics.pop()) if runs else ("", Metric("", "", True))
 
 
+def _varied(records: Iterable[Mapping[str, Any]]) -> Varied:
+    """What tells the rows apart: the penalty, where not all runs, finished or failed, were trained with the same."""
+    found = {record.get("penalty") for record in records if record.get("kind") in ("run", "failure")}
+    return "penalty" if len(found) > 1 else "method"
+
+
 def _is_of(failure: Mapping[str, Any], key: Key) -> bool:
-    """Whether a failed run belongs to a row. Failures name their label; method and budget where they were known."""
-    method, label, budget = key
-    named = (failure.get("method", method), failure.get("label"), failure.get("budget", budget))
-    return named == (method, label, budget)
+    """Whether a failed run belongs to a row. Failures name their label; the rest where it was known."""
+    same = (failure.get(name, value) == value for name, value in key._asdict().items())
+    return "label" in failure and all(same)
 
 
 def _row(
@@ -196,6 +236,7 @@ def _row(
     base: Mapping[int, Mapping[str, Any]],
     task: str,
     metric: Metric,
+    varied: Varied,
     is_baseline: bool,
     failed: int,
 ) -> Row:
@@ -207,13 +248,15 @@ def _row(
         return _finite((runs[seed].get(field), base[seed].get(field)) for seed in seeds)
 
     own_and_reference = _finite((run.get("test"), run.get("test_reference")) for run in runs.values())
-    test = column("test")
+    test, one = column("test"), next(iter(runs.values()))
     return Row(
         task=task,
         metric=metric,
-        method=key[0],
-        label=key[1],
-        budget=key[2],
+        **key._asdict(),
+        penalty_weight=one.get("penalty_weight"),
+        penalty_decay=one.get("penalty_decay"),
+        solver=one.get("solver", key.method),
+        varied=varied,
         is_baseline=is_baseline,
         seeds=len(runs) + failed,
         valid=test.n,
@@ -232,6 +275,7 @@ def _row(
         predict_ratio=_median_ratio(pairs("predict_ms")),
         step_ratio=_median_ratio(pairs("step_ms")),
         train_ratio=_median_ratio(pairs("train_seconds")),
+        verdicts=tuple(str(run["certificate"]["verdict"]) for run in runs.values() if run.get("certificate")),
     )
 
 

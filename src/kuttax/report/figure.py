@@ -12,6 +12,7 @@ from typing import Any
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 INK = "#1b1b1e"
 """Colour of text and axes; a page that inlines the SVG may put its own in place of it."""
@@ -55,3 +56,9 @@ def figure(width: float, height: float, path: str | os.PathLike[str]) -> Iterato
 def files(path: str | os.PathLike[str]) -> tuple[Path, Path]:
     """Where a plot goes: the path with `.png` and with `.svg` in place of its suffix."""
     return Path(path).with_suffix(".png"), Path(path).with_suffix(".svg")
+
+
+def round_ticks(low: float, high: float) -> list[float]:
+    """A few round numbers, evenly spaced, from `low` to `high`: ticks for a logarithmic axis of about one octave."""
+    ticks = MaxNLocator(6, integer=high - low > 2).tick_values(low, high)
+    return [float(tick) for tick in ticks if low <= tick <= high]

@@ -1,4 +1,4 @@
-"""Method: how each one is named and drawn, the same in every table and plot."""
+"""Method: how each solver and each penalty is named and drawn, the same in every table and plot."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,6 +21,18 @@ _KNOWN = {
     "rk4": Method("RK4", "#0072B2", "s"),
     "midpoint": Method("midpoint", "#009E73", "^"),
     "learned": Method("learned", "#D55E00", "o"),
+    "none": Method("vanilla", "#6B6B6B", "D"),
+    "local-error": Method("local-error", "#D55E00", "o"),
+    "local-unbiased": Method("local-unbiased", "#E69F00", "v"),
+    "local-biased": Method("local-biased", "#E69F00", "^"),
+    "local-stiffness": Method("local-stiffness", "#D55E00", "s"),
+    "global-error": Method("global-error", "#0072B2", "P"),
+    "global-stiffness": Method("global-stiffness", "#0072B2", "X"),
+    "taylor": Method("taylor", "#009E73", "h"),
+    "kinetic": Method("kinetic", "#CC79A7", "<"),
+    "jacobian": Method("jacobian", "#CC79A7", ">"),
+    "rnode": Method("rnode", "#7A5195", "p"),
+    "steer": Method("steer", "#56B4E9", "d"),
 }
 ON_DARK = {
     "#6B6B6B": "#A6A6B0",

@@ -52,12 +52,16 @@ _DARK = "".join(f"--c{light[1:].lower()}: {dark}; " for light, dark in ON_DARK.i
 _CSS += f"@media (prefers-color-scheme: dark) {{ :root {{ {_DARK}}} }}\n"
 
 _ACCURACY = (
-    "Filled: each method with its own solver, mean and standard deviation over seeds. Hollow: the same field re-solved "
-    "by Tsit5 at 1e-6; an arrow at the edge where that lies outside the picture. Points of one NFE stand side by side. "
-    "Further up and to the left is better; the band is the baseline, plus and minus one standard deviation."
+    "Filled: with the solver of training, mean and standard deviation over seeds. Hollow: the same field re-solved "
+    "by Tsit5 at 1e-6; an arrow at the edge where that lies outside the picture. Points of one NFE, or "
+    "nearly so, stand side by side. Further up and to the left is better; "
+    "the band is the baseline, plus and minus one standard deviation."
 )
 _ACCURACY_LOW = _ACCURACY.replace("Further up", "Further down")
-_TRAINING = "Each seed thin, their mean in bold. Loss is of the training batch; NFE is what one forward solve cost."
+_TRAINING = (
+    "Each seed thin, their mean in bold. Loss is of the training batch, with the penalty where there is one; "
+    "NFE is what one forward solve cost."
+)
 
 
 def render(

@@ -13,11 +13,11 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from kuttax.report.column import count
 from kuttax.report.comparison import Row
-from kuttax.report.figure import INK, PAPER, figure, files
+from kuttax.report.figure import INK, PAPER, figure, files, round_ticks
 from kuttax.report.method import Method, styles
 
 _MARGIN = 0.45  # octaves beyond the least and the greatest NFE
-_TOUCHING = 0.12  # octaves within which points would cover each other
+_TOUCHING = 0.02  # share of the width within which points would cover each other
 _LEGIBLE = 0.22  # octaves that two tick labels must be apart
 
 
@@ -36,8 +36,8 @@ def accuracy_against_nfe(rows: Sequence[Row], path: str | os.PathLike[str]) -> t
         The two files written.
     """
     drawn = [row for row in rows if row.test.mean is not None and row.nfe.mean is not None and row.nfe.mean > 0]
-    look = styles(row.method for row in rows)
-    with figure(7.6, 5.0, path) as canvas:
+    look = styles(row.series for row in rows)
+    with figure(7.6, 5.0 + 0.1 * max(0, len(look) - 4), path) as canvas:
         axes = canvas.add_subplot()
         if drawn:
             _draw_rows(axes, drawn, look)
@@ -53,20 +53,24 @@ def _draw_rows(axes: Axes, rows: Sequence[Row], look: Mapping[str, Method]) -> N
     low, high = _metric_axis(axes, rows)
     for row in rows:
         if row.is_baseline:
-            _draw_band(axes, row, look[row.method])
+            _draw_band(axes, row, look[row.series])
     for row, x in zip(rows, _positions(rows), strict=True):
-        _draw_point(axes, row, x, look[row.method], low, high)
+        _draw_point(axes, row, x, look[row.series], low, high)
 
 
 def _nfe_axis(axes: Axes, rows: Sequence[Row]) -> None:
-    """A log-2 axis whose ticks are the NFEs that occur, fixed budgets first where labels would touch."""
+    """A log-2 axis whose ticks are the NFEs that occur, fixed budgets first where labels would touch.
+
+    Where several solvers choose their own NFE, which then is a mean of no meaning as a tick, they are round numbers.
+    """
     values = {row.nfe.mean: row.budget is None for row in rows if row.nfe.mean is not None}
-    ticks: list[float] = []
-    for value in sorted(values, key=lambda v: (values[v], v)):
+    low, high = min(values) / 2**_MARGIN, max(values) * 2**_MARGIN
+    ticks: list[float] = round_ticks(low, high) if len(values) > 1 and all(values.values()) else []
+    for value in [] if ticks else sorted(values, key=lambda v: (values[v], v)):
         if all(abs(math.log2(value / tick)) >= _LEGIBLE for tick in ticks):
             ticks.append(value)
     axes.set_xscale("log", base=2)
-    axes.set_xlim(min(values) / 2**_MARGIN, max(values) * 2**_MARGIN)
+    axes.set_xlim(low, high)
     axes.xaxis.set_major_locator(FixedLocator(sorted(ticks)))
     axes.xaxis.set_major_formatter(FixedFormatter([count(tick) for tick in sorted(ticks)]))
     axes.xaxis.set_minor_locator(NullLocator())
@@ -94,16 +98,17 @@ def _metric_axis(axes: Axes, rows: Sequence[Row]) -> tuple[float, float]:
 def _positions(rows: Sequence[Row]) -> list[float]:
     """The NFE of each row, shifted a little where several rows have the same or nearly so."""
     octaves = [math.log2(row.nfe.mean or 1.0) for row in rows]
+    width = max(octaves) - min(octaves) + 2 * _MARGIN
     groups: list[list[int]] = []
     for i in sorted(range(len(rows)), key=octaves.__getitem__):  # stable: rows of one NFE keep their order
-        if groups and octaves[i] - octaves[groups[-1][0]] < _TOUCHING:
+        if groups and octaves[i] - octaves[groups[-1][0]] < _TOUCHING * width:
             groups[-1].append(i)
         else:
             groups.append([i])
     places = [sum(octaves[i] for i in group) / len(group) for group in groups]
     room = [0.85 * (after - before) for before, after in pairwise(places)]
     widest = max(len(group) for group in groups)
-    apart = min([0.03 * (places[-1] - places[0] + 2 * _MARGIN), *(gap / widest for gap in room)])
+    apart = min([0.03 * width, *(gap / widest for gap in room)])
     positions = [0.0] * len(rows)
     for place, group in zip(places, groups, strict=True):
         for k, i in enumerate(group):
@@ -149,25 +154,25 @@ def _draw_point(axes: Axes, row: Row, x: float, style: Method, low: float, high:
 
 
 def _legend(figure: Figure, rows: Sequence[Row], look: Mapping[str, Method]) -> None:
-    present = list(dict.fromkeys(row.method for row in rows))
-    base = next((row.method for row in rows if row.is_baseline), None)
+    by_penalty = rows[0].varied == "penalty"
+    present = {row.series: row.label if by_penalty else look[row.series].name for row in rows}
+    base = next((row.series for row in rows if row.is_baseline), None)
     handles = [
         Line2D(
             [],
             [],
-            color=look[method].colour,
-            marker=look[method].marker,
+            color=look[name].colour,
+            marker=look[name].marker,
             ms=7,
-            ls=(0, (5, 3)) if method == base else "",
+            ls=(0, (5, 3)) if name == base else "",
             lw=1.0,
-            label=look[method].name + (", baseline" if method == base else ""),
+            label=label + (", baseline" if name == base else ""),
         )
-        for method in present
+        for name, label in present.items()
     ]
     if any(row.test_reference.mean is not None for row in rows):
         handles.append(
             Line2D([], [], color=INK, marker="o", ms=7, mfc=PAPER, mew=1.3, ls="", label="re-solved by Tsit5 at 1e-6")
         )
-    figure.legend(
-        handles=handles, loc="outside lower center", ncols=len(handles) if len(handles) <= 5 else 3, handletextpad=0.4
-    )
+    columns = 2 if by_penalty else len(handles) if len(handles) <= 5 else 3  # the labels of penalties are long
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, handletextpad=0.4)

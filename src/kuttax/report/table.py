@@ -66,11 +66,20 @@ def csv(rows: Sequence[Row]) -> str:
     """The rows with every number in full precision, one number a column; empty where there is none."""
     out = io.StringIO()
     writer = csv_writer.writer(out, lineterminator="\n")
-    fields = [_flat(row) for row in rows]
+    penalised = any(row.penalty is not None for row in rows)
+    certified = any(row.verdicts for row in rows)
+    fields = [
+        _flat(row) | (_penalty(row) if penalised else {}) | ({"verdicts": " ".join(row.verdicts)} if certified else {})
+        for row in rows
+    ]
     if fields:
         writer.writerow(fields[0].keys())
         writer.writerows(["" if value is None else value for value in field.values()] for field in fields)
     return out.getvalue()
+
+
+def _penalty(row: Row) -> dict[str, str | float | None]:
+    return {name: getattr(row, name) for name in ("penalty", "penalty_weight", "penalty_decay")}
 
 
 def _layout(every: Sequence[Column], rows: Sequence[Row], width: int) -> tuple[list[Column], str]:

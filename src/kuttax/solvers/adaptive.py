@@ -99,7 +99,7 @@ class Adaptive(AbstractSolver):
 
     def run(self, problem: Problem, derivative: Derivative) -> Solution:
         final = self.march(problem, taped=False, bounded=derivative != "none")
-        return final.solution(self.stats(final))
+        return final.solution(self.stats(final, problem))
 
     def vector_field(self, problem: Problem) -> VectorField:
         """The field on the whole state, with the times that this control has."""
@@ -127,21 +127,23 @@ class Adaptive(AbstractSolver):
 
         return jax.lax.scan(step, run, length=problem.max_steps)[0]
 
-    def stats(self, final: "March") -> Stats:
+    def stats(self, final: "March", problem: Problem) -> Stats:
         """Exact counts: two evaluations at the start (one without Hairer's heuristic), s for every attempt.
 
-        A reverse pass takes s products a step, and one more, at its end, where there are outputs to interpolate or
-        costs to differentiate.
+        A reverse pass takes s products a step, and one more, at its end, where there are outputs or picked states to
+        interpolate, or costs to differentiate.
         """
         start, s = 2 if self.first_step is None else 1, self.tableau.stages
         nfe = start + s * (final.accepted + final.rejected)
-        ends = final.ys is not None or bool(final.watched.costs)
+        inside = any(pick.moves and pick.at is not None for pick in problem.picks)
+        ends = final.ys is not None or bool(problem.costs) or inside
         backward = (s + 1 if ends else s) * final.accepted
         return Stats(nfe, final.accepted, final.rejected, backward)
 
     def __str__(self) -> str:
         control = "" if self.control == "joint" else ", per sample"
-        return f"Adaptive({self.tableau.name}, rtol={self.rtol}, atol={self.atol}{control})"
+        first = "" if self.first_step is None else f", first_step={self.first_step}"
+        return f"Adaptive({self.tableau.name}, rtol={self.rtol}, atol={self.atol}{first}{control})"
 
 
 class March(eqx.Module):

@@ -37,7 +37,8 @@ class Problem(eqx.Module):
         batched: Whether the leading axis of y counts samples.
         max_steps: The most steps that an adaptive solve may try.
         measured: Picks the part of a state that counts in the error norm.
-        costs: What every accepted step is charged with, summed over the steps; adaptive solvers only.
+        costs: What every accepted step is charged with, summed over the steps; adaptive solvers only. Their arrays
+            are leaves.
         picks: The states to look at on the way.
         saves_start, saves_end: Whether ts is known, before the program runs, to begin at t0 and to end at t1.
         key: Draws the noise, where the field is an `SDE`.
@@ -52,7 +53,7 @@ class Problem(eqx.Module):
     batched: bool = eqx.field(static=True, default=False)
     max_steps: int = eqx.field(static=True, default=4096)
     measured: Callable[[Any], Any] = eqx.field(static=True, default=everything)
-    costs: tuple[Callable[[Step], Array], ...] = eqx.field(static=True, default=())
+    costs: tuple[Callable[[Step], Array], ...] = ()
     picks: tuple[Pick, ...] = ()
     args_axes: Any = eqx.field(static=True, default=None)
     saves_start: bool = eqx.field(static=True, default=False)

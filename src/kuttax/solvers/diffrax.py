@@ -252,6 +252,5 @@ def to_diffrax(scheme: Tableau | AbstractTableSolver) -> TableSolver:
         exponent = None if scheme.error_order is None else min(scheme.order, scheme.error_order) + 1
         return TableSolver(FixedSteps(scheme, 1), scheme.error, exponent, scheme.order)
     if isinstance(scheme, AbstractTableSolver):
-        order = scheme.tableau.order if isinstance(scheme, FixedSteps) else scheme.order  # pyright: ignore
-        return TableSolver(scheme, None, None, order)
+        return TableSolver(scheme, None, None, scheme.order)
     raise UserError(f"to_diffrax takes a Tableau, FixedSteps or LearnedRK, got {type(scheme).__name__}")

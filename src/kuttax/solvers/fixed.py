@@ -43,13 +43,17 @@ class Table(eqx.Module):
         """When the steps from t0 to t1 start, and their sizes; (N,) each."""
         return t0 + (t1 - t0) * (jnp.cumsum(self.h) - self.h), (t1 - t0) * self.h
 
+    def advance(self, f: Callable[[Array, State], State], row: tuple[Array, Array, Array], t, y: State, h) -> State:
+        """The state at the end of one step of size h from y at t, by the coefficients (a, b, c) of one row."""
+        a, b, c = row
+        return combine(y, h, b, stages(f, t, y, h, a, c, self.a_used), self.b_used)
+
     def cross(self, field: VectorField, start: "Walk", t0: Array, t1: Array, args, derivative: Derivative) -> "Walk":
         """The walk at t1, from `start` at t0, one row of the table after another."""
 
         def step(walk, row):
             a, b, c, t, h = row
-            ks = stages(lambda t, y: field(t, y, args), t, walk.y, h, a, c, self.a_used)
-            return walk.on(combine(walk.y, h, b, ks, self.b_used), t, h), None
+            return walk.on(self.advance(lambda t, y: field(t, y, args), (a, b, c), t, walk.y, h), t, h), None
 
         if derivative not in ("none", "forward"):
             step = remembering(step, derivative, start.y)
@@ -91,6 +95,11 @@ class AbstractTableSolver(AbstractSolver):
     def stages(self) -> int:
         """Evaluations of the field in one step."""
 
+    @property
+    @abstractmethod
+    def order(self) -> int:
+        """The order of the scheme."""
+
     @abstractmethod
     def table(self, dtype) -> Table:
         """The coefficients of every step, in `dtype`."""
@@ -127,6 +136,10 @@ class FixedSteps(AbstractTableSolver):
     @property
     def stages(self) -> int:
         return self.tableau.stages
+
+    @property
+    def order(self) -> int:
+        return self.tableau.order
 
     def check(self, problem: Problem) -> None:
         del problem  # a classical tableau crosses any interval

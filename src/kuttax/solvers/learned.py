@@ -130,6 +130,28 @@ class LearnedRK(AbstractTableSolver):
         """The same solver, marked as trained on the interval (t0, t1)."""
         return dataclasses.replace(self, trained_for=(float(t0), float(t1)))
 
+    def resampled(self, steps: int) -> "LearnedRK":
+        """What was learned, with another number of steps: a start for training on.
+
+        Shared coefficients stay as they are. Where each step has its own, a new step takes those of the old step in
+        which its middle lies, counted in steps. Learned step sizes follow the old schedule: t, a piecewise linear
+        function of n / N, is read at the new n / N. Twice the steps are each old step twice at half its size.
+
+        Raises:
+            UserError: `steps` is not a whole number of at least 1.
+        """
+        steps = checked_steps(steps)
+        chart, logits = self.chart, self.logits
+        if self.rows > 1:
+            rows = resampled_rows(self.rows, steps)
+            chart = jax.tree.map(lambda leaf: leaf[rows], chart)
+        if logits is not None:
+            ends = np.concatenate([[0.0], np.cumsum(np.asarray(self.table(self.dtype).h, np.float64))])
+            h = np.diff(np.interp(np.linspace(0, 1, steps + 1), np.linspace(0, 1, self.steps + 1), ends))
+            share = np.maximum(h - _LEAST_SHARE / steps, np.finfo(np.float32).tiny)
+            logits = jnp.asarray(np.log(steps * share), self.dtype)
+        return dataclasses.replace(self, chart=chart, logits=logits, steps=steps)
+
     def __str__(self) -> str:
         if not eqx.is_array(jax.tree.leaves(self.chart)[0]):  # a tree of something else: labels, shapes, gradients
             return f"LearnedRK(chart={self.chart!r}, logits={self.logits!r})"
@@ -156,6 +178,11 @@ class LearnedRK(AbstractTableSolver):
     def dtype(self) -> Any:
         """The dtype of the free parameters."""
         return jax.tree.leaves(self.chart)[0].dtype
+
+
+def resampled_rows(old: int, new: int) -> np.ndarray:
+    """For each of `new` equal parts the one of `old` in which its middle lies, (new,)."""
+    return (2 * np.arange(new) + 1) * old // (2 * new)
 
 
 def is_learned(part: Any) -> bool:

@@ -16,10 +16,12 @@ class Pick(eqx.Module):
     Attributes:
         at: The time, a scalar; None for the start of a step.
         key: Draws the step where no time is given.
+        moves: Whether derivatives see the state there move; it is a constant elsewhere.
     """
 
     at: Any
     key: Any = None
+    moves: bool = eqx.field(static=True, default=False)
 
 
 class Picked(NamedTuple):

@@ -2,11 +2,11 @@
 
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from .._types import VectorField
+from ..prediction import Prediction
 from ..solvers.base import AbstractSolver
-from ..solvers.solution import Stats
 
 
 class Metric(NamedTuple):
@@ -23,29 +23,28 @@ class Metric(NamedTuple):
     unit: str
 
 
-class Prediction(NamedTuple):
-    """What a model and a solver make of a batch.
+class Trajectories(NamedTuple):
+    """The initial value problems that a model solves: what a solver is distilled for.
 
     Attributes:
-        outputs: One row a sample, `(n, ...)`: logits for classification, predicted values for regression.
-        metric: The mean metric over the batch, a scalar in the metric's unit.
-        loss: The mean loss over the batch, a scalar.
-        labels: The classes, `(n,)`; None where the task has none.
-        stats: What the solve cost; None where there was no single solve.
-        status: A `Status` as an integer, `()`, the worst one where each sample has its own.
+        field: The vector field, for one state.
+        y0: The states at t0, a pytree of arrays with a leading axis of starts.
+        t0, t1: The interval.
+        args: Handed to the field.
     """
 
-    outputs: Float[Array, "n ..."]
-    metric: Float[Array, ""]
-    loss: Float[Array, ""]
-    labels: Int[Array, " n"] | None
-    stats: Stats | None
-    status: Int[Array, ""]
+    field: VectorField
+    y0: PyTree[Array]
+    t0: float
+    t1: float
+    args: Any = None
 
 
 @runtime_checkable
 class Task(Protocol):
     """Data, a model and a loss; the solver is given from outside.
+
+    A further method `trajectories(model, batch) -> Trajectories` lets solvers be distilled for its models.
 
     `loss` and `predict` are compiled, so they are pure and raise nothing that depends on numbers: a solve in them has
     `throw=False` and its status is handed on. The training loop raises it as an error.
@@ -111,10 +110,3 @@ class Task(Protocol):
     def predict(self, model: Any, solver: AbstractSolver, batch: PyTree[Array]) -> Prediction:
         """What the model makes of a batch with this solver, which need not be the one it was trained with."""
         ...
-
-
-def mean_nfe(stats: Stats | None) -> Float[Array, ""]:
-    """Evaluations of the field in a solve, the mean over the samples where each has its own; NaN where unknown."""
-    if stats is None or stats.nfe is None:
-        return jnp.asarray(jnp.nan, jnp.float32)
-    return jnp.mean(jnp.asarray(stats.nfe).astype(jnp.float32))

@@ -12,13 +12,17 @@ from ..data.dataset import Dataset, check_dataset
 from ..data.splits import Splits
 from ..errors import UserError
 from ..nn.classifier import NeuralODEClassifier
+from ..nn.conv1d_field import Conv1dField
 from ..nn.conv_field import ConvField
 from ..nn.mlp_field import MLPField
 from ..penalty import Penalties
+from ..prediction import Prediction, mean_nfe
 from ..solvers.base import AbstractSolver
-from .base import Metric, Prediction, mean_nfe
+from .base import Metric, Trajectories
 
-FieldKind = Literal["mlp", "conv"]
+FieldKind = Literal["mlp", "conv", "conv1d"]
+
+_FIELDS = {"mlp": MLPField, "conv": ConvField, "conv1d": Conv1dField}
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,12 +32,13 @@ class Classification:
     Attributes:
         name: What records and tables call it.
         splits: The data, inputs `(n, features)` or `(n, channels, height, width)` and integer classes from 0.
-        field: "mlp" flattens the inputs; "conv" needs images.
-        width: Hidden units of the MLP, hidden channels of the convolutional field.
+        field: "mlp" and "conv1d" (along the coordinates) flatten the inputs; "conv" needs images.
+        width: Hidden units of the MLP, hidden channels of a convolutional field.
         depth: Number of hidden layers.
         time_dependent: Whether the field sees the time.
         augmented: Zeros appended to the features ("mlp") or channels ("conv").
         interval: The times that the solver crosses.
+        he_head: The head's initial weights, see `NeuralODEClassifier`.
         adjoint: For `kuttax.solve`; None leaves its default.
         max_steps: The most steps an adaptive solver may try; it sizes the buffer of a reverse pass.
 
@@ -49,13 +54,14 @@ class Classification:
     time_dependent: bool = True
     augmented: int = 0
     interval: tuple[float, float] = (0.0, 1.0)
+    he_head: bool = False
     adjoint: Any = None
     max_steps: int = 256
 
     def __post_init__(self):
         check_sizes(self.name, width=self.width, depth=self.depth, augmented=self.augmented, max_steps=self.max_steps)
-        if self.field not in ("mlp", "conv"):
-            raise UserError(f"{self.name}: unknown field {self.field!r}; known: mlp, conv")
+        if self.field not in _FIELDS:
+            raise UserError(f"{self.name}: unknown field {self.field!r}; known: {', '.join(_FIELDS)}")
         object.__setattr__(self, "splits", Splits(*map(self._prepare, Splits._fields, self.splits)))
 
     def _prepare(self, part: str, dataset: Dataset) -> Dataset:
@@ -69,7 +75,7 @@ class Classification:
             raise UserError(f"{self.name}, {part}: y must be integers of shape (n,), got {y.dtype} {y.shape}")
         if y.min() < 0:
             raise UserError(f"{self.name}, {part}: classes count from 0, got {y.min()} in row {y.argmin()}")
-        x = x.reshape(len(x), -1) if self.field == "mlp" else x
+        x = x if self.field == "conv" else x.reshape(len(x), -1)
         return Dataset(x.astype("float32"), y.astype("int32"))
 
     @property
@@ -101,12 +107,17 @@ class Classification:
         """A model with fresh float32 weights."""
         field_key, head_key = jax.random.split(key)
         shape = self.train.x.shape[1:]
-        make_field = {"mlp": MLPField, "conv": ConvField}[self.field]
-        field = make_field(
+        field = _FIELDS[self.field](
             shape[0] + self.augmented, self.width, self.depth, key=field_key, time_dependent=self.time_dependent
         )
         return NeuralODEClassifier(
-            field, shape, self.classes, key=head_key, augmented=self.augmented, interval=self.interval
+            field,
+            shape,
+            self.classes,
+            key=head_key,
+            augmented=self.augmented,
+            interval=self.interval,
+            he_head=self.he_head,
         )
 
     def loss(
@@ -120,11 +131,16 @@ class Classification:
         """Mean cross-entropy of a batch, and the penalty; logs "nfe" (mean over samples), "metric" and "status"."""
         prediction, extra = self._predict(model, solver, batch, penalty=penalty, key=key)
         log = {"nfe": mean_nfe(prediction.stats), "metric": prediction.metric, "status": prediction.status}
+        assert prediction.loss is not None
         return prediction.loss + extra, log
 
     def predict(self, model: NeuralODEClassifier, solver: AbstractSolver, batch: Dataset) -> Prediction:
         """Logits `(n, classes)`, accuracy in percent, mean cross-entropy."""
         return self._predict(model, solver, batch)[0]
+
+    def trajectories(self, model: NeuralODEClassifier, batch: Dataset) -> Trajectories:
+        """The solves behind a batch's predictions."""
+        return Trajectories(model.field, model.start(jnp.asarray(batch.x)), *model.interval)
 
     def _predict(
         self, model: NeuralODEClassifier, solver: AbstractSolver, batch: Dataset, **asked: Any

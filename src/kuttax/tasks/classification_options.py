@@ -16,9 +16,9 @@ class ClassificationOptions:
     """Settings of training that the other defaults are chosen for: batch size and learning rate."""
 
     field: FieldKind = "mlp"
-    """Vector field: a multilayer perceptron or a convolutional network."""
+    """Vector field: a multilayer perceptron, or a convolutional network over images (conv) or coordinates (conv1d)."""
     width: int = 64
-    """Hidden units (mlp) or hidden channels (conv)."""
+    """Hidden units (mlp) or hidden channels (conv, conv1d)."""
     depth: int = 1
     """Hidden layers."""
     time_dependent: bool = True

@@ -7,12 +7,13 @@ from ..errors import UserError
 from .classification import Classification
 from .digits import Digits
 from .mnist import Mnist
+from .spheres import Spheres
 
-TASKS: dict[str, type[Digits] | type[Mnist]] = {"digits": Digits, "mnist": Mnist}
+TASKS: dict[str, type[Digits] | type[Mnist] | type[Spheres]] = {"digits": Digits, "mnist": Mnist, "spheres": Spheres}
 """Name -> options with their defaults; `.build()` makes the task, `.training` what they are chosen for."""
 
 
-def task_options(name: str) -> type[Digits] | type[Mnist]:
+def task_options(name: str) -> type[Digits] | type[Mnist] | type[Spheres]:
     """The options of the task `name`.
 
     Raises:

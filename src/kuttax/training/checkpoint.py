@@ -45,6 +45,20 @@ def read_run(directory: str | Path) -> dict[str, Any]:
     return about
 
 
+def batch_size_of(directory: str | Path) -> int:
+    """How many samples a saved run of `kuttax train` predicts together.
+
+    Raises:
+        UserError: The directory holds no such run.
+    """
+    record = read_run(directory).get("record")
+    size = record.get("batch_size") if isinstance(record, dict) else None
+    if not isinstance(size, int) or size < 1:
+        path = Path(directory) / "run.json"
+        raise UserError(f"{path} says no batch_size: give the directory of a run of kuttax train")
+    return size
+
+
 def load_model(directory: str | Path, task: Task) -> Any:
     """The model of a saved run of `task`.
 

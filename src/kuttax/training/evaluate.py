@@ -2,6 +2,7 @@
 
 import statistics
 import time
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -11,13 +12,14 @@ import numpy as np
 from jaxtyping import PyTree
 
 from ..errors import UserError
+from ..prediction import Prediction, mean_nfe
 from ..solvers.base import AbstractSolver, title
-from ..solvers.solution import SolveError, Status
-from ..tasks.base import Prediction, Task
+from ..solvers.solution import SolveError, Stats, Status
+from ..tasks.base import Task
 
 
 class Evaluation(NamedTuple):
-    """Means over a data set, each batch weighted by its samples. NFE is NaN where it cannot be known."""
+    """Means over a data set, each batch weighted by its samples. Loss and NFE are NaN where they are not known."""
 
     metric: float
     loss: float
@@ -44,14 +46,35 @@ def evaluate(task: Task, model: Any, solver: AbstractSolver, data: PyTree, batch
     for start in range(0, samples, batch_size):
         batch = jax.tree.map(lambda x: x[start : start + batch_size], data)  # noqa: B023
         prediction = predict(task, model, solver, batch)
-        status = Status(int(prediction.status))
+        status = Status.ok if prediction.status is None else Status(int(prediction.status))
         if status != Status.ok:
             raise SolveError(status, f"prediction with {title(solver)}: {status.message}")
         nfe = None if prediction.stats is None else prediction.stats.nfe
         cost = np.nan if nfe is None else float(np.mean(np.asarray(nfe)))
-        rows.append([float(prediction.metric), float(prediction.loss), cost])
+        loss = np.nan if prediction.loss is None else float(prediction.loss)
+        rows.append([float(prediction.metric), loss, cost])
         weights.append(min(batch_size, samples - start))
     return Evaluation(*(float(x) for x in np.average(np.array(rows), axis=0, weights=np.array(weights))))
+
+
+def predict_parts(task: Task, model: Any, solver: AbstractSolver, parts: Sequence[PyTree]) -> Prediction:
+    """The prediction of a data set that is given in parts of one size, so that one program serves them all.
+
+    Metric and loss are the parts' means, the status is the worst.
+    """
+    found = [predict(task, model, solver, part) for part in parts]
+    joined = lambda name: jnp.concatenate([jnp.asarray(getattr(p, name)) for p in found])  # noqa: E731
+    stacked = lambda name: jnp.stack([jnp.asarray(getattr(p, name)) for p in found])  # noqa: E731
+    one = found[0]
+    return Prediction(
+        outputs=joined("outputs"),
+        metric=jnp.mean(stacked("metric")),
+        labels=None if one.labels is None else joined("labels"),
+        stats=None if one.stats is None else Stats(jnp.stack([mean_nfe(p.stats) for p in found]), None, None, None),
+        trajectory=None if one.trajectory is None else joined("trajectory"),
+        loss=None if one.loss is None else jnp.mean(stacked("loss")),
+        status=None if one.status is None else jnp.max(stacked("status")),
+    )
 
 
 def prediction_ms(task: Task, model: Any, solver: AbstractSolver, data: PyTree, batch_size: int, repeats: int) -> float:

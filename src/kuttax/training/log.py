@@ -50,4 +50,6 @@ class Log:
         row = {"step": now.step, "loss": now.loss, "metric": now.metric, "nfe": now.nfe, "seconds": now.seconds}
         if now.validation is not None:
             row |= {"validation": now.validation.metric, "validation_loss": now.validation.loss}
+        if now.controlled is not None:
+            row |= {"nfe_train": now.controlled.nfe_train, "nfe_checks": now.controlled.nfe_checks}
         records.append(self.path, row)

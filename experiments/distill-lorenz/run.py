@@ -1,0 +1,153 @@
+"""One learned step of four stages for Lorenz-63, against every classical tableau, on its own step and off it.
+
+    python experiments/distill-lorenz/run.py [--out DIR] [--seeds N] [--steps 0.05 0.1 0.15 0.2] [--smoke]
+
+One record a finished fit goes to records.jsonl; what is recorded there is not repeated. table.md is drawn from the
+records alone.
+"""
+
+import argparse
+import time
+import warnings
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import kuttax as kx
+from kuttax import records
+from kuttax.commands.run import environment
+from kuttax.distillation import Frozen, Pairs, row, table
+from kuttax.distillation.teacher import dopri5_at_1e_8, ends
+from kuttax.solvers.serialise import to_json
+
+STUDENTS = {
+    "order 1": lambda: kx.student("per_step", 4, order=1),
+    "order 2": lambda: kx.student("per_step", 4, order=2),
+    "order 3": lambda: kx.student("per_step", 4, order=3),
+    "order 4": lambda: kx.LearnedRK.like(kx.tableaus.RK38, 1, order=4),
+}
+OFF = 0.5
+"""The off-step result: a solver fitted to a step h used for a step of this fraction of it."""
+
+
+def field(t, y, args):
+    """Lorenz-63 with its usual parameters (Lorenz 1963)."""
+    del t, args
+    return jnp.stack([10 * (y[1] - y[0]), y[0] * (28 - y[2]) - y[1], y[0] * y[1] - 8 / 3 * y[2]])
+
+
+def attractor(seed: int, number: int, time: float) -> np.ndarray:
+    """Points of the attractor: where random states are after `time`."""
+    start = np.random.default_rng(seed).normal([0.0, 0.0, 25.0], 8.0, (number, 3))
+    return ends(field, start, 0.0, time, None, dopri5_at_1e_8()).astype(np.float32)
+
+
+def after(points: np.ndarray, step: float) -> Pairs:
+    """The points, and where the teacher takes them in one step."""
+    return Pairs(points, ends(field, points, 0.0, step, None, dopri5_at_1e_8()))
+
+
+def main() -> None:
+    options = _options()
+    path = options.out / "records.jsonl"
+    done = {(r["student"], r["step"], r["seed"]) for r in records.read(path)} if path.exists() else set()
+    for seed in range(options.seeds):
+        todo = [(h, k) for h in options.steps for k in ("classical", *STUDENTS) if (k, h, seed) not in done]
+        if not todo:
+            continue
+        points = attractor(seed, options.starts + options.test, options.spin_up)
+        starts, others = points[: options.starts], points[options.starts :]
+        for step, kind in todo:
+            about = {"student": kind, "step": step, "seed": seed, "starts": len(starts), "test_starts": len(others)}
+            if kind == "classical":
+                measured = _classical(others, step)
+            else:
+                measured = _fit(kind, step, seed, starts, others, options.fit_steps)
+            records.append(path, {**about, **measured, **environment()})
+            print(kind, step, seed, f"rmse {measured['rmse']:.3g}, off its step {measured['rmse_off']:.3g}", flush=True)
+    (options.out / "table.md").write_text(drawn(records.read(path)))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=float, nargs="+", default=[0.05, 0.1, 0.15, 0.2])
+    parser.add_argument("--smoke", action="store_true", help="half a minute's run, to see that it works")
+    options = parser.parse_args()
+    options.starts, options.test, options.fit_steps = (64, 64, 3) if options.smoke else (2048, 4096, None)
+    options.spin_up = 0.5 if options.smoke else 20.0
+    return options
+
+
+def _classical(points: np.ndarray, step: float) -> dict:
+    """Every classical tableau of at most four evaluations; the best one, and RK4 as the tables of the field have it."""
+    rows = table(Frozen(field, None, 0.0, step), after(points, step), 4)
+    half = table(Frozen(field, None, 0.0, OFF * step), after(points, OFF * step), 4)
+    off = {r.name: r.rmse for r in half}
+    return {
+        "rmse": rows[0].rmse,
+        "rmse_off": off[rows[0].name],
+        "solver": rows[0].name,
+        "rows": [{**r._asdict(), "rmse_off": off[r.name]} for r in rows],
+    }
+
+
+def _fit(kind: str, step: float, seed: int, starts: np.ndarray, others: np.ndarray, most: int | None) -> dict:
+    wall, cpu = time.perf_counter(), time.process_time()
+    fitted = kx.distill(field, starts, 0.0, step, student=STUDENTS[kind](), max_steps=most, key=jax.random.key(seed))
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    tested = row(Frozen(field, None, 0.0, step), fitted.solver, after(others, step))
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        off = after(others, OFF * step)
+        end = kx.solve(field, off.start, 0.0, OFF * step, solver=fitted.solver, batch_axis=0).y1
+    return {
+        "rmse": tested.rmse,
+        "rmse_off": float(np.sqrt(np.mean((np.asarray(end, np.float64) - off.end) ** 2))),
+        "warned": next((str(w.message) for w in said if issubclass(w.category, kx.OffGridWarning)), None),
+        "held_out": fitted.error,
+        "fit_steps": fitted.steps,
+        "seconds": wall,
+        "cpu_seconds": cpu,
+        "solver": to_json(fitted.solver),
+    }
+
+
+def drawn(rows: list[dict]) -> str:
+    """The table: one-step errors per component, means over seeds with standard deviations, on and off the step."""
+    steps = sorted({r["step"] for r in rows})
+    lines = [
+        "| one step of 4 stages | " + " | ".join(f"h = {h:g}" for h in steps) + " |",
+        "|:---|" + "---:|" * len(steps),
+    ]
+    for off in (False, True):
+        for kind in ("RK4", "best classical", *STUDENTS):
+            cells = [_mean([_value(r, kind, off) for r in rows if r["step"] == h and _is(r, kind)]) for h in steps]
+            lines.append(f"| {kind}{', used at h/2' * off} | {' | '.join(cells)} |")
+    warned = [r for r in rows if r.get("warned")]
+    fits = [r for r in rows if r["student"] in STUDENTS]
+    return "\n".join(lines) + f"\n\n{len(warned)} of {len(fits)} learned solvers warned when they were used at h/2.\n"
+
+
+def _is(record: dict, kind: str) -> bool:
+    return record["student"] == (kind if kind in STUDENTS else "classical")
+
+
+def _value(record: dict, kind: str, off: bool) -> float:
+    if kind == "RK4":
+        record = next(r for r in record["rows"] if r["name"].startswith("FixedSteps(RK4,"))
+    return record["rmse_off" if off else "rmse"]
+
+
+def _mean(values: list[float]) -> str:
+    if not values:
+        return ""
+    spread = f" ± {np.std(values, ddof=1):.1g}" if len(values) > 1 else ""
+    return f"{np.mean(values):.3g}{spread}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""`kuttax certify RUN_DIR`: whether a saved run's field means anything without its solver."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+
+from ..atomic import write_json
+from ..report import certificate as drawing
+from ..training.certify import certify_run
+from ..training.checkpoint import batch_size_of, load_run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certify:
+    """Solve a saved run's held-out data again with finer steps and with other solvers, and decide whether its field
+    means anything without its own. The exit code is 0 for valid, 1 for invalid and for undecided."""
+
+    data: Literal["validation", "test"] = "validation"
+    """On which data: validation, on which choices may be made, or test, which is for a last look."""
+    samples: int | None = None
+    """The most samples to look at (default all)."""
+    metric_tolerance: float = 0.01
+    """The greatest change of the metric: a share of the samples for an accuracy, relative for any other."""
+    output_tolerance: float = 0.05
+    """The greatest share of predicted classes that flip; without classes, the greatest relative deviation of outputs
+    (of all but 5 % of the samples)."""
+
+    def __call__(self, directory: Path, console: Console) -> int:
+        """Run the command; returns the exit code."""
+        size = batch_size_of(directory)
+        task, model, solver = load_run(directory)
+        certificate = certify_run(
+            task,
+            model,
+            solver,
+            getattr(task, self.data),
+            size,
+            self.samples,
+            metric_tolerance=self.metric_tolerance,
+            output_tolerance=self.output_tolerance,
+        )
+        record = {**certificate.to_json(), "task": task.name, "data": self.data}
+        write_json(directory / "certificate.json", record)
+        drawing.plot(record, directory / "certificate")
+        console.print(drawing.terminal(record, console.width))
+        saved = f"Saved: {directory / 'certificate.json'}, certificate.png, certificate.svg"
+        console.print(saved, highlight=False, soft_wrap=True)
+        return 0 if certificate.verdict == "valid" else 1

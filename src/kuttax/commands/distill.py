@@ -1,0 +1,101 @@
+"""`kuttax distill RUN_DIR`: a learned solver for the field of a saved run, which is not trained any more."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from rich.console import Console
+
+from ..atomic import whole, write_json
+from ..distillation import distill, student
+from ..distillation.students import Kind
+from ..errors import UserError
+from ..records import plain
+from ..solvers.export import to_torch_source
+from ..solvers.learned import LearnedRK
+from ..tasks.base import Task, Trajectories
+from ..training.checkpoint import batch_size_of, load_run, read_run, save_run
+from ..training.evaluate import evaluate
+from .output import prepare, refuse_used
+from .run import environment, reference
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distill:
+    """Fit a learned solver to the field of a saved run, whose weights stay as they are. The starts are the run's own
+    training samples; the result is a run of its own, with the same weights and the new solver."""
+
+    nfe: int = 8
+    """Evaluations of the field in one solve."""
+    student: Kind = "per_step"
+    """per_step: own coefficients and a learned size for every step. shared: one set of coefficients. anchored: one step
+    of --nfe stages."""
+    stages: int | None = None
+    """Evaluations in one step (default the most of 4, 3, 2, 1 that divide --nfe)."""
+    order: int = 1
+    """The order that it keeps, whatever it learns."""
+    starts: int = 512
+    """How many training samples to start from."""
+    holdout: float = 0.2
+    """The share of them that the fit does not see."""
+    seed: int = 0
+    """Decides which samples these are."""
+    out: Path | None = None
+    """Where the new run goes (default RUN/distilled-nfeN)."""
+    overwrite: bool = False
+    """Replace the results of an earlier run in --out."""
+
+    def __call__(self, directory: Path, console: Console) -> int:
+        """Run the command; returns the exit code."""
+        if not 0 <= self.seed < 2**32:
+            raise UserError(f"--seed must lie in 0 to {2**32 - 1}, got {self.seed}")
+        if self.starts < 2:
+            raise UserError(f"--starts must be >= 2, got {self.starts}")
+        out = directory / f"distilled-nfe{self.nfe}" if self.out is None else self.out
+        start = student(self.student, self.nfe, stages=self.stages, order=self.order)
+        size, about = batch_size_of(directory), read_run(directory)
+        refuse_used(out, overwrite=self.overwrite)
+        task, model, own = load_run(directory)
+        key, fit_key = jax.random.split(jax.random.key(self.seed))
+        field, y0, t0, t1, args = self._trajectories(directory, task, model, key)
+        fitted = distill(field, y0, t0, t1, student=start, args=args, holdout=self.holdout, key=fit_key)
+        console.print(str(fitted), highlight=False, soft_wrap=True)
+        prepare(out, overwrite=self.overwrite)
+        metric, unit = task.metric.name, task.metric.unit
+        results = {}
+        for name, solver in {"own solver": own, "distilled": fitted.solver, "Tsit5 at 1e-6": reference()}.items():
+            result = evaluate(task, model, solver, task.test, size)
+            results[name] = result._asdict()
+            console.print(f"test {metric} {result.metric:.4g} {unit}, NFE {result.nfe:.4g}: {name}", highlight=False)
+        record = {
+            "kind": "distilled",
+            "from": str(directory),
+            "options": asdict(self),
+            "batch_size": size,
+            "error": fitted.error,
+            "median": fitted.median,
+            "classical": [row._asdict() for row in fitted.table],
+            "test": results,
+            **environment(),
+        }
+        self._save(out, model, fitted.solver, about, record)
+        console.print(f"Saved in {out}. Look again: kuttax evaluate {out}", soft_wrap=True)
+        return 0
+
+    def _trajectories(self, directory: Path, task: Task, model: Any, key) -> Trajectories:
+        """The initial value problems of some training samples."""
+        if not hasattr(task, "trajectories"):
+            raise UserError(f"{directory}: task {task.name} does not say which trajectories to distill for")
+        samples = len(jax.tree.leaves(task.train)[0])
+        rows = np.asarray(jax.random.permutation(key, samples))[: self.starts]
+        of_task: Any = task
+        return of_task.trajectories(model, jax.tree.map(lambda x: x[rows], task.train))
+
+    def _save(self, out: Path, model: Any, solver: LearnedRK, about: dict[str, Any], record: dict[str, Any]) -> None:
+        """The run with its new solver, the solver for PyTorch, and what was measured."""
+        save_run(out, model, solver, {"task": about["task"], "record": record})
+        write_json(out / "record.json", plain(record))
+        with whole(out / "solver_torch.py") as partial:
+            partial.write_text(to_torch_source(solver))

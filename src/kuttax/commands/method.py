@@ -1,0 +1,116 @@
+"""Method: a row of a comparison, and which rows there are."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from ..errors import UserError
+from ..solvers import tableaus
+from ..solvers.adaptive import Adaptive
+from ..solvers.base import AbstractSolver
+from ..solvers.fixed import AbstractTableSolver, FixedSteps
+from .penalty_options import PENALTIES, Weighted, default
+from .solver_options import LearnedOptions, SolverOptions
+
+_CLASSICAL = {"rk4": tableaus.RK4, "midpoint": tableaus.MIDPOINT}
+SOLVERS = ("dopri5", *_CLASSICAL, "learned")
+"""The names of the solvers that can be compared."""
+
+
+class Method(NamedTuple):
+    """What one row of a comparison trains with.
+
+    Attributes:
+        name: Of the solver.
+        label: Of the row.
+        budget: Evaluations of the field in one solve; None for an adaptive solver.
+        solver: Crosses the interval, in training and in prediction.
+        penalty: Beside the loss.
+    """
+
+    name: str
+    label: str
+    budget: int | None
+    solver: AbstractSolver
+    penalty: Weighted
+
+
+def solvers(
+    names: Sequence[str],
+    budgets: Sequence[int],
+    learned: LearnedOptions,
+    penalty: Weighted,
+    say: Callable[[str], None],
+) -> Iterator[Method]:
+    """The rows that compare solvers, each trained with `penalty`; `say` is told what is left out.
+
+    Raises:
+        UserError: A name or budget is none, the learned solvers cannot be had, or the penalty cannot be had of one.
+    """
+    unknown = [name for name in names if name not in SOLVERS]
+    if unknown:
+        raise UserError(f"unknown method {unknown[0]!r}; known: {', '.join(SOLVERS)}")
+    if not budgets or min(budgets) < 1:
+        raise UserError(f"--nfe must be budgets >= 1, got {' '.join(map(str, budgets)) or 'none'}")
+    for name, label, budget, solver in _solvers(names, budgets, learned, say):
+        penalty.refuse_unfit(solver)
+        yield Method(name, penalty.beside(label), budget, solver, penalty)
+
+
+def _solvers(
+    names: Sequence[str], budgets: Sequence[int], learned: LearnedOptions, say: Callable[[str], None]
+) -> Iterator[tuple[str, str, int | None, AbstractSolver]]:
+    """Name, label, budget and solver."""
+    if "dopri5" in names:
+        yield "dopri5", "DOPRI5 at 1e-5", None, Adaptive(tableaus.DOPRI5, 1e-5, 1e-5)
+    for budget in dict.fromkeys(budgets):
+        for name, scheme in _CLASSICAL.items():
+            if name not in names:
+                continue
+            if budget % scheme.stages:
+                say(f"NFE {budget}: left out {scheme.name}, which takes {scheme.stages} a step")
+                continue
+            steps = budget // scheme.stages
+            yield name, f"{scheme.name}, {_count(steps)}", budget, FixedSteps(scheme, steps)
+        if "learned" in names:
+            stages = _stages(budget, learned.stages)
+            steps = budget // stages
+            yield "learned", f"learned, {_count(steps)} of {stages} stages", budget, learned.learned(stages, steps)
+
+
+def _stages(budget: int, asked: int | None) -> int:
+    """The stages of the learned solver: as asked for, else the most of 4, 3, 2, 1 that divide the budget."""
+    if asked is None:
+        return next(s for s in (4, 3, 2, 1) if budget % s == 0)
+    if asked < 1 or budget % asked:
+        raise UserError(f"--nfe {budget} is no multiple of --stages {asked}: change one of them")
+    return asked
+
+
+def _count(steps: int) -> str:
+    return "1 step" if steps == 1 else f"{steps} steps"
+
+
+def penalties(names: Sequence[str], options: SolverOptions, say: Callable[[str], None]) -> Iterator[Method]:
+    """The rows that compare penalties with one solver, the one without any first.
+
+    "all" are those that can be had of the solver; `say` is told which are left out.
+
+    Raises:
+        UserError: A name is none, or a penalty that is named cannot be had of the solver.
+    """
+    if not {*names} - {"none"}:
+        raise UserError(f"--penalties needs names: all, or some of {', '.join(PENALTIES)}")
+    solver = options.build()
+    budget = solver.nfe if isinstance(solver, AbstractTableSolver) else None
+    for name in dict.fromkeys(["none", *names, *(PENALTIES if "all" in names else ())]):
+        if name == "all":
+            continue
+        penalty = default(name)
+        try:
+            penalty.refuse_unfit(solver)
+        except UserError as error:
+            if name in names:
+                raise
+            say(f"left out {name}: {error}")
+            continue
+        yield Method(options.solver, penalty.label, budget, solver, penalty)

@@ -1,0 +1,178 @@
+"""The penalties that the command line knows by name, and the options that weigh one."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+import tyro
+
+from ..errors import UserError
+from ..penalties import (
+    Consistency,
+    GlobalError,
+    GlobalStiffness,
+    JacobianFrobenius,
+    Kinetic,
+    LocalError,
+    LocalStiffness,
+    Scheduled,
+    Steer,
+    Taylor,
+    decaying,
+)
+from ..penalty import AbstractPenalty, Penalties
+from ..solve import solve
+from ..solvers.base import AbstractSolver
+
+
+class Named(NamedTuple):
+    """A penalty that has a name.
+
+    Attributes:
+        label: What tables call it.
+        make: Builds it.
+        weight: Its weight where none is given; None for one that has none.
+        source: The paper it comes from.
+    """
+
+    label: str
+    make: Callable[[], AbstractPenalty | Penalties]
+    weight: float | None
+    source: str
+
+
+def _released(sampling: Any) -> Callable[[], LocalError]:
+    return lambda: LocalError(sampling, size="initial", transform="scaled", through="stages")
+
+
+PENALTIES: dict[str, Named] = {
+    "local-error": Named("local error", LocalError, 0.1, "after Pal et al. 2023"),
+    "local-unbiased": Named("local error, unbiased, released", _released("unbiased"), 1e3, "Pal et al. 2023"),
+    "local-biased": Named("local error, biased, released", _released("biased"), 1e3, "Pal et al. 2023"),
+    "local-stiffness": Named("local stiffness", LocalStiffness, 0.1, "Pal et al. 2023"),
+    "global-error": Named("global error (ERNODE)", GlobalError, 1.0, "Pal et al. 2021"),
+    "global-stiffness": Named("global stiffness (SRNODE)", GlobalStiffness, 0.0285, "Pal et al. 2021"),
+    "taylor": Named("Taylor, K = 3 (TayNODE)", lambda: Taylor(3), 1e-5, "Kelly et al. 2020"),
+    "kinetic": Named("kinetic", Kinetic, 0.01, "Finlay et al. 2020"),
+    "jacobian": Named("Jacobian", JacobianFrobenius, 0.01, "Finlay et al. 2020"),
+    "rnode": Named("kinetic + Jacobian (RNODE)", lambda: Kinetic() + JacobianFrobenius(), 0.01, "Finlay et al. 2020"),
+    "consistency": Named("consistency", Consistency, 1.0, "after Ott et al. 2021"),
+    "steer": Named("STEER, b = 0.5", lambda: Steer(0.5), None, "Ghosh et al. 2020"),
+}
+"""Name -> penalty."""
+
+_KNOWN = ", ".join(f"{name} ({known.source})" for name, known in PENALTIES.items())
+
+
+def named(name: str) -> Named:
+    """The penalty of that name.
+
+    Raises:
+        UserError: There is none.
+    """
+    if name not in PENALTIES:
+        raise UserError(f"unknown penalty {name!r}; known: none, {', '.join(PENALTIES)}")
+    return PENALTIES[name]
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """What a run is trained with beside its loss: a named penalty at a weight, or none.
+
+    Attributes:
+        name: In `PENALTIES`; None for no penalty.
+        weight: At the first training step; None for a penalty that has none.
+        decay: Where the weight ends; None for a constant one.
+    """
+
+    name: str | None = None
+    weight: float | None = None
+    decay: float | None = None
+
+    @property
+    def label(self) -> str:
+        """What tables call it, with its weight."""
+        if self.name is None:
+            return "vanilla"
+        weight = "" if self.weight is None else f", weight {self.weight:g}"
+        return named(self.name).label + weight + ("" if self.decay is None else f" to {self.decay:g}")
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What the record of a run says of it."""
+        return {"penalty": self.name, "penalty_weight": self.weight, "penalty_decay": self.decay}
+
+    def beside(self, solver_label: str) -> str:
+        """The label of a solver that this is trained with."""
+        return solver_label if self.name is None else f"{solver_label} + {self.label}"
+
+    def scheduled(self, train_steps: int) -> Scheduled | None:
+        """The penalty over so many training steps; None where there is none."""
+        if self.name is None:
+            return None
+        penalty = named(self.name).make()
+        if self.decay is not None:
+            return decaying(penalty, self.weight, self.decay, train_steps)
+        return Scheduled(penalty, optax.constant_schedule(1.0 if self.weight is None else self.weight))
+
+    def refuse_unfit(self, solver: AbstractSolver) -> None:
+        """Find out whether the penalty can be had of the solver, before data are loaded.
+
+        Raises:
+            UserError: It cannot: what the penalty itself says to a solve of that kind.
+        """
+        if self.name is None:
+            return
+        penalty, y0 = named(self.name).make(), jnp.zeros((2, 3), jnp.float32)
+
+        def attempt(y0, key):
+            field = lambda t, y, args: jnp.tanh(y)  # noqa: E731
+            return solve(
+                field, y0, 0.0, 1.0, solver=solver, penalty=penalty, key=key, batch_axis=0, throw=False
+            ).penalty
+
+        jax.eval_shape(attempt, y0, jax.random.key(0))  # traced, and neither compiled nor run
+
+
+def default(name: str) -> Weighted:
+    """The penalty of that name at its own weight; "none" is none.
+
+    Raises:
+        UserError: There is no such penalty.
+    """
+    return Weighted() if name == "none" else Weighted(name, named(name).weight)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PenaltyOptions:
+    """What is added to the loss so that the field becomes cheap to integrate."""
+
+    penalty: Annotated[str, tyro.conf.arg(metavar="NAME", help=f"Added to the loss: none, {_KNOWN}.")] = "none"
+    penalty_weight: float | None = None
+    """Weight of the penalty (default: its own)."""
+    penalty_decay: float | None = None
+    """Where the weight ends: it decays exponentially over the training steps (default: it stays)."""
+
+    def build(self) -> Weighted:
+        """The penalty of these options.
+
+        Raises:
+            UserError: They name none, or contradict each other.
+        """
+        own = default(self.penalty)
+        given = {"--penalty-weight": self.penalty_weight, "--penalty-decay": self.penalty_decay}
+        for flag, value in given.items():
+            if value is None:
+                continue
+            if own.name is None:
+                raise UserError(f"{flag} weighs a penalty, and none is asked for: name one with --penalty")
+            if own.weight is None:
+                raise UserError(f"{flag} changes nothing in {own.name}, which has no weight: leave it out")
+            if not (math.isfinite(value) and value > 0):
+                raise UserError(f"{flag} must be a number > 0, got {value:g}")
+        weight = own.weight if self.penalty_weight is None else self.penalty_weight
+        return Weighted(own.name, weight, self.penalty_decay)

@@ -1,0 +1,32 @@
+"""Early stopping: what was best on the held-out starts, and whether to go on."""
+
+import math
+from typing import Any
+
+
+class Best:
+    """The student with the least held-out error so far.
+
+    Args:
+        patience: Looks without an improvement after which to stop.
+    """
+
+    _WORTH = 1e-3  # the relative improvement that patience waits for
+
+    def __init__(self, patience: int):
+        self.patience, self.error, self.student, self.looks = patience, math.inf, None, 0
+        self._goal, self._since = math.inf, 0
+
+    def look(self, error: float, student: Any) -> None:
+        """One more look; an error that is NaN is never the best."""
+        self.looks += 1
+        self._since += 1
+        if error < self.error:
+            self.error, self.student = error, student
+        if error < self._goal:
+            self._goal, self._since = error * (1 - self._WORTH), 0
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether patience has run out."""
+        return self._since >= self.patience

@@ -1,0 +1,52 @@
+"""What every classical tableau makes of the same starts at the same number of evaluations."""
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from ..solvers.base import AbstractSolver, title
+from ..solvers.fixed import AbstractTableSolver, FixedSteps
+from ..solvers.tableaus import ALL
+from .frozen import Frozen, ends
+from .starts import Pairs
+
+
+class Row(NamedTuple):
+    """How a solver does on starts whose ends are known.
+
+    Attributes:
+        name: Which solver.
+        nfe: Its evaluations of the field.
+        rmse: Root mean square error at the end over starts and components, in the state's units; NaN where the solve
+            leaves the numbers.
+        median: The median over the starts of the Euclidean length of the error.
+    """
+
+    name: str
+    nfe: int
+    rmse: float
+    median: float
+
+
+def row(frozen: Frozen, solver: AbstractTableSolver, pairs: Pairs) -> Row:
+    """How `solver` does in the dtype of the starts; the ends may be more exact."""
+    return Row(title(solver), solver.nfe, *errors(frozen, solver, pairs))
+
+
+def errors(frozen: Frozen, solver: AbstractSolver, pairs: Pairs) -> tuple[float, float]:
+    """The two errors of `Row`."""
+    missed = jax.tree.map(lambda a, b: np.asarray(a, np.float64) - b, ends(frozen, solver, pairs.start), pairs.end)
+    flat = np.concatenate([x.reshape(pairs.number, -1) for x in jax.tree.leaves(missed)], axis=1)
+    with np.errstate(over="ignore"):
+        return float(np.sqrt(np.mean(flat**2))), float(np.median(np.linalg.norm(flat, axis=1)))
+
+
+def table(frozen: Frozen, pairs: Pairs, nfe: int) -> tuple[Row, ...]:
+    """Every classical tableau with as many equal steps as `nfe` evaluations allow, the best first.
+
+    A tableau whose stages do not divide `nfe` takes fewer evaluations (`Row.nfe`); one with more stages is left out.
+    """
+    fitting = [tableau for tableau in ALL.values() if tableau.stages <= nfe]
+    rows = [row(frozen, FixedSteps(tableau, nfe // tableau.stages), pairs) for tableau in fitting]
+    return tuple(sorted(rows, key=lambda row: (np.isnan(row.rmse), row.rmse)))

@@ -1,0 +1,130 @@
+"""distill: a learned solver for one field, one interval and one budget."""
+
+import math
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PRNGKeyArray, PyTree
+
+from .._types import VectorField
+from ..errors import UserError
+from ..solvers.base import AbstractSolver, title
+from ..solvers.learned import LearnedRK
+from . import classical, gradient, least_squares
+from .best import Best
+from .classical import Row
+from .frozen import Frozen
+from .precision import cast, double_precision
+from .starts import Pairs, checked_starts, split
+from .teacher import dopri5_at_1e_8, ends
+
+
+class Distilled(NamedTuple):
+    """A solver fitted to a frozen field.
+
+    Attributes:
+        solver: The student, marked with the interval that it is meant for.
+        error: Its root mean square error at the end over the held-out starts and all components, in the state's units
+            and computed in the state's dtype. These starts also chose when the fit stopped.
+        median: The median over the held-out starts of the Euclidean length of the error.
+        table: The same of every classical tableau at (at most) the same number of evaluations, the best first.
+        steps: Steps of the optimiser that were tried on the held-out starts.
+    """
+
+    solver: LearnedRK
+    error: float
+    median: float
+    table: tuple[Row, ...]
+    steps: int
+
+    def __str__(self) -> str:
+        own = Row(title(self.solver), self.solver.nfe, self.error, self.median)
+        lines = [f"{'rmse':>10} {'median':>10} {'nfe':>4}  solver"]
+        return "\n".join(lines + [f"{r.rmse:10.3g} {r.median:10.3g} {r.nfe:4d}  {r.name}" for r in (own, *self.table)])
+
+
+def distill(
+    field: VectorField,
+    y0: PyTree,
+    t0: float,
+    t1: float,
+    *,
+    student: LearnedRK,
+    args: Any = None,
+    holdout: float = 0.2,
+    teacher: AbstractSolver | None = None,
+    max_steps: int | None = None,
+    key: PRNGKeyArray,
+) -> Distilled:
+    """Fit a learned solver to a field that is not trained any more, so that few evaluations end where many would.
+
+    A teacher in float64 at 1e-8 solves every start. The student is then fitted to the ends, by Levenberg-Marquardt up
+    to 200 parameters and by Adam beyond, and what is best on the held-out starts is kept. Teacher and fit run in
+    float64 whatever JAX's flag and the dtype of y0; the student comes back, and is judged, in its own and in that of y0
+    (docs/distillation.md).
+
+    Args:
+        field: `field(t, y, args) -> dy/dt` for one state, any callable that JAX can trace.
+        y0: The starts: a pytree of arrays whose leading axis counts them, at least two. Draw them as the solver will
+            meet them.
+        t0, t1: The interval; t1 < t0 goes backwards.
+        student: Where the fit starts: `kx.student(...)` or `LearnedRK.like(...)`.
+        args: Handed to the field.
+        holdout: The share of the starts that the fit does not see.
+        teacher: What solves the starts, in float64; None: DOPRI5 at 1e-8. For a stiff field
+            `kx.FromDiffrax(diffrax.Kvaerno5(), 1e-8, 1e-8)`.
+        max_steps: Of the optimiser; None for 200 (Levenberg-Marquardt) or 3000 (Adam).
+        key: Decides which starts are held out, and Adam's batches.
+
+    Returns:
+        A `Distilled`.
+
+    Raises:
+        UserError: Starts, interval, share or student that cannot work; a field that returns something else than a slope
+            like the state, or has no finite solution; a student that diverges from where it starts.
+    """
+    _check(student, t0, t1, max_steps)
+    y0 = checked_starts(y0)
+    split_key, batch_key = jax.random.split(key)
+    rows, held_rows = split(len(jax.tree.leaves(y0)[0]), holdout, split_key)
+    frozen = Frozen(field, args, float(t0), float(t1))
+    student = student.meant_for(t0, t1)
+    eqx.filter_eval_shape(frozen.end, student, jax.tree.map(lambda x: x[0], y0))  # refuses slopes unlike the state
+    pairs = Pairs(y0, ends(field, y0, t0, t1, args, dopri5_at_1e_8() if teacher is None else teacher))
+    seen, held = pairs.rows(rows), pairs.rows(held_rows)
+    best = _fit(frozen, student, seen, held, max_steps, int(jax.random.randint(batch_key, (), 0, 2**31 - 1)))
+    solver = jax.tree.map(lambda old, new: jnp.asarray(np.asarray(new), old.dtype), student, best.student)
+    own = classical.row(frozen, solver, held)
+    return Distilled(solver, own.rmse, own.median, classical.table(frozen, held, solver.nfe), best.looks - 1)
+
+
+def _check(student: Any, t0: Any, t1: Any, max_steps: Any) -> None:
+    if not isinstance(student, LearnedRK):
+        kind = type(student).__name__
+        raise UserError(f"a student must be a LearnedRK, got {kind}: kx.student('per_step', nfe=8) makes one")
+    if not (np.ndim(t0) == np.ndim(t1) == 0 and math.isfinite(t0) and math.isfinite(t1) and t0 != t1):
+        raise UserError(f"t0 and t1 must be two different finite numbers, got {t0!r} and {t1!r}")
+    if max_steps is not None and (not isinstance(max_steps, int) or max_steps < 1):
+        raise UserError(f"max_steps must be a whole number >= 1, got {max_steps!r}")
+
+
+def _fit(frozen: Frozen, student: LearnedRK, seen: Pairs, held: Pairs, max_steps: int | None, seed: int) -> Best:
+    """Fit in float64, by what suits the number of parameters."""
+    frozen, student, seen, held = cast((frozen, student, seen, held), np.float64)
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(student))
+    with double_precision():
+        if least_squares.suits(parameters, seen):
+            steps = least_squares.MOST_STEPS if max_steps is None else max_steps
+            best = least_squares.levenberg_marquardt(frozen, student, seen, held, steps)
+        else:
+            steps = gradient.MOST_STEPS if max_steps is None else max_steps
+            best = gradient.adam(frozen, student, seen, held, steps, seed)
+    if best.student is None:
+        raise UserError(
+            f"the student diverges on the held-out starts from where it begins ({title(student)}): "
+            "give it more evaluations, or begin at another tableau"
+        )
+    return best

@@ -1,0 +1,59 @@
+"""A frozen field on one interval, as fits see it: states are vectors, and a solver has an error at the end."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, PyTree
+
+from .._types import VectorField
+from ..adjoints.forward import ForwardMode
+from ..solve import solve
+from ..solvers.base import AbstractSolver
+from .starts import Pairs
+
+Starts = Float[Array | np.ndarray, "starts size"]
+
+
+class Frozen(eqx.Module):
+    """dy/dt = field(t, y, args) from t0 to t1.
+
+    Attributes:
+        field: For one state.
+        args: Handed to the field.
+        t0, t1: The interval (static).
+    """
+
+    field: VectorField
+    args: Any
+    t0: float = eqx.field(static=True)
+    t1: float = eqx.field(static=True)
+
+    def end(self, solver: AbstractSolver, start: PyTree) -> PyTree:
+        """Where one start gets with `solver`; NaN where it fails. Differentiable in both modes."""
+        options = {"solver": solver, "args": self.args, "adjoint": ForwardMode(), "throw": False}
+        return solve(self.field, start, self.t0, self.t1, **options).y1
+
+    def error(self, solver: AbstractSolver, start: PyTree, end: PyTree) -> Float[Array, " size"]:
+        """How far one start ends from where it should, as a vector."""
+        return ravel_pytree(self.end(solver, start))[0] - ravel_pytree(end)[0]
+
+    def errors(self, solver: AbstractSolver, pairs: Pairs) -> Starts:
+        """How far `solver` ends from where it should, one row a start."""
+
+        return jax.vmap(lambda start, end: self.error(solver, start, end))(pairs.start, pairs.end)
+
+
+@eqx.filter_jit
+def rmse(frozen: Frozen, solver: AbstractSolver, pairs: Pairs) -> Float[Array, ""]:
+    """Root mean square error at the end, over starts and components."""
+    return jnp.sqrt(jnp.mean(frozen.errors(solver, pairs) ** 2))
+
+
+@eqx.filter_jit
+def ends(frozen: Frozen, solver: AbstractSolver, starts: PyTree) -> PyTree:
+    """Where all starts get with `solver`."""
+    return jax.vmap(lambda start: frozen.end(solver, start))(starts)

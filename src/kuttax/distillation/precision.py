@@ -1,0 +1,40 @@
+"""Float64 beside a program in float32.
+
+JAX's flag `jax_enable_x64` is one for the whole process. Teacher and fit need float64 whatever the user's program runs
+in, so they run in a context of their own; what goes in and comes out is NumPy, which has no flag.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+import equinox as eqx
+import jax
+import numpy as np
+
+Tree = TypeVar("Tree")
+
+# `jax.experimental.enable_x64` before JAX 0.8.
+_parent: Any = jax if hasattr(jax, "enable_x64") else getattr(jax, "experimental")  # noqa: B009
+
+
+@contextlib.contextmanager
+def double_precision() -> Iterator[None]:
+    """Float64 inside, whatever JAX's flag says.
+
+    Promotion is the standard one here, so that the float32 arrays that a field closes over meet a float64 state: they
+    keep their values, and the computation is in float64.
+    """
+    with _parent.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+def cast(tree: Tree, dtype: Any) -> Tree:
+    """The floating-point arrays of a pytree as NumPy arrays of `dtype`; everything else as it is."""
+
+    def one(leaf: Any) -> Any:
+        if not (eqx.is_array_like(leaf) and np.issubdtype(getattr(leaf, "dtype", np.int64), np.floating)):
+            return leaf
+        return np.asarray(leaf).astype(dtype)
+
+    return jax.tree.map(one, tree)

@@ -1,0 +1,46 @@
+"""Students: learned solvers at a classical start, by what they may learn."""
+
+from typing import Any, Literal, get_args
+
+from ..errors import UserError
+from ..solvers import tableaus
+from ..solvers.learned import LearnedRK
+
+Kind = Literal["per_step", "shared", "anchored"]
+
+STARTS = {1: tableaus.EULER, 2: tableaus.MIDPOINT, 3: tableaus.HEUN3, 4: tableaus.RK4}
+"""Where a student of so many stages a step starts."""
+
+
+def student(kind: Kind, nfe: int, *, stages: int | None = None, order: int = 1, dtype: Any = None) -> LearnedRK:
+    """A learned solver of `nfe` evaluations that starts as a classical one.
+
+    Args:
+        kind: "per_step": own coefficients and a learned size for every step. "shared": one set of coefficients, learned
+            sizes. "anchored": one step of `nfe` stages, which contains every explicit scheme of that cost
+            (non-stationary bespoke solvers, Shaul et al. 2024, arXiv 2403.01329).
+        nfe: Evaluations of the field on the interval.
+        stages: Of one step, 1 to 4; None for the most that divide `nfe`. Not for "anchored".
+        order: The order that it keeps. 1 leaves the most to learn for the step sizes it is fitted on; a higher one
+            loses less at others.
+        dtype: Of the free parameters; None for JAX's default.
+
+    Raises:
+        UserError: There is no such kind, the stages do not divide `nfe`, or the order cannot be had.
+    """
+    if isinstance(nfe, bool) or not isinstance(nfe, int) or nfe < 1:
+        raise UserError(f"nfe must be a whole number >= 1, got {nfe!r}")
+    if kind not in get_args(Kind):
+        raise UserError(f"unknown kind of student {kind!r}; known: {', '.join(get_args(Kind))}")
+    if kind == "anchored":
+        if stages is not None:
+            raise UserError(f"an anchored student is one step of {nfe} stages: leave stages out")
+        start = tableaus.EULER.compose(nfe) if nfe % 2 else tableaus.MIDPOINT.compose(nfe // 2)
+        return LearnedRK.like(start, 1, order=order, dtype=dtype)
+    stages = next(s for s in (4, 3, 2, 1) if nfe % s == 0) if stages is None else stages
+    if stages not in STARTS or nfe % stages:
+        raise UserError(f"nfe {nfe} is no multiple of {stages} stages (of 1 to 4): change one of them")
+    steps = nfe // stages
+    return LearnedRK.like(
+        STARTS[stages], steps, order=order, per_step=kind == "per_step", learn_steps=steps > 1, dtype=dtype
+    )

@@ -1,0 +1,135 @@
+"""Consistency: the solver's own step against a finer one, so that the field stays one of an ODE (Ott et al., 2021)."""
+
+from collections.abc import Callable
+from typing import Any, Literal, get_args
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from .._types import State, Time
+from ..adjoints.closure import converted
+from ..errors import UserError
+from ..penalty import AbstractPenalty, Ask, Seen, needs_key
+from ..solvers.adaptive import Adaptive, number
+from ..solvers.base import AbstractSolver, Problem
+from ..solvers.fixed import checked_steps
+from ..solvers.learned import is_learned
+from ..solvers.pick import Pick, Picked
+from ..solvers.step import step_without_end
+from ..solvers.tableaus import DOPRI5, Tableau
+from .local import Transform, check_known, refuse_without_steps, transformed
+
+Through = Literal["step", "state"]
+Moves = Literal["both", "field", "solver"]
+
+
+class Consistency(AbstractPenalty):
+    """What one of the solver's own steps, each as likely, makes of the field, against a finer step over the same h.
+
+    A field that is trained with a coarse solver may use that solver's errors as a feature: it then is no ODE, and other
+    solvers predict something else (Ott et al., ICLR 2021, arXiv 2007.15386). The same holds for a solver that is
+    trained along (cf. Ouala et al., TPAMI 2025, doi 10.1109/tpami.2025.3599629). With y the state where the step
+    starts, y_own where it ends, and y_ref where `substeps` steps of `reference` end,
+
+        E = RMS[(y_own - y_ref) / (atol + rtol max(|y|, |y_ref|))]
+
+    over the whole batch, or over each sample that steps on its own. Unlike `LocalError` it needs no embedded pair.
+    Times are constants under differentiation; of learned step sizes, that of the step itself moves. It costs one step
+    of the solver and `substeps` of the reference, by default 12 evaluations.
+
+    Attributes:
+        transform: "log": log(1 + E), whose gradient is bounded. "scaled": E |h|. "plain": E.
+        through: What the gradient sees. "step": the steps alone; the state where they start is a constant, so that any
+            adjoint serves. "state": that state too, which moves with field and solver alike.
+        moves: What the gradient through the steps moves: the "field", a learned "solver", or "both".
+        reference: The finer scheme, of a higher order than the solver's, or of the same with several substeps.
+        substeps: How many steps of it cross one of the solver's.
+        rtol, atol: How far one step may be off: E is one where it is. That is a matter of what predictions are for, not
+            of what the solver can reach.
+
+    Raises:
+        UserError: A choice that there is not, or a number out of its range.
+    """
+
+    transform: Transform = eqx.field(static=True, default="log", kw_only=True)
+    through: Through = eqx.field(static=True, default="step", kw_only=True)
+    moves: Moves = eqx.field(static=True, default="both", kw_only=True)
+    reference: Tableau = eqx.field(static=True, default=DOPRI5, kw_only=True)
+    substeps: int = eqx.field(static=True, default=2, kw_only=True, converter=checked_steps)
+    rtol: Any = eqx.field(converter=number("rtol"), default=1e-3, kw_only=True)
+    atol: Any = eqx.field(converter=number("atol", 0.0), default=1e-3, kw_only=True)
+
+    def __check_init__(self):
+        for name, kinds in (("transform", Transform), ("through", Through), ("moves", Moves)):
+            check_known(name, getattr(self, name), get_args(kinds))
+
+    def ask(self, problem: Problem, solver: AbstractSolver, key: Any) -> Ask:
+        del problem
+        key = needs_key(self, key)
+        refuse_without_steps(self, solver)
+        self._refuse_coarse(_order(solver))
+        if self.moves == "solver" and not is_learned(solver):
+            raise UserError(f"moves='solver' needs one that learns, got {type(solver).__name__}: use LearnedRK")
+        through_state = self.through == "state"
+        return Ask(pick=Pick(None, key, through_state), otherwise="through='step'" if through_state else None)
+
+    def _refuse_coarse(self, order: int) -> None:
+        """Refuse a reference that is no finer than a step of this order.
+
+        Raises:
+            UserError: It is not.
+        """
+        name, finer = self.reference.name, self.reference.order
+        if finer < order:
+            raise UserError(f"reference {name} has order {finer}, the solver {order}: use one of at least that order")
+        if finer == order and self.substeps == 1:
+            raise UserError(f"one step of {name} is no finer than the solver's, of the same order: use more substeps")
+
+    def value(self, seen: Seen) -> Array:
+        assert seen.picked is not None
+        problem, solver, picked = seen.problem, seen.solver, seen.picked
+        if self.moves == "field":
+            solver = _constant(solver)
+        elif self.moves == "solver":
+            problem = _constant(converted(problem))  # what the field closes over too
+        scale = Adaptive(DOPRI5, self.rtol, self.atol, control=getattr(solver, "control", "joint"))
+        field = scale.vector_field(problem)
+        f = lambda t, y: field(t, y, problem.args)  # noqa: E731
+        y1, h = _own_step(solver, f, picked)
+        finer = self._finer(f, picked.t, picked.y, h)
+        apart = jax.tree.map(jnp.subtract, y1, finer)
+        error = scale.norm(problem)(scale.controller(problem.t0.dtype).scaled(apart, picked.y, finer))
+        return jnp.mean(transformed(self.transform, error, h))
+
+    def _finer(self, f: Callable[[Time, State], State], t: Time, y: State, h: Time) -> State:
+        """The state at t + h by the reference."""
+        size = h / self.substeps
+
+        def step(at, _):
+            t, y = at
+            return (t + size, step_without_end(self.reference, f, t, y, size)[0]), None
+
+        return jax.lax.scan(step, (t, y), length=self.substeps)[0][1]
+
+
+def _own_step(solver: Any, f: Callable[[Time, State], State], picked: Picked) -> tuple[State, Time]:
+    """The state at the end of the step that the solver took where it was picked, and the size of the step."""
+    t, y, h = picked.t, picked.y, picked.h
+    if isinstance(solver, Adaptive):
+        return step_without_end(solver.tableau, f, t, y, h)[0], h
+    table = solver.table(h.dtype)
+    n = picked.step % solver.steps  # every interval between outputs takes all of the rows
+    share = table.h[n]
+    h = h * (share / jax.lax.stop_gradient(share))  # the same number, whose derivative is that of the learned share
+    return table.advance(f, (table.a[n], table.b[n], table.c[n]), t, y, h), h
+
+
+def _order(solver: Any) -> int:
+    return solver.tableau.order if isinstance(solver, Adaptive) else solver.order
+
+
+def _constant(tree: Any) -> Any:
+    """`tree`, its numbers constant under differentiation."""
+    return jax.tree.map(lambda x: jax.lax.stop_gradient(x) if eqx.is_inexact_array(x) else x, tree)

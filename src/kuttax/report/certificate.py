@@ -1,0 +1,180 @@
+"""Certificate: its table for the terminal and its picture, from the record that `kuttax certify` saves."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, NullLocator
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from kuttax.report.column import MISSING
+from kuttax.report.figure import INK, PAPER, figure, files
+
+Record = Mapping[str, Any]
+
+_COLOUR = {"valid": "#009E73", "invalid": "#D55E00", "undecided": "#6B6B6B"}
+_LINE = "#0072B2"
+_LEAST_NAME = 26  # characters for the name of a solver
+_GIVE_WAY = ("max", "median", "calibration", "crossings")  # columns, in this order, where there is no room
+
+Shown = tuple[str, str, Callable[[Record], str]]
+"""A column: heading, unit, and the cell it makes of a row; an empty cell is a number that there is not."""
+
+
+def terminal(record: Record, width: int = 120) -> Table:
+    """The rows of a certificate as a rich table, with the verdict and its reasons below.
+
+    Args:
+        record: what `Certificate.to_json()` gives.
+        width: of the terminal, in characters; the less important columns give way where there is no room.
+    """
+    columns = [column for column in _columns(record) if any(column[2](row) for row in record["rows"])]
+    columns = _that_fit(columns, record, width)
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        show_edge=False,
+        caption=Text("\n").join(_caption(record)),
+        caption_justify="left",
+    )
+    table.add_column(Text("solver", style="bold"), overflow="fold", min_width=_LEAST_NAME)
+    for name, unit, _ in columns:
+        head = Text(name, style="bold").append("\n" + unit, style="dim not bold")
+        table.add_column(head, justify="right", overflow="ellipsis", no_wrap=True)
+    for row in record["rows"]:
+        table.add_row(_name(row), *(cell(row) or MISSING for _, _, cell in columns))
+    return table
+
+
+def plot(record: Record, path: str | os.PathLike[str]) -> tuple[Path, Path]:
+    """Draw how far the outputs are from the reference against the step size, with the model's own step marked.
+
+    Args:
+        record: what `Certificate.to_json()` gives.
+        path: of the picture; its suffix is replaced by `.png` (150 dpi) and `.svg`.
+
+    Returns:
+        The two files written.
+    """
+    with figure(7.0, 4.4, path) as canvas:
+        axes = canvas.add_subplot()
+        rows = [row for row in record["rows"] if row["role"] != "reference" and _errors(row) and row["steps_ratio"]]
+        if rows:
+            _draw(axes, rows, record)
+        else:
+            axes.text(0.5, 0.5, "nothing to draw", ha="center", va="center", transform=axes.transAxes)
+            axes.set_axis_off()
+        axes.set_title(f"{record['rows'][0]['solver']}: {record['verdict']}", color=_COLOUR[record["verdict"]])
+    return files(path)
+
+
+def _that_fit(columns: Sequence[Shown], record: Record, width: int) -> list[Shown]:
+    """The columns for which there is room beside the solvers' names."""
+
+    def room(column: Shown) -> int:
+        heading, unit, cell = column
+        return 2 + max(map(len, (heading, unit, *(cell(row) for row in record["rows"]))))
+
+    shown = list(columns)
+    for heading in _GIVE_WAY:
+        if _LEAST_NAME + sum(map(room, shown)) > width:
+            shown = [column for column in shown if column[0] != heading]
+    return shown
+
+
+def _columns(record: Record) -> list[Shown]:
+    """Every column but the solvers'."""
+    kind, n = record["metric"], record["samples"]
+    points = kind["name"] == "accuracy"
+    decimals = ".2f" if points else ".4g"
+    to_unit = 100 / kind["unit"] if points else 1.0
+    metric = lambda field, sign: lambda row: _number(row[field], to_unit, f"{sign}{decimals}")  # noqa: E731
+    deviation = lambda which: lambda row: _number((row["from_own"] or {}).get(which), 100, ".3g")  # noqa: E731
+    return [
+        ("NFE", "", lambda row: _number(row["nfe"], 1, ".4g")),
+        (kind["name"], "%" if points else "", metric("metric", "")),
+        ("change", "points" if points else "", metric("metric_gap", "+")),
+        ("flips", "%", lambda row: _number(row["flips"], 100 / max(n, 1), ".2f")),
+        ("median", "dev. %", deviation("median")),
+        ("95 %", "dev. %", deviation("q95")),
+        ("max", "dev. %", deviation("max")),
+        ("calibration", "shift", lambda row: _number(row["calibration_shift"], 1, "+.4f")),
+        ("gradient", "cosine", lambda row: _number(row["gradient_cosine"], 1, ".4f")),
+        ("crossings", "%", lambda row: _number(row["crossings"], 100, ".2f")),
+    ]
+
+
+def _number(value: float | None, factor: float, form: str) -> str:
+    return "" if value is None else f"{factor * value:{form}}"
+
+
+def _name(row: Record) -> Text:
+    text = Text(row["solver"], style="bold" if row["role"] == "own" else "")
+    for remark in (row["note"], row["failure"]):
+        if remark:
+            text.append(f"\n{remark}", style="dim not bold")
+    return text
+
+
+def _caption(record: Record) -> list[Text]:
+    verdict = Text("\n").append(record["verdict"], style=f"bold {_COLOUR[record['verdict']]}")
+    verdict.append(f" on {record['samples']} samples", style="not dim")
+    lines = [verdict, *(Text(f"  {reason}") for reason in record["reasons"])]
+    if record["order"] is not None:
+        expected = "" if record["expected_order"] is None else f"; the scheme's is {record['expected_order']}"
+        lines.append(Text(f"Observed order of convergence: {record['order']:.2f}{expected}."))
+    percent = f"{100 * record['confidence']:g} %"
+    lines.append(Text(f"Changes and deviations are from the first row; each bound in brackets holds with {percent}."))
+    return lines
+
+
+def _errors(row: Record) -> Mapping[str, float] | None:
+    return row["from_reference"]
+
+
+def _draw(axes: Axes, rows: Sequence[Record], record: Record) -> None:
+    steps = [1 / row["steps_ratio"] for row in rows]
+    least = min((v for row in rows for v in _errors(row).values() if v > 0), default=1e-12)  # pyright: ignore
+    values = {which: [max(_errors(row)[which], least) for row in rows] for which in ("median", "q95", "max")}  # pyright: ignore
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.fill_between(steps, values["median"], values["max"], color=_LINE, alpha=0.14, lw=0)
+    axes.plot(steps, values["median"], "o-", color=_LINE, label="median of the samples")
+    axes.plot(steps, values["q95"], "s--", color=_LINE, ms=5, label="95 % of the samples; shaded up to the largest")
+    axes.plot(steps[0], values["median"][0], "o", ms=16, mfc="none", mec=_COLOUR[record["verdict"]], mew=2)
+    axes.annotate(
+        "own step",
+        (steps[0], values["median"][0]),
+        xytext=(-14, -6),
+        textcoords="offset points",
+        ha="right",
+        va="center",
+        bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1},
+    )
+    _draw_floor(axes, record, least)
+    axes.xaxis.set_major_locator(FixedLocator(steps))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xticks(steps, [_step_label(row) for row in rows])
+    axes.set_xlabel("step size, as a share of the model's own")
+    axes.set_ylabel("deviation from the reference, relative")
+    axes.legend(loc="best", fontsize=9)
+
+
+def _draw_floor(axes: Axes, record: Record, least: float) -> None:
+    """What the references differ by: below it nothing can be told."""
+    references = [row for row in record["rows"] if row["role"] == "reference" and _errors(row)]
+    if len(references) < 2:
+        return
+    floor = references[-1]["from_reference"]["q95"]
+    if floor < least / 100:  # so far below that it would only squeeze the rest
+        return
+    axes.axhline(floor, color=INK, lw=0.8, ls=":", label="95 % of what the references differ by")
+
+
+def _step_label(row: Record) -> str:
+    share = f"1/{row['steps_ratio']:.3g}" if row["steps_ratio"] != 1 else "1"
+    return share if row["nfe"] is None else f"{share}\nNFE {row['nfe']:.4g}"

@@ -1,0 +1,48 @@
+"""The certificate of a trained model on held-out data of its task."""
+
+import math
+from typing import Any
+
+import jax
+from jaxtyping import PyTree
+
+from ..errors import UserError
+from ..solvers.base import AbstractSolver
+from ..tasks.base import Task
+from ..validity import Certificate, certify
+from .evaluate import predict_parts
+
+
+def certify_run(
+    task: Task,
+    model: Any,
+    solver: AbstractSolver,
+    data: PyTree,
+    batch_size: int,
+    samples: int | None = None,
+    metric_tolerance: float = 0.01,
+    output_tolerance: float = 0.05,
+) -> Certificate:
+    """`kuttax.validity.certify` for a model of a task.
+
+    Args:
+        task, model, solver: What was trained.
+        data: Held-out data: `task.validation` or `task.test`.
+        batch_size: The most samples that are solved together; the parts are of one size.
+        samples: The most samples to look at, from the first on; None: all, up to a remainder of fewer than the parts.
+        metric_tolerance, output_tolerance: Those of `certify`.
+
+    Raises:
+        UserError: There are no data, or fewer than one sample is asked for.
+    """
+    if samples is not None and samples < 1:
+        raise UserError(f"samples must be >= 1, got {samples}")
+    there = len(jax.tree.leaves(data)[0])
+    if there == 0:
+        raise UserError(f"{task.name}: there are no held-out data to certify on")
+    count = there if samples is None else min(samples, there)
+    parts = math.ceil(count / batch_size)
+    size = count // parts
+    cut = [jax.tree.map(lambda x: x[i * size : (i + 1) * size], data) for i in range(parts)]  # noqa: B023
+    predict = lambda solver, parts: predict_parts(task, model, solver, parts)  # noqa: E731
+    return certify(predict, solver, cut, metric_tolerance=metric_tolerance, output_tolerance=output_tolerance)

@@ -1,0 +1,104 @@
+"""Program: several optimiser steps in one compiled call, for solvers of one structure."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import PyTree
+
+from ..penalties.schedule import Scheduled
+from ..solvers.base import AbstractSolver
+from ..solvers.learned import resampled_rows
+from ..tasks.base import Task
+from ..trainable import labels, trainable
+from .optimiser import optimiser
+from .settings import Settings
+
+
+class Program:
+    """The optimiser steps of a task with solvers of one structure, whatever their numbers; any seed.
+
+    Args:
+        task: What to train on.
+        solver: Of the structure.
+        settings: How to train.
+        penalty: Added to the loss; None for the loss alone.
+    """
+
+    def __init__(self, task: Task, solver: AbstractSolver, settings: Settings, penalty: Scheduled | None):
+        self.task, self.penalty, self.batch_size = task, penalty, settings.batch_size
+        model = task.init(jax.random.key(0))
+        self.mask = trainable((model, solver))
+        varied, fixed = eqx.partition((model, solver), self.mask)
+        self.static = eqx.partition(fixed, eqx.is_array)[1]
+        self.optimiser = optimiser(settings, labels(varied))
+        self.compile_seconds = 0.0
+        self._compiled: dict[int, Callable[..., Any]] = {}
+
+    def split(self, model: Any, solver: AbstractSolver) -> tuple[PyTree, PyTree]:
+        """What is trained, and the numbers that are not."""
+        varied, fixed = eqx.partition((model, solver), self.mask)
+        return varied, eqx.filter(fixed, eqx.is_array)
+
+    def join(self, varied: PyTree, numbers: PyTree) -> tuple[Any, AbstractSolver]:
+        """Model and solver; the inverse of `split`."""
+        return eqx.combine(varied, numbers, self.static)
+
+    def compiled(self, count: int, varied: PyTree, state: PyTree, numbers: PyTree, data: PyTree, key) -> Callable:
+        """The compiled run of `count` steps; it consumes `varied` and `state`."""
+        if count not in self._compiled:
+            begin = time.perf_counter()
+            indices = jnp.zeros((count, self.batch_size), jnp.int32)
+            program = jax.jit(self._steps, donate_argnums=(0, 1))
+            lowered = program.lower(varied, state, numbers, data, indices, key, jnp.asarray(0))
+            self._compiled[count] = lowered.compile()
+            self.compile_seconds += time.perf_counter() - begin
+        return self._compiled[count]
+
+    @property
+    def compilations(self) -> int:
+        """How many programs were compiled."""
+        return len(self._compiled)
+
+    def _steps(self, varied, state, numbers, data, indices, key, start):
+        def loss(varied, batch, key, number):
+            model, solver = self.join(varied, numbers)
+            options = {} if self.penalty is None else {"penalty": self.penalty.at(number)}
+            of_task: Any = self.task.loss
+            return of_task(model, solver, batch, key, **options)
+
+        def step(carry, now):
+            (varied, state), (rows, number) = carry, now
+            batch = jax.tree.map(lambda x: x[rows], data)
+            (value, logs), gradient = jax.value_and_grad(loss, has_aux=True)(
+                varied, batch, jax.random.fold_in(key, number), number
+            )
+            with jax.numpy_dtype_promotion("standard"):  # optax needs it, whatever the user has set
+                updates, state = self.optimiser.update(gradient, state, varied)
+            return (optax.apply_updates(varied, updates), state), {**logs, "loss": value}
+
+        numbers_of_steps = start + jnp.arange(len(indices), dtype=start.dtype)
+        (varied, state), logs = jax.lax.scan(step, (varied, state), (indices, numbers_of_steps))
+        return varied, state, logs
+
+
+def carried_over(state: PyTree, fresh: PyTree) -> PyTree:
+    """An optimiser's state for a solver with another number of steps.
+
+    Moments of parameters that have a row for each step are resampled as the parameters are (`LearnedRK.resampled`), all
+    others kept.
+
+    Args:
+        state: What was gathered so far.
+        fresh: The state that the optimiser would begin with for the new solver.
+    """
+
+    def carry(new, old):
+        return old if jnp.shape(new) == jnp.shape(old) else old[resampled_rows(len(old), len(new))]
+
+    leaves, structure = jax.tree.flatten(fresh)
+    return jax.tree.unflatten(structure, list(map(carry, leaves, jax.tree.leaves(state))))

@@ -1,0 +1,158 @@
+"""Watch: what a control of steps or tolerances is shown of a training run, and what it costs."""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import PyTree
+
+from ..prediction import Prediction, mean_nfe
+from ..solvers.base import AbstractSolver
+from ..solvers.solution import Status
+from ..tasks.base import Metric, Task
+from ..validity.control import Certify, Control, Moment, Tune
+from ..validity.reading import Reading, readings
+from .evaluate import predict
+from .run import Run
+
+
+class Turn(NamedTuple):
+    """One check or certificate.
+
+    Attributes:
+        step: Optimiser steps taken.
+        size: The number of steps or the tolerance to go on with.
+        reading: Of the solver in use; None for a certificate.
+        verdict: The certificate's; None for a check.
+    """
+
+    step: int
+    size: float
+    reading: Reading | None
+    verdict: str | None
+
+
+class Controlled(NamedTuple):
+    """What a control did in a run.
+
+    Attributes:
+        turns: All checks and certificates.
+        nfe_train: Evaluations of the field in training, times samples; forward passes alone.
+        nfe_checks: The same in checks and certificates.
+        verdict: The last certificate's; None where there was none.
+    """
+
+    turns: tuple[Turn, ...]
+    nfe_train: float
+    nfe_checks: float
+    verdict: str | None
+
+
+class Watch:
+    """The dialogue of one run with its control.
+
+    Args:
+        control: What decides.
+        task: Its validation data are the held-out samples.
+        run: What is watched.
+        of: Optimiser steps that there will be.
+        turn: Lets the run go on with another solver.
+    """
+
+    def __init__(self, control: Control, task: Task, run: Run, of: int, turn: Callable[[AbstractSolver], None]):
+        self.control, self.task, self.run, self.of, self.turn = control, task, run, of, turn
+        self.state = control.init(run.solver)
+        self.nfe_checks, self.turns = 0.0, []
+        self._since = _flat(run.varied)
+        samples = len(jax.tree.leaves(task.validation)[0])
+        self._order = np.random.default_rng(0).permutation(samples)
+
+    @property
+    def controlled(self) -> Controlled:
+        """What has been done so far."""
+        verdicts = [turn.verdict for turn in self.turns if turn.verdict is not None]
+        return Controlled(tuple(self.turns), self.run.nfe_train, self.nfe_checks, verdicts[-1] if verdicts else None)
+
+    def look(self) -> None:
+        """Check, if a check is due."""
+        if self.control.due(self.state, self._moment()):
+            self._check()
+
+    def close(self, dispatch: int) -> None:
+        """Do what the control asks for after training: checks, fine-tuning, certificates."""
+        self.state = self.control.ended(self.state)
+        while (action := self.control.closing(self.state, self._moment())) is not None:
+            if isinstance(action, Tune):
+                for _ in range(math.ceil(action.steps / dispatch)):  # whole dispatches: they are compiled already
+                    self.run.advance(dispatch)
+                self.state = self.control.closed(action, self.state)
+            elif isinstance(action, Certify):
+                self._certify()
+            else:
+                self._check()
+
+    def _moment(self) -> Moment:
+        now = _flat(self.run.varied)
+        drift = float(np.linalg.norm(now - self._since) / max(np.linalg.norm(self._since), 1e-30))
+        return Moment(self.run.step, self.of, drift, self.run.nfe_train, self.nfe_checks)
+
+    def _check(self) -> None:
+        now, solver = self._moment(), self.run.solver
+        batch = self._held_out() if self.control.batch == "held-out" else self.run.batch
+        pending = True
+        while pending:
+            asked = self.control.asks(self.state, solver)
+            predictions = [self._predict(one, batch) for one in asked]
+            seen = readings(predictions, self.control.tolerances(self.state), _scale(self.task.metric))
+            size, self.state = self.control.update(seen, self.state, now)
+            pending = self.state.pending
+        self.turns.append(Turn(self.run.step, size, seen[0], None))
+        self._since = _flat(self.run.varied)
+        self._go_on()
+
+    def _certify(self) -> None:
+        size, certify = self.turns[-1].size, self.control.certify
+        assert certify is not None  # or the control would not have asked
+        verdict = certify(self._predict, self.run.solver, self._held_out()).verdict
+        self.state = self.control.closed(verdict, self.state)
+        self.turns.append(Turn(self.run.step, size, None, verdict))
+        self._go_on()
+
+    def _go_on(self) -> None:
+        solver = self.run.solver
+        turned = self.control.solver(self.state, solver)
+        if turned is not solver:
+            self.turn(turned)
+
+    def _held_out(self) -> PyTree:
+        """The next validation samples, as many as the control wants; after the last comes the first."""
+        most = self.control.samples(self.state)
+        rows = self._order[: len(self._order) if most is None else most]
+        self._order = np.roll(self._order, -len(rows))
+        return jax.tree.map(lambda x: jnp.asarray(x[rows]), self.task.validation)
+
+    def _predict(self, solver: AbstractSolver, batch: PyTree) -> Prediction:
+        """What model and solver make of a batch, and what that cost; a failed solve has no metric."""
+        prediction = predict(self.task, self.run.model, solver, batch)
+        if isinstance(prediction.status, Tracer):
+            return prediction  # inside of a program whose cost is not seen here
+        nfe = float(mean_nfe(prediction.stats))
+        self.nfe_checks += nfe * len(prediction.outputs)
+        if prediction.status is not None and int(prediction.status) != Status.ok:
+            prediction = prediction._replace(metric=jnp.full_like(prediction.metric, jnp.nan))
+        return prediction
+
+
+def _flat(varied: PyTree) -> np.ndarray:
+    """The weights of the model, in one vector."""
+    model = jax.tree.leaves(varied[0])
+    return np.concatenate([np.asarray(leaf, np.float64).ravel() for leaf in model])
+
+
+def _scale(metric: Metric) -> float | None:
+    """What an accuracy is given in; None for other metrics."""
+    return 100.0 if metric.unit == "%" else 1.0 if metric.name == "accuracy" else None

@@ -1,0 +1,134 @@
+"""Certificate: whether a trained field means anything without its solver, and what that rests on."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from ..errors import UserError
+from ..records import plain
+from ..solvers.base import AbstractSolver
+from .interval import CONFIDENCE
+from .judge import MOST_DEVIATING, Judgement, Thresholds, Verdict, judge
+from .measure import Measurement, Row, measure
+from .solved import Loss, Predict
+
+_FORMAT, _VERSION = "kuttax-certificate", 1
+
+
+@dataclass(frozen=True, eq=False)
+class Certificate:
+    """What `certify` found.
+
+    Attributes:
+        measured: The rows of numbers.
+        judged: The verdict on them, its reasons and criteria.
+        thresholds: What they were held against.
+    """
+
+    measured: Measurement
+    judged: Judgement
+    thresholds: Thresholds
+
+    @property
+    def verdict(self) -> Verdict:
+        """ "valid": other solvers give the same predictions. "invalid": they do not. "undecided": it cannot be told."""
+        return self.judged.verdict
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """What the verdict rests on, one line each."""
+        return self.judged.reasons
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """One for every solver: the model's own, its finer ones, the references."""
+        return self.measured.rows
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as a dictionary of strict JSON, per-sample deviations as their median, 95 % quantile and maximum.
+
+        A number that there is not is None, never NaN.
+        """
+        measured = self.measured
+        return plain(
+            {
+                "format": _FORMAT,
+                "version": _VERSION,
+                "verdict": self.verdict,
+                "reasons": self.reasons,
+                "samples": measured.samples,
+                "metric": measured.kind._asdict(),
+                "thresholds": {**asdict(self.thresholds), "most_deviating": MOST_DEVIATING},
+                "confidence": CONFIDENCE,
+                "scale": measured.scale,
+                "order": measured.order,
+                "expected_order": measured.expected_order,
+                "rows": [_row_to_json(row) for row in self.rows],
+                "criteria": [
+                    {**asdict(c), "interval": None if c.interval is None else c.interval._asdict()}
+                    for c in self.judged.criteria
+                ],
+            }
+        )
+
+    def __str__(self) -> str:
+        return "\n".join([self.verdict, *(f"  {reason}" for reason in self.reasons)])
+
+
+def certify(
+    predict: Predict,
+    solver: AbstractSolver,
+    batch: Any,
+    *,
+    loss: Loss | None = None,
+    metric_tolerance: float = 0.01,
+    output_tolerance: float = 0.05,
+    key: PRNGKeyArray | None = None,
+) -> Certificate:
+    """Decide on held-out data whether a trained field means anything without its solver.
+
+    A model trained with too coarse a solver is no ODE: more exact solvers give other predictions (Ott, Katiyar, Hennig
+    & Tiemann, ICLR 2021, arXiv 2007.15386). The batch is solved again by the same scheme at 2 and 4 times the steps
+    (tolerance / 10 and / 100), and by Tsit5 and Dopri8 at a tight tolerance (Kvaerno5 and Kvaerno3 where those fail).
+    The references decide; the finer steps show the order of convergence. docs/validity.md explains both.
+
+    Args:
+        predict: `predict(solver, batch) -> kx.Prediction`. Labels make flipped classes and calibration count, `stats`
+            the NFE, a `trajectory` of one or two dimensions the crossings. Compile it (`eqx.filter_jit`) for speed.
+        solver: The model's own.
+        batch: Held-out data, handed to `predict` as they are.
+        loss: `loss(solver, batch) -> (value, gradient)` of the model's parameters, for the gradients' cosine.
+        metric_tolerance: The greatest change of the metric. Of an accuracy it is a share of the samples (0.01 is one
+            point, whether the metric is in percent or not); of any other metric it is relative to the larger value.
+            A metric is taken for an accuracy where outputs and labels say so.
+        output_tolerance: With labels, the greatest share of predicted classes that flip; without, the relative
+            deviation of a sample's outputs that at most 5 % of the samples may exceed.
+        key: Draws the trajectories that are compared where there are more than 64.
+
+    Returns:
+        A `Certificate`. The verdict is "undecided", with the reason, where outputs are not finite, references fail or
+        disagree, or there are too few samples.
+
+    Raises:
+        UserError: The batch is empty, a tolerance is not above zero, the solver cannot be refined, or `predict` or
+            `loss` returns something else.
+    """
+    for name, value in (("metric_tolerance", metric_tolerance), ("output_tolerance", output_tolerance)):
+        if not (np.isfinite(value) and value > 0):
+            raise UserError(f"{name} must be a number > 0, got {value!r}")
+    thresholds = Thresholds(float(metric_tolerance), float(output_tolerance))
+    measured = measure(predict, solver, batch, loss, jax.random.key(0) if key is None else key)
+    return Certificate(measured, judge(measured, thresholds), thresholds)
+
+
+def _row_to_json(row: Row) -> dict[str, Any]:
+    return {**vars(row), "from_own": _summary(row.from_own), "from_reference": _summary(row.from_reference)}
+
+
+def _summary(deviations: np.ndarray | None) -> dict[str, float] | None:
+    if deviations is None:
+        return None
+    return {"median": np.median(deviations), "q95": np.quantile(deviations, 0.95), "max": np.max(deviations)}

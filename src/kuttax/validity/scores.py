@@ -1,0 +1,78 @@
+"""Scores: what a classifier's logits are worth, sample by sample, and which of these a metric is the mean of."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import log_expit, log_softmax
+
+from .solved import Solved
+
+_BINS = 15
+
+
+class Kind(NamedTuple):
+    """What a metric is.
+
+    Attributes:
+        name: "accuracy" or "cross-entropy", means over the samples that outputs and labels give; "metric" otherwise.
+        unit: What stands for one: 100 where an accuracy is in percent.
+    """
+
+    name: str
+    unit: float = 1.0
+
+
+def recognise(predictions: Sequence[Solved]) -> Kind:
+    """What the metric of these predictions is: the accuracy or cross-entropy of their outputs where all agree with it.
+
+    Only then is there a value a sample, and an interval for the mean.
+    """
+    if any(p.labels is None for p in predictions):
+        return Kind("metric")
+    given = np.array([p.metric for p in predictions])
+    accuracy = np.array([correct(p).mean() for p in predictions])
+    for unit in (100.0, 1.0):
+        if np.allclose(given, unit * accuracy, rtol=0, atol=1e-4 * unit):
+            return Kind("accuracy", unit)
+    entropy = np.array([cross_entropies(p).mean() for p in predictions])
+    return Kind("cross-entropy") if np.allclose(given, entropy, rtol=1e-3, atol=1e-6) else Kind("metric")
+
+
+def classes(solved: Solved) -> np.ndarray:
+    """The predicted class of every sample, (n,): the largest logit; of a single logit whether it is above zero."""
+    return solved.outputs[:, 0] > 0 if solved.outputs.shape[1] == 1 else np.argmax(solved.outputs, axis=1)
+
+
+def correct(solved: Solved) -> np.ndarray:
+    """Whether each sample's class is its label, (n,). Two classes of one logit may be labelled 0, 1 or -1, 1."""
+    return classes(solved) == _labels(solved)
+
+
+def cross_entropies(solved: Solved) -> np.ndarray:
+    """-log of the probability that the logits give to each sample's label, (n,); NaN for a label that is no class."""
+    labels = _labels(solved)
+    if solved.outputs.shape[1] == 1:
+        return -log_expit(np.where(labels, 1, -1) * solved.outputs[:, 0])
+    known = (labels >= 0) & (labels < solved.outputs.shape[1])
+    chosen = log_softmax(solved.outputs, axis=1)[np.arange(len(labels)), np.where(known, labels, 0)]
+    return np.where(known, -chosen, np.nan)
+
+
+def calibration_error(solved: Solved) -> float:
+    """The expected calibration error: sum over 15 bins of confidence of |accuracy - mean confidence|, weighted.
+
+    Guo, Pleiss, Sun & Weinberger (ICML 2017), equation 3. The confidence is the largest softmax probability.
+    """
+    logits = solved.outputs
+    if logits.shape[1] == 1:
+        logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
+    confidence, right = np.exp(log_softmax(logits, axis=1).max(axis=1)), correct(solved)
+    bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
+    gaps = np.bincount(bins, right, _BINS) - np.bincount(bins, confidence, _BINS)
+    return float(np.abs(gaps).sum() / len(right))
+
+
+def _labels(solved: Solved) -> np.ndarray:
+    assert solved.labels is not None
+    return solved.labels > 0 if solved.outputs.shape[1] == 1 else solved.labels

@@ -1,0 +1,345 @@
+"""Distilled solvers: against closed forms, on starts they never saw, in both precisions; bad input is one line."""
+
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from compilation import quick_compilation  # noqa: F401
+from scipy.integrate import solve_ivp
+
+import kuttax as kx
+from kuttax import cli
+from kuttax.distillation import Frozen, Pairs, gradient, least_squares, row
+from kuttax.distillation.best import Best
+from kuttax.distillation.least_squares import _Errors
+from kuttax.distillation.precision import double_precision
+from kuttax.distillation.starts import split
+from kuttax.distillation.teacher import dopri5_at_1e_8, ends
+from kuttax.errors import UserError
+from kuttax.tasks import build_task
+from kuttax.training.checkpoint import load_run, save_run
+
+KEY = jax.random.key(0)
+
+
+def pendulum(t, y, args):
+    """A damped pendulum, driven; one state of two numbers."""
+    return jnp.stack([y[1], jnp.cos(t) / 2 - jnp.sin(y[0]) - y[1] / 4])
+
+
+def starts(number, seed=0, dtype=np.float64):
+    return np.random.default_rng(seed).normal(size=(number, 2)).astype(dtype)
+
+
+def ends_by_scipy(y0, t0, t1):
+    def field(t, y):
+        angle, speed = y.reshape(2, -1)
+        return np.concatenate([speed, np.cos(t) / 2 - np.sin(angle) - speed / 4])
+
+    flat = solve_ivp(field, (t0, t1), y0.T.ravel(), method="DOP853", rtol=1e-12, atol=1e-12).y[:, -1]
+    return flat.reshape(2, -1).T
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    """A student of four evaluations for the pendulum from 0 to 2."""
+    return kx.distill(pendulum, starts(256), 0.0, 2.0, student=kx.student("anchored", 4), key=KEY)
+
+
+def test_beats_every_classical_solver_on_starts_it_never_saw(fitted):
+    fresh = starts(64, seed=9)
+    truth = ends_by_scipy(fresh, 0.0, 2.0)
+
+    def error(solver):
+        y1 = kx.solve(pendulum, fresh, 0.0, 2.0, solver=solver, batch_axis=0).y1
+        return np.sqrt(np.mean((y1 - truth) ** 2))
+
+    classical = [kx.FixedSteps(tableau, 4 // tableau.stages) for tableau in (kx.tableaus.RK4, kx.tableaus.HEUN2)]
+    assert error(fitted.solver) < min(map(error, classical)) / 2
+    assert error(fitted.solver) == pytest.approx(fitted.error, rel=0.7)  # the same distribution, other starts
+
+
+def test_the_table_is_what_the_classical_solvers_do(fitted):
+    """Each row against the solver itself and SciPy, on the starts that were held out."""
+    _, held = split(256, 0.2, jax.random.split(KEY)[0])
+    y0 = starts(256)[held]
+    truth = ends_by_scipy(y0, 0.0, 2.0)
+    rows = {r.name: r for r in fitted.table}
+    assert len(rows) == sum(tableau.stages <= 4 for tableau in kx.tableaus.ALL.values())
+    for name, steps in (("Euler", 4), ("Heun3", 1)):
+        solver = kx.FixedSteps(kx.tableaus.ALL[name.lower()], steps)
+        missed = np.asarray(kx.solve(pendulum, y0, 0.0, 2.0, solver=solver, batch_axis=0).y1) - truth
+        found = rows[str(solver)]
+        assert found.nfe == solver.nfe
+        assert found.rmse == pytest.approx(np.sqrt(np.mean(missed**2)), rel=1e-5)
+        assert found.median == pytest.approx(np.median(np.linalg.norm(missed, axis=1)), rel=1e-5)
+    assert [r.rmse for r in fitted.table] == sorted(r.rmse for r in fitted.table)
+    assert len(str(fitted).splitlines()) == 2 + len(rows)
+
+
+def test_it_carries_its_interval_and_warns_on_another(fitted):
+    assert fitted.solver.trained_for == (0.0, 2.0)
+    with pytest.warns(kx.OffGridWarning, match="trained for 1 steps from t=0 to t=2"):
+        kx.solve(pendulum, starts(1)[0], 0.0, 1.5, solver=fitted.solver)
+
+
+def test_a_linear_field_is_learned_exactly_by_any_kind():
+    """One step of s stages has s free coefficients of its stability polynomial, enough for exp(A h) of a rotation."""
+    turn = jnp.array([[0.0, 1.0], [-1.0, 0.0]])
+    rotation = np.array([[math.cos(2), math.sin(2)], [-math.sin(2), math.cos(2)]])
+    y0 = starts(32)
+    d = kx.distill(lambda t, y, a: turn @ y, y0, 0.0, 2.0, student=kx.student("anchored", 3), key=KEY)
+    y1 = kx.solve(lambda t, y, a: turn @ y, y0, 0.0, 2.0, solver=d.solver, batch_axis=0).y1
+    np.testing.assert_allclose(y1, y0 @ rotation.T, atol=1e-7)
+    assert d.error < 1e-7
+
+
+def test_teacher_is_exact_for_pytrees_backwards_in_time_with_args():
+    y0 = {"a": starts(5), "b": starts(5, seed=1)[:, 0]}
+
+    def field(t, y, rate):
+        return {"a": rate * y["a"], "b": -t * y["b"]}
+
+    y1 = ends(field, y0, 1.0, -0.5, np.float64(0.7), dopri5_at_1e_8())
+    np.testing.assert_allclose(y1["a"], y0["a"] * np.exp(-1.5 * 0.7), rtol=1e-6)
+    np.testing.assert_allclose(y1["b"], y0["b"] * np.exp(-(0.25 - 1) / 2), rtol=1e-6)
+
+
+def test_float32_programs_get_a_float64_teacher():
+    """With JAX's flag off, what a field closes over keeps its float32 values and the ends are float64."""
+    with jax.enable_x64(False):
+        rate = jnp.asarray([0.1, 0.7], jnp.float32)
+        y0 = starts(24, dtype=np.float32)
+        y1 = ends(lambda t, y, a: rate * y, y0, 0.0, 1.0, None, dopri5_at_1e_8())
+        assert y1.dtype == np.float64
+        np.testing.assert_allclose(y1, y0 * np.exp(np.asarray(rate, np.float64)), rtol=1e-7)
+        d = kx.distill(lambda t, y, a: rate * y, y0, 0.0, 1.0, student=kx.student("shared", 2), key=KEY)
+        assert d.solver.dtype == jnp.float32
+        assert d.error < min(r.rmse for r in d.table) / 10  # one coefficient of two evaluations, for two rates
+        assert jnp.ones(2).dtype == jnp.float32
+    assert jax.config.jax_numpy_dtype_promotion == "strict"
+
+
+def test_adam_where_least_squares_would_be_too_large(monkeypatch):
+    """Two optimisers that share nothing but the error end at the same one."""
+
+    def fit(**options):
+        return kx.distill(pendulum, starts(64), 0.0, 1.5, student=kx.student("shared", 4), key=KEY, **options)
+
+    least = fit().error
+    monkeypatch.setattr(least_squares, "MOST_PARAMETERS", 2)
+    monkeypatch.setattr(gradient, "LOOK_EVERY", 25)
+    found = fit(max_steps=200)
+    assert found.error == pytest.approx(least, rel=0.1)
+    assert found.error < min(r.rmse for r in found.table) / 3
+    assert fit(max_steps=200).error == found.error
+
+
+@pytest.mark.parametrize("reverse", [True, False])
+def test_the_jacobian_is_that_of_finite_differences(reverse):
+    y0 = starts(3)
+    pairs = Pairs(y0, ends_by_scipy(y0, 0.0, 1.0))
+    errors = _Errors(Frozen(pendulum, None, 0.0, 1.0), pairs, jnp.asarray(2.0), reverse)
+    student = kx.LearnedRK.like(kx.tableaus.RK4, 1, order=2)
+    leaves, structure = jax.tree.flatten(student)
+    along = jax.tree.unflatten(structure, [jnp.sin(jnp.arange(x.size, dtype=x.dtype)).reshape(x.shape) for x in leaves])
+    moved = lambda e: jax.tree.map(lambda x, v: x + e * v, student, along)  # noqa: E731
+    value, slope = jax.jvp(errors, (student,), (along,))
+    np.testing.assert_allclose(slope, (errors(moved(1e-5)) - errors(moved(-1e-5))) / 2e-5, atol=1e-8)
+    np.testing.assert_allclose(value, errors(student), atol=1e-15)
+    missed = kx.solve(pendulum, y0, 0.0, 1.0, solver=student, batch_axis=0).y1 - pairs.end
+    np.testing.assert_allclose(value, missed.ravel() / (2 * np.sqrt(6)), atol=1e-14)
+
+
+def test_early_stopping_keeps_the_best_and_ignores_nan():
+    best = Best(patience=3)
+    for number, error in enumerate([3.0, 2.0, math.nan, 2.5, 1.9999]):
+        assert not best.exhausted
+        best.look(error, number)
+    assert (best.error, best.student, best.looks) == (1.9999, 4, 5)
+    assert best.exhausted  # 1.9999 is best, but not worth waiting on
+
+
+def test_the_seed_decides_who_is_held_out_and_nobody_is_lost():
+    rows, held = split(50, 0.3, KEY)
+    assert len(held) == 15
+    assert sorted([*rows, *held]) == list(range(50))
+    assert not np.array_equal(held, split(50, 0.3, jax.random.key(1))[1])
+
+
+def test_a_solver_that_leaves_the_numbers_is_last_and_named():
+    """y' = y^2 has its end, but Euler's large steps from far out overflow: NaN, never a number."""
+    pairs = Pairs(np.array([[-1e200]]), np.array([[-1.0]]))
+    frozen = Frozen(lambda t, y, a: y**3, None, 0.0, 1.0)
+    assert math.isnan(row(frozen, kx.FixedSteps(kx.tableaus.EULER, 2), pairs).rmse)
+
+
+@pytest.mark.parametrize(
+    ("kind", "nfe", "options", "expected"),
+    [
+        ("per_step", 8, {}, "order 1, 4 stages x 2 steps, own coefficients a step, learned steps"),
+        ("per_step", 6, {"order": 2}, "order 2, 3 stages x 2 steps, own coefficients a step, learned steps"),
+        ("shared", 8, {"stages": 2, "order": 2}, "order 2, 2 stages x 4 steps, shared coefficients, learned steps"),
+        ("anchored", 5, {}, "order 1, 5 stages x 1 steps"),
+    ],
+)
+def test_students(kind, nfe, options, expected):
+    student = kx.student(kind, nfe, **options)
+    assert student.nfe == nfe
+    assert expected in str(student)
+
+
+DISTILL = {
+    "one start": (lambda: {"y0": starts(1)}, "at least 2 starts"),
+    "no axis of starts": (lambda: {"y0": np.float64(1.0)}, "leading axis of starts"),
+    "unlike axes": (lambda: {"y0": (starts(3), starts(4))}, "common leading axis of starts"),
+    "integers": (lambda: {"y0": np.ones((4, 2), int)}, "floating-point arrays, got int64"),
+    "NaN starts": (lambda: {"y0": starts(4) * np.nan}, "NaN or infinite"),
+    "holdout 0": (lambda: {"holdout": 0}, "fraction between 0 and 1, got 0"),
+    "holdout 1": (lambda: {"holdout": 1.0}, "fraction between 0 and 1, got 1.0"),
+    "holdout of nothing": (lambda: {"holdout": 0.01}, "holdout=0.01 of 8 starts holds out 0"),
+    "no interval": (lambda: {"t1": 0.0}, "two different finite numbers, got 0.0 and 0.0"),
+    "max_steps": (lambda: {"max_steps": 0}, "max_steps must be a whole number >= 1, got 0"),
+    "a classical student": (
+        lambda: {"student": kx.FixedSteps(kx.tableaus.RK4, 2)},
+        "must be a LearnedRK, got FixedSteps: kx.student('per_step', nfe=8) makes one",
+    ),
+    "wrong shape": (
+        lambda: {"field": lambda t, y, a: y[:1]},
+        "return a slope like the state, float64[2], got float64[1]",
+    ),
+    "NaN field": (lambda: {"field": lambda t, y, a: y * jnp.nan}, "the teacher finds no solution: 8 of 8 samples"),
+    "blow-up": (lambda: {"field": lambda t, y, a: 9 * y**2, "y0": np.ones((8, 2))}, "the teacher finds no solution"),
+    "own dtype": (
+        lambda: {"field": lambda t, y, a: y.astype(jnp.float32), "y0": starts(8, dtype=np.float32)},
+        "returns float32 for a float64 state",
+    ),
+    "diverging student": (
+        lambda: {"field": lambda t, y, a: -jnp.sinh(y), "y0": 8 + starts(8) ** 2 / 10},
+        "the student diverges",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", DISTILL)
+def test_bad_input_is_one_line(case):
+    changes, message = DISTILL[case]
+    options = {"field": pendulum, "y0": starts(8), "t0": 0.0, "t1": 1.0, "student": kx.student("shared", 2), "key": KEY}
+    with pytest.raises(UserError) as refused:
+        kx.distill(**{**options, **changes()})
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("tall", 8), "unknown kind of student 'tall'; known: per_step, shared, anchored"),
+        (("shared", 0), "nfe must be a whole number >= 1, got 0"),
+        (("shared", 9, 4), "nfe 9 is no multiple of 4 stages"),
+        (("shared", 10, 5), "nfe 10 is no multiple of 5 stages"),
+        (("anchored", 8, 4), "leave stages out"),
+    ],
+)
+def test_students_that_cannot_be(arguments, message):
+    kind, nfe, *stages = arguments
+    with pytest.raises(UserError, match=message):
+        kx.student(kind, nfe, stages=stages[0] if stages else None)
+
+
+def test_double_precision_leaves_no_trace():
+    with jax.enable_x64(False), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with double_precision():
+            assert jnp.ones(1).dtype == jnp.float64
+        assert jnp.ones(1).dtype == jnp.float32
+
+
+# The page, the command and the experiments.
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_page_runs(capsys):
+    page = (ROOT / "docs" / "distillation.md").read_text()
+    names = {}
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(compile(block, "distillation.md", "exec"), names)
+    printed = capsys.readouterr().out
+    assert "own coefficients a step, learned steps, for t=0 to 3" in printed
+    assert "it may be worse there than a classical one" in printed
+    assert names["distilled"].error < min(row.rmse for row in names["distilled"].table)
+    for kind, count in re.findall(r'\| `"(\w+)"` \|.*\| (\d+) \|', page):
+        assert sum(leaf.size for leaf in jax.tree.leaves(kx.student(kind, 8))) == int(count)
+
+
+@pytest.mark.parametrize("name", ["distill-flow", "distill-lorenz"])
+def test_the_experiment_runs_and_goes_on_where_it_was(name, tmp_path):
+    narrow = {"distill-flow": ("--nfe", "4"), "distill-lorenz": ("--steps", "0.1")}[name]
+    command = [sys.executable, ROOT / "experiments" / name / "run.py", "--smoke", "--seeds", "1", *narrow]
+    command += ["--out", tmp_path]
+    env = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    first = subprocess.run(command, capture_output=True, text=True, env=env)
+    assert first.returncode == 0, first.stderr
+    kept = (tmp_path / "records.jsonl").read_text()
+    assert len(kept.splitlines()) == 5
+    lines = kept.splitlines(keepends=True)
+    (tmp_path / "records.jsonl").write_text("".join(lines[:1] + lines[2:]))
+    again = subprocess.run(command, capture_output=True, text=True, env=env)
+    assert again.returncode == 0, again.stderr
+    assert len(again.stdout.splitlines()) == 1  # the one fit that was missing
+    assert len((tmp_path / "table.md").read_text().splitlines()) > 5
+
+
+def distill_command(*arguments):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["distill", *map(str, arguments)])
+    return stop.value.code or 0
+
+
+def test_the_command_distills_a_run(tmp_path, capsys):
+    """The weights stay; the run that comes out is evaluated with its new solver."""
+    task = build_task("digits", width=4)
+    model = task.init(jax.random.key(0))
+    about = {"task": {"name": "digits", "options": {"width": 4}}, "record": {"batch_size": 72}}
+    save_run(tmp_path / "run", model, kx.FixedSteps(kx.tableaus.EULER, 1), about)
+    assert distill_command(tmp_path / "run", "--nfe", 2, "--starts", 32, "--holdout", 0.25) == 0
+    out = tmp_path / "run" / "distilled-nfe2"
+    assert f"kuttax evaluate {out}" in capsys.readouterr().out
+    _, same, solver = load_run(out)
+    assert bool(eqx.tree_equal(same, model))
+    assert (solver.nfe, solver.trained_for) == (2, (0.0, 1.0))
+    record = json.loads((out / "record.json").read_text())
+    assert record["error"] < min(row["rmse"] for row in record["classical"])
+    assert record["test"]["distilled"]["nfe"] == 2
+    assert "import torch" in (out / "solver_torch.py").read_text()
+    assert distill_command(tmp_path / "run", "--nfe", 2) == 2
+    assert "is not empty: give --overwrite" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "distill needs a RUN first"),
+        (["nowhere"], "nowhere holds no run.json"),
+        (["nowhere", "--nfe", "9", "--stages", "4"], "nfe 9 is no multiple of 4 stages"),
+        (["nowhere", "--student", "tall"], "--student must be one of"),
+        (["nowhere", "--starts", "1"], "--starts must be >= 2, got 1"),
+        (["nowhere", "--seed", "-1"], "--seed must lie in 0 to 4294967295, got -1"),
+    ],
+)
+def test_the_command_refuses_in_one_line(arguments, message, capsys):
+    assert distill_command(*arguments) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1

@@ -1,0 +1,68 @@
+"""The experiments' own scripts, for a few steps."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+import kuttax as kx
+from kuttax.tasks.registry import build_task
+from kuttax.training.settings import Settings
+
+FOLDER = Path(__file__).parents[1] / "experiments"
+
+
+@pytest.fixture
+def scripts(monkeypatch):
+    """The modules of local-regularization/, with a cheap solver and two methods."""
+    folder = FOLDER / "local-regularization"
+    monkeypatch.syspath_prepend(str(folder))
+    modules = {}
+    for name in ("run", "draw"):
+        spec = importlib.util.spec_from_file_location(name, folder / f"{name}.py")
+        assert spec is not None and spec.loader is not None
+        modules[name] = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, name, modules[name])
+        spec.loader.exec_module(modules[name])
+    run = modules["run"]
+    monkeypatch.setattr(run, "solver", lambda first=None: kx.Adaptive(kx.tableaus.BOSH3, 1e-3, 1e-3, first_step=first))
+    ours = run.METHODS["budget-1"]
+    for name in set(run.METHODS) - {"vanilla", "budget-1"}:
+        monkeypatch.delitem(run.METHODS, name)
+    monkeypatch.setitem(run.METHODS, "budget-1", run.Method(ours.label, ours.penalty, (1.0,), 1.0))
+    return modules
+
+
+def test_local_regularization_from_search_to_table(scripts, tmp_path, monkeypatch):
+    run, draw = scripts["run"], scripts["draw"]
+    task, settings, names = build_task("digits", width=4), Settings(train_steps=2, batch_size=64), list(run.METHODS)
+    run.search(task, settings, tmp_path, names)
+    run.final(task, settings, tmp_path, names, seeds=1)
+    run.timings(task, settings, tmp_path, names, seeds=1, repeats=1)
+    written = (tmp_path / "records.jsonl").read_text()
+    for stage in (run.search, run.final):
+        stage(task, settings, tmp_path, names, *([1] if stage is run.final else []))
+    assert (tmp_path / "records.jsonl").read_text() == written, "what is recorded is not run again"
+    monkeypatch.setattr(sys, "argv", ["draw.py", str(tmp_path)])
+    draw.main()
+    assert "h = T" in (tmp_path / "table.md").read_text()
+    assert (tmp_path / "front.svg").stat().st_size > 0
+
+
+def test_the_weight_is_the_cheapest_that_keeps_the_accuracy(scripts):
+    chosen = scripts["run"].chosen
+    row = lambda method, weight, validation, nfe: {  # noqa: E731
+        "method": method,
+        "weight": weight,
+        "validation": validation,
+        "nfe_validation": nfe,
+    }
+    found = [
+        row("vanilla", 0.0, 95.0, 50),
+        row("x", 1.0, 94.6, 40),
+        row("x", 10.0, 94.5, 30),
+        row("x", 100.0, 94.4, 20),
+    ]
+    assert chosen(found, "x") == 10.0
+    assert chosen([found[0], row("x", 1.0, 90.0, 20), row("x", 10.0, 91.0, 30)], "x") == 10.0
