@@ -1,109 +1,20 @@
-"""SDEs on a fixed grid: orders against closed forms on the same path, the path, gradients, and what is refused."""
+"""SDEs on a fixed grid: calculus, the path, gradients, counts, and what is refused."""
 
 import dataclasses
-import functools
 
 import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compilation import quick_compilation  # noqa: F401
+from sde_problems import ITO, START, diffusion, drift
 
 import kuttax as kx
 from kuttax.errors import UserError
 from kuttax.solvers.srk_tableau import SRA1, SRI1W1
 
 SOLVERS = (kx.EulerMaruyama, kx.Milstein, kx.StochasticHeun, kx.SRK)
-
-# Three Ito SDEs with diagonal noise side by side, each with a Wiener process of its own:
-# geometric Brownian motion dX = MU X dt + S X dW,                     X = X0 exp((MU - S^2 / 2) t + S W);
-# Ornstein-Uhlenbeck        dX = -THETA X dt + S dW,                   X = e^(-THETA t) (X0 + S int e^(THETA s) dW);
-# a non-linear one          dX = (S^2 X / 2 + B R) dt + S R dW,        X = sinh(asinh X0 + B t + S W),
-# with R = sqrt(1 + X^2) (Kloeden & Platen 1992, section 4.4).
-MU, THETA, S, B = 0.8, 1.2, 0.6, 0.6
-START = np.array([1.0, 3.0, 0.5])
-CELLS, SAMPLES = 64, 40_000
-PATH_KEY = jax.random.key(2024)
-
-
-def drift(t, y, args):
-    x, u, v = y[..., 0], y[..., 1], y[..., 2]
-    return jnp.stack([MU * x, -THETA * u, S**2 / 2 * v + B * jnp.sqrt(1 + v * v)], -1)
-
-
-def diffusion(t, y, args):
-    x, v = y[..., 0], y[..., 2]
-    return S * jnp.stack([x, jnp.ones_like(x), jnp.sqrt(1 + v * v)], -1)
-
-
-ITO = kx.SDE(drift, diffusion)
-
-
-def starts(samples):
-    return jnp.broadcast_to(jnp.asarray(START), (samples, 3))
-
-
-@functools.cache
-def truth(samples):
-    """The solutions at t = 1 on the path of PATH_KEY, from its cells."""
-    path = kx.BrownianPath(PATH_KEY, jax.ShapeDtypeStruct((samples, 3), jnp.float64))
-    cells = jax.jit(jax.vmap(path.increment))(jnp.arange(CELLS))
-    rise, mean = (np.asarray(x) / np.sqrt(CELLS) for x in cells)
-    w = rise.sum(0)
-    # In a cell e^(THETA s) is nearly a line, from a to b: it integrates to b rise - (b - a) mean.
-    at = np.exp(THETA * np.linspace(0, 1, CELLS + 1))
-    integral = np.tensordot(at[1:], rise[..., 1], 1) - np.tensordot(np.diff(at), mean[..., 1], 1)
-    growth = START[0] * np.exp((MU - S**2 / 2) + S * w[:, 0])
-    reversion = np.exp(-THETA) * (START[1] + S * integral)
-    return np.stack([growth, reversion, np.sinh(np.arcsinh(START[2]) + B + S * w[:, 2])], -1)
-
-
-def slope(steps, errors):
-    """The order that errors show."""
-    return -np.polyfit(np.log(steps), np.log(errors), 1)[0]
-
-
-# Strong and weak order. Noise that does not depend on y (Ornstein-Uhlenbeck) spares Euler the half order that it lacks;
-# in a linear drift Heun's mean is of order 2, and nothing is left that limits the SRK's strong order to 3/2.
-ORDERS = {
-    kx.EulerMaruyama: ((0.5, 1.0, 0.5), (1, 1, 1)),
-    kx.Milstein: ((1.0, 1.0, 1.0), (1, 1, 1)),
-    kx.StochasticHeun: ((1.0, 1.0, 1.0), (1, 2, 1)),
-    kx.SRK: ((1.5, 2.0, 1.5), (2, 2, 2)),
-}
-
-
-@pytest.mark.parametrize("kind", SOLVERS, ids=lambda kind: kind.__name__)
-def test_measured_strong_and_weak_orders(kind):
-    """Weak: of the mean. The Stratonovich scheme solves the Ito equations after the correction of the drift."""
-    sde = ITO.to_stratonovich() if kind is kx.StochasticHeun else ITO
-    steps = (16, 32, 64) if kind is kx.EulerMaruyama else (8, 16, 32)
-    strong, weak = [], []
-    for n in steps:
-        solver = kind(n, refine=CELLS // n)
-        sol = kx.solve(sde, starts(SAMPLES), 0.0, 1.0, solver=solver, key=PATH_KEY, batch_axis=0)
-        error = np.asarray(sol.y1) - truth(SAMPLES)
-        strong.append(np.sqrt(np.mean(error**2, 0)))
-        weak.append(np.abs(np.mean(error, 0)))
-    np.testing.assert_allclose([slope(steps, strong), slope(steps, weak)], ORDERS[kind], rtol=0, atol=0.15)
-
-
-def test_stratonovich_as_it_is_given():
-    """The same equations with the drift corrected by hand: g g' / 2 goes, which is S^2 X / 2 in two of them."""
-
-    def corrected(t, y, args):
-        x, u, v = y[..., 0], y[..., 1], y[..., 2]
-        return jnp.stack([(MU - S**2 / 2) * x, -THETA * u, B * jnp.sqrt(1 + v * v)], -1)
-
-    given = kx.SDE(corrected, diffusion, calculus="stratonovich")
-    y = jnp.array([0.7, -0.2, 1.3])
-    np.testing.assert_allclose(ITO.to_stratonovich().drift(0.0, y, None), corrected(0.0, y, None), rtol=1e-14)
-    np.testing.assert_allclose(given.to_ito().drift(0.0, y, None), drift(0.0, y, None), rtol=1e-14)
-    assert given.to_stratonovich() is given
-    for sde in (given, ITO):
-        y1 = kx.solve(sde, starts(1000), 0.0, 1.0, solver=kx.Milstein(CELLS), key=PATH_KEY).y1
-        assert np.sqrt(np.mean((np.asarray(y1) - truth(1000)) ** 2)) < 0.05
-
 
 def test_drift_correction_of_any_noise(rng):
     """Against sum_jk (dg_ij / dy_k) g_kj / 2, written out."""
@@ -120,26 +31,6 @@ def test_drift_correction_of_any_noise(rng):
     np.testing.assert_allclose(scalar.drift(0.0, y, None), -np.einsum("ik,k->i", a[:, 0], g[:, 0]) / 2, rtol=1e-12)
     additive = kx.SDE(zero, lambda t, y, args: jnp.ones_like(y), "additive")
     assert additive.to_stratonovich().drift is zero
-
-
-def test_additive_noise_of_strong_order_three_halves():
-    """dX = -sin X dt + (1 + t) G dW with two Wiener processes, against Taylor's scheme in NumPy on the finest cells."""
-    matrix, n, cells = np.array([[0.4, 0.2], [-0.1, 0.5]]), 200, 2048
-    sde = kx.SDE(lambda t, y, args: -jnp.sin(y), lambda t, y, args: (1 + t) * jnp.asarray(matrix), "additive")
-    y0 = jnp.broadcast_to(jnp.array([1.0, -0.5]), (n, 2))
-    path = kx.BrownianPath(PATH_KEY, jax.ShapeDtypeStruct((n, 2), jnp.float64))
-    w, mean = (np.asarray(x) @ matrix.T / np.sqrt(cells) for x in jax.jit(jax.vmap(path.increment))(jnp.arange(cells)))
-    h, y = 1 / cells, np.asarray(y0)
-    for k in range(cells):  # Kloeden & Platen 1992, 10.4: order 3/2
-        g, f, bend = 1 + k * h, -np.sin(y), -np.cos(y)
-        noise = g * w[k] + h * (w[k] - mean[k]) + h * bend * g * mean[k]
-        y = y + h * f + noise + h**2 / 2 * (f * bend - f / 2 * (matrix**2).sum(1) * g**2)
-    errors = []
-    for steps in (4, 8, 16):
-        solver = kx.SRK(steps, refine=cells // steps)
-        y1 = kx.solve(sde, y0, 0.0, 1.0, solver=solver, key=PATH_KEY, batch_axis=0).y1
-        errors.append(np.sqrt(np.mean((np.asarray(y1) - y) ** 2)))
-    assert slope([4, 8, 16], errors) > 1.35
 
 
 def test_order_conditions_of_the_srk_tableaus():
@@ -378,11 +269,6 @@ def apart(solver, rng, scale):
     return jax.tree.map(lambda x: x + scale * jnp.asarray(rng.normal(size=x.shape)), solver)
 
 
-def strong_error(solver):
-    sol = kx.solve(ITO, starts(1000), 0.0, 1.0, solver=solver, key=PATH_KEY)
-    return jnp.sqrt(jnp.mean((sol.y1 - truth(1000)) ** 2, 0))
-
-
 def test_learned_scheme_starts_as_the_classical_one(key):
     for per_step in (False, True):
         learned = kx.LearnedSRK.like(steps=6, refine=2, per_step=per_step)
@@ -393,29 +279,6 @@ def test_learned_scheme_starts_as_the_classical_one(key):
         )
         np.testing.assert_allclose([x.y1 for x in sol], [x.y1 for x in fine], rtol=1e-13)
     assert (sol[0].stats.nfe, sol[0].stats.nfe_diffusion) == (24, 24)
-
-
-def test_learned_scheme_keeps_strong_order_one(rng):
-    """Wherever its parameters are."""
-    steps, start = (8, 16, 32), apart(kx.LearnedSRK.like(steps=8), rng, 0.2)
-    errors = [strong_error(dataclasses.replace(start, steps=n, refine=CELLS // n)) for n in steps]
-    assert np.all(slope(steps, errors) > 0.85) and np.all(np.asarray(errors[-1]) > 1e-3)
-
-
-def test_learned_scheme_learns(rng):
-    """Its gradient is right along a direction, and steps down it make the strong error smaller."""
-    solver = apart(kx.LearnedSRK.like(steps=4, refine=CELLS // 4, per_step=True), rng, 0.1)
-    loss = jax.jit(jax.value_and_grad(lambda solver: jnp.log(jnp.sum(strong_error(solver)))))
-    first, gradient = loss(solver)
-    along = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape)), solver)
-    near = [loss(jax.tree.map(lambda x, v, e=e: x + e * v, solver, along))[0] for e in (1e-5, -1e-5)]
-    pairs = zip(jax.tree.leaves(gradient), jax.tree.leaves(along), strict=True)
-    np.testing.assert_allclose(sum(jnp.vdot(g, v) for g, v in pairs), (near[0] - near[1]) / 2e-5, rtol=1e-5)
-    for _ in range(5):
-        size = sum(jnp.vdot(g, g) for g in jax.tree.leaves(gradient))
-        solver = jax.tree.map(lambda x, g, size=size: x - 0.05 * g / jnp.sqrt(size), solver, gradient)
-        last, gradient = loss(solver)
-    assert last < first - 0.1
 
 
 def test_only_learned_coefficients_are_trained():

@@ -46,7 +46,7 @@ def counted(sde):
 
     def count(name, function):
         def call(t, y, args):
-            jax.debug.callback(lambda: calls.__setitem__(name, calls[name] + 1))
+            jax.debug.callback(lambda _: calls.__setitem__(name, calls[name] + 1), t)  # t: vmapped calls count
             return function(t, y, args)
 
         return call

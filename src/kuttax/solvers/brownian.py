@@ -42,7 +42,7 @@ class BrownianPath(eqx.Module):
 
         Where they take the time h, W rises by sqrt(h) `w`, and by sqrt(h) `mean` in the mean.
         """
-        keys = jax.vmap(lambda n: self._keys(first + n))(jnp.arange(cells, dtype=jnp.int32))
+        keys = jax.vmap(self._keys)(jnp.asarray(first).astype(jnp.int32) + jnp.arange(cells, dtype=jnp.int32))
         leaves, structure = jax.tree.flatten(self.shapes)
         ws, means = [], []
         for i, leaf in enumerate(leaves):
