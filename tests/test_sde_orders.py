@@ -135,5 +135,3 @@ def test_learned_scheme_learns(rng):
         solver = jax.tree.map(lambda x, g, size=size: x - 0.05 * g / jnp.sqrt(size), solver, gradient)
         last, gradient = loss(solver)
     assert last < first - 0.1
-
-

@@ -61,7 +61,7 @@ class FromDiffrax(AbstractSolver):
         if self.steps is None:
             refuse_low_rtol(self.rtol, problem.t0.dtype)
         if isinstance(problem.field, SDE):
-            check_solver(problem.field, self.solver)
+            check_solver(problem.field, self.solver, adaptive=self.steps is None)
             if self.steps is not None and problem.ts is not None:
                 raise UserError(
                     "diffrax interpolates between equal steps, and a path of an SDE is rough there: give tolerances, "

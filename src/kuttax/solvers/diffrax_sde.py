@@ -13,11 +13,11 @@ from .sde import SDE, check_calculus, terms_of
 _AREAS = (diffrax.BrownianIncrement, diffrax.SpaceTimeLevyArea, diffrax.SpaceTimeTimeLevyArea)
 
 
-def check_solver(sde: SDE, solver: diffrax.AbstractSolver) -> None:
+def check_solver(sde: SDE, solver: diffrax.AbstractSolver, *, adaptive: bool) -> None:
     """Refuse a solver that is not for this SDE.
 
     Raises:
-        UserError: It is for ODEs, for the other calculus, or for additive noise alone.
+        UserError: It is for ODEs, for the other calculus, for additive noise alone, or for equal steps alone.
     """
     name = f"diffrax's {type(solver).__name__}"
     ito = isinstance(solver, diffrax.AbstractItoSolver)
@@ -28,6 +28,8 @@ def check_solver(sde: SDE, solver: diffrax.AbstractSolver) -> None:
     else:
         check_calculus(sde, name, "stratonovich", "EulerMaruyama, Milstein or SRK")
     inner = _inner(solver)
+    if adaptive and isinstance(inner, diffrax.Euler):
+        raise UserError(f"{name} with Euler inside may converge to another solution: give steps=N, or use SPaRK")
     additive = isinstance(inner, diffrax.AbstractSRK) and inner.tableau.is_additive_noise()
     if additive and sde.noise != "additive":
         raise UserError(f"{name} is for additive noise, got {sde.noise}: use SPaRK, or SlowRK with steps=N")
