@@ -68,6 +68,7 @@ class Workload:
 
 
 SMALL = Problem("mlp", (3, 64, 64, 3), batch=256)
+NARROW = Problem("mlp", (3, 16, 3), batch=256)
 WIDE = Problem("mlp", (784, 100, 784), batch=512)
 CONV = Problem("conv", (8, 8, 8), batch=64, side=32)
 DEEP = Problem("mlp", (32, 64, 32), batch=256)
@@ -112,6 +113,7 @@ _ALL = (
     *(_scaled("width", value) for value in (16, 64, 256, 1024)),
     *(_memory(steps) for steps in (100, 300, 1000)),
     Workload("small-sde", "stochastic", SMALL, _STOCHASTIC, steps=100, noise=True),
+    Workload("narrow-sde", "stochastic", NARROW, _STOCHASTIC, steps=100, noise=True),
 )
 WORKLOADS = {workload.name: workload for workload in _ALL}
 """Every workload by its name, in the order in which they are run."""

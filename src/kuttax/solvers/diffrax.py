@@ -137,7 +137,8 @@ class FromDiffrax(AbstractSolver):
     def _stats(self, problem: Problem, stats: dict[str, Any]) -> Stats:
         accepted, rejected = (jnp.asarray(stats[f"num_{x}_steps"], jnp.int32) for x in ("accepted", "rejected"))
         if isinstance(problem.field, SDE):
-            drifts, diffusions = (x and x * (accepted + rejected) for x in evaluations(self.solver) or (None, None))
+            known = evaluations(self.solver)
+            drifts, diffusions = (None, None) if known is None else (x * (accepted + rejected) for x in known)
             return Stats(drifts, accepted, rejected, None, diffusions)
         return Stats(self._nfe(accepted, rejected), accepted, rejected, None)
 

@@ -148,7 +148,7 @@ def project(
         UserError: as `condition_rows`.
     """
     rows, right_side = condition_rows(jnp.asarray(a), p)
-    return nearest(jnp.asarray(b0), rows, right_side)
+    return nearest(jnp.asarray(b0), jnp.asarray(rows), jnp.asarray(right_side))
 
 
 def nearest(

@@ -80,13 +80,15 @@ class Used(NamedTuple):
 
 def _tableau(name: str, a0, b0, a1, b1, alpha, beta, c1: Sequence[float] | None = None) -> SRKTableau:
     s = len(alpha)
-    square = lambda rows: np.array([[*row, *[0.0] * (s - len(row))] for row in rows])  # noqa: E731
-    matrices = [square(rows) for rows in (a0, b0, a1, b1)]
-    weights = np.array(alpha), np.array(beta)
-    mask = lambda x: tuple(mask(row) for row in x) if x.ndim > 1 else tuple(bool(entry) for entry in x != 0)  # noqa: E731
-    used = Used(*(mask(x) for x in (*matrices, *weights)))
-    nodes = matrices[0].sum(1), matrices[2].sum(1) if c1 is None else np.array(c1)
-    return SRKTableau(*matrices, *nodes, *weights, used, name)
+    a0, b0, a1, b1 = (np.array([[*row, *[0.0] * (s - len(row))] for row in rows]) for rows in (a0, b0, a1, b1))
+    alpha, beta = np.array(alpha), np.array(beta)
+    c0, c1_ = a0.sum(1), a1.sum(1) if c1 is None else np.array(c1)
+    used = Used(_mask(a0), _mask(b0), _mask(a1), _mask(b1), _mask(alpha[None])[0], _mask(beta))
+    return SRKTableau(a0, b0, a1, b1, c0, c1_, alpha, beta, used, name)
+
+
+def _mask(rows: np.ndarray) -> tuple[Mask, ...]:
+    return tuple(tuple(bool(entry) for entry in row != 0) for row in rows)
 
 
 SRI1W1 = _tableau(
