@@ -40,6 +40,8 @@ def test_local_regularization_from_search_to_table(scripts, tmp_path, monkeypatc
     run.search(task, settings, tmp_path, names)
     run.final(task, settings, tmp_path, names, seeds=1)
     run.timings(task, settings, tmp_path, names, seeds=1, repeats=1)
+    run.in_float64(task, settings, tmp_path, ["budget-1"])
+    assert [r["dtype"] for r in run.recorded(tmp_path / "records.jsonl", "float64")] == ["float64"]
     written = (tmp_path / "records.jsonl").read_text()
     for stage in (run.search, run.final):
         stage(task, settings, tmp_path, names, *([1] if stage is run.final else []))

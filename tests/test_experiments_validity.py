@@ -12,7 +12,7 @@ from scipy.integrate import solve_ivp
 from scipy.spatial import ConvexHull
 
 import kuttax as kx
-from experiments.validity import consistency, critical, draw, grid, windermere
+from experiments.validity import consistency, control, critical, draw, grid, windermere
 from experiments.validity.marching import SCHEMES, logits
 from kuttax import records
 from kuttax.nn import MLPField, NeuralODEClassifier
@@ -132,6 +132,13 @@ def test_consistency_runs(tmp_path, weight):
     (record,) = records.read(tmp_path / "consistency.jsonl")
     assert record["nfe"] == 2 and record["valid"] == (record["accuracy"] - record["truth"] <= 1)
     assert (tmp_path / "consistency-spheres.png").exists()
+
+
+def test_control_records_and_draws(tmp_path):
+    control.main(["spheres", "--smoke", "--controls", "ott", "--starts", "2", "--out", str(tmp_path)])
+    (record,) = records.read(tmp_path / "control.jsonl")
+    assert (record["start"], record["final"], record["nfe_train"]) == (2, 2, 3 * 16 * 2)
+    assert (tmp_path / "control.png").exists()
 
 
 def test_windermere_records_and_draws(tmp_path):

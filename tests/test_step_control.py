@@ -229,11 +229,39 @@ def test_search_goes_up_from_four_steps_whatever_the_start():
         for value in (8.0, 1.5, 0.9):
             own, reference = control.asks(state, solver)
             asked.append(own.steps)
-            assert reference == kx.FixedSteps(MIDPOINT, own.steps)
+            assert reference == kx.FixedSteps(RK4, min(own.steps, 8))
             size, state = control.update((strain(value), strain(0.0)), state, now())
         assert not state.pending and state.phase == "train" and size == asked[-1]
-        # three halves each time, on every second rung: 4 * 1.1^4 and 4 * 1.1^8, or 1000 * 1.1^-54 and so on
-        assert asked == {4: [4, 6, 9], 1000: [4, 6, 9]}[start]
+        # three times as many, and then 1.5 / 0.8, on every second rung: 4 * 1.1^12 and 4 * 1.1^18, or 1000 * 1.1^-46 ...
+        assert asked == {4: [4, 13, 22], 1000: [4, 12, 22]}[start]
+
+
+@pytest.mark.parametrize(
+    ("own", "reference"),
+    [
+        (kx.FixedSteps(EULER, 5), kx.FixedSteps(RK4, 5)),
+        (kx.FixedSteps(EULER, 100), kx.FixedSteps(RK4, 25)),
+        (kx.FixedSteps(MIDPOINT, 34), kx.FixedSteps(RK4, 9)),
+        (kx.FixedSteps(RK4, 100), kx.FixedSteps(kx.tableaus.DOPRI8, 25)),
+    ],
+)
+def test_the_reference_has_a_higher_order_and_fewer_steps(own, reference):
+    control = CertifiedControl()
+    for phase in ("search", "train", "approach", "settle"):
+        state = trained_at(own.steps, control, solver=own)._replace(phase=phase, probe=1 / own.steps)
+        assert control.asks(state, own)[1] == reference
+
+
+def test_towards_the_end_of_training_it_looks_as_at_the_end():
+    control = CertifiedControl(few=10, many=300, approach=0.25)
+    state = trained_at(100, control)
+    assert control.samples(state) == 10 and not control.tolerances(state).sure
+    _, state = control.update((strain(0.8), strain(0.0)), state, now(749))
+    assert state.phase == "train"
+    _, state = control.update((strain(0.8), strain(0.0)), state, now(750))
+    assert state.phase == "approach" and control.samples(state) == 300 and control.tolerances(state).sure
+    size, state = control.update((strain(3.0), strain(0.0)), state, now(900))
+    assert size == 121 and state.phase == "approach"  # at most 1.22 times
 
 
 @pytest.mark.parametrize(
@@ -242,9 +270,9 @@ def test_search_goes_up_from_four_steps_whatever_the_start():
         (EULER, 0.5, 100),  # in the dead band
         (EULER, 1.0, 100),
         (EULER, 1.12, 146),  # 1.12 / 0.8 = 1.4; of every second rung 100 * 1.1^4 is the nearest
-        (EULER, 50.0, 146),  # at most 1.5 times as many
-        (EULER, math.inf, 146),
-        (EULER, math.nan, 146),
+        (EULER, 50.0, 314),  # at most 3 times as many: 100 * 1.1^12
+        (EULER, math.inf, 314),
+        (EULER, math.nan, 314),
         (EULER, 0.48, 68),  # 0.6: at least two thirds as many, 100 * 1.1^-4
         (EULER, 0.0, 68),
         (MIDPOINT, 1.6, 146),  # 2^(1/2): 100 * 1.1^4

@@ -127,19 +127,22 @@ def front(found: list[Record], path: Path) -> None:
     """Accuracy against NFE: the search over weights on validation data, the chosen ones on test data."""
     searched, finals = by_method(found, "search"), by_method(found, "final")
     colours = {name: f"C{i}" if i < 10 else INK for i, name in enumerate(METHODS)}
+    marks = {name: "o" if i < 11 else "D" for i, name in enumerate(METHODS)}
     with figure(11, 5.2, path) as canvas:
         left, right = canvas.subplots(1, 2)
         for name, own in searched.items():
             own = sorted(own, key=lambda r: r["weight"])
             x, y = [r["nfe_validation"] for r in own], [r["validation"] for r in own]
-            left.plot(x, y, "o-", color=colours[name], markersize=5, linewidth=1)
+            label = None if name in finals else METHODS[name].label  # its entry in the legend comes from the right
+            left.plot(x, y, marks[name] + "-", color=colours[name], markersize=5, linewidth=1, label=label)
             left.annotate(f"{own[-1]['weight']:g}", (x[-1], y[-1]), xytext=(4, 4), textcoords="offset points", size=7)
         left.set(title="Search: weights, one seed", xlabel="NFE", ylabel="validation accuracy (%)")
         for name, own in finals.items():
             x, y = [r["nfe"] for r in own], [r["test"] for r in own]
             label = METHODS[name].label
             right.plot(x, y, ".", color=colours[name], alpha=0.5)
-            right.plot(statistics.fmean(x), statistics.fmean(y), "o", color=colours[name], markersize=9, label=label)
+            mean = statistics.fmean(x), statistics.fmean(y)
+            right.plot(*mean, marks[name], color=colours[name], markersize=9, label=label)
         right.set(title="Chosen weights: seeds and their mean", xlabel="NFE", ylabel="test accuracy (%)")
         canvas.legend(loc="outside lower center", ncols=4, fontsize=8)
 

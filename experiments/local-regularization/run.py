@@ -3,6 +3,7 @@
     python run.py search --data-dir DIR     every method at each of its weights, one seed, validation data
     python run.py final --data-dir DIR      the weights chosen there, three seeds, test data once
     python run.py time --data-dir DIR       predictions and training steps of the final models, in turns
+    python run.py float64 --data-dir DIR    vanilla and ours once more in float64, one seed, validation data
 
 Each appends one record per finished run to records.jsonl, skips what is recorded, and so goes on where it was stopped.
 """
@@ -11,7 +12,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ import numpy as np
 import kuttax as kx
 from kuttax import records
 from kuttax.commands.run import environment
+from kuttax.data import Dataset
+from kuttax.tasks.classification import Classification
 from kuttax.tasks.registry import build_task
 from kuttax.training.evaluate import evaluate, predict
 from kuttax.training.loop import Trainer, TrainingError
@@ -52,14 +55,24 @@ def released(sampling: Any) -> kx.LocalError:
     return kx.LocalError(sampling, size="initial", transform="scaled", through="stages")
 
 
+def at_solver_step(sampling: Any) -> kx.LocalError:
+    """E |h| of the step that the solver took at the drawn time, and its whole gradient: the paper's estimator."""
+    return kx.LocalError(sampling, size="solver", transform="scaled")
+
+
 METHODS = {
     "vanilla": Method("vanilla"),
     "steer": Method("STEER", lambda width: 1.0 * kx.penalties.Steer(width), (0.125, 0.25, 0.5)),
-    "taylor": Method("TayNODE, K = 2", weighted(kx.penalties.Taylor(2)), (1e-3, 1e-2, 1e-1)),
-    "global-error": Method("ERNODE", weighted(kx.GlobalError()), (0.1, 1.0, 10.0)),
+    "taylor": Method("TayNODE, K = 2", weighted(kx.penalties.Taylor(2)), (1e-4, 1e-3, 1e-2, 1e-1)),
+    "global-error": Method("ERNODE", weighted(kx.GlobalError()), (0.1, 1.0, 10.0, 100.0)),
     "global-stiffness": Method("SRNODE", weighted(kx.GlobalStiffness()), (0.03, 0.3, 3.0)),
-    "released-unbiased": Method("local, unbiased, as released", weighted(released("unbiased")), (1e1, 1e2, 1e3)),
-    "released-biased": Method("local, biased, as released", weighted(released("biased")), (1e1, 1e2, 1e3)),
+    "released-unbiased": Method("local, unbiased, as released", weighted(released("unbiased")), (1.0, 1e1, 1e2, 1e3)),
+    "released-biased": Method("local, biased, as released", weighted(released("biased")), (1.0, 1e1, 1e2, 1e3)),
+    "solver-unbiased": Method(
+        "local, unbiased, the solver's step", weighted(at_solver_step("unbiased")), (1.0, 10.0, 100.0)
+    ),
+    "solver-biased": Method("local, biased, the solver's step", weighted(at_solver_step("biased")), (1.0, 10.0, 100.0)),
+    "global-error-1": Method("ERNODE, first step T", weighted(kx.GlobalError()), (0.1, 1.0, 10.0), 1.0),
     "stages-1": Method(
         "log(1 + E) at h = T, first slope constant",
         weighted(kx.LocalError(steps=1, through="stages")),
@@ -156,7 +169,7 @@ def attempt(path: Path, about: dict[str, Any], run: Callable[[], dict[str, Any]]
         record = {**about, **run()}
     except (kx.SolveError, TrainingError) as error:
         record = {**about, "error": str(error)}
-    records.append(path, {**record, **environment()})
+    records.append(path, {**environment(), **record})
     shown = {k: record[k] for k in ("method", "weight", "seed", "validation", "nfe_validation", "error") if k in record}
     print(shown, flush=True)
 
@@ -185,10 +198,10 @@ def final(task: Any, settings: Settings, out: Path, names: list[str], seeds: int
     found = recorded(path, "search")
     for seed in range(seeds):
         for name in names:
-            done = {(r["method"], r["seed"]) for r in recorded(path, "final")}
-            if (name, seed) in done:
-                continue
+            done = {(r["method"], r["weight"], r["seed"]) for r in recorded(path, "final")}
             weight = chosen(found, name)
+            if (name, weight, seed) in done:
+                continue
             about = {"kind": "final", "method": name, "weight": weight, "seed": seed}
             attempt(path, about, lambda: tested(task, name, weight, settings, seed, out))  # noqa: B023
 
@@ -213,11 +226,40 @@ def tested(task: Any, name: str, weight: float, settings: Settings, seed: int, o
     }
 
 
+class Float64(Classification):
+    """The task with float64 data: field and head compute in the dtype of what they are given."""
+
+    def _prepare(self, part: str, dataset: Dataset) -> Dataset:
+        x, y = super()._prepare(part, dataset)
+        return Dataset(x.astype(np.float64), y)
+
+
+def in_float64(task: Any, settings: Settings, out: Path, names: list[str]) -> None:
+    """Does anything hang on the dtype? The chosen weights on float64 data, which the solve then follows."""
+    path = out / "records.jsonl"
+    found, done = recorded(path, "search"), {r["method"] for r in recorded(path, "float64")}
+    task = Float64(**{field.name: getattr(task, field.name) for field in fields(task)})
+    for name in names:
+        if name not in done:
+            weight = chosen(found, name)
+            about = {"kind": "float64", "method": name, "weight": weight}
+            with jax.enable_x64(True):
+                attempt(path, about, lambda: _float64(task, METHODS[name], weight, settings))  # noqa: B023
+
+
+def _float64(task: Any, method: Method, weight: float, settings: Settings) -> dict[str, Any]:
+    """The record of one training, with the dtype that its outputs have."""
+    trained, record = train(task, method, weight, settings, 0)
+    few = jax.tree.map(lambda x: x[:8], task.validation)
+    return {**record, "dtype": str(predict(task, trained.model, trained.solver, few).outputs.dtype)}
+
+
 def timings(task: Any, settings: Settings, out: Path, names: list[str], seeds: int, repeats: int) -> None:
     """Predictions of the final models and training steps with their penalties, in turns, so that the pace is shared."""
     path = out / "records.jsonl"
     for seed in range(seeds):
-        if any(r["seed"] == seed for r in recorded(path, "time")):
+        done = {r["method"] for r in recorded(path, "time") if r["seed"] == seed}
+        if done.issuperset(names):
             continue
         finals = {r["method"]: r for r in recorded(path, "final") if r["seed"] == seed and "error" not in r}
         load = lambda name: eqx.tree_deserialise_leaves(  # noqa: E731
@@ -267,7 +309,7 @@ def _in_turns(programs: dict[Any, Callable[[], Any]], repeats: int) -> dict[Any,
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stage", choices=["search", "final", "time"])
+    parser.add_argument("stage", choices=["search", "final", "time", "float64"])
     parser.add_argument("--data-dir", type=Path, required=True, help="directory with mnist10k.npz")
     parser.add_argument("--out", type=Path, default=HERE)
     parser.add_argument("--steps", type=int, default=300, help="of training")
@@ -284,6 +326,8 @@ def main() -> None:
         search(task, settings, given.out, names)
     elif given.stage == "final":
         final(task, settings, given.out, names, given.seeds)
+    elif given.stage == "float64":
+        in_float64(task, settings, given.out, ["vanilla", "budget-2"])
     else:
         timings(task, settings, given.out, names, given.seeds, given.repeats)
 

@@ -13,6 +13,7 @@ run grid spheres
 run critical spheres
 run certify spheres
 run draw spheres
+run control spheres
 run grid mnist --data-dir "$data"
 run certify mnist --data-dir "$data"
 run draw mnist --data-dir "$data"

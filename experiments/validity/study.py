@@ -39,7 +39,7 @@ def spheres(smoke: bool) -> Study:
         train_steps=3 if smoke else 10_000, batch_size=16 if smoke else 128,
         lr=1e-4, lr_decay=1.0, evaluations=1, per_dispatch=500,
     )  # fmt: skip
-    ladder = (2, 4) if smoke else (2, 4, 8, 16, 32, 64, 128, 256, 512)
+    ladder = (2, 4) if smoke else (2, 4, 8, 16, 32, 64, 128, 256)
     factors = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
     return Study("spheres", "spheres", options, settings, ladder, factors, 1 if smoke else 5, 40 if smoke else 1000)
 

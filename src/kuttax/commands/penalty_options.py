@@ -51,8 +51,8 @@ def _released(sampling: Any) -> Callable[[], LocalError]:
 
 PENALTIES: dict[str, Named] = {
     "local-error": Named("local error", LocalError, 0.1, "after Pal et al. 2023"),
-    "local-unbiased": Named("local error, unbiased, released", _released("unbiased"), 1e3, "Pal et al. 2023"),
-    "local-biased": Named("local error, biased, released", _released("biased"), 1e3, "Pal et al. 2023"),
+    "local-unbiased": Named("local error, unbiased, released", _released("unbiased"), 10.0, "Pal et al. 2023"),
+    "local-biased": Named("local error, biased, released", _released("biased"), 10.0, "Pal et al. 2023"),
     "local-stiffness": Named("local stiffness", LocalStiffness, 0.1, "Pal et al. 2023"),
     "global-error": Named("global error (ERNODE)", GlobalError, 1.0, "Pal et al. 2021"),
     "global-stiffness": Named("global stiffness (SRNODE)", GlobalStiffness, 0.0285, "Pal et al. 2021"),

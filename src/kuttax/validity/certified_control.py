@@ -31,9 +31,10 @@ class Band(NamedTuple):
     stride: int
 
 
+_EARLY = ("search", "train")
 _SLACK = 2.0  # of the metric's tolerance while training
 _TOLERANCES = Tolerances()
-_TRAINING = Band(low=0.5, aim=0.8, high=1.0, coarser=1.5, finer=1.5, stride=2)
+_TRAINING = Band(low=0.5, aim=0.8, high=1.0, coarser=1.5, finer=3.0, stride=2)
 _FINAL = Band(low=0.7, aim=0.85, high=1.0, coarser=1.5, finer=1.22, stride=1)
 
 
@@ -44,7 +45,8 @@ class CertifiedState(NamedTuple):
         dial: What h is.
         h: The step as a fraction of the interval, or the tolerance.
         probe: In a search the h that is tried next.
-        phase: "search" until a first h is found, "train"; after training "settle", "tune", "certify", "done".
+        phase: "search" until a first h is found, "train", "approach" towards the end of training; after it "settle",
+            "tune", "certify", "done".
         trained: Training NFE at the last check.
         spent: NFE of checks before it.
         rounds: How often the model was tuned after training.
@@ -57,7 +59,7 @@ class CertifiedState(NamedTuple):
     dial: Dial
     h: float
     probe: float
-    phase: Literal["search", "train", "settle", "tune", "certify", "done"] = "search"
+    phase: Literal["search", "train", "approach", "settle", "tune", "certify", "done"] = "search"
     trained: float = 0.0
     spent: float = 0.0
     rounds: int = 0
@@ -71,23 +73,25 @@ class CertifiedState(NamedTuple):
 class CertifiedControl:
     """Trains with the coarsest solver that keeps the model an ODE, and ends with one that passes its certificate.
 
-    On held-out samples the own solver is compared, sample by sample, with a scheme of higher order and as many steps
+    On held-out samples the own solver is compared, sample by sample, with a scheme of higher order and fewer steps
     (DOPRI5 at a tenth of the tolerance). The strain is the deviation over the one that would use up the tolerances
     (`Reading.strain`); it grows as h^p. It is kept in a band: outside of it, h <- h (aim / strain)^(1 / p), within
     limits, for where a few samples sit on an edge of the flow the strain shrinks slower than that. The first check
     searches upwards from few steps, whatever the start, so that a start that is too fine costs no check.
 
     A check is made when the parameters have moved and training has earned the last one's cost, on a small batch that
-    changes from check to check. After training h is settled in a narrower band on more samples, with some optimiser
-    steps after every change, and refined until the certificate is valid.
+    changes from check to check. In the last part of training h approaches what the certificate will ask for: a narrower
+    band on more samples. After training it is settled there, with some optimiser steps after every change, and refined
+    until the certificate is valid.
 
     Attributes:
         most: What the discretisation may change.
         certify: `certify(predict, solver, batch)` whose result has a `verdict`; None for no certificate: the last check
             then decides.
-        few, many: Held-out samples that a check looks at, at most, while training and at the end.
+        few, many: Held-out samples that a check looks at, at most, while training and towards its end.
         drift: Relative movement of the parameters after which to check.
         share: The NFE of checks, as a share of the training NFE between them.
+        approach: The part of training that is its end.
         training, final: The bands of the strain.
         tune: Optimiser steps between the checks after training, as a fraction of all.
         rounds: How often at the most.
@@ -101,9 +105,10 @@ class CertifiedControl:
     most: Tolerances = _TOLERANCES
     certify: Callable[..., Any] | None = None
     few: int = 256
-    many: int = 2000
+    many: int = 1024
     drift: float = 0.02
-    share: float = 0.025
+    share: float = 0.02
+    approach: float = 0.3
     training: Band = _TRAINING
     final: Band = _FINAL
     tune: float = 0.02
@@ -115,7 +120,7 @@ class CertifiedControl:
         for name in ("few", "many", "rounds", "most_steps"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be >= 1, got {getattr(self, name)}")
-        for name in ("drift", "share", "tune"):
+        for name in ("drift", "share", "approach", "tune"):
             if not 0 < getattr(self, name) < 1:
                 raise UserError(f"{name} must lie in (0, 1), got {getattr(self, name)}")
         for name in ("training", "final"):
@@ -131,13 +136,13 @@ class CertifiedControl:
     def tolerances(self, state: CertifiedState) -> Tolerances:
         """At the end they hold with the confidence that a certificate asks for; before, the metric of few samples may
         change more, or its noise would set the steps."""
-        if state.phase in ("search", "train"):
+        if state.phase in _EARLY:
             return self.most._replace(metric=_SLACK * self.most.metric)
         return self.most._replace(sure=True)
 
     def samples(self, state: CertifiedState) -> int:
         """How many of them, at most."""
-        return self.few if state.phase in ("search", "train") else self.many
+        return self.few if state.phase in _EARLY else self.many
 
     def init(self, solver: AbstractSolver) -> CertifiedState:
         """The state before training with this solver.
@@ -161,7 +166,7 @@ class CertifiedControl:
     def asks(self, state: CertifiedState, solver: AbstractSolver) -> tuple[AbstractSolver, ...]:
         """The own solver, and the better one; in a search at the h that is being tried."""
         own = state.dial.turned(solver, state.probe if state.phase == "search" else state.h)
-        return own, state.dial.higher(own) if state.phase in ("search", "train") else state.dial.highest(own)
+        return own, state.dial.higher(own)
 
     def update(self, readings: tuple[Reading, ...], state: CertifiedState, now: Moment) -> tuple[float, CertifiedState]:
         """The number of steps or the tolerance after a check, and the state."""
@@ -172,8 +177,12 @@ class CertifiedControl:
                 state = self._searched(state, strain)
             case "train":
                 state = state._replace(h=self._moved(state, state.h, strain, self.training))
+            case "approach":
+                state = state._replace(h=self._moved(state, state.h, strain, self.final))
             case _:  # training has ended
                 state = self._settled(state, strain)
+        if state.phase == "train" and now.step >= (1 - self.approach) * now.of:
+            state = state._replace(phase="approach")
         return state.dial.size(state.h), state
 
     def solver(self, state: CertifiedState, solver: AbstractSolver) -> AbstractSolver:
@@ -230,7 +239,7 @@ class CertifiedControl:
     def _strain(self, reading: Reading, state: CertifiedState) -> float:
         """What is held in the band. While training, flips of samples that are hardly decided are no cause to refine."""
         strain = math.inf if math.isnan(reading.strain) else reading.strain
-        if state.phase in ("search", "train") and strain > self.training.high:
+        if state.phase in _EARLY and strain > self.training.high:
             by_loss = reading.loss_difference / self.most.loss
             return strain if math.isnan(by_loss) else max(self.training.high, min(strain, by_loss))
         return strain

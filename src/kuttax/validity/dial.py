@@ -14,6 +14,7 @@ from .resolution import order_of, steps_of, tolerance_of, with_steps, with_toler
 
 _GAIN = 50  # of the better solver's error over the own one's, where the own steps are coarse
 _MOST_TIGHTENED = 6  # of the reference of a tolerance in one check
+_FEW = 8  # steps, up to which a scheme to compare with takes as many
 
 
 @dataclass(frozen=True)
@@ -82,12 +83,9 @@ class StepDial:
         return FixedSteps(scheme, math.ceil(1 / finer - 1e-9))
 
     def higher(self, solver: AbstractSolver) -> AbstractSolver:
-        """A scheme of higher order with as many steps: the cheapest solver to compare with."""
-        return FixedSteps(self._scheme, steps_of(solver))
-
-    def highest(self, solver: AbstractSolver) -> AbstractSolver:
-        """RK4, or beyond its order DOPRI8, with as many steps: a reference that is worth its cost at the end."""
-        return FixedSteps(RK4 if self.order < 4 else DOPRI8, steps_of(solver))
+        """RK4, or beyond its order DOPRI8, with a quarter of the steps, and as many where they are few."""
+        steps = steps_of(solver)
+        return FixedSteps(RK4 if self.order < 4 else DOPRI8, max(math.ceil(steps / 4), min(steps, _FEW)))
 
     @property
     def _scheme(self) -> Tableau:
@@ -161,10 +159,6 @@ class ToleranceDial:
     def higher(self, solver: AbstractSolver) -> AbstractSolver:
         """As `better`."""
         return self.better(solver)
-
-    def highest(self, solver: AbstractSolver) -> AbstractSolver:
-        """As `better`, once tightened."""
-        return self.better(solver, 1)
 
     def must_tighten(self, own: Reading, better: Reading, tightened: int) -> bool:
         """Ott et al. tighten the reference until it takes more evaluations than the own solver."""
