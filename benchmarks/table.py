@@ -25,6 +25,12 @@ def markdown(results: Results) -> str:
             _section(f"Learned solvers, {kind}", _rows(results, results.of("learned", kind=kind), _TIME))
             for kind in ("gradient", "forward")
         ),
+        *(
+            _section(
+                f"Stochastic differential equations, {kind}", _rows(results, results.of("stochastic", kind=kind), _TIME)
+            )
+            for kind in ("gradient", "forward")
+        ),
         _section("Memory", _rows(results, results.of("memory", kind="gradient"), _TIME + _MEMORY)),
         *(_section(f"Scaling, {kind}", _scaling(results, kind)) for kind in ("gradient", "forward")),
     ]

@@ -78,6 +78,12 @@ TARGETS = (
     *(_cost(workload, "kuttax-learned-table", "kuttax", 1.25) for workload in ("small-learned", "wide-learned")),
     _grows("kuttax-reversible", 0.05),
     _grows("kuttax-steps", 1.1),
+    *(
+        _cost(workload, "kuttax", "limit", 1.25, kind)
+        for workload in ("narrow-sde", "small-sde")
+        for kind in ("forward", "gradient")
+    ),
+    _faster("narrow-sde", "diffrax-tuned", 5.0),
     *(_faster("mixed-dopri5", peer, 1.0) for peer in ("torchode", "diffrax", "diffrax-tuned")),
 )
 """Everything that kuttax is held to."""

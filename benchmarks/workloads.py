@@ -11,7 +11,8 @@ _TORCH = ("torchdiffeq", "torchdiffeq-adjoint", "torchode")
 _LEARNED = ("kuttax", "kuttax-learned", "kuttax-learned-table", "limit")
 _SCALING = ("kuttax", "limit", "diffrax-tuned", "torchdiffeq")
 _MEMORY = ("kuttax", "kuttax-stages", "kuttax-steps", "kuttax-reversible", "diffrax", "torchdiffeq-adjoint")
-STAGES = {"RK4": 4, "DOPRI5": 6}
+_STOCHASTIC = ("kuttax", "limit", "limit-stored", "diffrax-tuned")
+STAGES = {"RK4": 4, "DOPRI5": 6, "Euler-Maruyama": 1}
 """Evaluations of the field in one step; DOPRI5's seventh stage is the next step's first."""
 
 
@@ -24,26 +25,30 @@ class Workload:
         group: The table that it belongs to.
         problem: What is solved.
         libraries: Who solves it.
-        steps: So many equal steps of the classical RK4; None for the adaptive DOPRI5.
+        steps: So many equal steps of the classical RK4, or of Euler-Maruyama; None for the adaptive DOPRI5.
         tolerance: rtol and atol of the adaptive solve; what it achieves in diffrax is the error that all must meet.
         per_sample: Every sample has its own steps.
+        noise: An SDE: diagonal noise, the diffusion as costly as the drift.
         kinds: What is timed: "gradient" of mean(y^2) in weights and y0, "forward" the solve alone.
         rounds: How often each library has its turn.
     """
 
     name: str
-    group: Literal["fixed", "adaptive", "learned", "scaling", "memory"]
+    group: Literal["fixed", "adaptive", "learned", "scaling", "memory", "stochastic"]
     problem: Problem
     libraries: tuple[str, ...]
     steps: int | None = None
     tolerance: float | None = None
     per_sample: bool = False
+    noise: bool = False
     kinds: tuple[str, ...] = ("gradient", "forward")
     rounds: int = 7
 
     @property
     def method(self) -> str:
         """The Runge-Kutta method."""
+        if self.noise:
+            return "Euler-Maruyama"
         return "DOPRI5" if self.steps is None else "RK4"
 
     def smoke(self) -> "Workload":
@@ -63,6 +68,7 @@ class Workload:
 
 
 SMALL = Problem("mlp", (3, 64, 64, 3), batch=256)
+NARROW = Problem("mlp", (3, 16, 3), batch=256)
 WIDE = Problem("mlp", (784, 100, 784), batch=512)
 CONV = Problem("conv", (8, 8, 8), batch=64, side=32)
 DEEP = Problem("mlp", (32, 64, 32), batch=256)
@@ -106,6 +112,8 @@ _ALL = (
     *(_scaled("batch", value) for value in (16, 256, 4096)),
     *(_scaled("width", value) for value in (16, 64, 256, 1024)),
     *(_memory(steps) for steps in (100, 300, 1000)),
+    Workload("small-sde", "stochastic", SMALL, _STOCHASTIC, steps=100, noise=True),
+    Workload("narrow-sde", "stochastic", NARROW, _STOCHASTIC, steps=100, noise=True),
 )
 WORKLOADS = {workload.name: workload for workload in _ALL}
 """Every workload by its name, in the order in which they are run."""

@@ -5,6 +5,7 @@ from typing import ClassVar
 import diffrax
 import jax
 import jax.numpy as jnp
+import lineax
 import numpy as np
 
 from ..workloads import STAGES, Workload
@@ -38,6 +39,8 @@ def build(workload: Workload, variant: str, device: str, counts: Counts | None) 
     multiple of eight that the adaptive solve at the workload's tolerance can do with.
     """
     del device, counts
+    if workload.noise:
+        return JaxRun(Program(_solve_sde(workload), jax.random.PRNGKey(0)), workload.problem, None)
     most = _least_steps(workload) if variant == "tuned" else _DEFAULT
     return JaxRun(Program(_solve(workload, most)), workload.problem, workload.tolerance)
 
@@ -79,6 +82,26 @@ def _solve(workload: Workload, max_steps: int):
             axis = 0 if ts is None else 1
             return jax.vmap(solve_one, (None, 0, None), (axis, 0))(weights, y0, tolerance)
         return solve_one(weights, y0, tolerance)
+
+    return solve
+
+
+def _solve_sde(workload: Workload):
+    """Euler's method on a VirtualBrownianTree that is as coarse as its steps allow; max_steps tuned."""
+    problem, steps = workload.problem, workload.steps
+    assert steps is not None
+    drift, diffusion, h = jax_fields.field(problem), jax_fields.diffusion(problem), problem.t1 / steps
+
+    def solve(weights, y0, key, tolerance):
+        del tolerance
+        like = jax.ShapeDtypeStruct(y0.shape, y0.dtype)
+        path = diffrax.VirtualBrownianTree(0.0, problem.t1, h / 2, like, key)
+        matrix = lambda t, y, args: lineax.DiagonalLinearOperator(diffusion(jnp.asarray(t), y, args))  # noqa: E731
+        noise = diffrax.ControlTerm(matrix, path)
+        terms = diffrax.MultiTerm(diffrax.ODETerm(drift), noise)  # pyright: ignore[reportArgumentType]
+        sol = diffrax.diffeqsolve(terms, diffrax.Euler(), 0.0, problem.t1, h, y0, weights, max_steps=steps)
+        assert sol.ys is not None
+        return sol.ys[0], {"nfe": sol.stats["num_steps"], "accepted": sol.stats["num_accepted_steps"]}
 
     return solve
 

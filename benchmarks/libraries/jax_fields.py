@@ -18,6 +18,12 @@ def field(problem: Problem) -> Field:
     return {"mlp": _mlp, "conv": _conv, "relaxation": _relaxation}[problem.field]
 
 
+def diffusion(problem: Problem) -> Field:
+    """The diffusion of the problem as an SDE: a fifth of the field, of the state turned round."""
+    drift = field(problem)
+    return lambda t, y, weights: drift(t, -y, weights) / 5
+
+
 def _mlp(t, y, weights):
     for i in range(0, len(weights), 2):
         y = jnp.tanh(y) if i else y

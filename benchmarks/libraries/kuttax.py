@@ -1,5 +1,6 @@
 """kuttax, called as its user would."""
 
+import jax
 import jax.numpy as jnp
 
 import kuttax as kx
@@ -17,6 +18,8 @@ def build(workload: Workload, variant: str, device: str, counts: Counts | None) 
     same tableau and steps, the gradient in the field alone) and "learned-table" (in its free parameters too).
     """
     del device, counts
+    if workload.noise:
+        return JaxRun(Program(_solve_sde(workload), jax.random.PRNGKey(0)), workload.problem, None)
     learned = variant.startswith("learned")
     table = _learned(workload) if learned else None
     program = Program(_solve(workload, variant), table, trains_table=variant == "learned-table")
@@ -43,6 +46,19 @@ def _solve(workload: Workload, variant: str):
         stats = sol.stats
         counts = {"nfe": stats.nfe, "accepted": stats.accepted, "rejected": stats.rejected}
         return (sol.y1 if ts is None else sol.ys), counts
+
+    return solve
+
+
+def _solve_sde(workload: Workload):
+    problem = workload.problem
+    assert workload.steps is not None
+    sde, solver = kx.SDE(jax_fields.field(problem), jax_fields.diffusion(problem)), kx.EulerMaruyama(workload.steps)
+
+    def solve(weights, y0, key, tolerance):
+        del tolerance
+        sol = kx.solve(sde, y0, 0.0, problem.t1, solver=solver, args=weights, key=key)
+        return sol.y1, {"nfe": sol.stats.nfe, "accepted": sol.stats.accepted}
 
     return solve
 

@@ -12,6 +12,9 @@ stored or read back: a <- a df/dy, and the sum of all a df/dweights. The work of
 
 The variant "stored" is JAX's own gradient of mean(y^2) through the forward scan, which stores what it needs: the least
 time of a reverse pass that recomputes nothing.
+
+An SDE has no such limit: its noise must be drawn. There it is the scan that one would write by hand, with the draws of
+kuttax, a step checkpointed, and its gradient by JAX; "stored" without the checkpoint.
 """
 
 import jax
@@ -26,6 +29,8 @@ from .jax_run import JaxRun, Program
 def build(workload: Workload, variant: str, device: str, counts: Counts | None) -> JaxRun:
     """The bare evaluations of the workload."""
     del device
+    if workload.noise:
+        return _by_hand(workload, stored=variant == "stored")
     evaluations, products = _counts(workload, counts)
     if variant == "stored" and evaluations != products:
         raise Unsupported("an adaptive solve does not differentiate every evaluation")
@@ -57,6 +62,30 @@ def build(workload: Workload, variant: str, device: str, counts: Counts | None) 
         return y, (total, cotangent)
 
     return JaxRun(Program(solve, gradient=None if variant == "stored" else gradient), problem, None)
+
+
+def _by_hand(workload: Workload, *, stored: bool) -> JaxRun:
+    """Euler-Maruyama with diagonal noise."""
+    problem, steps = workload.problem, workload.steps
+    assert steps is not None
+    drift, diffusion, h = jax_fields.field(problem), jax_fields.diffusion(problem), problem.t1 / steps
+
+    def solve(weights, y0, key, tolerance):
+        del tolerance
+
+        def advance(y, n, draw):
+            t = h * n.astype(y.dtype)
+            return y + h * drift(t, y, weights) + h**0.5 * diffusion(t, y, weights) * draw
+
+        advance = advance if stored else jax.checkpoint(advance, prevent_cse=False)
+
+        def step(y, n):
+            draw = jax.random.normal(jax.random.split(jax.random.fold_in(key, n))[0], y.shape, y.dtype)
+            return advance(y, n, draw), None
+
+        return jax.lax.scan(step, y0, jnp.arange(steps))[0], {"nfe": jnp.asarray(steps)}
+
+    return JaxRun(Program(solve, jax.random.PRNGKey(0)), problem, None)
 
 
 def _counts(workload: Workload, counts: Counts | None) -> tuple[int, int]:

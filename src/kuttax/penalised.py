@@ -47,13 +47,7 @@ def solve_penalised(
 
 def _keys(key: Any, count: int) -> list[Any]:
     """A key for each of `count` penalties; None where there is none."""
-    if key is None:
-        return [None] * count
-    try:
-        return list(jax.random.split(key, count))
-    except (TypeError, ValueError):
-        got = type(key).__name__
-        raise UserError(f"key must be one JAX random key such as jax.random.key(0), got {got}") from None
+    return [None] * count if key is None else list(jax.random.split(key, count))
 
 
 def _with_end(problem: Problem, parts: tuple[AbstractPenalty, ...], keys: list[Any]) -> Problem:

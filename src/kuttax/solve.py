@@ -17,12 +17,14 @@ from .errors import UserError
 from .penalised import solve_penalised
 from .penalty import AbstractPenalty, Penalties
 from .solvers.base import AbstractSolver, Problem
+from .solvers.sde import SDE
 from .solvers.solution import Solution, SolveError, Status
 from .solvers.stages import spread
+from .stochastic import check_stochastic
 
 
 def solve(
-    field: VectorField,
+    field: VectorField | SDE,
     y0: PyTree,
     t0: Any,
     t1: Any,
@@ -38,16 +40,17 @@ def solve(
     max_steps: int = 4096,
     throw: bool = True,
 ) -> Solution:
-    """Solve dy/dt = field(t, y, args), y(t0) = y0, up to t1.
+    """Solve dy/dt = field(t, y, args), y(t0) = y0, or an `SDE`, up to t1.
 
     The call is compiled, once for each field, solver structure, shape and dtype. Like any compiled JAX function it does
     not see a plain Python field's global variables change: pass what changes in `args`, or in a module's leaves.
 
     Args:
-        field: The vector field. With `batch_axis` it is written for one sample.
+        field: The vector field, or an `SDE`. With `batch_axis` it is written for one sample.
         y0: The initial state: a pytree of real floating-point arrays of one dtype.
         t0, t1: Start and end; t1 < t0 solves backwards in time.
-        solver: `FixedSteps`, `Adaptive`, `LearnedRK`, `Reversible` or `FromDiffrax`.
+        solver: `FixedSteps`, `Adaptive`, `LearnedRK`, `Reversible` or `FromDiffrax`; for an SDE `EulerMaruyama`,
+            `Milstein`, `StochasticHeun`, `SRK` or `FromDiffrax`.
         args: Any pytree, handed to the field.
         ts: Times to save at, sorted from t0 towards t1; shape (times,).
         batch_axis: The axis of every leaf of y0 that counts samples. None: the field sees the whole state.
@@ -55,7 +58,7 @@ def solve(
         args_axes: With `batch_axis`, which of the args have an axis that counts samples, as `in_axes` of `jax.vmap`: an
             int, None, or a tuple of such, one for each entry of args. None: all samples share them.
         penalty: What makes a field cheap to integrate, to be added to the loss (`kuttax.penalties`).
-        key: For penalties that draw at random.
+        key: Draws the noise of an SDE: the same key gives the same path. Also for penalties that draw at random.
         max_steps: The most steps, accepted and rejected, that an adaptive solver may try.
         throw: Raise `SolveError` where the solve does not reach t1. Otherwise look at `status`: y1 is then NaN.
 
@@ -71,9 +74,14 @@ def solve(
         y0 = _samples_first(y0, batch_axis)
     if not isinstance(max_steps, int) or max_steps < 1:
         raise UserError(f"max_steps must be a whole number >= 1, got {max_steps!r}")
+    if key is not None:
+        _check_key(key)
     problem = _problem(field, y0, t0, t1, ts, args, batch_axis is not None, max_steps)
     if args_axes is not None:
         problem = dataclasses.replace(problem, args_axes=_checked_axes(args_axes, problem))
+    if isinstance(field, SDE):
+        problem = dataclasses.replace(problem, key=key)
+        check_stochastic(problem, solver, adjoint, penalty)
     solver.check(problem)
     sol = _solve(problem, solver, DiscreteAdjoint() if adjoint is None else adjoint, penalty, key)
     if throw:
@@ -172,13 +180,23 @@ def _time(name: str, value: Any, dtype) -> Any:
     return time
 
 
+def _check_key(key: Any) -> None:
+    dtype = getattr(key, "dtype", None)
+    typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
+    if not ((typed and key.ndim == 0) or (dtype == jnp.uint32 and key.ndim == 1)):
+        got = type(key).__name__ if dtype is None else f"{dtype}{list(key.shape)}"
+        raise UserError(f"key must be one JAX random key such as jax.random.key(0), got {got}")
+
+
 def _short(ts) -> str:
     return np.array2string(np.asarray(ts), threshold=6, edgeitems=2)
 
 
 def _check_slope(problem: Problem) -> None:
     """The field's value must be shaped like the state; said here, where the message can name it."""
-    field = problem.vector_field()
+    stochastic = isinstance(problem.field, SDE)
+    name, field = ("drift", problem.field.drift) if stochastic else ("field", problem.field)
+    field = problem.mapped(field)
     slope = eqx.filter_eval_shape(field, problem.t0, problem.y0, problem.args)
     expected = jax.eval_shape(lambda y: y, problem.y0)
     same = jax.tree.structure(slope) == jax.tree.structure(expected) and all(
@@ -187,7 +205,7 @@ def _check_slope(problem: Problem) -> None:
     )
     if not same:
         show = lambda tree: jax.tree.map(lambda x: f"{x.dtype}{list(x.shape)}", tree)  # noqa: E731
-        raise UserError(f"the field must return a slope like the state, {show(expected)}, got {show(slope)}")
+        raise UserError(f"the {name} must return a slope like the state, {show(expected)}, got {show(slope)}")
 
 
 def _raised(sol: Solution) -> Solution:

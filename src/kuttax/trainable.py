@@ -7,7 +7,8 @@ import jax
 from jaxtyping import PyTree
 
 from .solvers.base import AbstractSolver
-from .solvers.learned import is_learned
+from .solvers.learned import LearnedRK
+from .solvers.learned_srk import LearnedSRK
 
 
 def _is_solver(node: Any) -> bool:
@@ -17,18 +18,22 @@ def _is_solver(node: Any) -> bool:
 def trainable(tree: PyTree) -> PyTree[bool]:
     """True at the leaves that training changes, for `eqx.partition(tree, kuttax.trainable(tree))`.
 
-    These are the floating-point arrays, but of solvers only `LearnedRK`'s free parameters: tolerances and classical
-    tables are numbers that nobody trains.
+    These are the floating-point arrays, but of solvers only the free parameters of `LearnedRK` and `LearnedSRK`:
+    tolerances and classical tables are numbers that nobody trains.
     """
 
     return jax.tree.map(_trained_of, tree, is_leaf=_is_solver)
 
 
+def _is_learned(node: Any) -> bool:
+    return isinstance(node, LearnedRK | LearnedSRK)
+
+
 def _trained_of(node: Any) -> PyTree[bool]:
     """Of a solver, the leaves of what is learned in it, itself or wrapped; of anything else, its numbers."""
-    if not _is_solver(node) or is_learned(node):
+    if not _is_solver(node) or _is_learned(node):
         return jax.tree.map(eqx.is_inexact_array, node)
-    return jax.tree.map(lambda part: _trained_of(part) if is_learned(part) else False, node, is_leaf=is_learned)
+    return jax.tree.map(lambda part: _trained_of(part) if _is_learned(part) else False, node, is_leaf=_is_learned)
 
 
 def labels(tree: PyTree) -> PyTree[str]:

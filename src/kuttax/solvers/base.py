@@ -28,7 +28,7 @@ class Problem(eqx.Module):
     """An initial value problem dy/dt = field(t, y, args), y(t0) = y0, as solvers see it.
 
     Attributes:
-        field: The vector field, written for one sample where `batched`.
+        field: The vector field, or an `SDE`, written for one sample where `batched`.
         y0: The initial state; where `batched`, every leaf has a leading sample axis.
         t0, t1: Scalars of the state's dtype, in either order.
         ts: Times to save at, sorted from t0 to t1, or None.
@@ -41,9 +41,10 @@ class Problem(eqx.Module):
             are leaves.
         picks: The states to look at on the way.
         saves_start, saves_end: Whether ts is known, before the program runs, to begin at t0 and to end at t1.
+        key: Draws the noise, where the field is an `SDE`.
     """
 
-    field: VectorField
+    field: Any
     y0: State
     t0: Any
     t1: Any
@@ -57,12 +58,17 @@ class Problem(eqx.Module):
     args_axes: Any = eqx.field(static=True, default=None)
     saves_start: bool = eqx.field(static=True, default=False)
     saves_end: bool = eqx.field(static=True, default=False)
+    key: Any = None
 
     def vector_field(self, *, per_sample: bool = False) -> VectorField:
         """The field on the whole state; with `per_sample` its time has one entry a sample."""
+        return self.mapped(self.field, per_sample=per_sample)
+
+    def mapped(self, function: VectorField, *, per_sample: bool = False) -> VectorField:
+        """A function of (t, y, args) that is written as the field is, on the whole state."""
         if not self.batched:
-            return self.field
-        return jax.vmap(self.field, in_axes=(0 if per_sample else None, 0, self.args_axes))
+            return function
+        return jax.vmap(function, in_axes=(0 if per_sample else None, 0, self.args_axes))
 
     @property
     def direction(self) -> Array:

@@ -13,8 +13,10 @@ from ..errors import UserError
 from .adaptive import Adaptive, least_rtol, number, refuse_low_rtol
 from .base import AbstractSolver, Derivative, Problem
 from .controller import initial_step, rms
+from .diffrax_sde import check_solver, estimates_error, evaluations, is_wrapped, stochastic_terms
 from .fixed import AbstractTableSolver, FixedSteps, checked_steps
 from .pick import Pick, Picked, Watched
+from .sde import SDE
 from .solution import Solution, Stats, Status
 from .stages import combine, stages
 from .tableaus import DOPRI5, Tableau
@@ -26,8 +28,13 @@ class FromDiffrax(AbstractSolver):
     Exactly one of `steps` and the tolerances counts: with `steps`, that many equal steps, else diffrax's PIDController.
     The NFE is exact for explicit Runge-Kutta solvers; for implicit ones it cannot be known, and is None.
 
+    An `SDE` is driven by a VirtualBrownianTree, its steps end at all `ts`, and the first one is a hundredth of the
+    interval. Additive noise: ShARK or SRA1; any Stratonovich SDE: SPaRK; diffrax.HalfSolver(SlowRK()), or SlowRK with
+    `steps`, where the noise commutes. No step is shorter than (t1 - t0) / (2 max_steps): where one would have to be,
+    the status is `step_underflow`.
+
     Attributes:
-        solver: A `diffrax.AbstractSolver` for ODEs.
+        solver: A `diffrax.AbstractSolver`.
         rtol, atol: Tolerances of the PIDController.
         steps: Equal steps in place of tolerances; outputs at `ts` are then diffrax's interpolation.
         options: Further keywords of the PIDController (pcoeff, icoeff, ...).
@@ -44,22 +51,32 @@ class FromDiffrax(AbstractSolver):
             raise UserError(f"FromDiffrax needs a diffrax solver such as diffrax.Kvaerno5(), got {self.solver!r}")
         if self.steps is not None:
             checked_steps(self.steps)
-        elif not isinstance(self.solver, diffrax.AbstractAdaptiveSolver):
+        elif not estimates_error(self.solver):
             name = type(self.solver).__name__
-            raise UserError(f"diffrax's {name} estimates no error to control steps with: give steps=N")
+            raise UserError(
+                f"diffrax's {name} estimates no error to control steps with: give steps=N, or wrap it in HalfSolver"
+            )
 
     def check(self, problem: Problem) -> None:
         if self.steps is None:
             refuse_low_rtol(self.rtol, problem.t0.dtype)
+        if isinstance(problem.field, SDE):
+            check_solver(problem.field, self.solver, adaptive=self.steps is None)
+            if self.steps is not None and problem.ts is not None:
+                raise UserError(
+                    "diffrax interpolates between equal steps, and a path of an SDE is rough there: give tolerances, "
+                    "leave ts out, or use EulerMaruyama, Milstein, StochasticHeun or SRK"
+                )
 
     def run(self, problem: Problem, derivative: Derivative) -> Solution:
         dtype = problem.t0.dtype
-        field = problem.vector_field()
-        terms = diffrax.ODETerm(lambda t, y, args: field(t, y, args))
+        terms, finest = self._terms(problem)
         rtol, atol = (jax.lax.stop_gradient(jnp.asarray(x, dtype)) for x in (self.rtol, self.atol))
         if self.steps is None:
-            options = {**self.options, "norm": self._norm(problem)}
+            options = {"dtmin": finest, "force_dtmin": False, **self.options, "norm": self._norm(problem)}
             controller, most = diffrax.PIDController(rtol, atol, **options), problem.max_steps
+            if finest is not None and problem.ts is not None:
+                controller = diffrax.ClipStepSizeController(controller, step_ts=problem.ts)
             dt0 = self._first_step(problem, terms)
         else:
             controller, most = diffrax.ConstantStepSize(), self.steps + 1
@@ -90,15 +107,25 @@ class FromDiffrax(AbstractSolver):
         status = _status(result.result, y1)
         if self.steps is None:  # said here where it was not known before the program ran
             status = jnp.where(rtol < least_rtol(dtype), int(Status.tolerance), status).astype(jnp.int32)
-        return Solution(y1, ys, self._stats(result.stats), status, watched=watched)
+        return Solution(y1, ys, self._stats(problem, result.stats), status, watched=watched)
+
+    def _terms(self, problem: Problem) -> tuple[Any, Array | None]:
+        """What diffrax is to solve, and, of an SDE, the shortest step that its path is made for."""
+        if not isinstance(problem.field, SDE):
+            field = problem.vector_field()
+            return diffrax.ODETerm(lambda t, y, args: field(t, y, args)), None
+        finest = (problem.t1 - problem.t0) / (2 * (self.steps or problem.max_steps))
+        return stochastic_terms(problem, self.solver, finest / 2), finest
 
     def _norm(self, problem: Problem) -> Callable[[Any], Array]:
         """Of an error: the root mean square, or the norm among the options, of what counts in it."""
         norm = self.options.get("norm", lambda state: rms(state, False))
         return lambda state: norm(problem.measured(state))
 
-    def _first_step(self, problem: Problem, terms: diffrax.ODETerm) -> Array:
+    def _first_step(self, problem: Problem, terms: Any) -> Array:
         """Hairer's first step, at two evaluations, as `Adaptive` has it: the count is then ours and exact."""
+        if isinstance(problem.field, SDE):
+            return (problem.t1 - problem.t0) / 100
         adaptive = Adaptive(DOPRI5, self.rtol, self.atol)
         order = self.solver.error_order(terms)
         f = lambda t, y: terms.vf(t, y, problem.args)  # noqa: E731
@@ -107,8 +134,12 @@ class FromDiffrax(AbstractSolver):
         size = initial_step(f, *start, adaptive.controller(problem.t0.dtype), k, self._norm(problem))
         return jax.lax.stop_gradient(size) * problem.direction
 
-    def _stats(self, stats: dict[str, Any]) -> Stats:
+    def _stats(self, problem: Problem, stats: dict[str, Any]) -> Stats:
         accepted, rejected = (jnp.asarray(stats[f"num_{x}_steps"], jnp.int32) for x in ("accepted", "rejected"))
+        if isinstance(problem.field, SDE):
+            known = evaluations(self.solver)
+            drifts, diffusions = (None, None) if known is None else (x * (accepted + rejected) for x in known)
+            return Stats(drifts, accepted, rejected, None, diffusions)
         return Stats(self._nfe(accepted, rejected), accepted, rejected, None)
 
     def _nfe(self, accepted: Array, rejected: Array) -> Array | None:
@@ -117,6 +148,8 @@ class FromDiffrax(AbstractSolver):
         A method whose last stage is the next first one evaluates that one only at the start; our choice of a first step
         costs two more.
         """
+        if is_wrapped(self.solver):
+            return None
         if isinstance(self.solver, diffrax.Euler):
             return accepted
         if not isinstance(self.solver, diffrax.AbstractERK):

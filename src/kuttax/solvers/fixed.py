@@ -113,7 +113,7 @@ class AbstractTableSolver(AbstractSolver):
         table, field = self.table(problem.t0.dtype), problem.vector_field()
         cross = lambda walk, t0, t1: table.cross(field, walk, t0, t1, problem.args, derivative)  # noqa: E731
         end, ys, intervals = through_times(cross, Walk.begin(problem, table), problem)
-        sol = solution_of(problem, table, end.y, ys, intervals * self.nfe, intervals * self.steps)
+        sol = solution_of(problem, table.sound, end.y, ys, intervals * self.nfe, intervals * self.steps)
         return dataclasses.replace(sol, watched=Watched((), end.picked))
 
 
@@ -158,10 +158,10 @@ class FixedSteps(AbstractTableSolver):
         return f"FixedSteps({self.tableau.name}, steps={self.steps})"
 
 
-def checked_steps(steps: int) -> int:
+def checked_steps(steps: int, name: str = "steps") -> int:
     """`steps`, where it is a number of steps."""
     if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 1:
-        raise UserError(f"steps must be a whole number >= 1, got {steps!r}")
+        raise UserError(f"{name} must be a whole number >= 1, got {steps!r}")
     return int(steps)
 
 
@@ -214,11 +214,14 @@ def _step_of(pick: Pick, problem: Problem, table: Table) -> Count:
     return jnp.maximum(jnp.sum(passed).astype(jnp.int32) - 1, 0)
 
 
-def solution_of(problem: Problem, table: Table, y1: State, ys: Any, nfe: int, steps: int) -> Solution:
-    """The solution of a solve of a known number of evaluations and steps, with all that can be wrong with it."""
+def solution_of(problem: Problem, sound: Array, y1: State, ys: Any, nfe: int, steps: int) -> Solution:
+    """The solution of a solve of a known number of evaluations and steps, with all that can be wrong with it.
+
+    `sound` is false where coefficients cannot be trusted.
+    """
     finite = jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves((y1, ys))]).all()
     status = jnp.where(finite, int(Status.ok), int(Status.non_finite))
-    status = jnp.where(table.sound, status, int(Status.ill_conditioned))
+    status = jnp.where(sound, status, int(Status.ill_conditioned))
     if problem.ts is not None:
         status = jnp.where(in_order(problem.ts, problem.t0, problem.t1), status, int(Status.unordered_times))
     evaluations, taken = jnp.asarray(nfe), jnp.asarray(steps)

@@ -147,8 +147,14 @@ def project(
     Raises:
         UserError: as `condition_rows`.
     """
-    a, b0 = jnp.asarray(a), jnp.asarray(b0)
-    rows, right_side = condition_rows(a, p)
+    rows, right_side = condition_rows(jnp.asarray(a), p)
+    return nearest(jnp.asarray(b0), jnp.asarray(rows), jnp.asarray(right_side))
+
+
+def nearest(
+    b0: Float[Array, " s"], rows: Float[Array, "q s"], right_side: Float[Array, " q"]
+) -> tuple[Float[Array, " s"], Float[Array, ""]]:
+    """The weights nearest to `b0` with `rows @ b == right_side`, and the estimate of a condition number: `project`."""
     q, r = jnp.linalg.qr(rows.T, mode="reduced")
     diagonal = jnp.abs(jnp.diagonal(r))
     excess = jax.scipy.linalg.solve_triangular(r, _times(rows, b0) - right_side, trans="T")

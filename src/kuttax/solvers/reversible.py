@@ -152,7 +152,7 @@ class Reversible(AbstractSolver):
         coupled, field = self.coupled(table), problem.vector_field()
         cross = lambda pair, t0, t1: coupled.cross(field, pair, t0, t1, problem.args)  # noqa: E731
         end, ys, intervals = through_times(cross, Pair(problem.y0, problem.y0), problem)
-        return solution_of(problem, table, end.y, ys, intervals * self.nfe, intervals * self.steps), end
+        return solution_of(problem, table.sound, end.y, ys, intervals * self.nfe, intervals * self.steps), end
 
     def __str__(self) -> str:
         return f"Reversible({title(self.solver)}, coupling={self.coupling})"

@@ -13,12 +13,19 @@ from ..errors import UserError
 from .adaptive import Adaptive
 from .base import AbstractSolver
 from .chart import CLOSED, AbstractChart, AbstractClosed, Projected
+from .euler_maruyama import EulerMaruyama
 from .fixed import FixedSteps, checked_steps
+from .fixed_sde import AbstractSDESolver
 from .learned import LearnedRK
+from .learned_srk import LearnedSRK
+from .milstein import Milstein
 from .reversible import Reversible
+from .srk import SRK
+from .stochastic_heun import StochasticHeun
 from .tableaus import ALL, Tableau
 
 _FORMAT, _VERSION = "kuttax-solver", 1
+_STOCHASTIC = {kind.__name__: kind for kind in (EulerMaruyama, Milstein, StochasticHeun, SRK)}
 _ADAPTIVE = ("rtol", "atol", "pcoeff", "icoeff", "safety", "factor_min", "factor_max", "first_step")
 
 
@@ -42,6 +49,12 @@ def to_json(solver: AbstractSolver) -> dict[str, Any]:
             return {**head, **_learned_to_json(solver)}
         case Reversible():
             return {**head, "coupling": _number(solver.coupling), "solver": to_json(solver.solver)}
+        case LearnedSRK():
+            free = {"lower": _array(solver.lower), "weights": _array(solver.weights)}
+            size = {"steps": solver.steps, "refine": solver.refine, "dtype": str(solver.lower.dtype)}
+            return {**head, **size, "start": solver.name, **free}
+        case AbstractSDESolver() if type(solver) in _STOCHASTIC.values():
+            return {**head, "steps": solver.steps, "refine": solver.refine}
     raise UserError(f"a {type(solver).__name__} cannot be saved: save what it was made from")
 
 
@@ -68,6 +81,10 @@ def from_json(data: Any, source: str = "the data") -> AbstractSolver:
                 return _learned_from_json(data)
             case "Reversible":
                 return Reversible(from_json(data["solver"], source), data["coupling"])  # pyright: ignore
+            case "LearnedSRK":
+                return _learned_srk_from_json(data)
+            case kind if kind in _STOCHASTIC:
+                return _STOCHASTIC[kind](data["steps"], refine=data["refine"])
             case kind:
                 raise UserError(f"{source} holds an unknown kind of solver, {kind!r}: update kuttax")
     except UserError:
@@ -149,6 +166,17 @@ def _learned_from_json(data: dict[str, Any]) -> LearnedRK:
     if solver.rows not in (1, steps) or (logits is not None and logits.shape != (steps,)):
         raise ValueError("parameters that do not fit the number of steps")
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(solver)):
+        raise ValueError("parameters that are not finite")
+    return solver
+
+
+def _learned_srk_from_json(data: dict[str, Any]) -> LearnedSRK:
+    lower, weights = (jnp.asarray(np.array(data[name]), np.dtype(data["dtype"])) for name in ("lower", "weights"))
+    solver = LearnedSRK(data["steps"], lower, weights, data["start"], refine=data["refine"])
+    (rows, _, below), s = lower.shape, solver.stages
+    if lower.shape[1] != 4 or weights.shape != (rows, 5, s) or below != s * (s - 1) // 2 or solver.steps % rows:
+        raise ValueError("parameters that do not fit each other")
+    if not all(np.isfinite(leaf).all() for leaf in (lower, weights)):
         raise ValueError("parameters that are not finite")
     return solver
 

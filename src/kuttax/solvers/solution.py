@@ -21,6 +21,7 @@ class Status(IntEnum):
     tolerance = 5
     ill_conditioned = 6
     implicit = 7
+    reversed_noise = 8
 
     @property
     def message(self) -> str:
@@ -42,6 +43,7 @@ _MESSAGES = {
     "lower the solver's learning rate or ask for a lower order",
     Status.implicit: "the implicit solver's inner iteration did not converge: "
     "loosen its tolerance or take smaller steps",
+    Status.reversed_noise: "an SDE is solved forward in time alone: t1 must not come before t0",
 }
 
 
@@ -59,16 +61,18 @@ class Stats(eqx.Module):
     """What a solve cost. None where it cannot be known; one number a sample where every sample has its own steps.
 
     Attributes:
-        nfe: Evaluations of the vector field in the forward solve.
+        nfe: Evaluations of the vector field in the forward solve; of an SDE's drift.
         accepted: Steps taken.
         rejected: Steps tried and not taken.
         nfe_backward: Evaluations of the field, each with its vector-Jacobian product, that a reverse pass takes.
+        nfe_diffusion: Evaluations of an SDE's diffusion in the forward solve; None for an ODE.
     """
 
     nfe: Count | None
     accepted: Count | None
     rejected: Count | None
     nfe_backward: Count | None
+    nfe_diffusion: Count | None = None
 
 
 class Solution(eqx.Module):

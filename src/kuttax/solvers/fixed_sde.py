@@ -1,0 +1,139 @@
+"""AbstractSDESolver: an SDE on a fixed grid, in one scan."""
+
+import dataclasses
+from abc import abstractmethod
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PyTree
+
+from .._types import Count, State, Time
+from ..errors import UserError
+from .base import AbstractSolver, Derivative, Problem
+from .brownian import BrownianPath
+from .fixed import checked_steps, solution_of, through_times
+from .memory import remembering
+from .sde import Calculus, Noise, Terms, check_calculus, sde_of, terms_of
+from .solution import Solution, Status
+
+
+class Draw(NamedTuple):
+    """The noise of one step of size h.
+
+    Attributes:
+        root: sqrt(h).
+        w, mean: The increment of W over the step, and the mean of W above its start, both over sqrt(h); the latter is
+            None where the scheme does not use it. See `Increment`.
+    """
+
+    root: Time
+    w: PyTree
+    mean: PyTree | None
+
+    @property
+    def dw(self) -> PyTree:
+        """W(t + h) - W(t)."""
+        return jax.tree.map(lambda w: self.root * w, self.w)
+
+
+class _At(NamedTuple):
+    """Where a solve stands: its state, and the number of the interval of t0, *ts, t1 that comes next."""
+
+    y: State
+    interval: Count
+
+
+class AbstractSDESolver(AbstractSolver):
+    """A scheme for SDEs with equal steps: a known number of evaluations, no custom derivative.
+
+    With one key, 25 steps of refine=4, 50 of refine=2 and 100 of refine=1 cross the same path, whichever the scheme.
+
+    Attributes:
+        steps: The number of steps; per interval of t0, *ts, t1 where `ts` is given to `solve`.
+        refine: The number of cells of the `BrownianPath` in a step.
+
+    Raises:
+        UserError: `steps` or `refine` is not a whole number of at least 1.
+    """
+
+    steps: int = eqx.field(static=True, converter=checked_steps)
+    refine: int = eqx.field(static=True, default=1, kw_only=True, converter=lambda n: checked_steps(n, "refine"))
+    noises: eqx.AbstractClassVar[tuple[Noise, ...]]
+    calculi: eqx.AbstractClassVar[tuple[Calculus, ...]]
+    uses_mean: eqx.AbstractClassVar[bool]
+
+    @abstractmethod
+    def step(self, terms: Terms, t: Time, y: State, h: Time, draw: Draw, row: Any) -> State:
+        """The state at the end of a step from t to t + h; `row` is its own part of `rows`."""
+
+    @abstractmethod
+    def evaluations(self, noise: Noise) -> tuple[int, int]:
+        """Of the drift and of the diffusion, in one step."""
+
+    def rows(self, dtype) -> tuple[Any, Array]:
+        """Each step's own coefficients, leading axis `steps`, or None; and whether they can be trusted."""
+        del dtype
+        return None, jnp.asarray(True)
+
+    def check(self, problem: Problem) -> None:
+        name = type(self).__name__
+        sde = sde_of(problem, name)
+        if sde.noise not in self.noises:
+            known = f"{', '.join(self.noises[:-1])} or {self.noises[-1]}"
+            raise UserError(f"{name} is for {known} noise, got {sde.noise}: use EulerMaruyama or StochasticHeun")
+        if sde.calculus not in self.calculi:
+            others = "StochasticHeun or Milstein" if self.calculi == ("ito",) else "EulerMaruyama, Milstein or SRK"
+            check_calculus(sde, name, self.calculi[0], others)
+
+    def finer(self, factor: int) -> "AbstractSDESolver":
+        """The same scheme with `factor` times the steps on the same path: one key then gives the same noise.
+
+        Raises:
+            UserError: `refine` is no multiple of `factor`.
+        """
+        factor = checked_steps(factor)
+        if self.refine % factor:
+            raise UserError(f"refine={self.refine} must be a multiple of {factor}, for {factor} times the steps")
+        return dataclasses.replace(self, steps=self.steps * factor, refine=self.refine // factor)
+
+    def run(self, problem: Problem, derivative: Derivative) -> Solution:
+        terms, (rows, sound) = terms_of(problem), self.rows(problem.t0.dtype)
+        path = BrownianPath(problem.key, terms.wiener)
+        start = _At(problem.y0, jnp.asarray(int(problem.saves_start), jnp.int32))
+        cross = lambda at, t0, t1: self._cross(terms, path, at, t0, t1, rows, derivative)  # noqa: E731
+        end, ys, intervals = through_times(cross, start, problem)
+        taken = intervals * self.steps
+        drifts, diffusions = (taken * x for x in self.evaluations(terms.sde.noise))
+        sol = solution_of(problem, sound, end.y, ys, drifts, taken)
+        status = jnp.where(problem.t1 < problem.t0, int(Status.reversed_noise), sol.status).astype(jnp.int32)
+        stats = dataclasses.replace(sol.stats, nfe_diffusion=jnp.asarray(diffusions))
+        return dataclasses.replace(sol, stats=stats, status=status)
+
+    def _cross(self, terms: Terms, path: BrownianPath, at: _At, t0, t1, rows, derivative: Derivative) -> _At:
+        """From t0 to t1 in one scan."""
+        h = (t1 - t0) / self.steps
+        root = _root(h)
+
+        def advance(y, t, draw, row):
+            return self.step(terms, t, y, h, draw, row)
+
+        def step(y, x):
+            n, row = x
+            first = (at.interval * self.steps + n) * self.refine
+            w, mean = path.increment(first, self.refine, mean=self.uses_mean)
+            return advance(y, t0 + h * n.astype(h.dtype), Draw(root, w, mean), row), None
+
+        if derivative == "steps":  # the state alone is kept: the noise is drawn again
+            step = remembering(step, derivative, at.y)
+        elif derivative not in ("none", "forward"):
+            advance = remembering(advance, derivative, at.y)
+        y = jax.lax.scan(step, at.y, (jnp.arange(self.steps, dtype=jnp.int32), rows))[0]
+        return _At(y, at.interval + 1)
+
+
+def _root(h: Time) -> Time:
+    """sqrt(h); where h is zero, as on an empty interval, so is its derivative."""
+    some = h > 0
+    return jnp.where(some, jnp.sqrt(jnp.where(some, h, jnp.ones_like(h))), jnp.zeros_like(h))

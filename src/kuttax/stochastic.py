@@ -1,0 +1,32 @@
+"""What `solve` asks where the field is an SDE."""
+
+from typing import Any
+
+from jax.core import Tracer
+
+from .adjoints.backsolve import BacksolveAdjoint
+from .errors import UserError
+from .solvers.base import AbstractSolver, Problem
+from .solvers.diffrax import FromDiffrax
+from .solvers.fixed_sde import AbstractSDESolver
+from .solvers.solution import Status
+
+
+def check_stochastic(problem: Problem, solver: AbstractSolver, adjoint: Any, penalty: Any) -> None:
+    """Look at what is known before the program runs.
+
+    Raises:
+        UserError: Something does not go with an SDE, or there is no key.
+    """
+    if not isinstance(solver, AbstractSDESolver | FromDiffrax):
+        known = "EulerMaruyama, Milstein, StochasticHeun, SRK or FromDiffrax(diffrax.ShARK())"
+        raise UserError(f"{type(solver).__name__} solves ODEs: for an SDE use {known}")
+    if problem.key is None:
+        raise UserError("an SDE draws at random: give solve a key, e.g. key=jax.random.key(0)")
+    if isinstance(adjoint, BacksolveAdjoint):
+        raise UserError("BacksolveAdjoint is for ODEs: with an SDE use DiscreteAdjoint, or leave adjoint out")
+    if penalty is not None:
+        raise UserError("penalties are for ODEs: with an SDE leave penalty out")
+    known = not any(isinstance(t, Tracer) for t in (problem.t0, problem.t1))
+    if known and problem.t1 < problem.t0:
+        raise UserError(f"{Status.reversed_noise.message}, got t0={problem.t0:g}, t1={problem.t1:g}")
