@@ -31,6 +31,7 @@ def solve(
     args: Any = None,
     ts: Any = None,
     batch_axis: int | None = None,
+    args_axes: Any = None,
     adjoint: AbstractAdjoint | None = None,
     penalty: AbstractPenalty | Penalties | None = None,
     key: PRNGKeyArray | None = None,
@@ -50,6 +51,8 @@ def solve(
         args: Any pytree, handed to the field.
         ts: Times to save at, sorted from t0 towards t1; shape (times,).
         batch_axis: The axis of every leaf of y0 that counts samples. None: the field sees the whole state.
+        args_axes: With `batch_axis`, which leaves of args have an axis that counts samples, as `in_axes` of `jax.vmap`;
+            None: every sample shares them.
         adjoint: `DiscreteAdjoint()` (the default), `BacksolveAdjoint()` or `ForwardMode()`.
         penalty: What makes a field cheap to integrate, to be added to the loss (`kuttax.penalties`).
         key: For penalties that draw at random.
@@ -66,9 +69,12 @@ def solve(
     y0 = _checked_state(y0)
     if batch_axis is not None:
         y0 = _samples_first(y0, batch_axis)
+    elif args_axes is not None:
+        raise UserError("args_axes counts the samples of args and needs batch_axis, that of y0: give both or neither")
     if not isinstance(max_steps, int) or max_steps < 1:
         raise UserError(f"max_steps must be a whole number >= 1, got {max_steps!r}")
     problem = _problem(field, y0, t0, t1, ts, args, batch_axis is not None, max_steps)
+    problem = dataclasses.replace(problem, args_axes=args_axes)
     solver.check(problem)
     sol = _solve(problem, solver, DiscreteAdjoint() if adjoint is None else adjoint, penalty, key)
     if throw:

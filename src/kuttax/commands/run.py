@@ -98,7 +98,8 @@ def _resolve(task: Task, model: Any, size: int) -> Evaluation | None:
 def task_options(task_kind: Any) -> dict[str, Any]:
     """A named task's options as JSON holds them."""
     values = {field.name: getattr(task_kind, field.name) for field in fields(task_kind)}
-    return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
+    plain = lambda value: str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value  # noqa: E731
+    return {name: plain(value) for name, value in values.items()}
 
 
 def environment() -> dict[str, Any]:

@@ -3,11 +3,13 @@
 from ..prediction import Prediction, mean_nfe
 from .base import Metric, Task, Trajectories
 from .classification import Classification
+from .dynamics import Dynamics
 from .registry import TASKS, build_task, task_options
 
 __all__ = [
     "TASKS",
     "Classification",
+    "Dynamics",
     "Metric",
     "Prediction",
     "Task",

@@ -4,16 +4,21 @@ from dataclasses import fields
 from typing import Any
 
 from ..errors import UserError
-from .classification import Classification
 from .digits import Digits
+from .dynamics_options import DynamicsOptions
 from .mnist import Mnist
 from .spheres import Spheres
 
-TASKS: dict[str, type[Digits] | type[Mnist] | type[Spheres]] = {"digits": Digits, "mnist": Mnist, "spheres": Spheres}
+TASKS: dict[str, type[Any]] = {
+    "digits": Digits,
+    "mnist": Mnist,
+    "spheres": Spheres,
+    "dynamics": DynamicsOptions,
+}
 """Name -> options with their defaults; `.build()` makes the task, `.training` what they are chosen for."""
 
 
-def task_options(name: str) -> type[Digits] | type[Mnist] | type[Spheres]:
+def task_options(name: str) -> type[Any]:
     """The options of the task `name`.
 
     Raises:
@@ -24,7 +29,7 @@ def task_options(name: str) -> type[Digits] | type[Mnist] | type[Spheres]:
     return TASKS[name]
 
 
-def build_task(name: str, **options: Any) -> Classification:
+def build_task(name: str, **options: Any) -> Any:
     """Makes the task `name` with its defaults, changed by `options`.
 
     Raises:
