@@ -18,6 +18,11 @@ _OURS_TOO = (
     "certificate.json",
     "certificate.png",
     "certificate.svg",
+    "forecast.json",
+    "forecast.png",
+    "forecast.svg",
+    "forecasts.png",
+    "forecasts.svg",
 )
 
 

@@ -28,9 +28,7 @@ class BilinearField(eqx.Module):
     products: eqx.nn.Linear
     controls: int = eqx.field(static=True)
 
-    def __init__(
-        self, size: int, width: int, *, key: PRNGKeyArray, controls: int = 0, dtype: DTypeLike = jnp.float32
-    ):
+    def __init__(self, size: int, width: int, *, key: PRNGKeyArray, controls: int = 0, dtype: DTypeLike = jnp.float32):
         """Draws the weights as `equinox.nn.Linear` does.
 
         Args:

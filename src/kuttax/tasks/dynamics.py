@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Literal
 
 import equinox as eqx
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ..data.trajectory import Trajectory, is_regular
+from ..data.trajectory import is_regular
 from ..data.windows import Course, Parts, Scaling, Windows, windows
 from ..errors import UserError
 from ..nn.bilinear_field import BilinearField
@@ -233,7 +234,13 @@ class Dynamics:
         return run(dynamic, jax.tree.map(jnp.asarray, pieces))
 
     def _solve(
-        self, model: DynamicsModel, solver: AbstractSolver, start: Array, course: Course | None, horizon: int, **asked: Any
+        self,
+        model: DynamicsModel,
+        solver: AbstractSolver,
+        start: Array,
+        course: Course | None,
+        horizon: int,
+        **asked: Any,
     ) -> tuple[Float[Array, "n times d"], Solution]:
         """The states at the observations, the start among them, and the solution."""
         options = {"adjoint": self.adjoint, "max_steps": self.max_steps, "throw": False, **asked}
@@ -264,7 +271,7 @@ def check_options(options: Any) -> None:
         if value is not None and not value >= bound:
             raise UserError(f"dynamics: {option} must be >= {bound}, got {value}")
     horizons = (*(options.curriculum or ()), options.horizon)
-    if horizons[0] < 1 or any(a >= b for a, b in zip(horizons[:-1], horizons[1:], strict=True)):
+    if horizons[0] < 1 or any(a >= b for a, b in pairwise(horizons)):
         raise UserError(
             f"dynamics: curriculum must be horizons that grow from at least 1 and end below horizon {options.horizon}, "
             f"got {' '.join(map(str, horizons[:-1]))}"
@@ -273,7 +280,10 @@ def check_options(options: Any) -> None:
 
 def _silent(network: Any) -> Any:
     """The network, zero everywhere: the last layer's weights are."""
-    last = lambda network: (network.linear, network.products) if isinstance(network, BilinearField) else network.layers[-1]  # noqa: E731
+
+    def last(network: Any) -> Any:
+        return (network.linear, network.products) if isinstance(network, BilinearField) else network.layers[-1]
+
     return eqx.tree_at(last, network, jax.tree.map(jnp.zeros_like, last(network)))
 
 

@@ -57,9 +57,9 @@ class DynamicsOptions:
     horizon: int = 10
     """Intervals between observations that are predicted from each start, in training, validation and test."""
     curriculum: tuple[int, ...] | None = None
-    """Shorter horizons to begin training with, such as 1 3: each, and then --horizon, for an equal share of training."""
+    """Shorter horizons to begin training with, such as 1 3: each, then --horizon, for an equal share of training."""
     segments: int = 1
-    """Multiple shooting: segments of --horizon intervals in a training window, each from a start that is trained along."""
+    """Multiple shooting: segments of --horizon intervals in a training window, each from a start trained along."""
     continuity: float = 1.0
     """Multiple shooting: weight of the gaps between segments."""
     forecast_length: int | None = None
@@ -73,10 +73,12 @@ class DynamicsOptions:
     def __post_init__(self):
         """Looks at the numbers before any data are generated."""
         check_options(self)
-        if not 0 <= self.noise:
+        if not self.noise >= 0:
             raise UserError(f"dynamics: noise must be >= 0, got {self.noise}")
         if self.lyapunov is not None and not self.lyapunov > 0:
-            raise UserError(f"dynamics: lyapunov must be > 0, got {self.lyapunov}: leave it out where there is no chaos")
+            raise UserError(
+                f"dynamics: lyapunov must be > 0, got {self.lyapunov}: leave it out where there is no chaos"
+            )
         if self.file is not None:
             self._refuse_beside_file()
 

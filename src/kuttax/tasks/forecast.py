@@ -1,4 +1,4 @@
-"""Forecast: how far ahead an identified field sees, and whether it keeps to the attractor. Pure functions of numbers."""
+"""Forecast: how far ahead an identified field sees, and whether it keeps to the attractor."""
 
 from collections.abc import Sequence
 from typing import Any
