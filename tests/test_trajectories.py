@@ -1,18 +1,14 @@
 """Trajectories: generated ones against other solvers, files, what is refused, splits, windows and their clocks."""
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
-from scipy.interpolate import PchipInterpolator
 
 from kuttax.data import kuramoto_sivashinsky as ks
 from kuttax.data import systems, trajectory_files
 from kuttax.data.trajectory import Trajectory, check_trajectories, is_regular
-from kuttax.data.windows import Course, Scaling, split, windows, with_noise
+from kuttax.data.windows import Scaling, split, windows, with_noise
 from kuttax.errors import UserError
-from kuttax.nn.identified import _at
 
 # The systems once more, as their papers have them, one state at a time.
 EQUATIONS = {
@@ -237,16 +233,11 @@ def test_scaling_is_that_of_the_training_data(rng):
     assert scaling.interval == pytest.approx(0.1) and scaling.speed[2] == 1.0
 
 
-def test_the_clock_is_scipys_and_control_inputs_are_linear_in_time(rng):
+def test_intervals_and_what_drives_them(rng):
     t = np.cumsum(rng.uniform(0.2, 1.8, 9))
     one = Trajectory(t, rng.standard_normal((9, 1)), rng.standard_normal((9, 2)))
     scaling = Scaling.of([one])
-    found = windows([one], scaling, 8, 1, plain=False, part="test").course
-    course = Course(*(jnp.asarray(array[0], jnp.float64) for array in found))
-    clock = PchipInterpolator(np.arange(9), (t - t[0]) / scaling.interval)
-    s = np.linspace(0, 8, 41)
-    rate, u = jax.vmap(lambda s: _at(course, s, jnp.float64))(jnp.asarray(s))
-    np.testing.assert_allclose(rate, clock.derivative()(s), rtol=1e-5, atol=1e-5)
-    controls = (one.u - scaling.u_mean) / scaling.u_std
-    expected = [np.interp(clock(s), (t - t[0]) / scaling.interval, column) for column in controls.T]
-    np.testing.assert_allclose(u, np.stack(expected, axis=1), rtol=1e-5, atol=1e-5)
+    course = windows([one], scaling, 4, 4, plain=False, part="test").course
+    np.testing.assert_allclose(scaling.interval * course.gap, np.diff(t).reshape(2, 4), rtol=1e-6)
+    np.testing.assert_allclose(course.u.reshape(8, 2), ((one.u - one.u.mean(0)) / one.u.std(0))[:-1], rtol=1e-5)
+    np.testing.assert_array_equal(course.u[:, 1:], course.u_next[:, :-1])

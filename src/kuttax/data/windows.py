@@ -5,24 +5,23 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.interpolate import PchipInterpolator
 
 from ..errors import UserError
 from .trajectory import Trajectory
 
 
 class Course(NamedTuple):
-    """When a window was observed and what drove it; axes as in `Windows`, or of one sample.
+    """When windows were observed and what drove the system, interval by interval.
 
     Attributes:
-        clock: Times of the observations, in mean intervals of the training data.
-        rate: The slope there of the smooth, monotone curve of time against the observations' number.
-        u: Control inputs, standardised.
+        gap: The time from each observation to the next, in mean intervals of the training data.
+        u: Control inputs at the start of each interval, standardised.
+        u_next: The same at its end.
     """
 
-    clock: Float[np.ndarray, "n times"]
-    rate: Float[np.ndarray, "n times"]
-    u: Float[np.ndarray, "n times k"]
+    gap: Float[np.ndarray, "n intervals"]
+    u: Float[np.ndarray, "n intervals k"]
+    u_next: Float[np.ndarray, "n intervals k"]
 
 
 class Windows(NamedTuple):
@@ -141,7 +140,7 @@ def windows(
         part: What messages call the trajectories.
 
     Returns:
-        Float32; times count from a window's start.
+        Float32.
 
     Raises:
         UserError: Every trajectory is too short for one window.
@@ -150,8 +149,8 @@ def windows(
     for one in trajectories:
         z, course = scaling.standardised(one.x), _course(one, scaling)
         for start in range(0, len(one.t) - length, stride):
-            cut = slice(start, start + length + 1)
-            found.append((z[cut], course.clock[cut] - course.clock[start], course.rate[cut], course.u[cut]))
+            cut = slice(start, start + length)
+            found.append((z[start : start + length + 1], *(array[cut] for array in course)))
     if not found:
         longest = max(len(one.t) for one in trajectories)
         raise UserError(
@@ -163,6 +162,5 @@ def windows(
 
 
 def _course(one: Trajectory, scaling: Scaling) -> Course:
-    clock = (one.t - one.t[0]) / scaling.interval
-    rate = PchipInterpolator(np.arange(len(clock)), clock).derivative()(np.arange(len(clock)))
-    return Course(clock, rate, (one.u - scaling.u_mean) / scaling.u_std)
+    u = (one.u - scaling.u_mean) / scaling.u_std
+    return Course(np.diff(one.t) / scaling.interval, u[:-1], u[1:])

@@ -18,6 +18,7 @@ Looks = Mapping[str, tuple[str, Any]]
 
 _LINES = 3  # components that are drawn as lines
 _GRID = 8  # components from which on the state is a picture of its own
+_LEAST = 1e-9  # error that is drawn: an axis of logarithms has no zero
 _SHOWN = 3  # methods whose pictures are drawn
 
 
@@ -126,7 +127,7 @@ def _pictures(canvas: Figure, above: Sequence[Axes], found: Mapping[str, Record]
 def _errors(axes: Axes, found: Mapping[str, Record], look: Looks) -> None:
     """The error against the lead time; a line ends with a cross where a forecast diverges."""
     for label, record in found.items():
-        values = [value for value in record["rmse"] if value is not None]
+        values = [max(value, _LEAST) for value in record["rmse"] if value is not None]
         times, (colour, dash) = record["lead"][: len(values)], look[label]
         axes.plot(times, values, color=colour, ls=dash, lw=1.6)
         if values and len(values) < len(record["rmse"]):

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -22,7 +22,7 @@ from ..penalty import Penalties
 from ..prediction import Prediction, mean_nfe
 from ..solve import solve
 from ..solvers.base import AbstractSolver
-from ..solvers.solution import Solution, Stats
+from ..solvers.solution import Stats
 from . import forecast
 from .base import Metric, Trajectories
 
@@ -49,9 +49,10 @@ class Dynamics:
     """Find dx/dt = f(x, u) that takes observed states to the ones observed after them.
 
     States are standardised by the training trajectories, float32; errors are in their standard deviations. A sample is
-    a window of `horizon` intervals between observations, predicted from its first state. The solver crosses one
-    interval at a time where it has fixed steps, so that its budget, and the NFE reported, count for one interval; an
-    adaptive solver crosses the window in steps of its own.
+    a window of `horizon` intervals between observations, predicted from its first state. A solver with fixed steps
+    crosses one interval after another, so that its budget, and the NFE reported, are those of one interval. An adaptive
+    solver crosses the window in steps of its own; it stops at every observation only where times are irregular or there
+    are control inputs.
 
     Attributes:
         name: What records and tables call it.
@@ -167,30 +168,31 @@ class Dynamics:
         start = pieces.z[:, 0]
         if model.corrections is not None:
             start = start + model.corrections[batch.number].reshape(start.shape).astype(start.dtype)
-        path, sol = self._solve(model, solver, start, pieces.course, horizon, penalty=penalty, key=key)
+        crossed = self._solve(model, solver, start, pieces.course, horizon, penalty=penalty, key=key)
+        path = crossed.path
         error = jnp.mean((path - pieces.z[:, : horizon + 1])[:, 1:] ** 2)
-        loss = error + sol.penalty
+        loss = error + crossed.penalty
         if model.corrections is not None:
             loss = loss + jnp.mean((start - pieces.z[:, 0]) ** 2)
         if model.corrections is not None and horizon == self.horizon:
             shape = (len(batch.z), self.segments, -1)
             ends, starts = path[:, -1].reshape(shape), start.reshape(shape)
             loss = loss + self.continuity * jnp.mean((ends[:, :-1] - starts[:, 1:]) ** 2)
-        nfe = mean_nfe(sol.stats) / horizon
-        return loss, {"nfe": nfe, "metric": jnp.sqrt(error), "status": jnp.max(sol.status)}
+        nfe = mean_nfe(crossed.stats) / horizon
+        return loss, {"nfe": nfe, "metric": jnp.sqrt(error), "status": jnp.max(crossed.status)}
 
     def predict(self, model: DynamicsModel, solver: AbstractSolver, batch: Windows) -> Prediction:
         """The states of each window after its first, `(n, horizon, d)`; the NFE is that of one interval."""
-        path, sol = self._solve(model, solver, jnp.asarray(batch.z[:, 0]), batch.course, self.horizon)
-        found, truth = path[:, 1:], batch.z[:, 1 : self.horizon + 1]
+        crossed = self._solve(model, solver, jnp.asarray(batch.z[:, 0]), batch.course, self.horizon)
+        found, truth = crossed.path[:, 1:], batch.z[:, 1 : self.horizon + 1]
         loss = jnp.mean((found - truth) ** 2)
         return Prediction(
             outputs=found,
             metric=jnp.sqrt(loss),
-            stats=_an_interval(sol.stats, self.horizon),
-            trajectory=path if self.plain else None,  # driven ones may cross
+            stats=_an_interval(crossed.stats, self.horizon),
+            trajectory=crossed.path if self.plain else None,  # driven ones may cross
             loss=loss,
-            status=jnp.max(sol.status),
+            status=jnp.max(crossed.status),
         )
 
     def trajectories(self, model: DynamicsModel, batch: Windows) -> Trajectories:
@@ -227,7 +229,7 @@ class Dynamics:
             def one(piece):
                 piece = jax.tree.map(lambda x: x[None], piece)
                 steps = max(self.max_steps, 100 * length)
-                return self._solve(model, solver, piece.z[:, 0], piece.course, length, max_steps=steps)[0][0]
+                return self._solve(model, solver, piece.z[:, 0], piece.course, length, max_steps=steps).path[0]
 
             return jax.lax.map(one, pieces)
 
@@ -241,22 +243,38 @@ class Dynamics:
         course: Course | None,
         horizon: int,
         **asked: Any,
-    ) -> tuple[Float[Array, "n times d"], Solution]:
-        """The states at the observations, the start among them, and the solution."""
+    ) -> "Crossed":
+        """The states at `horizon` observations after the start.
+
+        Where times or control inputs make the field change at observations, each interval is a solve of its own.
+        """
         options = {"adjoint": self.adjoint, "max_steps": self.max_steps, "throw": False, **asked}
-        sol = solve(
-            model.field,
-            start,
-            0.0,
-            float(horizon),
-            ts=np.arange(horizon + 1),
-            solver=solver,
-            args=course,
-            args_axes=None if course is None else 0,
-            batch_axis=0,
-            **options,
-        )
-        return jnp.swapaxes(sol.ys, 0, 1), sol
+        options |= {"solver": solver, "batch_axis": 0}
+        if course is None:
+            sol = solve(model.field, start, 0.0, float(horizon), ts=np.arange(horizon + 1), **options)
+            return Crossed(jnp.swapaxes(sol.ys, 0, 1), sol.stats, sol.status, sol.penalty)
+        key = options.pop("key", None)
+        keys = None if key is None else jax.random.split(key, horizon)
+
+        def cross(z, now):
+            own, key = now
+            sol = solve(model.field, z, 0.0, 1.0, args=own, args_axes=0, key=key, **options)
+            return sol.y1, (sol.y1, sol.stats, sol.status, sol.penalty)
+
+        intervals = jax.tree.map(lambda x: jnp.moveaxis(jnp.asarray(x)[:, :horizon], 1, 0), course)
+        _, (states, stats, status, penalty) = jax.lax.scan(cross, start, (intervals, keys))
+        path = jnp.concatenate([start[:, None], jnp.swapaxes(states, 0, 1)], axis=1)
+        stats = jax.tree.map(lambda count: jnp.sum(count, axis=0), stats)
+        return Crossed(path, stats, jnp.max(status, axis=0), jnp.sum(penalty))
+
+
+class Crossed(NamedTuple):
+    """What came of the solves of a batch: states at the observations, the start among them, and the solution's rest."""
+
+    path: Float[Array, "n times d"]
+    stats: Stats
+    status: Array
+    penalty: Any
 
 
 def check_options(options: Any) -> None:
@@ -292,12 +310,9 @@ def _segments(batch: Windows, segments: int, horizon: int) -> Windows:
     if segments == 1:
         return batch
     rows = horizon * np.arange(segments)[:, None] + np.arange(horizon + 1)
-    cut = lambda x: x[:, rows].reshape(-1, horizon + 1, *x.shape[2:])  # noqa: E731
-    course = batch.course
-    if course is not None:
-        clock = cut(course.clock)
-        course = Course(clock - clock[:, :1], cut(course.rate), cut(course.u))
-    return Windows(jnp.repeat(batch.number, segments), cut(batch.z), course)
+    z = batch.z[:, rows].reshape(-1, horizon + 1, batch.z.shape[2])
+    course = jax.tree.map(lambda x: x.reshape(-1, horizon, *x.shape[2:]), batch.course)
+    return Windows(jnp.repeat(batch.number, segments), z, course)
 
 
 def _an_interval(stats: Stats, horizon: int) -> Stats:
