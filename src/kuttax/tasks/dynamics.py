@@ -259,7 +259,7 @@ class Dynamics:
         def cross(z, now):
             own, key = now
             sol = solve(model.field, z, 0.0, 1.0, args=own, args_axes=0, key=key, **options)
-            return sol.y1, (sol.y1, sol.stats, sol.status, sol.penalty)
+            return sol.y1, (sol.y1, sol.stats, sol.status, jnp.asarray(sol.penalty, z.dtype))
 
         intervals = jax.tree.map(lambda x: jnp.moveaxis(jnp.asarray(x)[:, :horizon], 1, 0), course)
         _, (states, stats, status, penalty) = jax.lax.scan(cross, start, (intervals, keys))
