@@ -20,7 +20,7 @@ def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
-PAGES = ("README.md", "docs/penalties.md", "docs/validity.md")
+PAGES = ("README.md", "docs/dynamics.md", "docs/penalties.md", "docs/validity.md")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Dynamics: linear systems in closed form, errors by hand, gradients by finite differences, the command line."""
 
+import dataclasses
 import json
 
 import equinox as eqx
@@ -18,7 +19,7 @@ from kuttax.nn.bilinear_field import BilinearField
 from kuttax.nn.identified import Identified
 from kuttax.report import forecast as drawing
 from kuttax.solvers.solution import SolveError
-from kuttax.tasks import Dynamics, Task, build_task
+from kuttax.tasks import TASKS, Dynamics, Task, build_task
 from kuttax.tasks.forecast import describe
 from kuttax.training.evaluate import evaluate
 from kuttax.training.loop import Trainer
@@ -276,6 +277,22 @@ def test_a_validation_that_fails_on_the_way_does_not_end_training(key):
         Trainer(task, RK4, Settings(train_steps=2, batch_size=4)).run(0)
 
 
+def test_every_option_reaches_the_task():
+    where = {"system": "pendulum", "trajectories": 5, "samples": 12, "dt": 0.2, "data_seed": 1, "split_seed": 1}
+    asked = {"width": 3, "depth": 1, "horizon": 2, "segments": 2, "continuity": 0.5, "max_steps": 9}
+    others = {"forecast_length": 4, "lyapunov": 0.3, "curriculum": [1], "held_out": 0.3, "field": "physics"}
+    noise = {"noise": 0.1, "irregular": 0.5}
+    task = build_task("dynamics", **where, **asked, **others, **noise)
+    assert {option: getattr(task, option) for option in asked} == asked
+    assert (task.forecast_length, task.lyapunov, task.curriculum) == (4, 0.3, (1,)) and task.known is not None
+    assert [len(part) for part in task.parts] == [1, 2, 2] and len(task.parts.test[0].t) == 12 and not task.plain
+    assert task.scaling.interval == pytest.approx(0.2, rel=0.05)
+    given = {*where, *asked, *others, *noise, "file"}
+    assert {option.name for option in dataclasses.fields(TASKS["dynamics"])} == given
+    clean = build_task("dynamics", **where, **asked, held_out=0.3)
+    assert task.parts.test[0].x.shape == clean.parts.test[0].x.shape and clean.known is None
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -327,7 +344,7 @@ def test_compare_draws_forecasts_of_ones_own_file(tmp_path, capsys):
     path, out = tmp_path / "data.npz", tmp_path / "out"
     phase = np.arange(8)[:, None]
     np.savez(path, t=t, x=np.stack([np.sin(t + phase), np.cos(t + phase)], axis=2), u=np.ones((8, 80, 1)))
-    options = ("--file", path, *SMALL, "--nfe", 2, "--methods", "midpoint", "learned", "--seeds", 1, "--out", out)
+    options = ("--file", path, *SMALL, "--nfe", 2, "--methods", "midpoint", "--seeds", 1, "--out", out)
     assert run("compare", "dynamics", *options) == 0
     assert (out / "forecasts.svg").exists() and "Long forecasts" in (out / "index.html").read_text()
     assert run("compare", "dynamics", *options, "--resume") == 0
