@@ -18,7 +18,7 @@ class BilinearField(eqx.Module):
     Attributes:
         linear: A and b.
         left, right: P with p, and Q with q.
-        products: C.
+        products: C, which starts at zero: products of random numbers reach infinity in finite time.
         controls: The number of control inputs u, which are then the field's args.
     """
 
@@ -49,6 +49,7 @@ class BilinearField(eqx.Module):
             eqx.nn.Linear(*shape, use_bias=i < 3, dtype=dtype, key=own)
             for i, (shape, own) in enumerate(zip(shapes, keys, strict=True))
         )
+        self.products = eqx.tree_at(lambda layer: layer.weight, self.products, jnp.zeros((size, width), dtype))
         self.controls = controls
 
     def __call__(self, t: Float[Array, ""] | float, y: Float[Array, " size"], args=None) -> Float[Array, " size"]:
