@@ -3,8 +3,8 @@
     python experiments/identify-lorenz/run.py [--out DIR] [--seeds N] [--steps 0.3 0.4] [--methods ...] [--smoke]
 
 The set-up of Ouala et al. (arXiv 2105.04999): the field has three products beside its linear terms, and both it and the
-coefficients of the scheme are unknown. Adam finds a first field at growing horizons, then Levenberg-Marquardt fits field
-and solver together, in float64. One record a finished fit goes to records.jsonl; what is recorded there is not
+coefficients of the scheme are unknown. Adam finds a first field at growing horizons, then Levenberg-Marquardt fits
+field and solver together, in float64. One record a finished fit goes to records.jsonl; what is recorded there is not
 repeated. table.md is drawn from the records alone.
 """
 
@@ -145,9 +145,9 @@ def _least(found: list[float]) -> float:
 
 
 def errors(task: Dynamics, field: Any, solver: Any, trajectories: Any) -> list[float]:
-    """Root mean square errors per component after 1 to 4 intervals, in the system's own units; NaN where one diverges."""
+    """Root mean square errors per component after 1 to 4 intervals, in the system's units; NaN where one diverges."""
     z = jnp.asarray(_windows(task, trajectories))
-    off = (_path(field, solver, z[:, 0], AHEAD) - z[:, 1:]) * jnp.asarray(task.scaling.std)
+    off = (_path(field, solver, z[:, 0], AHEAD) - z[:, 1:]) * jnp.asarray(task.scaling.std)[None, None]
     return [float(e) for e in jnp.sqrt(jnp.mean(off**2, axis=(0, 2)))]
 
 
