@@ -81,7 +81,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--smoke", action="store_true", help="a minute's run, to see that it works")
     options = parser.parse_args()
     options.trajectories, options.samples = (5, 30) if options.smoke else (30, 200)
-    options.train_steps, options.fit_steps, options.fitted = (4, 2, 16) if options.smoke else (4000, 300, 1500)
+    options.train_steps, options.fit_steps, options.fitted = (4, 2, 16) if options.smoke else (2000, 100, 500)
     return options
 
 
