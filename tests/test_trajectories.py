@@ -149,7 +149,7 @@ def test_bad_csv_is_refused_in_one_line(tmp_path, text, message):
         ({"t": np.arange(3.0), "x": np.zeros((4, 2))}, "t has shape (3,), which does not go with x (4, 2)"),
         ({"t": np.arange(4.0), "x": np.zeros(4)}, "x has shape (4,), expected (rows, d)"),
         ({"t": np.arange(4.0), "x": np.zeros((4, 2)), "u": np.zeros((3, 1))}, "u has shape (3, 1)"),
-        ({"t": np.arange(4.0), "x": np.zeros((4, 2)), "u": np.zeros((3, 0))}, "3 control inputs"),
+        ({"t": np.arange(4.0), "x": np.zeros((4, 2)), "u": np.zeros(4)}, "u has shape (4,)"),
         ({"t": np.arange(4.0), "x": np.zeros((4, 2)), "trajectory": np.zeros(3)}, "trajectory has shape (3,)"),
         ({"t": np.arange(4.0), "x": np.zeros((4, 0))}, "there are no states"),
         ({"t": np.arange(4.0), "x": np.zeros((4, 2)) + 1j}, "x has dtype complex128"),

@@ -2,7 +2,6 @@
 
 import numpy as np
 from jaxtyping import Complex, Float
-from scipy.fft import irfft, rfft
 
 LENGTH, POINTS = 22.0, 64
 """Of the interval, and how many points of it are observed."""
@@ -28,7 +27,7 @@ def integrate(
         times: Of each solution, increasing; the first is that of the state after `spin_up`.
         spin_up: Time.
     """
-    v = rfft(start - start.mean(axis=1, keepdims=True))
+    v = np.fft.rfft(start - start.mean(axis=1, keepdims=True))
     if spin_up:
         v = _cross(v, np.full(len(v), spin_up), int(np.ceil(spin_up / _SPIN_UP_STEP)))
     gaps = np.diff(times, axis=1)
@@ -38,7 +37,7 @@ def integrate(
     for gap in gaps.T:
         v = _cross(v, gap, int(np.ceil(steps * gap.max() / longest)))
         states.append(v)
-    return irfft(np.stack(states, axis=1), POINTS)
+    return np.fft.irfft(np.stack(states, axis=1), POINTS)
 
 
 def _steps(v: Complex[np.ndarray, "n modes"], gap: Float[np.ndarray, " n"]) -> int:
@@ -46,7 +45,7 @@ def _steps(v: Complex[np.ndarray, "n modes"], gap: Float[np.ndarray, " n"]) -> i
     steps, end = 4, _cross(v, gap, 4)
     while steps < 4096:
         finer = _cross(v, gap, 2 * steps)
-        apart = np.abs(irfft(finer - end, POINTS)).max()
+        apart = np.abs(np.fft.irfft(finer - end, POINTS)).max()
         steps, end = 2 * steps, finer
         if apart <= (2**_ORDER - 1) * TOLERANCE:
             break
@@ -65,7 +64,7 @@ def _cross(
     g = -0.5j * k * h
 
     def nonlinear(v: np.ndarray) -> np.ndarray:
-        return g * rfft(irfft(v, POINTS) ** 2)
+        return g * np.fft.rfft(np.fft.irfft(v, POINTS) ** 2)
 
     for _ in range(steps):
         nv = nonlinear(v)

@@ -101,12 +101,12 @@ def _from_npz(path: Path) -> tuple[list[str], list[Trajectory]]:
     u = arrays["u"].astype(np.float64) if "u" in arrays else np.zeros((*x.shape[:-1], 0))
     if x.ndim == 3 and t.ndim == 1:
         t = np.broadcast_to(t, (len(x), len(t)))
-    for name, array, shape in (("t", t, x.shape[:-1]), ("u", u[..., 0] if u.shape[-1:] != (0,) else t, x.shape[:-1])):
-        if array.shape != shape:
+    for name, fits in (("t", t.shape == x.shape[:-1]), ("u", u.ndim == x.ndim and u.shape[:-1] == x.shape[:-1])):
+        if not fits:
             raise UserError(f"{path}: {name} has shape {arrays[name].shape}, which does not go with x {x.shape}")
     if x.ndim == 3:
         names = [f"trajectory {i + 1}" for i in range(len(x))]
-        return names, [Trajectory(*one) for one in zip(t, x, u, strict=True)]
+        return names, [Trajectory(t[i], x[i], u[i]) for i in range(len(x))]
     labels = arrays.get("trajectory")
     if labels is None:
         return [""], [Trajectory(t, x, u)]

@@ -1,10 +1,10 @@
 """Windows: pieces of trajectories of one length, standardised, that models are trained and judged on."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from ..errors import UserError
 from .trajectory import Trajectory
@@ -14,27 +14,27 @@ class Course(NamedTuple):
     """When windows were observed and what drove the system, interval by interval.
 
     Attributes:
-        gap: The time from each observation to the next, in mean intervals of the training data.
-        u: Control inputs at the start of each interval, standardised.
+        gap: The time from each observation to the next, (n, intervals), in mean intervals of the training data.
+        u: Control inputs at the start of each interval, (n, intervals, k), standardised.
         u_next: The same at its end.
     """
 
-    gap: Float[np.ndarray, "n intervals"]
-    u: Float[np.ndarray, "n intervals k"]
-    u_next: Float[np.ndarray, "n intervals k"]
+    gap: Any
+    u: Any
+    u_next: Any
 
 
 class Windows(NamedTuple):
     """n windows.
 
     Attributes:
-        number: Which window each is, counting from 0.
-        z: The states, standardised.
+        number: Which window each is, counting from 0, (n,).
+        z: The states, (n, times, d), standardised.
         course: Their times and control inputs; None where the times are equally spaced and nothing drives the system.
     """
 
-    number: Int[np.ndarray, " n"]
-    z: Float[np.ndarray, "n times d"]
+    number: Any
+    z: Any
     course: Course | None
 
 

@@ -1,5 +1,7 @@
 """A bilinear network as vector field: exact for systems whose terms are linear, or products of two components."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -52,7 +54,9 @@ class BilinearField(eqx.Module):
         self.products = eqx.tree_at(lambda layer: layer.weight, self.products, jnp.zeros((size, width), dtype))
         self.controls = controls
 
-    def __call__(self, t: Float[Array, ""] | float, y: Float[Array, " size"], args=None) -> Float[Array, " size"]:
+    def __call__(
+        self, t: Float[Array, ""] | float, y: Float[Array, " size"], args: Any = None
+    ) -> Float[Array, " size"]:
         """The derivative of one sample's state, in the dtype of `y`; `args` are its control inputs, if it has any."""
         del t
         seen = jnp.concatenate([y, args]) if self.controls else y

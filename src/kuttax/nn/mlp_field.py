@@ -1,6 +1,7 @@
 """A multilayer perceptron as vector field."""
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -68,7 +69,9 @@ class MLPField(eqx.Module):
         self.activation = activation
         self.controls = controls
 
-    def __call__(self, t: Float[Array, ""] | float, y: Float[Array, " size"], args=None) -> Float[Array, " size"]:
+    def __call__(
+        self, t: Float[Array, ""] | float, y: Float[Array, " size"], args: Any = None
+    ) -> Float[Array, " size"]:
         """The derivative of one sample's state, in the dtype of `y`; `args` are its control inputs, if it has any."""
         seen = jnp.concatenate([y, args]) if self.controls else y
         return apply_layers(self.layers, self.activation, t, seen, time_dependent=self.time_dependent)

@@ -46,7 +46,7 @@ def describe(
         - `example`: the first forecast and its truth.
     """
     lost = diverged(found)
-    gone = lost.any(axis=0)
+    gone = np.any(lost, axis=0)
     squares = np.mean((np.where(lost[..., None], 0.0, found) - truth) ** 2, axis=2)
     rmse = np.sqrt(squares.mean(axis=0))
     lead = interval * np.arange(truth.shape[1])
