@@ -20,7 +20,10 @@ def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
-PAGES = ("README.md", *(f"docs/{page}.md" for page in ("penalties", "validity", "step_control", "density")))
+PAGES = (
+    "README.md",
+    *(f"docs/{page}.md" for page in ("penalties", "validity", "step_control", "density", "dynamics", "stochastic")),
+)
 
 
 @pytest.mark.parametrize(

@@ -68,3 +68,44 @@ def test_the_weight_is_the_cheapest_that_keeps_the_accuracy(scripts):
     ]
     assert chosen(found, "x") == 10.0
     assert chosen([found[0], row("x", 1.0, 90.0, 20), row("x", 10.0, 91.0, 30)], "x") == 10.0
+
+
+def script(name: str, monkeypatch):
+    """The module of `name`/run.py."""
+    path = FOLDER / name / "run.py"
+    spec = importlib.util.spec_from_file_location(f"{name}-run", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "records", "row"),
+    [
+        (
+            "dynamics",
+            ["--systems", "pendulum", "--nfe", "2"],
+            "pendulum/records.jsonl",
+            "| pendulum | learned, NFE 2 | 2 |",
+        ),
+        (
+            "identify-lorenz",
+            ["--steps", "0.3", "--methods", "learned, 5 steps of 2"],
+            "records.jsonl",
+            "| learned, 5 steps of 2 | 10 |",
+        ),
+    ],
+)
+def test_identification_from_fit_to_table(name, options, records, row, tmp_path, monkeypatch):
+    module = script(name, monkeypatch)
+    if name == "dynamics":
+        monkeypatch.setattr(module, "CLASSICAL", {})
+    arguments = ["run.py", "--out", str(tmp_path), "--seeds", "1", "--smoke", *options]
+    monkeypatch.setattr(sys, "argv", arguments)
+    module.main()
+    written = (tmp_path / records).read_text()
+    assert row in (tmp_path / "table.md").read_text()
+    module.main()
+    assert (tmp_path / records).read_text() == written, "what is recorded is not run again"

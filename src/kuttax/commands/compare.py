@@ -148,10 +148,11 @@ class Compare:
         except (SolveError, TrainingError) as error:
             console.print(f"{method.label}, seed {seed}: failed: {error}", highlight=False)
             return {"kind": "failure", **about, "seed": seed, "error": str(error)}
-        unit = trainer.task.metric.unit
+        metric = trainer.task.metric
+        shown = {part: f"{record[part]:{'.2f' if metric.unit == '%' else '.4g'}}" for part in ("validation", "test")}
         console.print(
-            f"{method.label}, seed {seed}: validation {record['validation']:.2f} {unit}, "
-            f"test {record['test']:.2f} {unit}, NFE {record['nfe']:.4g}, {record['train_seconds']:.1f} s",
+            f"{method.label}, seed {seed}: validation {shown['validation']} {metric.unit}, "
+            f"test {shown['test']} {metric.unit}, NFE {record['nfe']:.4g}, {record['train_seconds']:.1f} s",
             highlight=False,
             soft_wrap=True,
         )

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from ..errors import UserError
+from ..report import forecast
 from ..solvers.base import AbstractSolver
 from ..training.checkpoint import batch_size_of, load_run
 from ..training.evaluate import evaluate
@@ -50,4 +52,8 @@ class Evaluate:
         console.print(str(solver), highlight=False)
         unit, nfe = task.metric.unit, "unknown" if result.nfe != result.nfe else f"{result.nfe:.4g}"
         console.print(f"test {task.metric.name} {result.metric:.4g} {unit}, loss {result.loss:.4g}, NFE {nfe}")
+        if hasattr(task, "forecast"):
+            of_task: Any = task
+            for line in forecast.said(of_task.forecast(model, solver)):
+                console.print(line, highlight=False)
         return 0

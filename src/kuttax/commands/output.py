@@ -21,6 +21,11 @@ _OURS_TOO = (
     "density.npz",
     "density.png",
     "density.svg",
+    "forecast.json",
+    "forecast.png",
+    "forecast.svg",
+    "forecasts.png",
+    "forecasts.svg",
 )
 
 

@@ -11,10 +11,11 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from ..atomic import whole
-from ..report import density as drawing
+from ..atomic import whole, write_json
+from ..records import plain
+from ..report import density, forecast
 from ..solvers.adaptive import Adaptive
-from ..solvers.base import title
+from ..solvers.base import AbstractSolver, title
 from ..solvers.solution import SolveError
 from ..solvers.tableaus import TSIT5
 from ..tasks.base import Task
@@ -82,6 +83,8 @@ def run(
         "step_ms": trained.step_ms,
         **environment(),
     }
+    if hasattr(task, "forecast"):
+        record["forecast"] = _forecast(task, model, solver, about, directory)
     if trained.controlled is not None:
         record["step_control"] = history(trained.controlled, trainer.solver, solver)
     saved = {"name": task.name, "options": options}
@@ -99,7 +102,7 @@ def _draw_density(task: Any, model: Any, directory: Path) -> None:
     path = directory / "density.npz"
     with whole(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, **seen._asdict())
-    drawing.plot(path)
+    density.plot(path)
 
 
 def _resolve(task: Task, model: Any, size: int) -> Evaluation | None:
@@ -110,10 +113,19 @@ def _resolve(task: Task, model: Any, size: int) -> Evaluation | None:
         return None
 
 
+def _forecast(task: Any, model: Any, solver: AbstractSolver, about: dict[str, Any], directory: Path) -> dict[str, Any]:
+    """What the task says of long forecasts; saved with an example of them, and drawn."""
+    found = plain(task.forecast(model, solver))
+    directory.mkdir(parents=True, exist_ok=True)
+    write_json(directory / "forecast.json", found)
+    forecast.plot({about["label"]: found}, [about["method"]], directory / "forecast")
+    return {name: value for name, value in found.items() if name != "example"}
+
+
 def task_options(task_kind: Any) -> dict[str, Any]:
     """A named task's options as JSON holds them."""
     values = {field.name: getattr(task_kind, field.name) for field in fields(task_kind)}
-    return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
+    return {name: plain(value) for name, value in values.items()}
 
 
 def environment() -> dict[str, Any]:

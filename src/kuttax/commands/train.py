@@ -9,6 +9,7 @@ from rich.console import Console
 from ..atomic import write_json
 from ..errors import UserError
 from ..records import plain
+from ..report import forecast
 from ..solvers.base import title
 from ..training.loop import Trainer
 from ..training.settings import Settings
@@ -70,6 +71,8 @@ class Train:
             f"NFE {record['nfe']:.4g}, {record['predict_ms']:.3g} ms a batch of {record['batch_size']}; "
             f"{record['train_seconds']:.3g} s of training, {record['compile_seconds']:.3g} s of compiling"
         )
+        for line in forecast.said(record["forecast"]) if "forecast" in record else ():
+            console.print(line, highlight=False)
         console.print(f"still an ODE: {record['certificate']['verdict']}; the whole certificate: kuttax certify {out}")
         console.print(f"Saved in {out}. Look again: kuttax evaluate {out} --solver tsit5 --rtol 1e-6 --atol 1e-6")
         return 0

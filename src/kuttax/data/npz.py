@@ -17,6 +17,16 @@ def read_npz(path: Path, keys: Sequence[str]) -> list[np.ndarray]:
     """Reads the arrays `keys` from the archive at `path`, without unpickling anything.
 
     Raises:
+        UserError: As `read_arrays`.
+    """
+    arrays = read_arrays(path, keys)
+    return [arrays[key] for key in keys]
+
+
+def read_arrays(path: Path, keys: Sequence[str], optional: Sequence[str] = ()) -> dict[str, np.ndarray]:
+    """Reads the arrays `keys`, and of the `optional` ones those that are there, without unpickling anything.
+
+    Raises:
         UserError: If the file is not a NumPy archive, is truncated or corrupt, or lacks one of the keys.
     """
     try:
@@ -25,7 +35,8 @@ def read_npz(path: Path, keys: Sequence[str]) -> list[np.ndarray]:
             archive = np.load(file, allow_pickle=False)
             present = list(getattr(archive, "files", ()))
             missing = [key for key in keys if key not in present]
-            arrays = [] if missing else [archive[key] for key in keys]
+            wanted = [*keys, *(key for key in optional if key in present)]
+            arrays = {} if missing else {key: archive[key] for key in wanted}
     except _DEFECTS as error:
         raise UserError(f"{path}: not a readable NumPy archive ({_one_line(error)}); fetch it again") from error
     if missing:

@@ -1,6 +1,7 @@
 """A multilayer perceptron as vector field."""
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -21,11 +22,13 @@ class MLPField(eqx.Module):
         layers: `depth + 1` affine maps.
         time_dependent: Whether the layers see the time; an autonomous field does not.
         activation: Between the layers, elementwise; smooth ones keep a solver's order.
+        controls: Number of control inputs, which the first layer sees beside the state; they are then the field's args.
     """
 
     layers: tuple[eqx.nn.Linear, ...]
     time_dependent: bool = eqx.field(static=True)
     activation: Callable[[Array], Array] = eqx.field(static=True)
+    controls: int = eqx.field(static=True)
 
     def __init__(
         self,
@@ -36,6 +39,7 @@ class MLPField(eqx.Module):
         key: PRNGKeyArray,
         time_dependent: bool = True,
         activation: Callable[[Array], Array] = jnp.tanh,
+        controls: int = 0,
         dtype: DTypeLike = jnp.float32,
     ):
         """Draws the weights as `equinox.nn.Linear` does.
@@ -47,6 +51,7 @@ class MLPField(eqx.Module):
             key: Decides the initial weights.
             time_dependent: See the attribute.
             activation: See the attribute.
+            controls: See the attribute.
             dtype: Of the weights; the computation follows the state's dtype.
 
         Raises:
@@ -54,7 +59,7 @@ class MLPField(eqx.Module):
         """
         if size < 1 or width < 1 or depth < 0:
             raise UserError(f"MLPField needs size >= 1, width >= 1, depth >= 0, got {size}, {width}, {depth}")
-        sizes = [size, *[width] * depth, size]
+        sizes = [size + controls, *[width] * depth, size]
         keys = jax.random.split(key, depth + 1)
         self.layers = tuple(
             eqx.nn.Linear(inputs + time_dependent, outputs, dtype=dtype, key=layer_key)
@@ -62,8 +67,11 @@ class MLPField(eqx.Module):
         )
         self.time_dependent = time_dependent
         self.activation = activation
+        self.controls = controls
 
-    def __call__(self, t: Float[Array, ""] | float, y: Float[Array, " size"], args=None) -> Float[Array, " size"]:
-        """The derivative of one sample's state, in the dtype of `y`."""
-        del args
-        return apply_layers(self.layers, self.activation, t, y, time_dependent=self.time_dependent)
+    def __call__(
+        self, t: Float[Array, ""] | float, y: Float[Array, " size"], args: Any = None
+    ) -> Float[Array, " size"]:
+        """The derivative of one sample's state, in the dtype of `y`; `args` are its control inputs, if it has any."""
+        seen = jnp.concatenate([y, args]) if self.controls else y
+        return apply_layers(self.layers, self.activation, t, seen, time_dependent=self.time_dependent)

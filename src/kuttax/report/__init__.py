@@ -1,5 +1,6 @@
 """Reports: tables, plots and a page, drawn from a folder's saved records and from nothing else."""
 
+import json
 import os
 from collections.abc import Sequence
 from datetime import datetime
@@ -7,17 +8,18 @@ from pathlib import Path
 
 from kuttax import records
 from kuttax.errors import UserError
-from kuttax.report import comparison, curves, page, plot, table
+from kuttax.report import comparison, curves, forecast, page, plot, table
 from kuttax.report.comparison import Row, run_name
 
-__all__ = ["Row", "comparison", "curves", "page", "plot", "run_name", "table", "write"]
+__all__ = ["Row", "comparison", "curves", "forecast", "page", "plot", "run_name", "table", "write"]
 
 
 def write(out_dir: str | os.PathLike[str], command: str | None = None) -> list[Row]:
     """Draw the report of a folder into it.
 
-    Reads `records.jsonl` and, where present, `runs/*/metrics.jsonl`; writes `table.md`, `table.csv`, `accuracy_nfe.png`
-    and `.svg`, `curves.png` and `.svg` (only with metrics to draw) and `index.html`.
+    Reads `records.jsonl` and, where present, `runs/*/metrics.jsonl` and `runs/*/forecast.json`; writes `table.md`,
+    `table.csv`, `accuracy_nfe.png` and `.svg`, `curves.png` and `.svg` (only with metrics to draw), `forecasts.png` and
+    `.svg` (only with forecasts) and `index.html`.
 
     Args:
         out_dir: the folder of a comparison.
@@ -42,11 +44,23 @@ def write(out_dir: str | os.PathLike[str], command: str | None = None) -> list[R
     drawn = curves.training_curves(_groups(out, found, rows), out / "curves")
     if drawn:
         plots["training"] = drawn[1]
+    forecasts = _forecasts(out, found, rows)
+    if forecasts:
+        plots["forecast"] = forecast.plot(
+            forecasts, [row.series for row in rows if row.label in forecasts], out / "forecasts"
+        )[1]
     if command is None:
         command = next((str(record["command"]) for record in found if record.get("command")), None)
     when = datetime.fromtimestamp(source.stat().st_mtime)
     out.joinpath("index.html").write_text(page.render(found, rows, plots, command, when), encoding="utf-8")
     return rows
+
+
+def _forecasts(out: Path, found: Sequence[records.Record], rows: Sequence[Row]) -> dict[str, records.Record]:
+    """The forecasts of the first run of each row, where they are there."""
+    first = {record["label"]: run_name(record) for record in reversed(found) if record.get("kind") == "run"}
+    files = {row.label: out / "runs" / first[row.label] / "forecast.json" for row in rows}
+    return {label: json.loads(file.read_text()) for label, file in files.items() if file.exists()}
 
 
 def _groups(out: Path, found: Sequence[records.Record], rows: Sequence[Row]) -> list[curves.Group]:

@@ -45,11 +45,11 @@ def training_curves(groups: Sequence[Group], path: str | os.PathLike[str]) -> tu
     panels = [name for name in ("loss", "nfe") if any(_curve(run, name)[0] for group in groups for run in group.runs)]
     if not panels:
         return None
-    looks = _looks(groups)
+    found = looks([group.series for group in groups])
     with figure(7.6, 0.8 + 2.5 * len(panels) + 0.12 * len(groups), path) as canvas:
         every = canvas.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
         for axes, name in zip(every, panels, strict=True):
-            for group, look in zip(groups, looks, strict=True):
+            for group, look in zip(groups, found, strict=True):
                 _draw_group(axes, [_curve(run, name) for run in group.runs], *look)
             axes.set_ylabel({"loss": "training loss", "nfe": "NFE a forward pass"}[name])
             axes.margins(x=0.01)
@@ -59,16 +59,16 @@ def training_curves(groups: Sequence[Group], path: str | os.PathLike[str]) -> tu
         every[-1].set_xlabel("training step")
         handles = [
             Line2D([], [], color=colour, ls=dash, lw=1.8, label=_short(group.label))
-            for group, (colour, dash) in zip(groups, looks, strict=True)
+            for group, (colour, dash) in zip(groups, found, strict=True)
         ]
         canvas.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=9)
     return files(path)
 
 
-def _looks(groups: Sequence[Group]) -> list[tuple[str, Any]]:
-    """Colour by series, dash by a group's place among those of its colour."""
-    style = styles(group.series for group in groups)
-    colours = [style[group.series].colour for group in groups]
+def looks(series: Sequence[str]) -> list[tuple[str, Any]]:
+    """Colour by series, dash by a line's place among those of its colour."""
+    style = styles(series)
+    colours = [style[name].colour for name in series]
     return [(colour, _DASHES[colours[:i].count(colour) % len(_DASHES)]) for i, colour in enumerate(colours)]
 
 

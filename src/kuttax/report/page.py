@@ -62,6 +62,10 @@ _TRAINING = (
     "Each seed thin, their mean in bold. Loss is of the training batch, with the penalty where there is one; "
     "NFE is what one forward solve cost."
 )
+_FORECAST = (
+    "Long forecasts of test data with the solver of training, by the first seed: one of them beside its truth, and the "
+    "error of all against the lead time. A cross marks where a forecast diverges."
+)
 
 
 def render(
@@ -76,15 +80,15 @@ def render(
     Args:
         records: all records of the comparison, for versions, devices and failed runs.
         rows: what `comparison.summarise` made of them.
-        plots: "accuracy" and "training", where there are such: an SVG file (inlined, so that it follows the reader's
-            light or dark theme) or a PNG file (embedded).
+        plots: "accuracy", "training" and "forecast", where there are such: an SVG file (inlined, so that it follows the
+            reader's light or dark theme) or a PNG file (embedded).
         command: the command line that ran it.
         when: when it was run.
     """
     task = rows[0].task if rows else next((str(r["task"]) for r in records if "task" in r), "comparison")
     title = f"kuttax: {task}, {rows[0].metric.name} against cost" if rows else f"kuttax: {task}"
     higher = not rows or rows[0].metric.higher_is_better
-    captions = {"accuracy": _ACCURACY if higher else _ACCURACY_LOW, "training": _TRAINING}
+    captions = {"accuracy": _ACCURACY if higher else _ACCURACY_LOW, "training": _TRAINING, "forecast": _FORECAST}
     body = [
         f"<h1>{html.escape(title)}</h1>",
         _facts(records, rows, when),

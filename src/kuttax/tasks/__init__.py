@@ -4,6 +4,7 @@ from ..prediction import Prediction, mean_nfe
 from .base import Metric, Task, Trajectories
 from .classification import Classification
 from .density import Density
+from .dynamics import Dynamics
 from .likelihood import Likelihood
 from .matching import Matching
 from .registry import TASKS, build_task, task_options
@@ -12,6 +13,7 @@ __all__ = [
     "TASKS",
     "Classification",
     "Density",
+    "Dynamics",
     "Likelihood",
     "Matching",
     "Metric",

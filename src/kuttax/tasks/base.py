@@ -1,6 +1,6 @@
 """What training and comparing ask of a task: a protocol that a task of your own can satisfy (docs/own_task.md)."""
 
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
@@ -16,11 +16,13 @@ class Metric(NamedTuple):
         name: "accuracy", "rmse".
         higher_is_better: Which of two values is to be chosen.
         unit: The unit in which the number is given: with unit "%", 97.5 means 97.5 %. Empty where it has none.
+        mean: How batches are averaged: "quadratic" for a root mean square.
     """
 
     name: str
     higher_is_better: bool
     unit: str
+    mean: Literal["arithmetic", "quadratic"] = "arithmetic"
 
 
 class Trajectories(NamedTuple):
@@ -44,8 +46,9 @@ class Trajectories(NamedTuple):
 class Task(Protocol):
     """Data, a model and a loss; the solver is given from outside.
 
-    A further method `trajectories(model, batch) -> Trajectories` lets solvers be distilled for its models; one
-    `portrait(model) -> Portrait | None` lets a density in the plane be drawn (`kuttax.tasks.portrait`).
+    Further methods: `trajectories(model, batch) -> Trajectories` lets solvers be distilled for its models;
+    `portrait(model) -> Portrait | None` lets a density in the plane be drawn (`kuttax.tasks.portrait`);
+    `forecast(model, solver) -> dict` says how far ahead a model sees (`kuttax.tasks.forecast`).
 
     `loss` and `predict` are compiled, so they are pure and raise nothing that depends on numbers: a solve in them has
     `throw=False` and its status is handed on. The training loop raises it as an error.
@@ -95,7 +98,8 @@ class Task(Protocol):
         """The scalar to minimise, and scalars to log.
 
         A further parameter `penalty=None` lets it be trained with penalties: hand it to the solve, with a key, and add
-        what the solution says of it.
+        what the solution says of it. A further parameter `progress=1.0` is told the share of training that is done: for
+        a loss that changes on the way.
 
         Args:
             model: From `init`, perhaps trained.

@@ -7,15 +7,17 @@ from ..errors import UserError
 from .base import Task
 from .density_options import DensityOptions, FlowOptions
 from .digits import Digits
+from .dynamics_options import DynamicsOptions
 from .mnist import Mnist
 from .spheres import Spheres
 
-Options = type[Digits] | type[Mnist] | type[Spheres] | type[DensityOptions] | type[FlowOptions]
+Options = type[Any]
 
 TASKS: dict[str, Options] = {
     "digits": Digits,
     "mnist": Mnist,
     "spheres": Spheres,
+    "dynamics": DynamicsOptions,
     "density": DensityOptions,
     "flow": FlowOptions,
 }

@@ -9,7 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree
 
 from ..errors import UserError
 from ..prediction import Prediction, mean_nfe
@@ -54,7 +54,11 @@ def evaluate(task: Task, model: Any, solver: AbstractSolver, data: PyTree, batch
         loss = np.nan if prediction.loss is None else float(prediction.loss)
         rows.append([float(prediction.metric), loss, cost])
         weights.append(min(batch_size, samples - start))
-    return Evaluation(*(float(x) for x in np.average(np.array(rows), axis=0, weights=np.array(weights))))
+    columns = np.array(rows).T
+    means = [float(x) for x in np.average(columns, axis=1, weights=np.array(weights))]
+    if task.metric.mean == "quadratic":
+        means[0] = float(np.sqrt(np.average(columns[0] ** 2, weights=np.array(weights))))
+    return Evaluation(*means)
 
 
 def predict_parts(task: Task, model: Any, solver: AbstractSolver, parts: Sequence[PyTree]) -> Prediction:
@@ -63,12 +67,13 @@ def predict_parts(task: Task, model: Any, solver: AbstractSolver, parts: Sequenc
     Metric and loss are the parts' means, the status is the worst.
     """
     found = [predict(task, model, solver, part) for part in parts]
+    mean = _quadratic_mean if task.metric.mean == "quadratic" else jnp.mean
     joined = lambda name: jnp.concatenate([jnp.asarray(getattr(p, name)) for p in found])  # noqa: E731
     stacked = lambda name: jnp.stack([jnp.asarray(getattr(p, name)) for p in found])  # noqa: E731
     one = found[0]
     return Prediction(
         outputs=joined("outputs"),
-        metric=jnp.mean(stacked("metric")),
+        metric=mean(stacked("metric")),
         labels=None if one.labels is None else joined("labels"),
         stats=None if one.stats is None else Stats(jnp.stack([mean_nfe(p.stats) for p in found]), None, None, None),
         trajectory=None if one.trajectory is None else joined("trajectory"),
@@ -76,6 +81,10 @@ def predict_parts(task: Task, model: Any, solver: AbstractSolver, parts: Sequenc
         status=None if one.status is None else jnp.max(stacked("status")),
         nll=None if one.nll is None else joined("nll"),
     )
+
+
+def _quadratic_mean(values: Array) -> Array:
+    return jnp.sqrt(jnp.mean(values**2))
 
 
 def prediction_ms(task: Task, model: Any, solver: AbstractSolver, data: PyTree, batch_size: int, repeats: int) -> float:

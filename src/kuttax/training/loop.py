@@ -14,6 +14,7 @@ from ..errors import UserError
 from ..penalties.schedule import Scheduled
 from ..solvers.base import AbstractSolver
 from ..solvers.learned import is_learned
+from ..solvers.solution import SolveError
 from ..tasks.base import Task
 from ..validity.control import Control
 from .evaluate import Evaluation, evaluate
@@ -137,7 +138,7 @@ class Trainer:
             means = run.advance(min(self.per_dispatch, self._next_evaluation(run.step) - run.step))
             validation = None
             if run.step == self._next_evaluation(run.step - 1):
-                validation = self._evaluate(run.model, run.solver)
+                validation = self._validated(run, best)
                 if best is None or self._better(validation, best.validation):
                     best = Best(run.step, validation, run.snapshot())
             if watch is not None:
@@ -157,6 +158,19 @@ class Trainer:
 
     def _evaluate(self, model: Any, solver: AbstractSolver) -> Evaluation:
         return evaluate(self.task, model, solver, self.task.validation, self.batch_size)
+
+    def _validated(self, run: Run, best: Best | None) -> Evaluation:
+        """The evaluation on validation data; NaN where a solve fails, which a later one may make good.
+
+        Raises:
+            SolveError: It fails in the last one, and there is no good one before.
+        """
+        try:
+            return self._evaluate(run.model, run.solver)
+        except SolveError:
+            if run.step == self.settings.train_steps and (best is None or math.isnan(best.validation.metric)):
+                raise
+            return Evaluation(math.nan, math.nan, math.nan)
 
     def _trained(self, run: Run, step: int, validation: Evaluation, model: Any, solver: AbstractSolver) -> Trained:
         late = [ms for at, ms in run.step_ms if at >= self.settings.train_steps // 2] or [run.step_ms[-1][1]]

@@ -1,5 +1,6 @@
 """Program: several optimiser steps in one compiled call, for solvers of one structure."""
 
+import inspect
 import time
 from collections.abc import Callable
 from typing import Any
@@ -31,6 +32,7 @@ class Program:
 
     def __init__(self, task: Task, solver: AbstractSolver, settings: Settings, penalty: Scheduled | None):
         self.task, self.penalty, self.batch_size = task, penalty, settings.batch_size
+        self.train_steps = settings.train_steps
         model = task.init(jax.random.key(0))
         self.mask = trainable((model, solver))
         varied, fixed = eqx.partition((model, solver), self.mask)
@@ -68,6 +70,8 @@ class Program:
         def loss(varied, batch, key, number):
             model, solver = self.join(varied, numbers)
             options = {} if self.penalty is None else {"penalty": self.penalty.at(number)}
+            if "progress" in inspect.signature(self.task.loss).parameters:
+                options["progress"] = number / self.train_steps
             of_task: Any = self.task.loss
             return of_task(model, solver, batch, key, **options)
 

@@ -1,0 +1,149 @@
+"""Six systems identified with DOPRI5, and with RK4, midpoint, Ralston-2 and learned solvers at 4 and 6 evaluations.
+
+    python experiments/dynamics/run.py [--out DIR] [--systems NAME ...] [--seeds N] [--nfe 4 6] [--smoke]
+
+One record a finished run goes to SYSTEM/records.jsonl; what is recorded there is not repeated, and a run that failed is
+recorded as such. Each system has a report of its own (SYSTEM/index.html, forecasts.png); table.md is drawn from the
+records alone. The NFE is that of one interval between observations.
+"""
+
+import argparse
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+import kuttax as kx
+from kuttax import records, report
+from kuttax.commands.run import run
+from kuttax.commands.solver_options import LearnedOptions
+from kuttax.report import run_name
+from kuttax.solvers.solution import SolveError
+from kuttax.tasks import build_task
+from kuttax.training.loop import Trainer, TrainingError
+from kuttax.training.settings import Settings
+
+# Intervals between observations are such that DOPRI5 at 1e-5 crosses one in about 20 to 30 evaluations.
+BILINEAR, MLP = {"field": "bilinear"}, {"field": "mlp", "width": 64, "depth": 2}
+SYSTEMS: dict[str, dict[str, Any]] = {
+    "lorenz63": {"dt": 0.15, "samples": 151, **BILINEAR, "width": 8},
+    "lorenz96": {"dt": 0.15, "samples": 151, **BILINEAR, "width": 80},
+    "lotka-volterra": {"dt": 0.5, "samples": 41, **MLP},
+    "pendulum": {"dt": 0.4, "samples": 41, **MLP},
+    "van-der-pol": {"dt": 0.3, "samples": 41, **MLP},
+    "kuramoto-sivashinsky": {"dt": 1.0, "samples": 151, **BILINEAR, "width": 128},
+}
+COMMON = {"horizon": 4, "curriculum": (1, 2)}
+SETTINGS = {"train_steps": 4000, "batch_size": 64, "lr": 5e-3, "lr_decay": 0.02}
+SMOKE = {"trajectories": 5, "samples": 12, "width": 2, "horizon": 2, "curriculum": (1,)}
+CLASSICAL = {"rk4": kx.tableaus.RK4, "midpoint": kx.tableaus.MIDPOINT, "ralston2": kx.tableaus.RALSTON2}
+
+
+def methods(budgets: Sequence[int]) -> Iterator[tuple[dict[str, Any], kx.AbstractSolver]]:
+    """What a record says of each method, and the solver: DOPRI5, then each scheme at each budget that it can meet."""
+    yield (
+        {"method": "dopri5", "label": "DOPRI5 at 1e-5", "budget": None},
+        kx.Adaptive(kx.tableaus.DOPRI5, 1e-5, 1e-5),
+    )
+    for budget in budgets:
+        for name, scheme in CLASSICAL.items():
+            if budget % scheme.stages == 0:
+                steps = budget // scheme.stages
+                about = {"method": name, "label": f"{scheme.name}, NFE {budget}", "budget": budget}
+                yield about, kx.FixedSteps(scheme, steps)
+        stages = next(s for s in (4, 3, 2, 1) if budget % s == 0)
+        about = {"method": "learned", "label": f"learned, NFE {budget}", "budget": budget}
+        yield about, LearnedOptions().learned(stages, budget // stages)
+
+
+def study(system: str, options: argparse.Namespace, console: Console) -> None:
+    """Run what is not recorded yet of one system, and draw its report."""
+    out = options.out / system
+    path = out / "records.jsonl"
+    done = {(r["label"], r["seed"]) for r in records.read(path)} if path.exists() else set()
+    todo = [
+        (about, solver, seed)
+        for seed in range(options.seeds)
+        for about, solver in methods(options.nfe)
+        if (about["label"], seed) not in done
+    ]
+    if todo:
+        given = {"system": system, **COMMON, **SYSTEMS[system], **(SMOKE if options.smoke else {})}
+        task = build_task("dynamics", **given)
+        settings = Settings(**{**SETTINGS, **({"train_steps": 4, "batch_size": 4} if options.smoke else {})})
+        trainers: dict[str, Trainer] = {}
+        for about, solver, seed in todo:
+            about = {"task": system, **about}
+            trainer = trainers.setdefault(about["label"], Trainer(task, solver, settings))
+            directory = out / "runs" / run_name({**about, "seed": seed})
+            try:
+                record = run(trainer, seed, about, given, directory, console)
+                said = f"test {record['test']:.3g} sd, NFE {record['nfe']:.3g}"
+            except (SolveError, TrainingError) as error:
+                record = {"kind": "failure", **about, "seed": seed, "error": str(error)}
+                said = str(error)
+            records.append(path, record)
+            console.print(f"{system}, {about['label']}, seed {seed}: {said}", highlight=False, soft_wrap=True)
+    report.write(out, f"python experiments/dynamics/run.py --systems {system} --seeds {options.seeds}")
+
+
+def drawn(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """The table: means over seeds with standard deviations; the NFE also as a share of DOPRI5's."""
+    lines = [
+        "| system | method | NFE | / DOPRI5 | test rmse (sd) | valid time | attractor (sd apart) | still an ODE |",
+        "|:---|:---|---:|---:|---:|---:|---:|:---|",
+    ]
+    for system, rows in found.items():
+        for label in dict.fromkeys(r["label"] for r in rows):
+            of = [r for r in rows if r["label"] == label and r["kind"] == "run"]
+            failed = sum(r["label"] == label and r["kind"] == "failure" for r in rows)
+            lines.append(f"| {system} | {label} | {_cells(of, rows, failed)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cells(of: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]], failed: int) -> str:
+    lost = f" ({failed} failed)" if failed else ""
+    if not of:
+        return f" | | failed{lost} | | | "
+    base = [r["nfe"] for r in rows if r["kind"] == "run" and r["method"] == "dopri5"]
+    nfe = statistics.fmean(r["nfe"] for r in of)
+    share = f"{nfe / statistics.fmean(base):.2f}" if base else ""
+    apart = [r["forecast"]["attractor"] for r in of]
+    attractor = "diverges" if None in apart else _mean([a["distance"] for a in apart])
+    verdicts = [r["certificate"]["verdict"] for r in of]
+    verdict = ", ".join(f"{verdicts.count(v)} {v}" for v in dict.fromkeys(verdicts))
+    valid = _mean([_valid(r) for r in of])
+    return f"{nfe:.3g} | {share} | {_mean([r['test'] for r in of])}{lost} | {valid} | {attractor} | {verdict}"
+
+
+def _valid(record: Mapping[str, Any]) -> float:
+    """The median valid prediction time, in Lyapunov times for chaotic systems."""
+    valid = record["forecast"]["valid"]
+    return valid["median"] * (valid["lyapunov"] or 1.0)
+
+
+def _mean(values: Sequence[float]) -> str:
+    spread = f" ± {statistics.stdev(values):.1g}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.3g}{spread}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS), metavar="NAME")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--nfe", type=int, nargs="+", default=[4, 6])
+    parser.add_argument(
+        "--smoke", action="store_true", help="a few training steps of tiny models, to see that it works"
+    )
+    options = parser.parse_args()
+    for system in options.systems:
+        study(system, options, Console())
+    paths = {system: options.out / system / "records.jsonl" for system in SYSTEMS}
+    (options.out / "table.md").write_text(drawn({name: records.read(p) for name, p in paths.items() if p.exists()}))
+
+
+if __name__ == "__main__":
+    main()

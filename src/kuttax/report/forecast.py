@@ -1,0 +1,146 @@
+"""Forecast: how far ahead an identified field sees, in words and as a picture, from what a run saved."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from kuttax.report.curves import looks
+from kuttax.report.figure import INK, figure, files
+
+Record = Mapping[str, Any]
+Looks = Mapping[str, tuple[str, Any]]
+"""Colour and dash of each method."""
+
+_LINES = 3  # components that are drawn as lines
+_GRID = 8  # components from which on the state is a picture of its own
+_LEAST = 1e-9  # error that is drawn: an axis of logarithms has no zero
+_SHOWN = 3  # methods whose pictures are drawn
+
+
+def said(record: Record) -> list[str]:
+    """What `kuttax.tasks.forecast.describe` found, a line each: errors, valid prediction time, attractor."""
+    lead, rmse, n = record["lead"], record["rmse"], record["forecasts"]
+    shown = sorted({0, *(i for i in (9, 99) if i < len(lead)), len(lead) - 1})
+    errors = ", ".join(f"{'diverged' if rmse[i] is None else f'{rmse[i]:.3g}'} after {lead[i]:.4g}" for i in shown)
+    lines = [f"{n} forecasts: rmse {errors}"]
+    if record["diverged"]:
+        lines.append(f"{record['diverged']} of {n} forecasts diverge, the first after {record['first_divergence']:.4g}")
+    valid = record["valid"]
+    lines.append(f"valid for {_time(valid)} (median), {valid['whole']} of {n} to the end")
+    found = record["attractor"]
+    if found is not None:
+        lines.append(
+            f"attractor: means off by {found['mean']:.2g} sd, standard deviations by {found['std']:.2g}, "
+            f"histograms {found['distance']:.2g} sd apart (training and test data {found['chance']:.2g})"
+        )
+    return lines
+
+
+def _time(valid: Record) -> str:
+    time, exponent = valid["median"], valid["lyapunov"]
+    return f"{time:.4g}" if exponent is None else f"{exponent * time:.3g} Lyapunov times ({time:.4g})"
+
+
+def plot(found: Mapping[str, Record], series: Sequence[str], path: str | os.PathLike[str]) -> tuple[Path, Path]:
+    """Draw the first forecast of each method beside its truth, and the error against the lead time.
+
+    Args:
+        found: what a run of each method saved, by label; of the same test data.
+        series: what the colour of each goes by.
+        path: of the picture; its suffix is replaced by `.png` (150 dpi) and `.svg`.
+
+    Returns:
+        The two files written.
+    """
+    look = dict(zip(found, looks(series), strict=True))
+    example = next(iter(found.values()))["example"]
+    components = len(example["names"])
+    rows = min(components, _LINES) if components < _GRID else 1 + min(len(found), _SHOWN)
+    with figure(9.0, 1.5 * rows + 2.6 + 0.12 * len(found), path) as canvas:
+        grid = canvas.add_gridspec(rows + 1, 1, height_ratios=[1.0] * rows + [1.7])
+        first: Axes | None = None
+        above = []
+        for row in range(rows):
+            axes = canvas.add_subplot(grid[row], sharex=first)
+            first = first or axes
+            above.append(axes)
+        draw = _lines if components < _GRID else _pictures
+        draw(canvas, above, found, look)
+        above[0].set_title("A forecast of test data")
+        _errors(canvas.add_subplot(grid[rows]), found, look)
+    return files(path)
+
+
+def _times(record: Record) -> np.ndarray:
+    return np.concatenate([[0.0], record["lead"]])
+
+
+def _lines(canvas: Figure, above: Sequence[Axes], found: Mapping[str, Record], look: Looks) -> None:
+    """Components as lines; a cross where a forecast diverges."""
+    one = next(iter(found.values()))
+    truth, times = np.asarray(one["example"]["truth"]), _times(one)
+    for i, axes in enumerate(above):
+        axes.plot(times, truth[:, i], color=INK, lw=2.6, alpha=0.35, label="truth")
+        for label, record in found.items():
+            states = np.asarray(record["example"]["found"])
+            colour, dash = look[label]
+            axes.plot(times[: len(states)], states[:, i], color=colour, ls=dash, lw=1.2, label=label)
+            if len(states) < len(times):
+                axes.plot(times[len(states) - 1], states[-1, i], "x", color=colour, ms=9, mew=2)
+        low, high = truth[:, i].min(), truth[:, i].max()
+        margin = 0.35 * (high - low) + 1e-9
+        axes.set_ylim(low - margin, high + margin)
+        axes.set_ylabel(f"{one['example']['names'][i]} (sd)")
+        axes.margins(x=0.01)
+        axes.tick_params(labelbottom=i == len(above) - 1)
+    canvas.legend(*above[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)
+
+
+def _pictures(canvas: Figure, above: Sequence[Axes], found: Mapping[str, Record], look: Looks) -> None:
+    """All components against time, in colours: the truth, then the forecasts, blank from where they diverge."""
+    one = next(iter(found.values()))
+    truth, times = np.asarray(one["example"]["truth"]), _times(one)
+    shown = {"truth": truth, **{label: np.asarray(r["example"]["found"]) for label, r in found.items()}}
+    image = None
+    for axes, (label, states) in zip(above, shown.items(), strict=False):
+        whole = np.full(truth.shape, np.nan)
+        whole[: len(states)] = states
+        extent = (times[0], times[-1], 0.5, truth.shape[1] + 0.5)
+        image = axes.imshow(
+            whole.T, extent=extent, aspect="auto", origin="lower", vmin=-2.5, vmax=2.5, cmap="RdBu_r", rasterized=True
+        )
+        axes.set_ylabel(label if len(label) < 16 else label[:14] + "…", fontsize=9)
+        axes.grid(False)
+        axes.tick_params(labelbottom=axes is above[-1])
+    if image is not None:
+        canvas.colorbar(image, ax=list(above), label="sd", shrink=0.8)
+    for label in found:
+        above[0].plot([], [], color=look[label][0], ls=look[label][1], label=label)
+    canvas.legend(*above[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)
+
+
+def _errors(axes: Axes, found: Mapping[str, Record], look: Looks) -> None:
+    """The error against the lead time; a line ends with a cross where a forecast diverges."""
+    for label, record in found.items():
+        values = [max(value, _LEAST) for value in record["rmse"] if value is not None]
+        times, (colour, dash) = record["lead"][: len(values)], look[label]
+        axes.plot(times, values, color=colour, ls=dash, lw=1.6)
+        if values and len(values) < len(record["rmse"]):
+            axes.plot(times[-1], values[-1], "x", color=colour, ms=9, mew=2)
+    axes.set_yscale("log")
+    axes.axhline(0.4, color=INK, lw=0.8, ls=":")
+    axes.annotate(
+        "valid up to here", (1, 0.4), (-2, 3), ("axes fraction", "data"), "offset points", ha="right", fontsize=8
+    )
+    axes.margins(x=0.01)
+    axes.set_xlabel("lead time; a cross: a forecast diverges" if _any_diverged(found) else "lead time")
+    axes.set_ylabel("rmse (sd)")
+
+
+def _any_diverged(found: Mapping[str, Record]) -> bool:
+    return any(record["diverged"] for record in found.values())
