@@ -20,7 +20,7 @@ def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
-PAGES = ("README.md", "docs/penalties.md", "docs/validity.md", "docs/step_control.md", "docs/stochastic.md")
+PAGES = ("README.md", *(f"docs/{page}.md" for page in ("penalties", "validity", "step_control", "density", "stochastic")))
 
 
 @pytest.mark.parametrize(

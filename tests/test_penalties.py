@@ -70,6 +70,7 @@ PAIRS = {
     "tsit5, log, joint": (TSIT5, diffrax.Tsit5(), "log", lambda error, h: np.log1p(error)),
     "tsit5, scaled, joint": (TSIT5, diffrax.Tsit5(), "scaled", lambda error, h: error * h),
     "dopri5, plain, per_sample": (DOPRI5, diffrax.Dopri5(), "plain", lambda error, h: error),
+    "tsit5, squared, joint": (TSIT5, diffrax.Tsit5(), "log", lambda error, h: np.log1p(error**2)),
 }
 
 
@@ -79,7 +80,7 @@ def test_error_is_that_of_diffrax(name, key, rng):
     tableau, theirs, transform, of_error = PAIRS[name]
     rtol, atol, control = 1e-5, 1e-6, name.split(", ")[-1]
     solver = kx.Adaptive(BOSH3, rtol, atol, control=control)
-    part = LocalError(steps=3, transform=transform, tableau=tableau)
+    part = LocalError(steps=3, transform=transform, tableau=tableau, power=2 if "squared" in name else 1)
     keys, weights = jax.random.split(key, 4), jnp.asarray(3 * WEIGHTS)  # an error well above rounding
     lanes, y0 = (1 if control == "joint" else 2), jnp.asarray(rng.normal(size=(2, 3)))
     seen = looked(part, keys, field, y0, T0, T1, lanes=lanes, solver=solver, args=weights, batch_axis=0)
@@ -505,6 +506,17 @@ REFUSED = {
     "no sum": (lambda: LocalError() + 1, "penalty must be a kuttax penalty .*, got int"),
     "no weight": (lambda: "much" * Kinetic(), "weight must be a number >= 0, got 'much'"),
     "a negative weight": (lambda: -1 * Kinetic(), "weight must be a number >= 0, got -1"),
+    "a negative array": (lambda: jnp.asarray(-1.0) * Kinetic(), "weight must be a number >= 0, got Array"),
+    "weights": (lambda: jnp.ones(3) * Kinetic(), "weight must be a number >= 0, got Array"),
+    "traced weights": (
+        lambda: jax.jit(lambda w: solved(w * Kinetic()).penalty)(jnp.ones(3)),
+        "weight must be a number",
+    ),
+    "a schedule": (
+        lambda: solved(kx.penalties.decaying(Kinetic(), 2.5, 1.0, 10)),
+        r"penalty must be a kuttax penalty .* got Scheduled: take its value at a training step, .at\(step\)",
+    ),
+    "no schedule": (lambda: kx.penalties.Scheduled(Kinetic(), 0.5), "schedule must be a function of the training step"),
     "global, fixed": (
         lambda: solved(GlobalError(), FIXED),
         "GlobalError is made of Adaptive's steps, got FixedSteps: use LocalError",
@@ -547,6 +559,7 @@ REFUSED = {
     "size": (lambda: LocalError(size="big"), "size must be 'budget' or 'solver' or 'initial', got 'big'"),
     "through": (lambda: LocalStiffness(through="time"), "through must be 'stages' or 'step' or 'state', got 'time'"),
     "transform": (lambda: LocalError(transform="root"), "transform must be 'log' or 'scaled' or 'plain', got 'root'"),
+    "power": (lambda: LocalError(power=0.5), "power must be >= 1, got 0.5"),
     "budget": (lambda: LocalError(steps=0), "steps must be a whole number >= 1, got 0"),
     "no pair": (lambda: LocalError(tableau=EULER), "Euler has no embedded pair: use one like TSIT5"),
     "tolerance": (lambda: LocalError(rtol=0.0), "rtol must be a number > 0, got 0.0"),
@@ -583,6 +596,28 @@ def test_vmap_of_gradients_is_a_loop(control, key, rng):
         value, slope = single(at, y0, own)
         np.testing.assert_allclose(together[0][i], value, rtol=1e-9)
         np.testing.assert_allclose(together[1][i], slope, rtol=0, atol=1e-9 * np.abs(slope).max())
+
+
+TREE = {
+    "local": LocalError() + LocalStiffness("biased"),
+    "global": GlobalError() + GlobalStiffness(),
+    "integrals": Taylor(3) + Kinetic() + JacobianFrobenius(),
+    "steer": Steer(0.25) + Kinetic(),
+}
+
+
+@pytest.mark.parametrize("name", TREE)
+def test_a_tree_costs_what_its_numbers_cost_in_one_array(name, key):
+    """RMS norms and squares are over all numbers of a state, however they are arranged."""
+    if name == "integrals":  # its noise is drawn leaf by leaf: a single leaf, nested, draws the same
+        pack, unpack = lambda y: [{"a": y}], lambda tree: tree[0]["a"]
+    else:
+        pack, unpack = lambda y: {"a": y[:1], "b": (y[1:],)}, lambda tree: jnp.concatenate([tree["a"], *tree["b"]])
+    nested = lambda t, y, args: pack(field(t, unpack(y), args))  # noqa: E731
+    own = {"solver": kx.Adaptive(TSIT5, 1e-4, 1e-4), "args": jnp.asarray(WEIGHTS), "penalty": TREE[name], "key": key}
+    flat = kx.solve(field, jnp.asarray(Y0), T0, T1, **own).penalty
+    assert flat > 0
+    np.testing.assert_allclose(kx.solve(nested, pack(jnp.asarray(Y0)), T0, T1, **own).penalty, flat, rtol=1e-9)
 
 
 FLAT = (

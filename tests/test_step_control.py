@@ -232,7 +232,7 @@ def test_search_goes_up_from_four_steps_whatever_the_start():
             assert reference == kx.FixedSteps(RK4, min(own.steps, 8))
             size, state = control.update((strain(value), strain(0.0)), state, now())
         assert not state.pending and state.phase == "train" and size == asked[-1]
-        # three times as many, and then 1.5 / 0.8, on every second rung: 4 * 1.1^12 and 4 * 1.1^18, or 1000 * 1.1^-46 ...
+        # three times as many, and then 1.5 / 0.8, on every second rung: 4 * 1.1^12 and 1.1^18, or 1000 * 1.1^-46 ...
         assert asked == {4: [4, 13, 22], 1000: [4, 12, 22]}[start]
 
 

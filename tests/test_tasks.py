@@ -167,7 +167,7 @@ def test_mnist_reads_its_directory(tmp_path, rng):
     assert [layer.weight.shape for layer in field.layers] == [(100, 785), (784, 101)]
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", ["digits", "mnist", "spheres"])
 def test_every_option_reaches_the_task(name, tmp_path, rng):
     labels = np.repeat(np.arange(10), 10)
     images = rng.integers(0, 256, (100, 28, 28), np.uint8)

@@ -1,5 +1,6 @@
 """kuttax: neural differential equations that are cheap and stay honest."""
 
+from . import density as density
 from . import penalties as penalties
 from . import solvers as solvers
 from . import validity as validity

@@ -143,7 +143,8 @@ def terms_of(penalty: Any) -> tuple[tuple[Any, AbstractPenalty], ...]:
     if isinstance(penalty, AbstractPenalty):
         return ((_weight(1.0), penalty),)
     kind = repr(penalty) if isinstance(penalty, type) else type(penalty).__name__
-    raise UserError(f"penalty must be a kuttax penalty such as kx.LocalError(), got {kind}")
+    mend = ": take its value at a training step, .at(step)" if hasattr(penalty, "at") else ""
+    raise UserError(f"penalty must be a kuttax penalty such as kx.LocalError(), got {kind}{mend}")
 
 
 def needs_key(penalty: AbstractPenalty, key: Any) -> Any:

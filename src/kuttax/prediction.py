@@ -19,6 +19,8 @@ class Prediction(NamedTuple):
         trajectory: The samples' states on the way, `(n, times, d)`; None where nobody needs them.
         loss: The mean loss over the batch, a scalar; tasks give it.
         status: A `Status` as an integer, `()`, the worst one where each sample has its own; None is `Status.ok`.
+        nll: Each sample's negative log-likelihood, `(n,)`, whose mean is the metric: its changes then count absolutely,
+            in its own unit. None where the metric is something else.
     """
 
     outputs: Float[Array, "n ..."]
@@ -28,6 +30,7 @@ class Prediction(NamedTuple):
     trajectory: Float[Array, "n times d"] | None = None
     loss: Float[Array, ""] | None = None
     status: Int[Array, ""] | None = None
+    nll: Float[Array, " n"] | None = None
 
 
 def mean_nfe(stats: Stats | None) -> Float[Array, ""]:

@@ -33,6 +33,7 @@ def solve(
     args: Any = None,
     ts: Any = None,
     batch_axis: int | None = None,
+    args_axes: Any = None,
     adjoint: AbstractAdjoint | None = None,
     penalty: AbstractPenalty | Penalties | None = None,
     key: PRNGKeyArray | None = None,
@@ -54,6 +55,8 @@ def solve(
         ts: Times to save at, sorted from t0 towards t1; shape (times,).
         batch_axis: The axis of every leaf of y0 that counts samples. None: the field sees the whole state.
         adjoint: `DiscreteAdjoint()` (the default), `BacksolveAdjoint()` or `ForwardMode()`.
+        args_axes: With `batch_axis`, which of the args have an axis that counts samples, as `in_axes` of `jax.vmap`: an
+            int, None, or a tuple of such, one for each entry of args. None: all samples share them.
         penalty: What makes a field cheap to integrate, to be added to the loss (`kuttax.penalties`).
         key: Draws the noise of an SDE: the same key gives the same path. Also for penalties that draw at random.
         max_steps: The most steps, accepted and rejected, that an adaptive solver may try.
@@ -74,6 +77,8 @@ def solve(
     if key is not None:
         _check_key(key)
     problem = _problem(field, y0, t0, t1, ts, args, batch_axis is not None, max_steps)
+    if args_axes is not None:
+        problem = dataclasses.replace(problem, args_axes=_checked_axes(args_axes, problem))
     if isinstance(field, SDE):
         problem = dataclasses.replace(problem, key=key)
         check_stochastic(problem, solver, adjoint, penalty)
@@ -121,6 +126,15 @@ def _samples_first(y0: PyTree, axis: int) -> PyTree:
     if len(counts) > 1 or counts[0] == 0:
         raise UserError(f"batch_axis={axis} must count the same samples, at least one, in every leaf, got {counts}")
     return jax.tree.map(lambda x: jnp.moveaxis(x, axis, 0), y0)
+
+
+def _checked_axes(axes: Any, problem: Problem) -> Any:
+    if not problem.batched:
+        raise UserError("args_axes says which args count samples: give batch_axis too, or leave it out")
+    several = isinstance(axes, tuple) and isinstance(problem.args, tuple) and len(axes) == len(problem.args)
+    if not several and not isinstance(axes, int):
+        raise UserError(f"args_axes must be an int, or a tuple with an entry for each of a tuple of args, got {axes}")
+    return axes
 
 
 def _samples_back(sol: Solution, axis: int) -> Solution:

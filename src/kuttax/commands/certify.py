@@ -22,7 +22,8 @@ class Certify:
     samples: int | None = None
     """The most samples to look at (default all)."""
     metric_tolerance: float = 0.01
-    """The greatest change of the metric: a share of the samples for an accuracy, relative for any other."""
+    """The greatest change of the metric: a share of the samples for an accuracy, in its own unit for a likelihood,
+    relative for any other."""
     output_tolerance: float = 0.05
     """The greatest share of predicted classes that flip; without classes, the greatest relative deviation of outputs
     (of all but 5 % of the samples)."""

@@ -18,6 +18,9 @@ _OURS_TOO = (
     "certificate.json",
     "certificate.png",
     "certificate.svg",
+    "density.npz",
+    "density.png",
+    "density.svg",
 )
 
 

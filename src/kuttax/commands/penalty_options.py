@@ -45,22 +45,28 @@ class Named(NamedTuple):
     source: str
 
 
+def _at_solver_step() -> LocalError:
+    return LocalError(size="solver", transform="scaled")
+
+
 def _released(sampling: Any) -> Callable[[], LocalError]:
     return lambda: LocalError(sampling, size="initial", transform="scaled", through="stages")
 
 
 PENALTIES: dict[str, Named] = {
     "local-error": Named("local error", LocalError, 0.1, "after Pal et al. 2023"),
+    "local-solver": Named("local error, the solver's step", _at_solver_step, 10.0, "Pal et al. 2023"),
     "local-unbiased": Named("local error, unbiased, released", _released("unbiased"), 10.0, "Pal et al. 2023"),
     "local-biased": Named("local error, biased, released", _released("biased"), 10.0, "Pal et al. 2023"),
     "local-stiffness": Named("local stiffness", LocalStiffness, 0.1, "Pal et al. 2023"),
     "global-error": Named("global error (ERNODE)", GlobalError, 1.0, "Pal et al. 2021"),
     "global-stiffness": Named("global stiffness (SRNODE)", GlobalStiffness, 0.0285, "Pal et al. 2021"),
-    "taylor": Named("Taylor, K = 3 (TayNODE)", lambda: Taylor(3), 1e-5, "Kelly et al. 2020"),
+    "taylor": Named("Taylor, K = 2 (TayNODE)", lambda: Taylor(2), 1e-3, "Kelly et al. 2020"),
     "kinetic": Named("kinetic", Kinetic, 0.01, "Finlay et al. 2020"),
     "jacobian": Named("Jacobian", JacobianFrobenius, 0.01, "Finlay et al. 2020"),
     "rnode": Named("kinetic + Jacobian (RNODE)", lambda: Kinetic() + JacobianFrobenius(), 0.01, "Finlay et al. 2020"),
     "consistency": Named("consistency", Consistency, 1.0, "after Ott et al. 2021"),
+    "consistency-linear": Named("consistency, linear", lambda: Consistency(transform="plain"), 0.05, "for likelihoods"),
     "steer": Named("STEER, b = 0.5", lambda: Steer(0.5), None, "Ghosh et al. 2020"),
 }
 """Name -> penalty."""

@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from rich.console import Console
 
+from ..atomic import whole
+from ..report import density as drawing
 from ..solvers.adaptive import Adaptive
 from ..solvers.base import title
 from ..solvers.solution import SolveError
@@ -84,7 +87,19 @@ def run(
     saved = {"name": task.name, "options": options}
     settings = asdict(trainer.settings)
     save_run(directory, model, solver, {"task": saved, "settings": settings, "record": record})
+    _draw_density(task, model, directory)
     return record
+
+
+def _draw_density(task: Any, model: Any, directory: Path) -> None:
+    """Numbers and picture of a density, where the task has one that can be drawn."""
+    seen = task.portrait(model) if hasattr(task, "portrait") else None
+    if seen is None:
+        return
+    path = directory / "density.npz"
+    with whole(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, **seen._asdict())
+    drawing.plot(path)
 
 
 def _resolve(task: Task, model: Any, size: int) -> Evaluation | None:

@@ -7,6 +7,7 @@ import pooch
 
 from ..errors import UserError
 from .dataset import Dataset, check_dataset
+from .download import download as download_file
 from .idx import read_idx
 from .npz import read_npz
 
@@ -51,13 +52,7 @@ def download(url: str, sha256: str, directory: str | Path) -> Path:
         UserError: If the network, the server or the disk fails, or what arrives has another checksum.
     """
     instead = "or give a data directory with mnist.npz"
-    try:
-        return Path(pooch.retrieve(url, known_hash=f"sha256:{sha256}", fname="mnist.npz", path=directory))
-    except OSError as error:  # also every error of the network: requests' exceptions derive from it
-        reason = " ".join(str(error).split())
-        raise UserError(f"cannot download {url} to {directory} ({reason}); try again later {instead}") from error
-    except ValueError as error:
-        raise UserError(f"corrupted download: {url} does not have SHA-256 {sha256}; try again {instead}") from error
+    return download_file(url, f"sha256:{sha256}", "mnist.npz", directory, instead)
 
 
 def _load_npz(path: Path) -> tuple[Dataset, Dataset]:

@@ -2,8 +2,9 @@
 
 from .augment import augment
 from .classifier import NeuralODEClassifier
+from .concat_squash import ConcatSquashField
 from .conv1d_field import Conv1dField
 from .conv_field import ConvField
 from .mlp_field import MLPField
 
-__all__ = ["Conv1dField", "ConvField", "MLPField", "NeuralODEClassifier", "augment"]
+__all__ = ["ConcatSquashField", "Conv1dField", "ConvField", "MLPField", "NeuralODEClassifier", "augment"]

@@ -148,15 +148,19 @@ class LocalError(AbstractLocal):
 
     Attributes:
         transform: "log": log(1 + E), whose gradient is bounded. "scaled": E |h|, as in the paper. "plain": E.
+        power: Of E in all of them, at least 1; 2 looks at the worst steps.
     """
 
     transform: Transform = eqx.field(static=True, default="log", kw_only=True)
+    power: float = eqx.field(static=True, default=1, kw_only=True)
 
     def __check_init__(self):
         check_known("transform", self.transform, get_args(Transform))
+        if not self.power >= 1:
+            raise UserError(f"power must be >= 1, got {self.power!r}: the gradient of a root is infinite at no error")
 
     def cost(self, step: Step) -> Time:
-        return transformed(self.transform, step.error(), step.h)
+        return transformed(self.transform, step.error() ** self.power, step.h)
 
 
 def transformed(transform: Transform, error: Time, h: Time) -> Time:

@@ -14,9 +14,15 @@ from ..penalty import AbstractPenalty, Penalties, terms_of
 class Scheduled(eqx.Module):
     """A penalty, or a sum of them, times a schedule's value at each training step.
 
+    The training loop takes it as it is; `kx.solve` takes its value, `scheduled.at(step)`. Values of several add:
+    `first.at(step) + second.at(step)`.
+
     Attributes:
         penalty: What is weighted.
         schedule: Training step -> weight: any optax schedule.
+
+    Raises:
+        UserError: The penalty is none, or the schedule is no function.
     """
 
     penalty: AbstractPenalty | Penalties
@@ -24,6 +30,10 @@ class Scheduled(eqx.Module):
 
     def __check_init__(self):
         terms_of(self.penalty)  # refuses what is none
+        if not callable(self.schedule):
+            raise UserError(
+                f"schedule must be a function of the training step, got {self.schedule!r}: an optax schedule"
+            )
 
     def at(self, step: Int[Array, ""]) -> Penalties:
         """The penalty at a training step."""

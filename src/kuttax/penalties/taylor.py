@@ -41,9 +41,10 @@ class Taylor(AbstractPenalty):
 
     def _rate(self, field, t, y, dy, args, noise) -> Array:
         del dy, noise
-        derivative = field = lambda t, y, f=field: f(t, y, args)
+        slope = lambda t, y: field(t, y, args)  # noqa: E731
+        derivative = slope
         for _ in range(self.order - 1):
-            derivative = _along_solution(derivative, field)
+            derivative = _along_solution(derivative, slope)
         return square(derivative(t, y))
 
 

@@ -41,7 +41,8 @@ def notes(rows: Sequence[Row]) -> list[str]:
         solvers = ", ".join(dict.fromkeys(row.solver for row in rows))
         found.append(f"The solver of every row, in training and in prediction: {solvers}.")
     if any(row.depends_on_solver for row in rows):
-        much = "1 point" if rows[0].metric.unit == "%" else "10 %"
+        unit = rows[0].metric.unit
+        much = {"%": "1 point", "nats": "0.05 nats", "bits/dim": "0.05 bits/dim"}.get(unit, "10 %")
         found.append(
             f"{DAGGER} the field depends on its solver: re-solved by Tsit5 at 1e-6 it differs by more than {much}."
         )

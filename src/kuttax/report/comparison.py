@@ -102,14 +102,16 @@ class Row:
     def depends_on_solver(self) -> bool:
         """Whether the field's metric changes when Tsit5 at 1e-6 solves it in place of its own solver.
 
-        By more than 1 point for a metric in %; for any other, whose scale is not known, by more than 10 % of the value.
+        By more than 1 point for a metric in %, by more than 0.05 for a likelihood (nats, bits/dim); for any other,
+        whose scale is not known, by more than 10 % of the value.
         A field that Tsit5 cannot solve for every seed depends on its solver too.
         """
         if self.test_reference.n < self.test.n:
             return True
         if self.test.mean is None or self.reference_gap is None:
             return False
-        return abs(self.reference_gap) > (1.0 if self.metric.unit == "%" else 0.1 * abs(self.test.mean))
+        most = {"%": 1.0, "nats": 0.05, "bits/dim": 0.05}.get(self.metric.unit, 0.1 * abs(self.test.mean))
+        return abs(self.reference_gap) > most
 
 
 def summarise(records: Iterable[Mapping[str, Any]], baseline: str = "dopri5") -> list[Row]:

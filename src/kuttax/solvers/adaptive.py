@@ -29,15 +29,15 @@ def number(name: str, least: float | None = None, *, optional: bool = False) -> 
     """A converter: the number as an array leaf, so that changing it never recompiles; checked where it is known."""
 
     def convert(value: Any) -> Any:
-        if isinstance(value, jax.Array) or (optional and value is None):
+        if (isinstance(value, Tracer) and value.ndim == 0) or (optional and value is None):
             return value
         try:
             number = np.asarray(value, np.float64)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError):  # a traced array raises a TypeError
             number = np.asarray(np.nan)
         if number.ndim or not np.isfinite(number) or (number <= 0 if least is None else number < least):
             raise UserError(f"{name} must be a number {'> 0' if least is None else f'>= {least:g}'}, got {value!r}")
-        return number
+        return value if isinstance(value, jax.Array) else number
 
     return convert
 

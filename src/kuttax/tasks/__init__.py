@@ -3,11 +3,17 @@
 from ..prediction import Prediction, mean_nfe
 from .base import Metric, Task, Trajectories
 from .classification import Classification
+from .density import Density
+from .likelihood import Likelihood
+from .matching import Matching
 from .registry import TASKS, build_task, task_options
 
 __all__ = [
     "TASKS",
     "Classification",
+    "Density",
+    "Likelihood",
+    "Matching",
     "Metric",
     "Prediction",
     "Task",

@@ -44,7 +44,8 @@ class Trajectories(NamedTuple):
 class Task(Protocol):
     """Data, a model and a loss; the solver is given from outside.
 
-    A further method `trajectories(model, batch) -> Trajectories` lets solvers be distilled for its models.
+    A further method `trajectories(model, batch) -> Trajectories` lets solvers be distilled for its models; one
+    `portrait(model) -> Portrait | None` lets a density in the plane be drawn (`kuttax.tasks.portrait`).
 
     `loss` and `predict` are compiled, so they are pure and raise nothing that depends on numbers: a solve in them has
     `throw=False` and its status is handed on. The training loop raises it as an error.

@@ -4,16 +4,25 @@ from dataclasses import fields
 from typing import Any
 
 from ..errors import UserError
-from .classification import Classification
+from .base import Task
+from .density_options import DensityOptions, FlowOptions
 from .digits import Digits
 from .mnist import Mnist
 from .spheres import Spheres
 
-TASKS: dict[str, type[Digits] | type[Mnist] | type[Spheres]] = {"digits": Digits, "mnist": Mnist, "spheres": Spheres}
+Options = type[Digits] | type[Mnist] | type[Spheres] | type[DensityOptions] | type[FlowOptions]
+
+TASKS: dict[str, Options] = {
+    "digits": Digits,
+    "mnist": Mnist,
+    "spheres": Spheres,
+    "density": DensityOptions,
+    "flow": FlowOptions,
+}
 """Name -> options with their defaults; `.build()` makes the task, `.training` what they are chosen for."""
 
 
-def task_options(name: str) -> type[Digits] | type[Mnist] | type[Spheres]:
+def task_options(name: str) -> Options:
     """The options of the task `name`.
 
     Raises:
@@ -24,7 +33,7 @@ def task_options(name: str) -> type[Digits] | type[Mnist] | type[Spheres]:
     return TASKS[name]
 
 
-def build_task(name: str, **options: Any) -> Classification:
+def build_task(name: str, **options: Any) -> Task:
     """Makes the task `name` with its defaults, changed by `options`.
 
     Raises:

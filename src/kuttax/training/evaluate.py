@@ -74,6 +74,7 @@ def predict_parts(task: Task, model: Any, solver: AbstractSolver, parts: Sequenc
         trajectory=None if one.trajectory is None else joined("trajectory"),
         loss=None if one.loss is None else jnp.mean(stacked("loss")),
         status=None if one.status is None else jnp.max(stacked("status")),
+        nll=None if one.nll is None else joined("nll"),
     )
 
 

@@ -154,5 +154,5 @@ def _flat(varied: PyTree) -> np.ndarray:
 
 
 def _scale(metric: Metric) -> float | None:
-    """What an accuracy is given in; None for other metrics."""
-    return 100.0 if metric.unit == "%" else 1.0 if metric.name == "accuracy" else None
+    """What an accuracy is given in, one for a likelihood; None for other metrics, whose changes are relative."""
+    return 100.0 if metric.unit == "%" else 1.0 if metric.name in ("accuracy", "NLL") else None

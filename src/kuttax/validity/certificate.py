@@ -102,8 +102,9 @@ def certify(
         batch: Held-out data, handed to `predict` as they are.
         loss: `loss(solver, batch) -> (value, gradient)` of the model's parameters, for the gradients' cosine.
         metric_tolerance: The greatest change of the metric. Of an accuracy it is a share of the samples (0.01 is one
-            point, whether the metric is in percent or not); of any other metric it is relative to the larger value.
-            A metric is taken for an accuracy where outputs and labels say so.
+            point, whether the metric is in percent or not), of a negative log-likelihood in its own unit (0.01 nats);
+            of any other metric it is relative to the larger value. A metric is taken for an accuracy where outputs and
+            labels say so, for a negative log-likelihood where the prediction has `nll`.
         output_tolerance: With labels, the greatest share of predicted classes that flip; without, the relative
             deviation of a sample's outputs that at most 5 % of the samples may exceed.
         key: Draws the trajectories that are compared where there are more than 64.

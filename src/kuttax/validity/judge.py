@@ -25,8 +25,8 @@ class Thresholds:
     """What may change when the own solver gives way to an accurate one.
 
     Attributes:
-        metric: Of an accuracy, the change as a share of all samples (0.01: one point); of any other metric, the change
-            as a share of the larger of its two values.
+        metric: Of an accuracy, the change as a share of all samples (0.01: one point); of a negative log-likelihood,
+            the change in its own unit (0.01 nats); of any other metric, as a share of the larger of its two values.
         outputs: With labels, the share of samples whose predicted class flips; without, the deviation of a sample's
             outputs that at most 5 % of the samples may exceed.
     """
@@ -168,8 +168,8 @@ def _outputs(row: Row, measured: Measurement, threshold: float) -> Criterion:
 
 
 def _unit(a: float, b: float, kind: Kind) -> float:
-    """One point's hundredfold for an accuracy; for any other metric the larger of the two values compared."""
-    return kind.unit if kind.name == "accuracy" else max(abs(a), abs(b)) or 1.0
+    """One point's hundredfold for an accuracy, one for a likelihood; else the larger of the two values compared."""
+    return kind.unit if kind.is_absolute else max(abs(a), abs(b)) or 1.0
 
 
 def _decide(interval: Interval, threshold: float) -> Verdict:
@@ -180,6 +180,9 @@ def _decide(interval: Interval, threshold: float) -> Verdict:
 
 def _said(c: Criterion, kind: Kind) -> str:
     """A criterion in words: shares of the samples in percent, changes of an accuracy in points."""
+    if c.name == "metric" and kind.name == "NLL":
+        bounds = "" if c.interval is None else f" ({c.interval.low:.3g} to {c.interval.high:.3g})"
+        return f"NLL changes by {c.value:+.3g}{bounds} under {c.reference}; at most {c.threshold:g} is allowed"
     unit = "points" if c.name == "metric" and kind.name == "accuracy" else "%"
     number = lambda x: f"{100 * x:.3g}"  # noqa: E731
     what = {

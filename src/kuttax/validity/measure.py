@@ -201,12 +201,15 @@ def _row(one: _Try, own: _Try, reference: Solved | None, kind: Kind, scale: floa
         crossings=None if theirs.trajectory is None else crossing_share(theirs.trajectory[looked_at]),
         from_own=far(theirs, mine),
         from_reference=None if reference is None else far(theirs, reference),
-        **_class_changes(mine, theirs, kind),
+        **_sample_changes(mine, theirs, kind),
     )
 
 
-def _class_changes(mine: Solved, theirs: Solved, kind: Kind) -> dict[str, Any]:
-    """What changes in the predicted classes, where there are labels."""
+def _sample_changes(mine: Solved, theirs: Solved, kind: Kind) -> dict[str, Any]:
+    """What changes in the predicted classes, where there are labels; the doubt of a likelihood's change."""
+    if kind.name == "NLL":
+        assert mine.nll is not None and theirs.nll is not None
+        return {"metric_gap_error": standard_error(theirs.nll - mine.nll)}
     if mine.labels is None or theirs.labels is None:
         return {}
     found: dict[str, Any] = {

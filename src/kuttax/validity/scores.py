@@ -15,22 +15,35 @@ class Kind(NamedTuple):
     """What a metric is.
 
     Attributes:
-        name: "accuracy" or "cross-entropy", means over the samples that outputs and labels give; "metric" otherwise.
+        name: "accuracy" or "cross-entropy", means over the samples that outputs and labels give; "NLL", the mean of
+            negative log-likelihoods; "metric" otherwise.
         unit: What stands for one: 100 where an accuracy is in percent.
     """
 
     name: str
     unit: float = 1.0
 
+    @property
+    def is_absolute(self) -> bool:
+        """Whether changes count as they are, in the unit, and not relative to the metric's value.
+
+        A negative log-likelihood passes through zero, and 0.01 nats are a density that changes by one percent.
+        """
+        return self.name in ("accuracy", "NLL")
+
 
 def recognise(predictions: Sequence[Solved]) -> Kind:
-    """What the metric of these predictions is: the accuracy or cross-entropy of their outputs where all agree with it.
+    """What the metric of these predictions is: the accuracy or cross-entropy of their outputs, or the mean of their
+    negative log-likelihoods, where all agree with it.
 
     Only then is there a value a sample, and an interval for the mean.
     """
+    given = np.array([p.metric for p in predictions])
+    if all(p.nll is not None for p in predictions):
+        means = np.array([np.mean(p.nll) for p in predictions if p.nll is not None])
+        return Kind("NLL") if np.allclose(given, means, rtol=1e-3, atol=1e-3) else Kind("metric")
     if any(p.labels is None for p in predictions):
         return Kind("metric")
-    given = np.array([p.metric for p in predictions])
     accuracy = np.array([correct(p).mean() for p in predictions])
     for unit in (100.0, 1.0):
         if np.allclose(given, unit * accuracy, rtol=0, atol=1e-4 * unit):

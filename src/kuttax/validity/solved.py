@@ -31,6 +31,7 @@ class Solved:
         labels: Integers (n,), or None.
         nfe: Evaluations of the field, the mean over the samples; None where unknown.
         trajectory: Shape (n, times, d), or None.
+        nll: Negative log-likelihoods (n,), or None.
     """
 
     outputs: np.ndarray
@@ -39,6 +40,7 @@ class Solved:
     labels: np.ndarray | None
     nfe: float | None
     trajectory: np.ndarray | None
+    nll: np.ndarray | None = None
 
 
 def attempt(predict: Predict, solver: AbstractSolver, batch: Any) -> Solved | str:
@@ -82,7 +84,17 @@ def _checked(prediction: Any) -> Solved:
             f"{labels.shape} beside {outputs.shape}; leave labels out where there are no classes"
         )
     dtype = outputs.dtype if outputs.dtype.kind == "f" else np.dtype(np.float32)
-    return Solved(flat, dtype, float(metric), labels, _nfe(prediction), _trajectory(prediction, len(outputs)))
+    nll = _nll(prediction, len(outputs))
+    return Solved(flat, dtype, float(metric), labels, _nfe(prediction), _trajectory(prediction, len(outputs)), nll)
+
+
+def _nll(prediction: Prediction, samples: int) -> np.ndarray | None:
+    if prediction.nll is None:
+        return None
+    nll = np.asarray(prediction.nll, np.float64)
+    if nll.shape != (samples,):
+        raise UserError(f"nll must have shape ({samples},), one a sample, got {nll.shape}")
+    return nll
 
 
 def _nfe(prediction: Prediction) -> float | None:
