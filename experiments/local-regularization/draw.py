@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from run import METHODS
+from run import METHODS, chosen
 
 from kuttax import records
 from kuttax.report.comparison import paired_difference
@@ -26,17 +26,24 @@ def by_method(found: Iterable[Record], kind: str) -> dict[str, list[Record]]:
     return {name: own for name in METHODS if (own := [r for r in kept if r["method"] == name])}
 
 
+def final(found: list[Record]) -> dict[str, list[Record]]:
+    """The tested models of each method at the weight that its search chose."""
+    searched = [r for r in found if r["kind"] == "search"]
+    tested = by_method(found, "final")
+    return {name: [r for r in own if r["weight"] == chosen(searched, name)] for name, own in tested.items()}
+
+
 def correct(record: Record) -> np.ndarray:
     """Which test digits were classified correctly."""
     return np.unpackbits(np.frombuffer(bytes.fromhex(record["correct"]), np.uint8)).astype(np.int8)
 
 
 def paired(own: list[Record], base: list[Record]) -> tuple[str, str]:
-    """The difference in test accuracy in points: its interval over seeds, and over the digits of these models."""
+    """The difference in test accuracy in points: its interval over seeds, and over the digits (means over seeds)."""
     of = {r["seed"]: r for r in base}
     pairs = [(r, of[r["seed"]]) for r in own if r["seed"] in of]
     seeds = paired_difference([(r["test"], b["test"]) for r, b in pairs])
-    each = np.concatenate([correct(r) - correct(b) for r, b in pairs]) * 100.0
+    each = np.mean([correct(r) - correct(b) for r, b in pairs], axis=0) * 100.0
     half = 1.96 * each.std() / math.sqrt(each.size)
     show = lambda low, high: f"[{low:+.2f}, {high:+.2f}]"  # noqa: E731
     over_seeds = f"{seeds.mean:+.2f} " + ("" if seeds.low is None else show(seeds.low, seeds.high))
@@ -63,7 +70,7 @@ def timed(found: list[Record], name: str, what: str) -> list[Record]:
 
 def table(found: list[Record]) -> str:
     """The table in Markdown."""
-    finals = by_method(found, "final")
+    finals = final(found)
     base = finals["vanilla"]
     head = (
         "method",
@@ -74,6 +81,8 @@ def table(found: list[Record]) -> str:
         "over digits",
         "NFE",
         "NFE ratio",
+        "NFE from T/2",
+        "NFE from T",
         "training, ratio",
         "prediction, faster by",
         "step with penalty, ratio",
@@ -94,6 +103,8 @@ def table(found: list[Record]) -> str:
                     digits,
                     spread([r["nfe"] for r in own], 1),
                     ratio(own, base, "nfe"),
+                    f"{statistics.fmean(r['nfe_first_0.5'] for r in own):.0f}",
+                    f"{statistics.fmean(r['nfe_first_1.0'] for r in own):.0f}",
                     ratio(own, base, "train_units"),
                     _faster(found, name),
                     *_overhead(found, name),
@@ -117,17 +128,17 @@ def _overhead(found: list[Record], name: str) -> tuple[str, str]:
     rows = [(r["ms"] / plain[r["seed"]]["ms"], r["nfe"]) for r in timed(found, name, "penalised step")]
     if not rows:
         return "", ""
-    allowed = (
-        f"{statistics.fmean(1.05 + 8 / nfe for _, nfe in rows):.2f}" if name.endswith(("-1", "-2", "biased")) else ""
-    )
+    local = METHODS[name].local
+    allowed = f"{statistics.fmean(1.05 + 8 / nfe for _, nfe in rows):.2f}" if local else ""
     return f"{statistics.fmean(x for x, _ in rows):.2f}", allowed
 
 
 def front(found: list[Record], path: Path) -> None:
     """Accuracy against NFE: the search over weights on validation data, the chosen ones on test data."""
-    searched, finals = by_method(found, "search"), by_method(found, "final")
-    colours = {name: f"C{i}" if i < 10 else INK for i, name in enumerate(METHODS)}
-    marks = {name: "o" if i < 11 else "D" for i, name in enumerate(METHODS)}
+    searched, finals = by_method(found, "search"), final(found)
+    palette = [*(f"C{i}" for i in range(10)), "#facc15", INK, INK]
+    colours = dict(zip(METHODS, palette, strict=False))
+    marks = {name: "D" if name == "budget-1" else "o" for name in METHODS}
     with figure(11, 5.2, path) as canvas:
         left, right = canvas.subplots(1, 2)
         for name, own in searched.items():

@@ -44,6 +44,11 @@ class Method:
     weights: tuple[float, ...] = (0.0,)
     first_step: float | None = None  # of the solver; None for Hairer's heuristic
 
+    @property
+    def local(self) -> bool:
+        """Whether its penalty looks at one step."""
+        return self.penalty is not None and isinstance(self.penalty(1.0).terms[0][1], kx.LocalError)
+
 
 def weighted(penalty: Any) -> Callable[[float], Any]:
     """A weight -> the penalty times it."""
