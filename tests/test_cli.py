@@ -93,8 +93,8 @@ def run_main(*arguments):
         ("certify", "certify needs a RUN first"),
         ("report", "report needs a DIR first"),
         ("report a b", "report takes one directory, got also 'b'"),
-        ("train nope", "unknown task 'nope'; known: digits, mnist, spheres, density, flow"),
-        ("compare nope", "unknown task 'nope'; known: digits, mnist, spheres, density, flow"),
+        ("train nope", "unknown task 'nope'; known: digits, mnist, spheres, dynamics, density, flow"),
+        ("compare nope", "unknown task 'nope'; known: digits, mnist, spheres, dynamics, density, flow"),
     ],
 )
 def test_command_or_subject_that_is_not_one(refused, command, says):

@@ -214,7 +214,7 @@ def make_task(objective=None, columns=2, **options) -> Density:
 def test_a_density_is_a_task():
     task = make_task()
     assert isinstance(task, Task) and task.interval == (1.0, 0.0)
-    assert task.metric == ("NLL", False, "nats") and _scale(task.metric) == 1.0
+    assert task.metric == ("NLL", False, "nats", "arithmetic") and _scale(task.metric) == 1.0
 
 
 def test_predictions_are_negative_log_densities():

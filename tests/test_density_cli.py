@@ -33,7 +33,8 @@ def test_a_run_on_a_toy_leaves_its_record_and_picture(tmp_path, capsys, monkeypa
     said = capsys.readouterr().out
     assert "NLL: validation" in said and "nats" in said
     record = json.loads((out / "record.json").read_text())
-    assert record["metric"] == {"name": "NLL", "higher_is_better": False, "unit": "nats"} and record["nfe"] == 2
+    metric = {"name": "NLL", "higher_is_better": False, "unit": "nats", "mean": "arithmetic"}
+    assert record["metric"] == metric and record["nfe"] == 2
     task, model, own = load_run(out)
     assert isinstance(own, kx.LearnedRK) and own.trained_for == (1.0, 0.0)
     assert evaluate(task, model, own, task.test, 64).metric == pytest.approx(record["test"], rel=1e-6)

@@ -411,7 +411,7 @@ def test_strain_is_one_over_the_scale_at_which_the_first_tolerance_breaks(number
         if reading.strain == 0:
             assert not any(broken(1e6))
             return
-        assert any(broken(1.0001 / reading.strain)) and not any(broken(0.9999 / reading.strain))
+        assert any(broken((1 + 1e-9) / reading.strain)) and not any(broken((1 - 1e-9) / reading.strain))
     assert (reading.flips > limits.flips) <= (reading.strain > 1)
 
 
