@@ -64,8 +64,10 @@ def ratio(own: list[Record], base: list[Record], field: str) -> str:
 
 
 def timed(found: list[Record], name: str, what: str) -> list[Record]:
-    """The timings of one method's models."""
-    return [r for r in found if r["kind"] == "time" and r["method"] == name and r["what"] == what]
+    """The timings of one method's models at the weight that was chosen."""
+    tested = {(r["seed"], r["nfe"]) for r in final(found)[name]}
+    own = [r for r in found if r["kind"] == "time" and r["method"] == name and r["what"] == what]
+    return [r for r in own if (r["seed"], r["nfe"]) in tested]
 
 
 def table(found: list[Record]) -> str:
@@ -118,7 +120,7 @@ def table(found: list[Record]) -> str:
 def _faster(found: list[Record], name: str) -> str:
     """How many times faster than vanilla the prediction is."""
     base = {r["seed"]: r["ms"] for r in timed(found, "vanilla", "predict")}
-    ratios = [base[r["seed"]] / r["ms"] for r in timed(found, name, "predict") if r["seed"] in base]
+    ratios = [r.get("vanilla_ms", base[r["seed"]]) / r["ms"] for r in timed(found, name, "predict")]
     return f"{statistics.fmean(ratios):.2f}" if ratios else "-"
 
 

@@ -260,18 +260,27 @@ def _float64(task: Any, method: Method, weight: float, settings: Settings) -> di
 
 
 def timings(task: Any, settings: Settings, out: Path, names: list[str], seeds: int, repeats: int) -> None:
-    """Predictions of the final models and training steps with their penalties, in turns, so that the pace is shared."""
+    """Predictions of the final models and training steps with their penalties, in turns, so that the pace is shared.
+
+    Vanilla takes part in every round of turns; each record has its time in the same round.
+    """
     path = out / "records.jsonl"
+    found = recorded(path, "search")
     for seed in range(seeds):
-        done = {r["method"] for r in recorded(path, "time") if r["seed"] == seed}
-        if done.issuperset(names):
+        finals = {
+            r["method"]: r
+            for r in recorded(path, "final")
+            if r["seed"] == seed and "error" not in r and r["weight"] == chosen(found, r["method"])
+        }
+        done = {(r["method"], r["nfe"]) for r in recorded(path, "time") if r["seed"] == seed}
+        pending = [name for name in names if name in finals and (name, finals[name]["nfe"]) not in done]
+        if not pending:
             continue
-        finals = {r["method"]: r for r in recorded(path, "final") if r["seed"] == seed and "error" not in r}
         load = lambda name: eqx.tree_deserialise_leaves(  # noqa: E731
             out / "models" / f"{name}-seed{seed}.eqx",  # noqa: B023
             task.init(jax.random.key(0)),
         )
-        models = {name: load(name) for name in names if name in finals}
+        models = {name: load(name) for name in dict.fromkeys(["vanilla", *pending])}
         batch = jax.tree.map(lambda x: jnp.asarray(x[: settings.batch_size]), task.test)
         programs = {}
         for name, model in models.items():
@@ -282,9 +291,10 @@ def timings(task: Any, settings: Settings, out: Path, names: list[str], seeds: i
                 penalised = penalty(finals[name]["weight"])
                 programs[name, "penalised step"] = _stepping(task, own, model, batch, penalised)
         times = _in_turns(programs, repeats)
+        vanilla = statistics.median(times["vanilla", "predict"])
         for (name, what), ms in times.items():
             row = {"kind": "time", "method": name, "seed": seed, "what": what, "ms": statistics.median(ms), "all": ms}
-            records.append(path, {**row, "nfe": finals[name]["nfe"], **environment()})
+            records.append(path, {**row, "nfe": finals[name]["nfe"], "vanilla_ms": vanilla, **environment()})
 
 
 def _predicting(task: Any, own: kx.Adaptive, model: Any, batch: Any) -> Callable[[], Any]:
