@@ -14,9 +14,9 @@ from .options import parser, seeds_of, study_of
 from .trained import Trained
 
 RATIO = 1.1
-START = 32  # about where the search begins
+START = 128  # about where the search begins
 DOUBLE = 7  # rungs: 1.1^7 = 1.95
-CONFIRMED = 3  # rungs above the critical one that have to be valid
+CONFIRMED = 2  # rungs above the critical one that have to be valid
 
 
 def _ladder(lowest: int, highest: int) -> tuple[int, ...]:
@@ -27,7 +27,7 @@ def _ladder(lowest: int, highest: int) -> tuple[int, ...]:
     return tuple(rungs)
 
 
-LADDER = _ladder(2, 400)
+LADDER = _ladder(2, 1000)
 TOP = len(LADDER) - 1
 
 
