@@ -226,14 +226,14 @@ def test_search_goes_up_from_four_steps_whatever_the_start():
         solver = euler(start)
         state = control.init(solver)
         asked = []
-        for value in (8.0, 1.5, 0.9):
+        for value in (8.0, 1.2, 0.7):
             own, reference = control.asks(state, solver)
             asked.append(own.steps)
             assert reference == kx.FixedSteps(RK4, min(own.steps, 8))
             size, state = control.update((strain(value), strain(0.0)), state, now())
         assert not state.pending and state.phase == "train" and size == asked[-1]
-        # three times as many, and then 1.5 / 0.8, on every second rung: 4 * 1.1^12 and 1.1^18, or 1000 * 1.1^-46 ...
-        assert asked == {4: [4, 13, 22], 1000: [4, 12, 22]}[start]
+        # three times as many, then twice, on every second rung: 4 * 1.1^12 and 1.1^20, or 1000 * 1.1^-46 and 1.1^-40
+        assert asked == {4: [4, 13, 27], 1000: [4, 12, 22]}[start]
 
 
 @pytest.mark.parametrize(
@@ -247,37 +247,33 @@ def test_search_goes_up_from_four_steps_whatever_the_start():
 )
 def test_the_reference_has_a_higher_order_and_fewer_steps(own, reference):
     control = CertifiedControl()
-    for phase in ("search", "train", "approach", "settle"):
+    for phase in ("search", "train", "settle"):
         state = trained_at(own.steps, control, solver=own)._replace(phase=phase, probe=1 / own.steps)
         assert control.asks(state, own)[1] == reference
 
 
-def test_towards_the_end_of_training_it_looks_as_at_the_end():
-    control = CertifiedControl(few=10, many=300, approach=0.25)
+def test_it_looks_at_more_samples_after_training_and_tolerates_what_a_certificate_will():
+    control = CertifiedControl(few=10, many=300)
     state = trained_at(100, control)
-    assert control.samples(state) == 10 and not control.tolerances(state).sure
-    _, state = control.update((strain(0.8), strain(0.0)), state, now(749))
-    assert state.phase == "train"
-    _, state = control.update((strain(0.8), strain(0.0)), state, now(750))
-    assert state.phase == "approach" and control.samples(state) == 300 and control.tolerances(state).sure
-    size, state = control.update((strain(3.0), strain(0.0)), state, now(900))
-    assert size == 121 and state.phase == "approach"  # at most 1.22 times
+    for phase, samples in (("search", 10), ("train", 10), ("settle", 300), ("certify", 300)):
+        assert control.samples(state._replace(phase=phase)) == samples
+        assert control.tolerances(state._replace(phase=phase)).sure == 300
 
 
 @pytest.mark.parametrize(
     ("tableau", "strain_seen", "steps"),
     [
-        (EULER, 0.5, 100),  # in the dead band
-        (EULER, 1.0, 100),
-        (EULER, 1.12, 146),  # 1.12 / 0.8 = 1.4; of every second rung 100 * 1.1^4 is the nearest
+        (EULER, 0.4, 100),  # in the dead band
+        (EULER, 0.8, 100),
+        (EULER, 0.84, 146),  # 0.84 / 0.6 = 1.4; of every second rung 100 * 1.1^4 is the nearest
         (EULER, 50.0, 314),  # at most 3 times as many: 100 * 1.1^12
         (EULER, math.inf, 314),
         (EULER, math.nan, 314),
-        (EULER, 0.48, 68),  # 0.6: at least two thirds as many, 100 * 1.1^-4
-        (EULER, 0.0, 68),
-        (MIDPOINT, 1.6, 146),  # 2^(1/2): 100 * 1.1^4
-        (MIDPOINT, 0.4, 68),  # 0.5^(1/2): 100 * 1.1^-4
-        (RK4, 1.6, 121),  # 2^(1/4) = 1.19: 100 * 1.1^2
+        (EULER, 0.36, 56),  # 0.6: 100 * 1.1^-6
+        (EULER, 0.0, 47),  # at least half as many: 100 * 1.1^-8
+        (MIDPOINT, 1.2, 146),  # 2^(1/2): 100 * 1.1^4
+        (MIDPOINT, 0.3, 68),  # 0.5^(1/2): 100 * 1.1^-4
+        (RK4, 1.2, 121),  # 2^(1/4) = 1.19: 100 * 1.1^2
     ],
 )
 def test_a_step_is_predicted_from_the_order_outside_of_a_dead_band(tableau, strain_seen, steps):
@@ -294,21 +290,23 @@ def test_there_is_no_limit_cycle_where_the_error_is_of_order_p():
             for start in (4, 1000):
                 state = trained_at(start, control, solver=kx.FixedSteps(tableau, start))
                 sizes = [start]
-                for _ in range(18):
+                for _ in range(24):
                     value = (critical / sizes[-1]) ** order
                     size, state = control.update((strain(value), strain(0.0)), state, now())
                     sizes.append(size)
                 assert len(set(sizes[-6:])) == 1
-                assert critical <= sizes[-1] * 1.001 and (critical / sizes[-1]) ** order >= 0.45
+                assert critical <= sizes[-1] * 1.001 and (critical / sizes[-1]) ** order >= 0.38
 
 
-def test_while_training_flips_do_not_count_where_the_loss_hardly_changes():
+def test_chance_in_one_check_is_averaged_over_those_before():
+    """Aims of twice the h and a third of it alternate; their geometric mean with what was before decides."""
     control = CertifiedControl()
-    harmless = Reading(0.0, 0.0, loss_difference=0.01, flips=0.3, strain=9.0)  # half of the 0.02 that is tolerated
-    size, state = control.update((harmless, strain(0.0)), trained_at(40, control), now())
-    assert size == 40
-    _, state = control.update((harmless, strain(0.0)), state._replace(phase="settle"), now())
-    assert state.phase == "tune" and state.failed
+    state, sizes = trained_at(100, control), []
+    for value in (0.6, 0.1, 6.0, 0.1, 6.0):
+        size, state = control.update((strain(value), strain(0.0)), state, now())
+        sizes.append(size)
+    # mean aims, in steps: 100, 71 (the band allows it still), 146, 103 (still), 212
+    assert sizes == [100, 100, 146, 146, 214]
 
 
 def test_a_check_waits_until_the_parameters_moved_and_training_paid_for_the_last_one():
@@ -423,10 +421,12 @@ def test_strain_at_the_bounds_is_a_certificates():
         own = reference.copy()
         own[:lost] = [0.0, 1.0]
         pair = [prediction(own, labels), prediction(reference, labels)]
-        assert (readings(pair, Tolerances(sure=True), 1.0)[0].strain > 1) == sure
+        assert (readings(pair, Tolerances(sure=400), 1.0)[0].strain > 1) == sure
         assert readings(pair, Tolerances(), 1.0)[0].strain <= 1
-    few = [prediction(own[:50], labels[:50]), prediction(reference[:50], labels[:50])]
-    assert readings([few[1], few[1]], Tolerances(sure=True), 1.0)[0].strain == 0  # too few to bound: as they are
+        half = [prediction(own[::2], labels[::2]), prediction(reference[::2], labels[::2])]  # one lost among 200
+        assert readings(half, Tolerances(sure=400), 1.0)[0].strain > 1  # is as two among 400
+    same = prediction(reference, labels)
+    assert readings([same, same], Tolerances(sure=50), 1.0)[0].strain == 0  # too few to bound: as they are
 
 
 def test_loss_difference_and_gap(rng):
@@ -688,7 +688,7 @@ def test_certified_control_finds_the_steps_that_a_linear_flow_needs(start):
         return max(far / 0.05, abs(rmse(ends) - rmse(exact)) / rmse(exact) / 0.01)
 
     assert strained(trained.solver.steps) <= 1.02
-    assert strained(math.ceil(trained.solver.steps / 1.6)) > 1
+    assert strained(math.ceil(trained.solver.steps / 1.7)) > 1  # the band begins at 0.6
 
 
 def digits():

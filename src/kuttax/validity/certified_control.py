@@ -31,11 +31,9 @@ class Band(NamedTuple):
     stride: int
 
 
-_EARLY = ("search", "train")
-_SLACK = 2.0  # of the metric's tolerance while training
 _TOLERANCES = Tolerances()
-_TRAINING = Band(low=0.5, aim=0.8, high=1.0, coarser=1.5, finer=3.0, stride=2)
-_FINAL = Band(low=0.7, aim=0.85, high=1.0, coarser=1.5, finer=1.22, stride=1)
+_TRAINING = Band(low=0.4, aim=0.6, high=0.8, coarser=2.0, finer=3.0, stride=2)
+_FINAL = Band(low=0.6, aim=0.8, high=1.0, coarser=1.5, finer=1.22, stride=1)
 
 
 class CertifiedState(NamedTuple):
@@ -45,8 +43,8 @@ class CertifiedState(NamedTuple):
         dial: What h is.
         h: The step as a fraction of the interval, or the tolerance.
         probe: In a search the h that is tried next.
-        phase: "search" until a first h is found, "train", "approach" towards the end of training; after it "settle",
-            "tune", "certify", "done".
+        needed: What the checks while training have aimed at so far, averaged.
+        phase: "search" until a first h is found, "train"; after training "settle", "tune", "certify", "done".
         trained: Training NFE at the last check.
         spent: NFE of checks before it.
         rounds: How often the model was tuned after training.
@@ -59,7 +57,8 @@ class CertifiedState(NamedTuple):
     dial: Dial
     h: float
     probe: float
-    phase: Literal["search", "train", "approach", "settle", "tune", "certify", "done"] = "search"
+    needed: float | None = None
+    phase: Literal["search", "train", "settle", "tune", "certify", "done"] = "search"
     trained: float = 0.0
     spent: float = 0.0
     rounds: int = 0
@@ -80,18 +79,17 @@ class CertifiedControl:
     searches upwards from few steps, whatever the start, so that a start that is too fine costs no check.
 
     A check is made when the parameters have moved and training has earned the last one's cost, on a small batch that
-    changes from check to check. In the last part of training h approaches what the certificate will ask for: a narrower
-    band on more samples. After training it is settled there, with some optimiser steps after every change, and refined
-    until the certificate is valid.
+    changes from check to check. A few samples that sit on an edge of the flow make its strain large or small by chance,
+    so that what the checks aim at is averaged. After training h is settled on more samples, with some optimiser steps
+    after every change, and refined until the certificate is valid.
 
     Attributes:
         most: What the discretisation may change.
         certify: `certify(predict, solver, batch)` whose result has a `verdict`; None for no certificate: the last check
             then decides.
-        few, many: Held-out samples that a check looks at, at most, while training and towards its end.
+        few, many: Held-out samples, at most, of a check while training, and of one after it or of a certificate.
         drift: Relative movement of the parameters after which to check.
         share: The NFE of checks, as a share of the training NFE between them.
-        approach: The part of training that is its end.
         training, final: The bands of the strain.
         tune: Optimiser steps between the checks after training, as a fraction of all.
         rounds: How often at the most.
@@ -104,11 +102,10 @@ class CertifiedControl:
 
     most: Tolerances = _TOLERANCES
     certify: Callable[..., Any] | None = None
-    few: int = 256
-    many: int = 1024
+    few: int = 512
+    many: int = 1536
     drift: float = 0.02
-    share: float = 0.02
-    approach: float = 0.3
+    share: float = 0.015
     training: Band = _TRAINING
     final: Band = _FINAL
     tune: float = 0.02
@@ -120,7 +117,7 @@ class CertifiedControl:
         for name in ("few", "many", "rounds", "most_steps"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be >= 1, got {getattr(self, name)}")
-        for name in ("drift", "share", "approach", "tune"):
+        for name in ("drift", "share", "tune"):
             if not 0 < getattr(self, name) < 1:
                 raise UserError(f"{name} must lie in (0, 1), got {getattr(self, name)}")
         for name in ("training", "final"):
@@ -134,15 +131,13 @@ class CertifiedControl:
         return "held-out"
 
     def tolerances(self, state: CertifiedState) -> Tolerances:
-        """At the end they hold with the confidence that a certificate asks for; before, the metric of few samples may
-        change more, or its noise would set the steps."""
-        if state.phase in _EARLY:
-            return self.most._replace(metric=_SLACK * self.most.metric)
-        return self.most._replace(sure=True)
+        """What a certificate will tolerate, of few samples too."""
+        del state
+        return self.most._replace(sure=self.many)
 
     def samples(self, state: CertifiedState) -> int:
         """How many of them, at most."""
-        return self.few if state.phase in _EARLY else self.many
+        return self.few if state.phase in ("search", "train") else self.many
 
     def init(self, solver: AbstractSolver) -> CertifiedState:
         """The state before training with this solver.
@@ -170,19 +165,15 @@ class CertifiedControl:
 
     def update(self, readings: tuple[Reading, ...], state: CertifiedState, now: Moment) -> tuple[float, CertifiedState]:
         """The number of steps or the tolerance after a check, and the state."""
-        strain = self._strain(readings[0], state)
+        strain = math.inf if math.isnan(readings[0].strain) else readings[0].strain
         state = state._replace(trained=now.nfe_train, spent=now.nfe_checks)
         match state.phase:
             case "search":
                 state = self._searched(state, strain)
             case "train":
-                state = state._replace(h=self._moved(state, state.h, strain, self.training))
-            case "approach":
-                state = state._replace(h=self._moved(state, state.h, strain, self.final))
+                state = self._followed(state, strain)
             case _:  # training has ended
                 state = self._settled(state, strain)
-        if state.phase == "train" and now.step >= (1 - self.approach) * now.of:
-            state = state._replace(phase="approach")
         return state.dial.size(state.h), state
 
     def solver(self, state: CertifiedState, solver: AbstractSolver) -> AbstractSolver:
@@ -219,6 +210,13 @@ class CertifiedControl:
             return state._replace(h=state.probe, phase="train", pending=False)
         return state._replace(probe=finer, pending=True)
 
+    def _followed(self, state: CertifiedState, strain: float) -> CertifiedState:
+        """To the running geometric mean of what this check and those before it aimed at."""
+        band, aimed = self.training, self._aimed(state, state.h, strain, self.training)
+        needed = aimed if state.needed is None else math.sqrt(state.needed * aimed)
+        average = band.aim * (state.h / needed) ** state.dial.order
+        return state._replace(h=self._moved(state, state.h, average, band), needed=needed)
+
     def _settled(self, state: CertifiedState, strain: float) -> CertifiedState:
         """In the final band, or changed once more; never coarser after it had to be refined.
 
@@ -236,19 +234,14 @@ class CertifiedControl:
     def _changed(self, state: CertifiedState, h: float) -> CertifiedState:
         return state._replace(h=h, phase="tune", rounds=state.rounds + 1, failed=False)
 
-    def _strain(self, reading: Reading, state: CertifiedState) -> float:
-        """What is held in the band. While training, flips of samples that are hardly decided are no cause to refine."""
-        strain = math.inf if math.isnan(reading.strain) else reading.strain
-        if state.phase in _EARLY and strain > self.training.high:
-            by_loss = reading.loss_difference / self.most.loss
-            return strain if math.isnan(by_loss) else max(self.training.high, min(strain, by_loss))
-        return strain
+    def _aimed(self, state: CertifiedState, h: float, strain: float, band: Band) -> float:
+        """The h whose strain is predicted to be the band's aim, within the limits of one check."""
+        factor = (band.aim / max(strain, 1e-12)) ** (1 / state.dial.order) if strain < math.inf else 0.0
+        return h * min(max(factor, 1 / band.finer), band.coarser)
 
     def _moved(self, state: CertifiedState, h: float, strain: float, band: Band) -> float:
-        """The h whose strain is predicted to be the band's aim, where this one's lies outside the band."""
+        """The nearest h to the one aimed at that the dial has, where this one's strain lies outside the band."""
         if band.low <= strain <= band.high:
             return h
-        factor = (band.aim / max(strain, 1e-12)) ** (1 / state.dial.order) if strain < math.inf else 0.0
-        aimed = state.dial.within(h * min(max(factor, 1 / band.finer), band.coarser))
-        aimed = state.dial.snapped(aimed, band.stride)
+        aimed = state.dial.snapped(state.dial.within(self._aimed(state, h, strain, band)), band.stride)
         return min(aimed, state.dial.finer(h)) if strain > band.high else max(aimed, h)
