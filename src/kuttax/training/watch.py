@@ -15,7 +15,7 @@ from ..solvers.base import AbstractSolver
 from ..solvers.solution import Status
 from ..tasks.base import Metric, Task
 from ..validity.control import Certify, Control, Moment, Tune
-from ..validity.reading import Reading, Tolerances, readings
+from ..validity.reading import Reading, readings
 from .evaluate import predict
 from .run import Run
 
@@ -68,8 +68,8 @@ class Watch:
         self.state = control.init(run.solver)
         self.nfe_checks, self.turns = 0.0, []
         self._since = _flat(run.varied)
-        self._there = len(jax.tree.leaves(task.validation)[0])
-        self._order = np.random.default_rng(0).permutation(self._there)
+        samples = len(jax.tree.leaves(task.validation)[0])
+        self._order = np.random.default_rng(0).permutation(samples)
 
     @property
     def controlled(self) -> Controlled:
@@ -107,7 +107,7 @@ class Watch:
         while pending:
             asked = self.control.asks(self.state, solver)
             predictions = [self._predict(one, batch) for one in asked]
-            seen = readings(predictions, self._tolerances(), _scale(self.task.metric))
+            seen = readings(predictions, self.control.tolerances(self.state), _scale(self.task.metric))
             size, self.state = self.control.update(seen, self.state, now)
             pending = self.state.pending
         self.turns.append(Turn(self.run.step, size, seen[0], None))
@@ -128,15 +128,10 @@ class Watch:
         if turned is not solver:
             self.turn(turned)
 
-    def _tolerances(self) -> Tolerances:
-        """The control's; no certificate sees more samples than are held out."""
-        tolerances = self.control.tolerances(self.state)
-        return tolerances if tolerances.sure is None else tolerances._replace(sure=min(tolerances.sure, self._there))
-
     def _held_out(self) -> PyTree:
         """The next validation samples, as many as the control wants; after the last comes the first."""
         most = self.control.samples(self.state)
-        rows = self._order[: self._there if most is None else most]
+        rows = self._order[: len(self._order) if most is None else most]
         self._order = np.roll(self._order, -len(rows))
         return jax.tree.map(lambda x: jnp.asarray(x[rows]), self.task.validation)
 

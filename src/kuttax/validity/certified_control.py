@@ -31,9 +31,10 @@ class Band(NamedTuple):
     stride: int
 
 
+_SLACK = 2.0  # of the metric's tolerance on the way
 _TOLERANCES = Tolerances()
 _TRAINING = Band(low=0.4, aim=0.6, high=0.8, coarser=2.0, finer=3.0, stride=2)
-_FINAL = Band(low=0.6, aim=0.8, high=1.0, coarser=1.5, finer=1.22, stride=1)
+_FINAL = Band(low=0.4, aim=0.8, high=1.0, coarser=1.5, finer=1.22, stride=1)
 
 
 class CertifiedState(NamedTuple):
@@ -44,12 +45,14 @@ class CertifiedState(NamedTuple):
         h: The step as a fraction of the interval, or the tolerance.
         probe: In a search the h that is tried next.
         needed: What the checks while training have aimed at so far, averaged.
-        phase: "search" until a first h is found, "train"; after training "settle", "tune", "certify", "done".
+        grew: Whether the last of them refined h.
+        phase: "search" until a first h is found, "train", "approach" towards the end of training; after it "settle",
+            "tune", "certify", "done".
         trained: Training NFE at the last check.
         spent: NFE of checks before it.
         rounds: How often the model was tuned after training.
         refined: Whether h had to be refined after training; then it is not made coarser any more.
-        failed: Whether the last check at this h, after training, found too much strain.
+        failed: How many checks in a row, after training, found too much strain at this h.
         verdict: The last certificate's.
         pending: Whether the check goes on.
     """
@@ -58,12 +61,13 @@ class CertifiedState(NamedTuple):
     h: float
     probe: float
     needed: float | None = None
-    phase: Literal["search", "train", "settle", "tune", "certify", "done"] = "search"
+    grew: bool = False
+    phase: Literal["search", "train", "approach", "settle", "tune", "certify", "done"] = "search"
     trained: float = 0.0
     spent: float = 0.0
     rounds: int = 0
     refined: bool = False
-    failed: bool = False
+    failed: int = 0
     verdict: str | None = None
     pending: bool = False
 
@@ -78,10 +82,12 @@ class CertifiedControl:
     limits, for where a few samples sit on an edge of the flow the strain shrinks slower than that. The first check
     searches upwards from few steps, whatever the start, so that a start that is too fine costs no check.
 
-    A check is made when the parameters have moved and training has earned the last one's cost, on a small batch that
-    changes from check to check. A few samples that sit on an edge of the flow make its strain large or small by chance,
-    so that what the checks aim at is averaged. After training h is settled on more samples, with some optimiser steps
-    after every change, and refined until the certificate is valid.
+    A check is made when the parameters have moved, on a small batch that changes from check to check. Early in
+    training, while steps are few and the field grows fastest, that is all; later training must have earned the last
+    one's cost, unless that one refined. A few samples that sit on an edge of the flow make its strain large or small by
+    chance, so that what the later checks aim at is averaged. A model that is no ODE on its way may yet become one, so
+    that the metric may change more until the last part of training. After training h is settled on more samples and
+    with the certificate's confidence, with some optimiser steps between two looks, and refined until it is valid.
 
     Attributes:
         most: What the discretisation may change.
@@ -90,9 +96,12 @@ class CertifiedControl:
         few, many: Held-out samples, at most, of a check while training, and of one after it or of a certificate.
         drift: Relative movement of the parameters after which to check.
         share: The NFE of checks, as a share of the training NFE between them.
+        early: The part of training in which their cost does not count.
+        approach: The part of training that is its end.
         training, final: The bands of the strain.
         tune: Optimiser steps between the checks after training, as a fraction of all.
         rounds: How often at the most.
+        looks: Checks after training that have to find too much strain before h is refined.
         most_steps: The solver never takes more.
         dtype: Of the state: a relative tolerance never leaves what it can carry.
 
@@ -105,19 +114,22 @@ class CertifiedControl:
     few: int = 512
     many: int = 1536
     drift: float = 0.02
-    share: float = 0.015
+    share: float = 0.01
+    early: float = 0.15
+    approach: float = 0.3
     training: Band = _TRAINING
     final: Band = _FINAL
     tune: float = 0.02
     rounds: int = 16
+    looks: int = 3
     most_steps: int = 10_000
     dtype: Any = "float32"
 
     def __post_init__(self):
-        for name in ("few", "many", "rounds", "most_steps"):
+        for name in ("few", "many", "rounds", "looks", "most_steps"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be >= 1, got {getattr(self, name)}")
-        for name in ("drift", "share", "tune"):
+        for name in ("drift", "share", "early", "approach", "tune"):
             if not 0 < getattr(self, name) < 1:
                 raise UserError(f"{name} must lie in (0, 1), got {getattr(self, name)}")
         for name in ("training", "final"):
@@ -131,13 +143,14 @@ class CertifiedControl:
         return "held-out"
 
     def tolerances(self, state: CertifiedState) -> Tolerances:
-        """What a certificate will tolerate, of few samples too."""
-        del state
-        return self.most._replace(sure=self.many)
+        """On the way the metric may change more; after training all holds with the confidence of a certificate."""
+        if state.phase in ("search", "train"):
+            return self.most._replace(metric=_SLACK * self.most.metric)
+        return self.most if state.phase == "approach" else self.most._replace(sure=True)
 
     def samples(self, state: CertifiedState) -> int:
         """How many of them, at most."""
-        return self.few if state.phase in ("search", "train") else self.many
+        return self.few if state.phase in ("search", "train", "approach") else self.many
 
     def init(self, solver: AbstractSolver) -> CertifiedState:
         """The state before training with this solver.
@@ -156,7 +169,8 @@ class CertifiedControl:
     def due(self, state: CertifiedState, now: Moment) -> bool:
         """Whether the parameters have moved far enough, and training has earned what the last check cost."""
         spent, earned = now.nfe_checks - state.spent, self.share * (now.nfe_train - state.trained)
-        return now.drift >= self.drift and not spent > earned  # or it is not known
+        free = state.grew or self._is_early(now)
+        return now.drift >= self.drift and (free or not spent > earned)  # or it is not known
 
     def asks(self, state: CertifiedState, solver: AbstractSolver) -> tuple[AbstractSolver, ...]:
         """The own solver, and the better one; in a search at the h that is being tried."""
@@ -170,10 +184,12 @@ class CertifiedControl:
         match state.phase:
             case "search":
                 state = self._searched(state, strain)
-            case "train":
-                state = self._followed(state, strain)
+            case "train" | "approach":
+                state = self._followed(state, strain, now)
             case _:  # training has ended
                 state = self._settled(state, strain)
+        if state.phase == "train" and now.step >= (1 - self.approach) * now.of:
+            state = state._replace(phase="approach")
         return state.dial.size(state.h), state
 
     def solver(self, state: CertifiedState, solver: AbstractSolver) -> AbstractSolver:
@@ -210,29 +226,34 @@ class CertifiedControl:
             return state._replace(h=state.probe, phase="train", pending=False)
         return state._replace(probe=finer, pending=True)
 
-    def _followed(self, state: CertifiedState, strain: float) -> CertifiedState:
-        """To the running geometric mean of what this check and those before it aimed at."""
-        band, aimed = self.training, self._aimed(state, state.h, strain, self.training)
-        needed = aimed if state.needed is None else math.sqrt(state.needed * aimed)
+    def _followed(self, state: CertifiedState, strain: float, now: Moment) -> CertifiedState:
+        """To what this check aims at; later in training to the running geometric mean of those before it and this."""
+        band, needed = self.training, self._aimed(state, state.h, strain, self.training)
+        if state.needed is not None and not self._is_early(now):
+            needed = math.sqrt(state.needed * needed)
         average = band.aim * (state.h / needed) ** state.dial.order
-        return state._replace(h=self._moved(state, state.h, average, band), needed=needed)
+        h = self._moved(state, state.h, average, band)
+        return state._replace(h=h, needed=needed, grew=h < state.h)
+
+    def _is_early(self, now: Moment) -> bool:
+        return now.step < self.early * now.of
 
     def _settled(self, state: CertifiedState, strain: float) -> CertifiedState:
         """In the final band, or changed once more; never coarser after it had to be refined.
 
-        The strain rises and falls with the noise of training: it is looked at twice before h is refined.
+        The strain rises and falls with the noise of training: it is looked at again before h is refined.
         """
         h = self._moved(state, state.h, strain, self.final)
         if state.rounds >= self.rounds or (h > state.h and state.refined):
             return state._replace(phase="certify")
-        if strain > self.final.high and not state.failed:
-            return self._changed(state, state.h)._replace(failed=True)
+        if strain > self.final.high and state.failed + 1 < self.looks:
+            return self._changed(state, state.h)._replace(failed=state.failed + 1)
         if state.dial.size(h) == state.dial.size(state.h):
             return state._replace(phase="certify")
         return self._changed(state._replace(refined=h < state.h), h)
 
     def _changed(self, state: CertifiedState, h: float) -> CertifiedState:
-        return state._replace(h=h, phase="tune", rounds=state.rounds + 1, failed=False)
+        return state._replace(h=h, phase="tune", rounds=state.rounds + 1, failed=0)
 
     def _aimed(self, state: CertifiedState, h: float, strain: float, band: Band) -> float:
         """The h whose strain is predicted to be the band's aim, within the limits of one check."""

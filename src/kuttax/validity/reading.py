@@ -18,15 +18,15 @@ class Tolerances(NamedTuple):
         metric: The metric's change: of an accuracy its absolute change, 0.01 for one point; of any other metric its
             relative one.
         flips: The share of samples whose predicted class may change.
-        sure: Of how many samples a certificate will be made: shares of flips and of accuracy count at the 95 % bounds
-            that they would have among so many, where those are enough to bound anything. None: as they are.
+        sure: Whether flips and accuracy count at their 95 % bounds for so few samples, as a certificate counts them,
+            where the samples are enough to bound anything.
         output: Where there are no classes: the change of an output, relative to the outputs' root mean square, that
             95 % of the samples may reach.
     """
 
     metric: float = 0.01
     flips: float = 0.05
-    sure: int | None = None
+    sure: bool = False
     output: float = 0.05
 
 
@@ -121,11 +121,10 @@ def _class_strain(own: np.ndarray, reference: np.ndarray, labels: np.ndarray, to
     order = np.argsort(-used, kind="stable")
     before, after = reference.argmax(-1) == labels, overtakes == labels
     lost, gained = np.cumsum((before & ~after)[order]), np.cumsum((after & ~before)[order])
-    n, sure = len(labels), tolerances.sure
-    flips, net = np.arange(1, n + 1) / n, np.abs(gained - lost) / n
-    if sure is not None and _net_bound(0, 0, sure) <= tolerances.metric:
-        flips = stats.beta.ppf(CONFIDENCE, sure * flips + 1, sure * (1 - flips))
-        net = _net_bound(lost * sure / n, gained * sure / n, sure)
+    n = len(labels)
+    bound = tolerances.sure and _net_bound(0, 0, n) <= tolerances.metric
+    flips = stats.beta.ppf(CONFIDENCE, np.arange(n) + 2, np.arange(n, 0, -1) - 1) if bound else np.arange(1, n + 1) / n
+    net = _net_bound(lost, gained, n) if bound else np.abs(gained - lost) / n
     strains = [0.0]
     for changed, tolerance in ((flips, tolerances.flips), (net, tolerances.metric)):
         beyond = np.flatnonzero(~(changed <= tolerance))
