@@ -94,6 +94,14 @@ def test_the_finer_steps_may_be_left_out(of_euler, states):
     assert found.verdict == of_euler.verdict and found.reasons == of_euler.reasons and found.measured.order is None
 
 
+def test_the_tolerance_of_the_references_is_what_is_asked_for(of_euler, states):
+    loose, tight = (certify(decay, kx.FixedSteps(EULER, 4), states, reference_tolerance=tol) for tol in (1e-3, 1e-9))
+    assert [row.solver for row in tight.rows] == [row.solver for row in of_euler.rows]
+    assert all("0.001" in row.solver for row in loose.rows[-2:])
+    assert all(a.nfe < b.nfe for a, b in zip(loose.rows[-2:], tight.rows[-2:], strict=True))
+    assert loose.verdict == "invalid"
+
+
 def test_one_order_too_few_and_as_many_steps_are_told_apart_by_the_order(of_euler):
     errors = [abs((1 - 1 / n) ** n - math.exp(-1)) for n in (8, 16)]
     assert of_euler.measured.order == pytest.approx(math.log2(errors[0] / errors[1]), abs=1e-4)
@@ -502,6 +510,7 @@ def two_outputs(**fields):
         (two_outputs(labels=jnp.ones(4, jnp.int32)), None, {}, "labels must be integers"),
         (two_outputs(trajectory=jnp.ones((4, 2))), None, {}, "trajectory must have shape"),
         (two_outputs(), None, {"metric_tolerance": 0.0}, "metric_tolerance must be a number > 0"),
+        (two_outputs(), None, {"reference_tolerance": 0}, "reference_tolerance must be a number > 0"),
         (two_outputs(), None, {"refine": (2, 3)}, "refine must hold 2, 4, or nothing"),
         (two_outputs(), None, {"output_tolerance": math.nan}, "output_tolerance must be a number > 0"),
         (two_outputs(), None, {"loss": lambda solver, batch: 1.0}, r"must return \(value, gradient\)"),

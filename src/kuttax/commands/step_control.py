@@ -22,7 +22,7 @@ def control_of(kind: Literal["off", "ott", "certified"], solver: AbstractSolver)
     if kind == "off":
         return None
     if kind == "certified":
-        return CertifiedControl(certify=partial(certify, refine=()))
+        return CertifiedControl(certify=partial(certify, refine=(), reference_tolerance=1e-4))
     return ToleranceControl() if is_adaptive(solver) else StepControl()
 
 

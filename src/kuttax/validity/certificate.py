@@ -88,6 +88,7 @@ def certify(
     metric_tolerance: float = 0.01,
     output_tolerance: float = 0.05,
     refine: Sequence[int] = (2, 4),
+    reference_tolerance: float | None = None,
     key: PRNGKeyArray | None = None,
 ) -> Certificate:
     """Decide on held-out data whether a trained field means anything without its solver.
@@ -109,8 +110,11 @@ def certify(
             labels say so, for a negative log-likelihood where the prediction has `nll`.
         output_tolerance: With labels, the greatest share of predicted classes that flip; without, the relative
             deviation of a sample's outputs that at most 5 % of the samples may exceed.
-        refine: The finer steps to look at: 2 for half of the solver's own, 4 for a quarter. They decide nothing, so that
-            () saves their cost.
+        refine: The finer steps to look at: 2 for half of the solver's own, 4 for a quarter. They decide nothing, so
+            that () saves their cost.
+        reference_tolerance: Relative and absolute, of the references; None for 1e-6 in float32 and 1e-9 in float64, and
+            1e-4 and 1e-6 where that fails. A looser one is cheaper, and enough as long as the references agree, which
+            is looked at.
         key: Draws the trajectories that are compared where there are more than 64.
 
     Returns:
@@ -121,13 +125,16 @@ def certify(
         UserError: The batch is empty, a tolerance is not above zero, the solver cannot be refined, or `predict` or
             `loss` returns something else.
     """
-    for name, value in (("metric_tolerance", metric_tolerance), ("output_tolerance", output_tolerance)):
+    asked = {"metric_tolerance": metric_tolerance, "output_tolerance": output_tolerance}
+    asked |= {} if reference_tolerance is None else {"reference_tolerance": reference_tolerance}
+    for name, value in asked.items():
         if not (np.isfinite(value) and value > 0):
             raise UserError(f"{name} must be a number > 0, got {value!r}")
     if not set(refine) <= {2, 4}:
         raise UserError(f"refine must hold 2, 4, or nothing, got {tuple(refine)}")
     thresholds = Thresholds(float(metric_tolerance), float(output_tolerance))
-    measured = measure(predict, solver, batch, loss, sorted(refine), jax.random.key(0) if key is None else key)
+    key = jax.random.key(0) if key is None else key
+    measured = measure(predict, solver, batch, loss, sorted(refine), reference_tolerance, key)
     return Certificate(measured, judge(measured, thresholds), thresholds)
 
 

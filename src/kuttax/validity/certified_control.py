@@ -32,6 +32,7 @@ class Band(NamedTuple):
 
 
 _SLACK = 2.0  # of the metric's tolerance on the way
+_WEIGHT = 0.3  # of a check in what the checks aim at
 _TOLERANCES = Tolerances()
 _TRAINING = Band(low=0.4, aim=0.6, high=0.8, coarser=2.0, finer=3.0, stride=2)
 _FINAL = Band(low=0.4, aim=0.8, high=1.0, coarser=1.5, finer=1.22, stride=1)
@@ -230,7 +231,7 @@ class CertifiedControl:
         """To what this check aims at; later in training to the running geometric mean of those before it and this."""
         band, needed = self.training, self._aimed(state, state.h, strain, self.training)
         if state.needed is not None and not self._is_early(now):
-            needed = math.sqrt(state.needed * needed)
+            needed = state.needed ** (1 - _WEIGHT) * needed**_WEIGHT
         average = band.aim * (state.h / needed) ** state.dial.order
         h = self._moved(state, state.h, average, band)
         return state._replace(h=h, needed=needed, grew=h < state.h)

@@ -1,7 +1,7 @@
 """Measure: the same model under its own solver, finer steps and references, as rows of numbers. Judges nothing."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
@@ -115,12 +115,19 @@ class _Try:
 
 
 def measure(
-    predict: Predict, solver: AbstractSolver, batch: Any, loss: Loss | None, refine: Sequence[int], key: PRNGKeyArray
+    predict: Predict,
+    solver: AbstractSolver,
+    batch: Any,
+    loss: Loss | None,
+    refine: Sequence[int],
+    tolerance: float | None,
+    key: PRNGKeyArray,
 ) -> Measurement:
     """Solve the batch with every solver and compare.
 
     Args:
         predict, solver, batch, loss, refine: As for `kuttax.validity.certify`.
+        tolerance: Of the references, `reference_tolerance` there.
         key: Draws the trajectories to compare, where there are many.
 
     Raises:
@@ -135,7 +142,7 @@ def measure(
         return Measurement(0, Kind("metric"), (Row(role="own", solver=own.solver, failure=own.result),))
     dtype = own.result.dtype
     fine = [_finer(predict, finer(solver, times, dtype), times, solver, batch) for times in refine]
-    references = _references(predict, batch, dtype, loss)
+    references = _references(predict, batch, families(dtype, tolerance), loss)
     if loss is not None and references:
         own = _Try(own.role, own.solver, own.result, times=1, gradient=gradient_of(loss, solver, batch))
     return _compared([own, *fine, *references], solver, key)
@@ -148,10 +155,12 @@ def _finer(predict: Predict, better: Finer, times: int, solver: AbstractSolver, 
     return _Try("finer", title(better.solver), _trial(predict, better.solver, batch), better.note, fixed)
 
 
-def _references(predict: Predict, batch: Any, dtype: np.dtype, loss: Loss | None) -> list[_Try]:
+def _references(
+    predict: Predict, batch: Any, families: Iterable[tuple[AbstractSolver, ...]], loss: Loss | None
+) -> list[_Try]:
     """References in their order, until enough have reached the end."""
     found: list[_Try] = []
-    for family in families(dtype):
+    for family in families:
         if sum(not isinstance(one.result, str) for one in found) == NEEDED:
             break
         for i, solver in enumerate(family):

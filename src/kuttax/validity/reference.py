@@ -50,12 +50,17 @@ def tolerances(dtype: Any) -> tuple[float, float]:
     return (1e-6, 1e-4) if jnp.finfo(dtype).bits <= 32 else (1e-9, 1e-6)
 
 
-def families(dtype: Any) -> Iterator[tuple[AbstractSolver, ...]]:
+def families(dtype: Any, tolerance: float | None = None) -> Iterator[tuple[AbstractSolver, ...]]:
     """The references in their order, each as it is to be tried: at the tight tolerance, then at the looser one.
 
     Tsit5 and Dopri8 come first. Kvaerno5 and Kvaerno3 are for fields so stiff that the explicit ones fail.
+
+    Args:
+        dtype: In which the model computes.
+        tolerance: The only one to be tried; None for `tolerances(dtype)`.
     """
+    tried = tolerances(dtype) if tolerance is None else (tolerance,)
     for tableau in (TSIT5, DOPRI8):
-        yield tuple(Adaptive(tableau, tol, tol) for tol in tolerances(dtype))
+        yield tuple(Adaptive(tableau, tol, tol) for tol in tried)
     for solver in (diffrax.Kvaerno5(), diffrax.Kvaerno3()):
-        yield tuple(Implicit(FromDiffrax(solver, tol, tol)) for tol in tolerances(dtype))
+        yield tuple(Implicit(FromDiffrax(solver, tol, tol)) for tol in tried)
