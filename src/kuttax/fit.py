@@ -1,0 +1,309 @@
+"""fit: a task and a budget in; a model, a solver of that cost, and a certificate out."""
+
+import inspect
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import optax
+from jaxtyping import PRNGKeyArray
+
+from .distillation import distill
+from .distillation.students import STARTS
+from .errors import UserError
+from .penalties import Consistency, LocalError, Scheduled
+from .penalty import AbstractPenalty, Penalties
+from .solvers.adaptive import Adaptive
+from .solvers.base import AbstractSolver, title
+from .solvers.fixed import FixedSteps
+from .solvers.learned import LearnedRK
+from .solvers.tableaus import DOPRI5
+from .tasks.base import Task, Trajectories
+from .training.certify import certify_run
+from .training.evaluate import Evaluation, evaluate
+from .training.loop import Progress, Trainer
+from .training.settings import Settings
+from .validity import Certificate
+
+_CERTIFIED = 1024  # validation samples, at most
+_STARTS = 512  # of a distillation
+_WARM_TOLERANCE = 1e-3
+_DISTILL_STEPS = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Levers:
+    """What `fit` may pull. Each can be switched off.
+
+    Attributes:
+        warm_up: The part of the optimiser steps that trains with an adaptive solver, under a penalty on the error of
+            one step of the budget's size (Pal et al., ICML 2023); 0 for none.
+        learned: Whether the solver learns; else it is the classical scheme that it would start at.
+        consistency: Factor of the penalty that keeps the field one of an ODE (after Ott et al., ICLR 2021), on top of
+            the task's own weight; 0 for none.
+        distill: Whether the solver is fitted to the finished field once more.
+
+    Raises:
+        UserError: A number is out of its range.
+    """
+
+    warm_up: float = 0.2
+    learned: bool = True
+    consistency: float = 1.0
+    distill: bool = True
+
+    def __post_init__(self):
+        if not 0 <= self.warm_up < 1:
+            raise UserError(f"warm_up must lie in [0, 1), got {self.warm_up}")
+        if not (self.consistency >= 0 and math.isfinite(self.consistency)):
+            raise UserError(f"consistency must be a number >= 0, got {self.consistency}")
+
+
+class Stage(NamedTuple):
+    """One thing that `fit` did.
+
+    Attributes:
+        name: "warm-up", "training", "distillation", "more evaluations".
+        solver: That it ended with.
+        validation: Metric, loss and NFE on validation data, with that solver.
+        verdict: The certificate's on validation data; None where it was not asked for.
+        seconds: That it took, compilation included.
+    """
+
+    name: str
+    solver: str
+    validation: Evaluation
+    verdict: str | None
+    seconds: float
+
+
+class Fitted(NamedTuple):
+    """What `fit` returns.
+
+    Attributes:
+        model: Trained weights.
+        solver: Of the budget's NFE, or of `least_nfe` where more was allowed.
+        certificate: Of the two, on validation data.
+        history: What was done, in order.
+        least_nfe: Where the certificate is not valid at the budget: the smallest number of evaluations that was found
+            to be, for the same field; None where none was, or none was looked for.
+    """
+
+    model: Any
+    solver: AbstractSolver
+    certificate: Certificate
+    history: tuple[Stage, ...]
+    least_nfe: int | None = None
+
+    @property
+    def verdict(self) -> str:
+        """The certificate's."""
+        return self.certificate.verdict
+
+    def __str__(self) -> str:
+        rows = [
+            f"{s.name:<17} {s.validation.metric:10.4g} {s.validation.nfe:8.4g} {s.seconds:8.3g}  {s.verdict or '-':<9} "
+            f" {s.solver}"
+            for s in self.history
+        ]
+        head = f"{'stage':<17} {'validation':>10} {'NFE':>8} {'seconds':>8}  {'an ODE?':<9}  solver"
+        return "\n".join([head, *rows])
+
+
+Report = Callable[[str, Progress], None]
+
+
+def fit(
+    task: Task,
+    *,
+    nfe: int,
+    stages: int | None = None,
+    levers: Levers | None = None,
+    settings: Settings | None = None,
+    allow_more: bool = False,
+    most_nfe: int | None = None,
+    seed: int = 0,
+    report: Report = lambda stage, progress: None,
+) -> Fitted:
+    """Train a model and a solver of `nfe` evaluations together, and certify that the field is one of an ODE.
+
+    A warm-up with an adaptive solver finds a field that is easy to cross; model and learned solver are then trained
+    together at the budget, with a penalty on what the solver's own errors contribute; the solver is fitted once more to
+    the finished field; and the certificate says whether that field means anything without it. Where it does not, the
+    smallest NFE is looked for at which it does.
+
+    Args:
+        task: Data, model and loss: `kx.tasks.build_task("digits")`, or one of your own (docs/own_task.md).
+        nfe: Evaluations of the field in one solve.
+        stages: Of one step, 1 to 4; None for the most that divide `nfe`.
+        levers: What may be done; None for all of it.
+        settings: Of training; None for those the task is made for, or the defaults.
+        allow_more: Where the certificate is not valid at the budget, go on to the smallest NFE at which it is.
+        most_nfe: Where that search ends; None for eight times the budget.
+        seed: Decides the initial weights and the order of the data.
+        report: Called with the stage's name and `Progress` after every dispatch of training.
+
+    Returns:
+        A `Fitted`.
+
+    Raises:
+        UserError: A number is out of its range, or the budget cannot be met.
+        TrainingError, SolveError: Training failed.
+    """
+    stages = _stages(nfe, stages)
+    most = 8 * nfe if most_nfe is None else most_nfe
+    if most < nfe:
+        raise UserError(f"most_nfe must be at least the budget, {nfe}, got {most_nfe}")
+    if settings is None:
+        settings = Settings(**getattr(task, "training", {}))
+    work = _Fit(task, Levers() if levers is None else levers, settings, seed, report)
+    return work.run(stages, nfe // stages, most // stages, allow_more)
+
+
+def _stages(nfe: int, stages: int | None) -> int:
+    if isinstance(nfe, bool) or not isinstance(nfe, int) or nfe < 1:
+        raise UserError(f"nfe must be a whole number >= 1, got {nfe!r}")
+    chosen = next(s for s in (4, 3, 2, 1) if nfe % s == 0) if stages is None else stages
+    if chosen not in STARTS or nfe % chosen:
+        raise UserError(f"nfe {nfe} is no multiple of {stages} stages (of 1 to 4): change one of them")
+    return chosen
+
+
+class _Fit:
+    """One fit: its parts, and what they have done so far."""
+
+    def __init__(self, task: Task, levers: Levers, settings: Settings, seed: int, report: Report):
+        self.task, self.levers, self.settings, self.seed, self.report = task, levers, settings, seed, report
+        self.history: list[Stage] = []
+        self.penalised = "penalty" in inspect.signature(task.loss).parameters
+
+    def run(self, stages: int, steps: int, most_steps: int, allow_more: bool) -> Fitted:
+        """All stages, one after the other."""
+        warm_steps = self._warm_steps()
+        model = self._warmed(steps, warm_steps) if warm_steps else None
+        model, solver, certificate = self._trained(model, self._start(stages, steps), warm_steps)
+        if self.levers.distill and self._can_distill(solver):
+            solver, certificate = self._distilled(model, solver, certificate)
+        least = None
+        if certificate.verdict != "valid" and not isinstance(solver, Adaptive):
+            found = self._more(model, solver, most_steps)
+            if found is not None:
+                least = found[0].nfe
+                solver, certificate = found if allow_more else (solver, certificate)
+        return Fitted(model, solver, certificate, tuple(self.history), least)
+
+    def _start(self, stages: int, steps: int) -> LearnedRK | FixedSteps:
+        """The solver at the budget, before training."""
+        if not self.levers.learned:
+            return FixedSteps(STARTS[stages], steps)
+        options = {"order": min(2, stages), "per_step": True, "learn_steps": steps > 1}
+        return LearnedRK.like(STARTS[stages], steps, **options).meant_for(*self.task.interval)
+
+    def _warm_steps(self) -> int:
+        """Optimiser steps of the warm-up: whole dispatches, and never all."""
+        per = self.settings.per_dispatch
+        steps = per * round(self.levers.warm_up * self.settings.train_steps / per)
+        return steps if self.penalised and steps < self.settings.train_steps else 0
+
+    def _warmed(self, steps: int, train_steps: int) -> Any:
+        """The model after training with an adaptive solver and the penalty on a step of the budget's size."""
+        begin = time.perf_counter()
+        solver = Adaptive(DOPRI5, _WARM_TOLERANCE, _WARM_TOLERANCE)
+        penalty = _constant(0.1 * LocalError(steps=steps))
+        trained = self._train("warm-up", solver, train_steps, 1.0, penalty, None)
+        self._note("warm-up", trained.solver, trained.validation, None, begin)
+        return trained.model
+
+    def _trained(self, model: Any, solver: AbstractSolver, done: int) -> tuple[Any, AbstractSolver, Certificate]:
+        """Model and solver, trained together at the budget."""
+        begin, weight = time.perf_counter(), self.levers.consistency
+        penalty = _constant(weight * consistency_of(self.task)) if weight and self.penalised else None
+        steps = self.settings.train_steps - done
+        trained = self._train("training", solver, steps, self.settings.lr_decay, penalty, model)
+        certificate = self._certificate(trained.model, trained.solver)
+        self._note("training", trained.solver, trained.validation, certificate, begin)
+        return trained.model, trained.solver, certificate
+
+    def _train(self, name: str, solver: Any, steps: int, decay: float, penalty: Scheduled | None, model: Any) -> Any:
+        settings = replace(self.settings, train_steps=steps, lr_decay=decay)
+        trainer = Trainer(self.task, solver, settings, penalty)
+        return trainer.run(self.seed, lambda progress: self.report(name, progress), model=model)
+
+    def _distilled(
+        self, model: Any, solver: AbstractSolver, certificate: Certificate
+    ) -> tuple[AbstractSolver, Certificate]:
+        """The solver fitted to the frozen field; the one before is kept where that is the better of the two."""
+        begin = time.perf_counter()
+        fitted = self._fitted(model, solver)
+        found, validation = self._certificate(model, fitted), self._evaluate(model, fitted)
+        self._note("distillation", fitted, validation, found, begin)
+        before = self.history[-2].validation.metric
+        sign = 1 if self.task.metric.higher_is_better else -1
+        valid = (certificate.verdict == "valid", found.verdict == "valid")
+        if valid == (True, False) or (valid[0] == valid[1] and sign * before > sign * validation.metric):
+            return solver, certificate
+        return fitted, found
+
+    def _more(self, model: Any, solver: Any, most: int) -> tuple[Any, Certificate] | None:
+        """The solver with the fewest steps whose certificate is valid for this field; None up to `most` steps."""
+        for steps in _ladder(solver.steps, most):
+            begin = time.perf_counter()
+            finer = FixedSteps(solver.tableau, steps) if isinstance(solver, FixedSteps) else solver.resampled(steps)
+            if self.levers.distill and self._can_distill(finer):
+                finer = self._fitted(model, finer)
+            certificate = self._certificate(model, finer)
+            self._note("more evaluations", finer, self._evaluate(model, finer), certificate, begin)
+            if certificate.verdict == "valid":
+                return finer, certificate
+        return None
+
+    def _can_distill(self, solver: AbstractSolver) -> bool:
+        return isinstance(solver, LearnedRK) and hasattr(self.task, "trajectories")
+
+    def _fitted(self, model: Any, solver: Any) -> LearnedRK:
+        rows_key, fit_key = jax.random.split(jax.random.fold_in(jax.random.key(self.seed), 1))
+        field, y0, t0, t1, args = self._trajectories(model, rows_key)
+        return distill(
+            field, y0, t0, t1, student=solver, args=args, max_steps=_DISTILL_STEPS, key=fit_key
+        ).solver
+
+    def _trajectories(self, model: Any, key: PRNGKeyArray) -> Trajectories:
+        """The initial value problems of some training samples."""
+        samples = len(jax.tree.leaves(self.task.train)[0])
+        rows = np.asarray(jax.random.permutation(key, samples))[:_STARTS]
+        of_task: Any = self.task
+        return of_task.trajectories(model, jax.tree.map(lambda x: x[rows], self.task.train))
+
+    def _certificate(self, model: Any, solver: AbstractSolver) -> Certificate:
+        return certify_run(self.task, model, solver, self.task.validation, self.settings.batch_size, _CERTIFIED)
+
+    def _evaluate(self, model: Any, solver: AbstractSolver) -> Evaluation:
+        return evaluate(self.task, model, solver, self.task.validation, self.settings.batch_size)
+
+    def _note(
+        self, name: str, solver: AbstractSolver, validation: Evaluation, certificate: Certificate | None, begin: float
+    ) -> None:
+        verdict = None if certificate is None else certificate.verdict
+        self.history.append(Stage(name, title(solver), validation, verdict, time.perf_counter() - begin))
+
+
+def consistency_of(task: Task) -> AbstractPenalty | Penalties:
+    """The penalty on the solver's own errors, with the weight that suits the task's loss: its attribute `consistency`,
+    or `kx.Consistency()`."""
+    return getattr(task, "consistency", None) or Consistency()
+
+
+def _constant(penalty: AbstractPenalty | Penalties) -> Scheduled:
+    return Scheduled(penalty, optax.constant_schedule(1.0))
+
+
+def _ladder(steps: int, most: int) -> Iterator[int]:
+    """More and more steps: one more up to twice as many, then a quarter more."""
+    now = steps
+    while now < most:
+        now = now + 1 if now < 2 * steps else max(now + 1, round(1.25 * now))
+        yield min(now, most)
