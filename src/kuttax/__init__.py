@@ -12,6 +12,9 @@ from .distillation import Distilled as Distilled
 from .distillation import distill as distill
 from .distillation import student as student
 from .errors import UserError as UserError
+from .fit import Fitted as Fitted
+from .fit import Levers as Levers
+from .fit import fit as fit
 from .penalties import Consistency as Consistency
 from .penalties import GlobalError as GlobalError
 from .penalties import GlobalStiffness as GlobalStiffness

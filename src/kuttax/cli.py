@@ -21,7 +21,7 @@ from .commands.train import Train
 from .errors import UserError
 from .solvers.solution import SolveError
 from .tasks.registry import TASKS, task_options
-from .training.loop import TrainingError
+from .training.loop import Stopped, TrainingError
 from .training.settings import Settings
 
 USAGE = f"""kuttax {__version__}: neural differential equations that are cheap and stay honest
@@ -60,13 +60,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(str(error), 2)
     except (SolveError, TrainingError) as error:
         _fail(str(error), 1)
+    except Stopped as stop:
+        _fail(str(stop), 128 + stop.signal)
     except BrokenPipeError:  # whoever read the output has seen enough (`| head`); flushing it once more would fail
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:  # a full disk, a directory that may not be written
         _fail(str(error), 1)
     except KeyboardInterrupt:
-        _fail("stopped; finished runs are kept", 130)
+        _fail("stopped; finished runs are kept, and what was saved: train and compare go on with --resume", 130)
 
 
 def _fail(message: str, code: int) -> None:

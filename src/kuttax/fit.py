@@ -141,7 +141,7 @@ def fit(
         nfe: Evaluations of the field in one solve.
         stages: Of one step, 1 to 4; None for the most that divide `nfe`.
         levers: What may be done; None for all of it.
-        settings: Of training; None for those the task is made for, or the defaults.
+        settings: Of training; None for the defaults.
         allow_more: Where the certificate is not valid at the budget, go on to the smallest NFE at which it is.
         most_nfe: Where that search ends; None for eight times the budget.
         seed: Decides the initial weights and the order of the data.
@@ -158,9 +158,7 @@ def fit(
     most = 8 * nfe if most_nfe is None else most_nfe
     if most < nfe:
         raise UserError(f"most_nfe must be at least the budget, {nfe}, got {most_nfe}")
-    if settings is None:
-        settings = Settings(**getattr(task, "training", {}))
-    work = _Fit(task, Levers() if levers is None else levers, settings, seed, report)
+    work = _Fit(task, levers or Levers(), settings or Settings(), seed, report)
     return work.run(stages, nfe // stages, most // stages, allow_more)
 
 
@@ -189,7 +187,7 @@ class _Fit:
         if self.levers.distill and self._can_distill(solver):
             solver, certificate = self._distilled(model, solver, certificate)
         least = None
-        if certificate.verdict != "valid" and not isinstance(solver, Adaptive):
+        if certificate.verdict != "valid":
             found = self._more(model, solver, most_steps)
             if found is not None:
                 least = found[0].nfe

@@ -4,10 +4,11 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from kuttax.atomic import whole
 from kuttax.errors import UserError
 
 Record = dict[str, Any]
@@ -63,6 +64,20 @@ def read(path: str | os.PathLike[str]) -> list[Record]:
         else:
             raise UserError(f"{path}:{number}: not a JSON object: {_excerpt(line)}; mend or delete this line")
     return records
+
+
+def keep(path: str | os.PathLike[str], wanted: Callable[[Record], bool]) -> None:
+    """Leave out the records of a file that are not wanted, and a torn last line; nothing where there is no file.
+
+    The file is replaced whole or not at all.
+    """
+    path = Path(path)
+    if not path.exists():
+        return
+    lines = path.read_bytes().splitlines(keepends=True)
+    records = [(line, _parse(line)) for line in lines]
+    with whole(path) as partial:
+        partial.write_bytes(b"".join(line for line, record in records if record is not None and wanted(record)))
 
 
 def _mend_tail(file) -> bytes:

@@ -1,6 +1,5 @@
 """`kuttax compare TASK`: the same model under solvers of different cost, or under different penalties."""
 
-import json
 import shlex
 import sys
 from dataclasses import asdict, dataclass, field, fields
@@ -11,12 +10,13 @@ import tyro
 from rich.console import Console
 
 from .. import records
-from ..atomic import write_json
 from ..errors import UserError
 from ..report import run_name
 from ..solvers.solution import SolveError
+from ..training.checkpoints import Checkpoints
 from ..training.loop import Trainer, TrainingError
 from ..training.settings import Settings
+from .configuration import keep_configuration
 from .method import SOLVERS, Method, penalties, solvers
 from .output import prepare, refuse_used
 from .parser import changed
@@ -61,7 +61,10 @@ class Compare:
     overwrite: bool = False
     """Replace the results of an earlier comparison in --out."""
     resume: bool = False
-    """Go on with the comparison in --out: runs that are recorded there are not repeated."""
+    """Go on with the comparison in --out: runs that are recorded there are not repeated, and the one that was stopped
+    goes on where it was saved."""
+    checkpoint_seconds: float = 30.0
+    """Time between the checkpoints of a run, at least."""
 
     def __call__(self, name: str, options: Any, console: Console) -> int:
         """Run the command on the named task; returns the exit code."""
@@ -83,8 +86,9 @@ class Compare:
                 if (method.label, seed) in done:
                     console.print(f"{method.label}, seed {seed}: recorded", highlight=False)
                     continue
-                record = self._run(trainer, seed, method, name, options, out, console)
+                record, checkpoints = self._run(trainer, seed, method, name, options, out, console)
                 records.append(path, record)
+                checkpoints.clear()
                 failed += record["kind"] == "failure"
         draw(out, console)
         return 1 if failed else 0
@@ -132,22 +136,23 @@ class Compare:
         penalty = self.penalty.build()
         if penalty.name is not None:
             config |= penalty.about
-        path = out / "config.json"
-        if path.exists() and json.loads(path.read_text()) != config:
-            raise UserError(f"{path} is of other options: repeat them to resume, or give another --out")
-        write_json(path, config)
+        keep_configuration(out / "config.json", config)
 
     def _run(
         self, trainer: Trainer, seed: int, method: Method, name: str, options: Any, out: Path, console: Console
-    ) -> dict[str, Any]:
+    ) -> tuple[dict[str, Any], Checkpoints]:
+        """The record of one run, and the checkpoints that are of no use any more when it is kept."""
         about = {"task": name, "method": method.name, "label": method.label, "budget": method.budget}
         about |= method.penalty.about
         directory = out / "runs" / run_name({**about, "seed": seed})
+        checkpoints = Checkpoints(directory / "checkpoints", every=self.checkpoint_seconds)
         try:
-            record = run(trainer, seed, about, task_options(options), directory, console)
+            record = run(
+                trainer, seed, about, task_options(options), directory, console, checkpoints, resume=self.resume
+            )
         except (SolveError, TrainingError) as error:
             console.print(f"{method.label}, seed {seed}: failed: {error}", highlight=False)
-            return {"kind": "failure", **about, "seed": seed, "error": str(error)}
+            return {"kind": "failure", **about, "seed": seed, "error": str(error)}, checkpoints
         metric = trainer.task.metric
         shown = {part: f"{record[part]:{'.2f' if metric.unit == '%' else '.4g'}}" for part in ("validation", "test")}
         console.print(
@@ -156,4 +161,4 @@ class Compare:
             highlight=False,
             soft_wrap=True,
         )
-        return record
+        return record, checkpoints

@@ -10,6 +10,7 @@ _OURS_TOO = (
     "run.json",
     "record.json",
     "metrics.jsonl",
+    "checkpoints",
     "solver_torch.py",
     "accuracy_nfe.png",
     "accuracy_nfe.svg",

@@ -21,6 +21,7 @@ from ..solvers.tableaus import TSIT5
 from ..tasks.base import Task
 from ..training.certify import certify_run
 from ..training.checkpoint import save_run
+from ..training.checkpoints import Checkpoints
 from ..training.evaluate import Evaluation, evaluate, prediction_ms
 from ..training.log import Log
 from ..training.loop import Trainer
@@ -36,7 +37,15 @@ def reference() -> Adaptive:
 
 
 def run(
-    trainer: Trainer, seed: int, about: dict[str, Any], options: dict[str, Any], directory: Path, console: Console
+    trainer: Trainer,
+    seed: int,
+    about: dict[str, Any],
+    options: dict[str, Any],
+    directory: Path,
+    console: Console,
+    checkpoints: Checkpoints | None = None,
+    *,
+    resume: bool = False,
 ) -> dict[str, Any]:
     """Train with one seed, test once, certify on validation data, save the run and return its record.
 
@@ -46,13 +55,22 @@ def run(
         about: What the record says of the run beside its results: task, method, label, budget, penalty.
         options: The named task's, from `task_options`: they are saved, so that the run can be built again.
         directory: Where model, solver and metrics go.
-        console: For the progress bar.
+        console: For the progress bar, and what becomes of checkpoints and failed steps.
+        checkpoints: Where training is saved on its way: the caller clears them when the record is kept.
+        resume: Go on from the newest of them, if there is one.
     """
+    say = lambda text: console.print(text, highlight=False, soft_wrap=True)  # noqa: E731
+    start = checkpoints.latest(say) if checkpoints is not None and resume else None
+    if start is not None:
+        say(f"{about['label']}, seed {seed}: going on at training step {start.step}")
+    elif checkpoints is not None:
+        checkpoints.clear()
     task, size, steps = trainer.task, trainer.settings.batch_size, trainer.settings.train_steps
-    metrics = directory / "metrics.jsonl"
-    metrics.unlink(missing_ok=True)
-    with Log(console, f"{about['label']}, seed {seed}", steps, metrics) as log:
-        trained = trainer.run(seed, log)
+    since = 0 if start is None else start.step
+    with Log(console, f"{about['label']}, seed {seed}", steps, directory / "metrics.jsonl", since) as log:
+        trained = trainer.run(seed, log, checkpoints, start)
+    if (failures := trained.failures.said(trainer.settings)) is not None:
+        say(f"{about['label']}, seed {seed}: {failures}")
     model, solver = trained.model, trained.solver
     test = evaluate(task, model, solver, task.test, size)
     resolved = _resolve(task, model, size)
@@ -81,6 +99,7 @@ def run(
         "train_seconds": trained.train_seconds,
         "compile_seconds": trained.compile_seconds,
         "step_ms": trained.step_ms,
+        "failures": trained.failures._asdict(),
         **environment(),
     }
     if hasattr(task, "forecast"):

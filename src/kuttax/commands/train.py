@@ -1,6 +1,6 @@
 """`kuttax train TASK`: one model, one solver, one seed."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,9 +11,11 @@ from ..errors import UserError
 from ..records import plain
 from ..report import forecast
 from ..solvers.base import title
+from ..training.checkpoints import Checkpoints
 from ..training.loop import Trainer
 from ..training.settings import Settings
 from ..validity.resolution import with_steps
+from .configuration import keep_configuration
 from .output import prepare, refuse_used
 from .penalty_options import PenaltyOptions
 from .run import run, task_options
@@ -37,6 +39,10 @@ class Train:
     """Where the run goes (default runs/train-TASK)."""
     overwrite: bool = False
     """Replace the results of an earlier run in --out."""
+    resume: bool = False
+    """Go on with the run in --out, stopped or killed, where it was last saved; all other options must be the same."""
+    checkpoint_seconds: float = 30.0
+    """Time between two checkpoints, at least."""
 
     def __call__(self, name: str, options: Any, console: Console) -> int:
         """Run the command on the named task; returns the exit code."""
@@ -47,17 +53,25 @@ class Train:
         control, penalty = control_of(self.step_control, solver), self.penalty.build()
         penalty.refuse_unfit(solver)
         out = Path(f"runs/train-{name}") if self.out is None else self.out
-        refuse_used(out, overwrite=self.overwrite)
+        refuse_used(out, overwrite=self.overwrite, resume=self.resume)
+        checkpoints = Checkpoints(out / "checkpoints", every=self.checkpoint_seconds)
+        if self.resume and self._finished(out, name, options):
+            checkpoints.clear()
+            console.print(f"{out} holds a finished run: nothing is left to do", highlight=False, soft_wrap=True)
+            return 0
         task = options.build()
         if proposes:
             solver = with_steps(solver, proposed_steps(task, solver, self.training.batch_size, self.seed))
         trainer = Trainer(task, solver, self.training, penalty.scheduled(self.training.train_steps), control)
-        prepare(out, overwrite=self.overwrite)
+        prepare(out, overwrite=self.overwrite, resume=self.resume)
+        keep_configuration(out / "config.json", self._configuration(name, options))
         controlled = "" if control is None else f", {self.step_control} step control"
         label = penalty.beside(title(solver)) + controlled
         about = {"task": name, "method": self.solver.solver, "label": label, "budget": None, **penalty.about}
-        record = run(trainer, self.seed, about, task_options(options), out, console)
+        saved = task_options(options)
+        record = run(trainer, self.seed, about, saved, out, console, checkpoints, resume=self.resume)
         write_json(out / "record.json", plain(record))
+        checkpoints.clear()
         unit, metric = task.metric.unit, task.metric.name
         resolved = record["test_reference"]
         console.print(f"{label}", highlight=False)
@@ -76,3 +90,29 @@ class Train:
         console.print(f"still an ODE: {record['certificate']['verdict']}; the whole certificate: kuttax certify {out}")
         console.print(f"Saved in {out}. Look again: kuttax evaluate {out} --solver tsit5 --rtol 1e-6 --atol 1e-6")
         return 0
+
+    def _finished(self, out: Path, name: str, options: Any) -> bool:
+        """Whether the run in `out`, which is this one, has its record.
+
+        Raises:
+            UserError: It is another one, or there is none.
+        """
+        path = out / "config.json"
+        if path.exists():
+            keep_configuration(path, self._configuration(name, options))
+        elif out.exists() and any(not file.name.endswith(".partial") for file in out.iterdir()):
+            raise UserError(f"--out {out} holds no run that can be resumed: give the directory of kuttax train")
+        return (out / "record.json").exists()
+
+    def _configuration(self, name: str, options: Any) -> dict[str, Any]:
+        """What must be the same for a run to be gone on with; where the data lie is not what they are."""
+        shared = {option: value for option, value in task_options(options).items() if option != "data_dir"}
+        return {
+            "task": name,
+            "options": shared,
+            "solver": asdict(self.solver),
+            "penalty": asdict(self.penalty),
+            "training": asdict(self.training),
+            "step_control": self.step_control,
+            "seed": self.seed,
+        }

@@ -14,6 +14,7 @@ from ..errors import UserError
 from ..solve import solve
 from ..solvers.base import AbstractSolver
 from ..solvers.solution import Solution
+from ..solvers.stages import spread
 from .augment import augment
 from .cast import cast_floating
 
@@ -86,7 +87,7 @@ class NeuralODEClassifier(eqx.Module):
     def __call__(
         self, solver: AbstractSolver, x: Float[Array, "n ..."], **solve_options: Any
     ) -> tuple[Float[Array, "n classes"], Solution]:
-        """The logits of a batch and the solution they were read from.
+        """The logits of a batch and the solution they were read from; NaN where it did not reach the end.
 
         Args:
             solver: Crosses `interval`.
@@ -98,4 +99,8 @@ class NeuralODEClassifier(eqx.Module):
         """
         solution = solve(self.field, self.start(x), *self.interval, solver=solver, batch_axis=0, **solve_options)
         head = cast_floating(self.head, x.dtype)
-        return jax.vmap(head)(solution.y1.reshape(len(x), -1)), solution
+        # Through the head a NaN of one sample would reach the gradient of all.
+        lost = solution.status != 0
+        end = jnp.where(spread(lost, solution.y1), 0, solution.y1).reshape(len(x), -1)
+        logits = jax.vmap(head)(end)
+        return jnp.where(spread(lost, logits), jnp.nan, logits), solution

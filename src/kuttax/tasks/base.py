@@ -51,7 +51,8 @@ class Task(Protocol):
     `forecast(model, solver) -> dict` says how far ahead a model sees (`kuttax.tasks.forecast`).
 
     `loss` and `predict` are compiled, so they are pure and raise nothing that depends on numbers: a solve in them has
-    `throw=False` and its status is handed on. The training loop raises it as an error.
+    `throw=False` and its status is handed on. The training loop raises it as an error, or leaves the batch out, as its
+    settings say (docs/training.md).
     """
 
     @property
@@ -95,7 +96,7 @@ class Task(Protocol):
         batch: PyTree[Array],
         key: PRNGKeyArray,
     ) -> tuple[Float[Array, ""], dict[str, Array]]:
-        """The scalar to minimise, and scalars to log.
+        """The scalar to minimise, and what to log.
 
         A further parameter `penalty=None` lets it be trained with penalties: hand it to the solve, with a key, and add
         what the solution says of it. A further parameter `progress=1.0` is told the share of training that is done: for
@@ -108,7 +109,9 @@ class Task(Protocol):
             key: For what is random in the loss, and in the penalty.
 
         Returns:
-            The loss, and at least "nfe" (evaluations of the field, NaN where unknown), "metric" and "status".
+            The loss, and at least "nfe" (evaluations of the field, NaN where unknown), "metric" and "status". The
+            latter is a scalar; or one for each sample of the batch, where the loss is the mean over those whose status
+            is zero: then one that fails may be lost without its batch (`kuttax.tasks.reached`).
         """
         ...
 

@@ -18,7 +18,9 @@ from ..nn.mlp_field import MLPField
 from ..penalty import Penalties
 from ..prediction import Prediction, mean_nfe
 from ..solvers.base import AbstractSolver
+from ..solvers.solution import Solution
 from .base import Metric, Trajectories
+from .reached import mean_over_reached, zero_where_lost
 
 FieldKind = Literal["mlp", "conv", "conv1d"]
 
@@ -128,11 +130,16 @@ class Classification:
         key: PRNGKeyArray,
         penalty: Penalties | None = None,
     ) -> tuple[Float[Array, ""], dict[str, Array]]:
-        """Mean cross-entropy of a batch, and the penalty; logs "nfe" (mean over samples), "metric" and "status"."""
-        prediction, extra = self._predict(model, solver, batch, penalty=penalty, key=key)
-        log = {"nfe": mean_nfe(prediction.stats), "metric": prediction.metric, "status": prediction.status}
-        assert prediction.loss is not None
-        return prediction.loss + extra, log
+        """Mean cross-entropy of a batch, and the penalty; logs "nfe" (mean over samples), "metric" and "status".
+
+        Where every sample has its own steps, loss and metric are those of the samples that reached the end.
+        """
+        prediction, solution = self._predict(model, solver, batch, penalty=penalty, key=key)
+        status, logits = solution.status, zero_where_lost(prediction.outputs, solution.status)
+        losses, correct = optax.softmax_cross_entropy_with_integer_labels(logits, batch.y), is_correct(logits, batch.y)
+        metric = 100.0 * mean_over_reached(correct, status)
+        log = {"nfe": mean_nfe(prediction.stats), "metric": metric, "status": status}
+        return mean_over_reached(losses, status) + solution.penalty, log
 
     def predict(self, model: NeuralODEClassifier, solver: AbstractSolver, batch: Dataset) -> Prediction:
         """Logits `(n, classes)`, accuracy in percent, mean cross-entropy."""
@@ -144,8 +151,8 @@ class Classification:
 
     def _predict(
         self, model: NeuralODEClassifier, solver: AbstractSolver, batch: Dataset, **asked: Any
-    ) -> tuple[Prediction, Array]:
-        """The prediction and the penalty, where one is asked for."""
+    ) -> tuple[Prediction, Solution]:
+        """The prediction, and the solution with the penalty where one is asked for."""
         options = {"adjoint": self.adjoint, "max_steps": self.max_steps, "throw": False, **asked}
         logits, solution = model(solver, batch.x, **options)
         prediction = Prediction(
@@ -156,7 +163,7 @@ class Classification:
             stats=solution.stats,
             status=jnp.max(solution.status),
         )
-        return prediction, solution.penalty
+        return prediction, solution
 
 
 def check_sizes(name: str, **sizes: int) -> None:
@@ -178,5 +185,9 @@ def cross_entropy(logits: Float[Array, "n classes"], labels: Int[Array, " n"]) -
 
 def accuracy(logits: Float[Array, "n classes"], labels: Int[Array, " n"]) -> Float[Array, ""]:
     """Share of the samples whose largest logit is the label's, in percent."""
-    correct = jnp.argmax(logits, axis=-1).astype(labels.dtype) == labels
-    return 100.0 * jnp.mean(correct.astype(logits.dtype))
+    return 100.0 * jnp.mean(is_correct(logits, labels))
+
+
+def is_correct(logits: Float[Array, "n classes"], labels: Int[Array, " n"]) -> Float[Array, " n"]:
+    """One where the largest logit is the label's, else zero."""
+    return (jnp.argmax(logits, axis=-1).astype(labels.dtype) == labels).astype(logits.dtype)

@@ -13,6 +13,7 @@ from ..penalty import Penalties
 from ..prediction import mean_nfe
 from ..solvers.base import AbstractSolver
 from .density import Density
+from .reached import mean_over_reached, zero_where_lost
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,18 @@ class Likelihood:
         key: PRNGKeyArray,
         penalty: Penalties | None,
     ) -> tuple[Float[Array, ""], dict[str, Array]]:
-        """The mean negative log-likelihood, and the penalty; the noise of a trace is drawn once for the solve."""
+        """The mean negative log-likelihood, and the penalty; the noise of a trace is drawn once for the solve.
+
+        Where every point has its own steps, it is the mean over those that reached the end.
+        """
         few = None if penalty is None else self.penalised
         asked = {} if few is not None else {"penalty": penalty}
         moved = task.carried_back(model, solver, batch, trace=self.trace, key=key, **asked)
-        nll, extra, status = jnp.mean(task.nll(moved, batch)), moved.solution.penalty, jnp.max(moved.solution.status)
+        extra, status = moved.solution.penalty, moved.solution.status
+        sound = moved._replace(x=zero_where_lost(moved.x, status), log_det=zero_where_lost(moved.log_det, status))
+        nll = mean_over_reached(task.nll(sound, batch), status)
         if few is not None:
             part, key = jax.tree.map(lambda x: x[:few], batch), jax.random.fold_in(key, 1)
             beside = task.carried_back(model, solver, part, trace=self.trace, penalty=penalty, key=key).solution
-            extra, status = beside.penalty, jnp.maximum(status, jnp.max(beside.status))
+            extra, status = beside.penalty, jnp.maximum(jnp.max(status), jnp.max(beside.status))
         return nll + extra, {"nfe": mean_nfe(moved.solution.stats), "metric": nll, "status": status}

@@ -8,6 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 
 from .. import records
+from .failure import Failures
 from .loop import Progress
 
 
@@ -21,10 +22,13 @@ class Log:
         label: What the run is called.
         total: The number of training steps.
         path: The JSONL file, or None.
+        since: Optimiser steps taken before: rows of the file that are of later ones, from before a kill, are left out.
     """
 
-    def __init__(self, console: Console, label: str, total: int, path: Path | None):
+    def __init__(self, console: Console, label: str, total: int, path: Path | None, since: int = 0):
         self.path = path
+        if path is not None:
+            records.keep(path, lambda row: row["step"] <= since)
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -33,7 +37,7 @@ class Log:
             TimeRemainingColumn(compact=True),
         )
         self.bar = Bar(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self.item = self.bar.add_task(label, total=total, loss="-", nfe="-")
+        self.item = self.bar.add_task(label, total=total, completed=since, loss="-", nfe="-")
 
     def __enter__(self) -> "Log":
         self.bar.start()
@@ -52,4 +56,6 @@ class Log:
             row |= {"validation": now.validation.metric, "validation_loss": now.validation.loss}
         if now.controlled is not None:
             row |= {"nfe_train": now.controlled.nfe_train, "nfe_checks": now.controlled.nfe_checks}
+        if now.failures != Failures():
+            row |= {"failures": now.failures._asdict()}
         records.append(self.path, row)

@@ -4,6 +4,7 @@ import inspect
 import math
 import statistics
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import jax
@@ -18,9 +19,13 @@ from ..solvers.solution import SolveError
 from ..tasks.base import Task
 from ..validity.control import Control
 from .evaluate import Evaluation, evaluate
+from .checkpoints import Checkpoint, Checkpoints, State, restored
+from .failure import Failures
+from .failure import TrainingError as TrainingError
 from .program import Program
 from .run import Run
-from .run import TrainingError as TrainingError
+from .saving import Saving
+from .saving import Stopped as Stopped
 from .settings import Settings
 from .watch import Controlled, Watch
 
@@ -35,6 +40,7 @@ class Progress(NamedTuple):
     seconds: float
     validation: Evaluation | None
     controlled: Controlled | None = None
+    failures: Failures = Failures()
 
 
 class Trained(NamedTuple):
@@ -48,6 +54,7 @@ class Trained(NamedTuple):
         compile_seconds: Compilation of the training step.
         step_ms: Median time of a step over the second half of training.
         controlled: What the control did; None without one.
+        failures: What has failed on the way.
     """
 
     model: Any
@@ -58,10 +65,11 @@ class Trained(NamedTuple):
     compile_seconds: float
     step_ms: float
     controlled: Controlled | None = None
+    failures: Failures = Failures()
 
 
 class Best(NamedTuple):
-    """The weights with the best validation metric so far."""
+    """The weights with the best validation metric so far; with a control, whose run returns the last, without them."""
 
     step: int
     validation: Evaluation
@@ -122,35 +130,98 @@ class Trainer:
         """How many programs of optimiser steps were compiled, for all runs so far."""
         return sum(program.compilations for program in self._programs.values())
 
-    def run(self, seed: int, report: Callable[[Progress], None] = lambda _: None) -> Trained:
+    def run(
+        self,
+        seed: int,
+        report: Callable[[Progress], None] = lambda _: None,
+        checkpoints: Checkpoints | None = None,
+        start: Checkpoint | None = None,
+        model: Any = None,
+    ) -> Trained:
         """Train from the weights of `seed`; `report` is called after every dispatch.
 
+        Args:
+            seed: Of weights, order of the data and the loss's noise.
+            report: Is told how it goes.
+            checkpoints: Where the run is saved on its way; None for nowhere. With it Ctrl-C and SIGTERM save and stop.
+            start: From where to go on (`checkpoints.latest()`): the result is bit for bit that of a run that was never
+                stopped. None for the beginning.
+            model: Weights to begin with, of the task's model; None for those of `seed`.
+
         Raises:
-            TrainingError: The loss became NaN or infinite.
-            SolveError: A solve failed.
+            TrainingError: Steps failed, and the settings ask for an end; a `SolveError` where a solve did.
+            Stopped: A signal asked for it, and the run was saved.
+            UserError: The checkpoint is of another run.
         """
         model_key, key = jax.random.split(jax.random.key(seed))
         stream = BatchStream(self.samples, self.batch_size, seed)
-        run = Run(self.program(self.solver), self.task.init(model_key), self.solver, stream, self.task.train, key)
+        program, model = self.program(self.solver), self.task.init(model_key) if model is None else model
+        run = Run(program, self.settings, model, self.solver, stream, self.task.train, key)
         watch = None if self.control is None else self._watch(self.control, run)
-        best = None
-        while run.step < self.settings.train_steps:
-            means = run.advance(min(self.per_dispatch, self._next_evaluation(run.step) - run.step))
-            validation = None
-            if run.step == self._next_evaluation(run.step - 1):
-                validation = self._validated(run, best)
-                if best is None or self._better(validation, best.validation):
-                    best = Best(run.step, validation, run.snapshot())
+        best = None if start is None else self._restored(start, seed, run, watch)
+        with Saving(checkpoints, lambda: self._saved(seed, run, watch, best), lambda: run.step) as saving:
+            saving.look(now=start is None)  # so that there is always something to go on from
+            while run.step < self.settings.train_steps:
+                means = run.advance(min(self.per_dispatch, self._next_evaluation(run.step) - run.step))
+                validation = None
+                if run.step == self._next_evaluation(run.step - 1):
+                    validation = self._validated(run, best)
+                    if best is None or self._better(validation, best.validation):
+                        best = Best(run.step, validation, run.snapshot() if watch is None else None)
+                if watch is not None:
+                    watch.look()
+                report(self._progress(run, means, validation, watch))
+                saving.look(now=run.step >= self.settings.train_steps)
             if watch is not None:
-                watch.look()
-            controlled = None if watch is None else watch.controlled
-            report(Progress(run.step, **means, seconds=run.seconds, validation=validation, controlled=controlled))
+                watch.close(self.per_dispatch, saving.look)
         assert best is not None
         if watch is None:
             return self._trained(run, best.step, best.validation, *run.restored(best.weights))
-        watch.close(self.per_dispatch)
         end = self._evaluate(run.model, run.solver)
         return self._trained(run, run.step, end, run.model, run.solver)._replace(controlled=watch.controlled)
+
+    def _saved(self, seed: int, run: Run, watch: Watch | None, best: Best | None) -> dict[str, State]:
+        """The state of all parts of a run."""
+        parts = {"about": State(self._about(seed)), "run": run.saved()}
+        if watch is not None:
+            parts["watch"] = watch.saved()
+        if best is not None:
+            plain = {"step": best.step, "validation": best.validation._asdict()}
+            parts["best"] = State(plain, jax.tree.leaves(best.weights))
+        return parts
+
+    def _restored(self, start: Checkpoint, seed: int, run: Run, watch: Watch | None) -> Best | None:
+        """Put the parts of a run back to where they were; returns the best weights by then."""
+        for name, value in self._about(seed).items():
+            was = start.parts["about"].plain.get(name)
+            if was != value:
+                raise UserError(f"{start.path} is of another run: {name} was {was}, and is {value}")
+        if watch is not None:
+            watch.restore(start.parts["watch"])
+        run.restore(start.parts["run"])
+        if "best" not in start.parts:
+            return None
+        plain, arrays = start.parts["best"]
+        weights = restored(arrays, run.snapshot()) if watch is None else None
+        return Best(plain["step"], Evaluation(**plain["validation"]), weights)
+
+    def _about(self, seed: int) -> dict[str, Any]:
+        """What must be the same where a run is gone on with."""
+        control = None if self.control is None else type(self.control).__name__
+        return {"task": self.task.name, "seed": seed, "control": control, **asdict(self.settings)}
+
+    def _progress(
+        self, run: Run, means: dict[str, float], validation: Evaluation | None, watch: Watch | None
+    ) -> Progress:
+        controlled = None if watch is None else watch.controlled
+        return Progress(
+            run.step,
+            **means,
+            seconds=run.seconds,
+            validation=validation,
+            controlled=controlled,
+            failures=run.failures,
+        )
 
     def _watch(self, control: Control, run: Run) -> Watch:
         turn = lambda solver: run.turn(self.program(solver), solver)  # noqa: E731
@@ -175,7 +246,9 @@ class Trainer:
     def _trained(self, run: Run, step: int, validation: Evaluation, model: Any, solver: AbstractSolver) -> Trained:
         late = [ms for at, ms in run.step_ms if at >= self.settings.train_steps // 2] or [run.step_ms[-1][1]]
         ms = statistics.median(late)
-        return Trained(model, solver, step, validation, run.seconds, self.compile_seconds, ms)
+        return Trained(
+            model, solver, step, validation, run.seconds, self.compile_seconds, ms, failures=run.failures
+        )
 
     def _next_evaluation(self, step: int) -> int:
         """The first step after `step` at which the validation set is looked at."""

@@ -3,7 +3,7 @@
 import inspect
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -16,8 +16,16 @@ from ..solvers.base import AbstractSolver
 from ..solvers.learned import resampled_rows
 from ..tasks.base import Task
 from ..trainable import labels, trainable
+from .guard import Point, guard_of, judged
 from .optimiser import optimiser
 from .settings import Settings
+
+
+class Carried(NamedTuple):
+    """What goes from one optimiser step to the next beside the weights: the optimiser's state, and the guard's."""
+
+    optimiser: PyTree
+    guard: Any
 
 
 class Program:
@@ -38,6 +46,7 @@ class Program:
         varied, fixed = eqx.partition((model, solver), self.mask)
         self.static = eqx.partition(fixed, eqx.is_array)[1]
         self.optimiser = optimiser(settings, labels(varied))
+        self.guard, self.tolerant = guard_of(settings), settings.on_failure != "raise"
         self.compile_seconds = 0.0
         self._compiled: dict[int, Callable[..., Any]] = {}
 
@@ -49,6 +58,16 @@ class Program:
     def join(self, varied: PyTree, numbers: PyTree) -> tuple[Any, AbstractSolver]:
         """Model and solver; the inverse of `split`."""
         return eqx.combine(varied, numbers, self.static)
+
+    def begin(self, varied: PyTree) -> Carried:
+        """What is carried from step to step, before the first one."""
+        state = self.optimiser.init(varied)
+        return Carried(state, self.guard.begin(Point(varied, state)))
+
+    def carried(self, before: Carried, varied: PyTree) -> Carried:
+        """What is carried on from the steps of another program, whose solver had another number of steps."""
+        state = carried_over(before.optimiser, self.optimiser.init(varied))
+        return Carried(state, self.guard.went_on(before.guard, Point(varied, state)))
 
     def compiled(self, count: int, varied: PyTree, state: PyTree, numbers: PyTree, data: PyTree, key) -> Callable:
         """The compiled run of `count` steps; it consumes `varied` and `state`."""
@@ -81,9 +100,14 @@ class Program:
             (value, logs), gradient = jax.value_and_grad(loss, has_aux=True)(
                 varied, batch, jax.random.fold_in(key, number), number
             )
+            seen = judged(value, logs, gradient, self.batch_size, tolerant=self.tolerant)
             with jax.numpy_dtype_promotion("standard"):  # optax needs it, whatever the user has set
-                updates, state = self.optimiser.update(gradient, state, varied)
-            return (optax.apply_updates(varied, updates), state), {**logs, "loss": value}
+                updates, moments = self.optimiser.update(gradient, state.optimiser, varied)
+            new = Point(optax.apply_updates(varied, self.guard.scaled(updates, state.guard)), moments)
+            old = Point(varied, state.optimiser)
+            point, own = self.guard.after(seen.failed, old, new, state.guard, number)
+            logs = {"nfe": logs["nfe"], "metric": logs["metric"], "loss": value, **seen._asdict()}
+            return (point.varied, Carried(point.optimiser, own)), logs
 
         numbers_of_steps = start + jnp.arange(len(indices), dtype=start.dtype)
         (varied, state), logs = jax.lax.scan(step, (varied, state), (indices, numbers_of_steps))

@@ -10,12 +10,10 @@ from jaxtyping import PyTree
 
 from ..data.batches import BatchStream
 from ..solvers.base import AbstractSolver, title
-from ..solvers.solution import SolveError, Status
-from .program import Program, carried_over
-
-
-class TrainingError(RuntimeError):
-    """Training cannot go on: the loss is not a number any more."""
+from .checkpoints import State, restored
+from .failure import Failures, Steps, refuse
+from .program import Program
+from .settings import Settings
 
 
 class Run:
@@ -23,6 +21,7 @@ class Run:
 
     Args:
         program: The compiled steps to start with.
+        settings: How to train: what to do about failures.
         model: Fresh weights.
         solver: To start with.
         stream: The order of the data.
@@ -34,17 +33,25 @@ class Run:
         seconds: Spent in them: without compilation.
         step_ms: (step, milliseconds an optimiser step) of every dispatch.
         nfe_train: Evaluations of the field in all of them, times samples; forward passes alone.
+        failures: What has failed in them.
     """
 
     def __init__(
-        self, program: Program, model: Any, solver: AbstractSolver, stream: BatchStream, data: PyTree, key: jax.Array
+        self,
+        program: Program,
+        settings: Settings,
+        model: Any,
+        solver: AbstractSolver,
+        stream: BatchStream,
+        data: PyTree,
+        key: jax.Array,
     ):
-        self.program, self.stream, self.key = program, stream, key
+        self.program, self.settings, self.stream, self.key = program, settings, stream, key
         self.data = jax.tree.map(jnp.asarray, data)
         varied, self.constants = program.split(model, solver)
         self.varied = jax.tree.map(jnp.array, varied)  # copies: every dispatch consumes what it is given
-        self.state = program.optimiser.init(self.varied)
-        self.step, self.seconds, self.nfe_train = 0, 0.0, 0.0
+        self.state = program.begin(self.varied)
+        self.step, self.seconds, self.nfe_train, self.failures = 0, 0.0, 0.0, Failures()
         self.step_ms: list[tuple[int, float]] = []
 
     @property
@@ -72,44 +79,60 @@ class Run:
         return self.program.join(jax.tree.map(jnp.asarray, snapshot), self.constants)
 
     def advance(self, count: int) -> dict[str, float]:
-        """Take `count` optimiser steps; returns the means of loss, metric and NFE over them.
+        """Take `count` optimiser steps; returns the means of loss, metric and NFE over those that did not fail.
 
         Raises:
-            TrainingError: The loss became NaN or infinite.
-            SolveError: A solve failed.
+            TrainingError: Steps failed, and the settings ask for an end; a `SolveError` where a solve did.
         """
         given = (self.varied, self.state, self.constants, self.data)
         dispatch = self.program.compiled(count, *given, self.key)
         begin = time.perf_counter()
-        indices = jnp.asarray(self.stream.take(self.step, count))
-        result = dispatch(*given, indices, self.key, jnp.asarray(self.step))
+        indices = self.stream.take(self.step, count)
+        result = dispatch(*given, jnp.asarray(indices), self.key, jnp.asarray(self.step))
         self.varied, self.state, logs = jax.block_until_ready(result)
         elapsed = time.perf_counter() - begin
         self.seconds += elapsed
         self.step_ms.append((self.step, 1e3 * elapsed / count))
         logs = {name: np.asarray(values, np.float64) for name, values in logs.items()}
-        _check(logs, self.step, self.solver)
+        steps = Steps(self.step, indices, logs, title(self.solver))
+        self.failures = steps.counted(self.failures, self.program.guard.lr_scale(self.state.guard))
+        refuse(steps, self.failures, self.settings, self.data)
         self.step += count
         self.nfe_train += self.stream.batch_size * float(logs["nfe"].sum())
-        return {name: float(logs[name].mean()) for name in ("loss", "metric", "nfe")}
+        return {name: _mean(logs[name][~steps.failed]) for name in ("loss", "metric", "nfe")}
 
     def turn(self, program: Program, solver: AbstractSolver) -> None:
         """Go on with another solver: the same scheme, with other steps or at another tolerance."""
         self.varied, self.constants = program.split(self.model, solver)
         if program is not self.program:
-            self.program, self.state = program, carried_over(self.state, program.optimiser.init(self.varied))
+            self.program, self.state = program, program.carried(self.state, self.varied)
+
+    def saved(self) -> State:
+        """All that `restore` needs; the model's own constants follow from the seed, the solver's may have been turned."""
+        plain = {
+            "step": self.step,
+            "seconds": self.seconds,
+            "nfe_train": self.nfe_train,
+            "failures": self.failures._asdict(),
+            "step_ms": self.step_ms,
+        }
+        return State(plain, jax.tree.leaves((self.varied, self.state, self.constants[1])))
+
+    def restore(self, saved: State) -> None:
+        """Go on from there, bit for bit, with a solver of the same structure.
+
+        Raises:
+            UserError: It is of other weights or of another solver.
+        """
+        now = (self.varied, self.state, self.constants[1])
+        self.varied, self.state, solver = restored(saved.arrays, now)
+        self.constants = (self.constants[0], solver)
+        plain = saved.plain
+        self.step, self.seconds, self.nfe_train = plain["step"], plain["seconds"], plain["nfe_train"]
+        self.failures = Failures(**plain["failures"])
+        self.step_ms = [tuple(pair) for pair in plain["step_ms"]]
 
 
-def _check(logs: dict[str, np.ndarray], first: int, solver: AbstractSolver) -> None:
-    """Stop at the first failed solve or lost loss, and say where."""
-    name = title(solver)
-    failed = np.flatnonzero(logs["status"])
-    if failed.size:
-        status = Status(int(logs["status"][failed[0]]))
-        raise SolveError(status, f"training step {first + failed[0] + 1} with {name}: {status.message}")
-    lost = np.flatnonzero(~np.isfinite(logs["loss"]))
-    if lost.size:
-        raise TrainingError(
-            f"the loss became {logs['loss'][lost[0]]} at training step {first + lost[0] + 1} with {name}: "
-            "lower --lr, or look for extreme values in the data"
-        )
+def _mean(values: np.ndarray) -> float:
+    """NaN of nothing."""
+    return float(values.mean()) if values.size else float("nan")

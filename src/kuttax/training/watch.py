@@ -1,8 +1,7 @@
 """Watch: what a control of steps or tolerances is shown of a training run, and what it costs."""
 
-import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,12 +9,14 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import PyTree
 
+from ..errors import UserError
 from ..prediction import Prediction, mean_nfe
 from ..solvers.base import AbstractSolver
 from ..solvers.solution import Status
 from ..tasks.base import Metric, Task
 from ..validity.control import Certify, Control, Moment, Tune
 from ..validity.reading import Reading, readings
+from .checkpoints import State, restored
 from .evaluate import predict
 from .run import Run
 
@@ -65,11 +66,12 @@ class Watch:
 
     def __init__(self, control: Control, task: Task, run: Run, of: int, turn: Callable[[AbstractSolver], None]):
         self.control, self.task, self.run, self.of, self.turn = control, task, run, of, turn
-        self.state = control.init(run.solver)
+        self.state = self._first = control.init(run.solver)
         self.nfe_checks, self.turns = 0.0, []
         self._since = _flat(run.varied)
         samples = len(jax.tree.leaves(task.validation)[0])
         self._order = np.random.default_rng(0).permutation(samples)
+        self._ended, self._tuned = False, 0
 
     @property
     def controlled(self) -> Controlled:
@@ -82,18 +84,63 @@ class Watch:
         if self.control.due(self.state, self._moment()):
             self._check()
 
-    def close(self, dispatch: int) -> None:
-        """Do what the control asks for after training: checks, fine-tuning, certificates."""
-        self.state = self.control.ended(self.state)
+    def close(self, dispatch: int, look: Callable[..., None]) -> None:
+        """Do what the control asks for after training: checks, fine-tuning, certificates.
+
+        Args:
+            dispatch: Optimiser steps in one compiled call.
+            look: Called after each of them, and with `now=True` after each action, for the run to be saved or stopped.
+        """
+        if not self._ended:
+            self.state, self._ended = self.control.ended(self.state), True
         while (action := self.control.closing(self.state, self._moment())) is not None:
             if isinstance(action, Tune):
-                for _ in range(math.ceil(action.steps / dispatch)):  # whole dispatches: they are compiled already
+                while self._tuned * dispatch < action.steps:  # whole dispatches: they are compiled already
                     self.run.advance(dispatch)
-                self.state = self.control.closed(action, self.state)
+                    self._tuned += 1
+                    look()
+                self.state, self._tuned = self.control.closed(action, self.state), 0
             elif isinstance(action, Certify):
                 self._certify()
             else:
                 self._check()
+            look(now=True)
+
+    def saved(self) -> State:
+        """All that `restore` needs, but for the solver in use."""
+        plain = {
+            "nfe_checks": self.nfe_checks,
+            "turns": [turn._replace(reading=turn.reading and turn.reading._asdict())._asdict() for turn in self.turns],
+            "control": self._plain_control(),
+            "ended": self._ended,
+            "tuned": self._tuned,
+        }
+        return State(plain, (self._since, self._order))
+
+    def restore(self, saved: State) -> None:
+        """Go on from there, bit for bit; the run is given a solver of the structure that was in use then.
+
+        Raises:
+            UserError: It is of other validation data or of another model.
+        """
+        plain = saved.plain
+        self.nfe_checks, self._ended, self._tuned = plain["nfe_checks"], plain["ended"], plain["tuned"]
+        self._since, self._order = restored(saved.arrays, (self._since, self._order))
+        self.turns = [
+            Turn(**{**turn, "reading": turn["reading"] and Reading(**turn["reading"])}) for turn in plain["turns"]
+        ]
+        self.state = self.state._replace(**plain["control"])
+        self._go_on()
+
+    def _plain_control(self) -> dict[str, Any]:
+        """What changes in the control's state; the rest of it follows from the solver that training started with."""
+        plain = (type(None), bool, int, float, str)
+        first = self._first._asdict() if hasattr(self._first, "_asdict") else None
+        state = None if first is None else self.state._asdict()
+        if state is None or any(not isinstance(x, plain) and x != first[name] for name, x in state.items()):
+            name = type(self.control).__name__
+            raise UserError(f"the state of {name} cannot be saved: make it a NamedTuple of numbers and words")
+        return {name: x for name, x in state.items() if isinstance(x, plain)}
 
     def _moment(self) -> Moment:
         now = _flat(self.run.varied)

@@ -1,0 +1,191 @@
+"""Checkpoints: the state of a run on disk, so that it can go on after a kill at any moment.
+
+A file is one line of JSON, with format, version, length and the SHA-256 of what follows, and then a NumPy archive. It is
+written whole or not at all; nothing in it is pickled.
+"""
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from ..atomic import whole
+from ..errors import UserError
+
+_FORMAT, _VERSION = "kuttax-checkpoint", 1
+_PARTS = "parts.json"  # the archive's member with all that is no array
+
+
+class State(NamedTuple):
+    """The state of one part of a run: JSON, in which NaN and infinities are allowed, and arrays."""
+
+    plain: dict[str, Any]
+    arrays: Sequence[Any] = ()
+
+
+class Checkpoint(NamedTuple):
+    """What was read: where from, and the state of each part by its name."""
+
+    path: Path
+    parts: dict[str, State]
+
+    @property
+    def step(self) -> int:
+        """Optimiser steps taken."""
+        return self.parts["run"].plain["step"]
+
+
+class Checkpoints:
+    """The last few checkpoints of one run, in a folder of their own.
+
+    Args:
+        directory: The folder; it is made when the first one is written.
+        keep: How many of them stay.
+        every: Seconds between two, at least, while nothing else asks for one.
+    """
+
+    def __init__(self, directory: Path, keep: int = 3, every: float = 30.0):
+        if keep < 1:
+            raise UserError(f"keep must be >= 1 checkpoints, got {keep}")
+        if not every >= 0:
+            raise UserError(f"seconds between checkpoints must be >= 0, got {every}")
+        self.directory, self.keep, self.every = directory, keep, every
+        self._last = -np.inf
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time for one."""
+        return time.monotonic() - self._last >= self.every
+
+    def save(self, parts: Mapping[str, State]) -> None:
+        """Write the next one, wait until it is on the disk, and remove the oldest."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        payload = _packed(parts)
+        there = self._paths()
+        number = int(there[-1].stem) + 1 if there else 1
+        with whole(self.directory / f"{number:08}.ckpt") as partial, partial.open("wb") as file:
+            file.write(_header(payload) + payload)
+            file.flush()
+            os.fsync(file.fileno())
+        _sync(self.directory)
+        for path in self._paths()[: -self.keep]:
+            path.unlink()
+        self._last = time.monotonic()
+
+    def latest(self, say: Callable[[str], None] = print) -> Checkpoint | None:
+        """The newest that is whole; None where there is none at all.
+
+        One that is damaged is set aside under another name, and `say` is told which one is used instead.
+
+        Raises:
+            UserError: All are damaged.
+        """
+        damaged = []
+        for path in reversed(self._paths()):
+            try:
+                found = Checkpoint(path, _unpacked(path.read_bytes()))
+            except _Damaged as error:
+                damaged.append(f"{path} is damaged ({error})")
+                continue
+            for text in damaged:
+                say(f"{text}: going on from {path.name}")
+            for other in self._paths():
+                if other.stem > path.stem:
+                    other.replace(other.with_suffix(".damaged"))
+            return found
+        if damaged:
+            more = f", and so are all {len(damaged)} in its folder" if len(damaged) > 1 else ", and it is the only one"
+            raise UserError(f"{damaged[0]}{more}: start again with --overwrite in place of --resume")
+        return None
+
+    def clear(self) -> None:
+        """Remove them all, with their folder."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _paths(self) -> list[Path]:
+        """From the oldest to the newest."""
+        return sorted(path for path in self.directory.glob("*.ckpt") if path.stem.isdecimal())
+
+
+def restored(arrays: Sequence[np.ndarray], like: PyTree) -> PyTree:
+    """The tree of arrays that is shaped like another one, and lies where that does: on the device or not.
+
+    Raises:
+        UserError: They are of another tree.
+    """
+    leaves, structure = jax.tree.flatten(like)
+    of = lambda leaf: (np.shape(leaf), np.dtype(leaf.dtype))  # noqa: E731
+    if len(leaves) != len(arrays) or any(np.shape(a) != of(b)[0] for a, b in zip(arrays, leaves, strict=True)):
+        raise UserError("the checkpoint is of another model or solver: resume with the task and solver of its run")
+    # A type that NumPy does not know, bfloat16, comes back as raw bytes.
+    typed = [a if a.dtype == of(b)[1] else a.view(of(b)[1]) for a, b in zip(arrays, leaves, strict=True)]
+    placed = [jnp.asarray(a) if isinstance(b, jax.Array) else a for a, b in zip(typed, leaves, strict=True)]
+    return jax.tree.unflatten(structure, placed)
+
+
+class _Damaged(Exception):
+    """A file is not as it was written."""
+
+
+def _packed(parts: Mapping[str, State]) -> bytes:
+    plain = {name: {"plain": part.plain, "arrays": len(part.arrays)} for name, part in parts.items()}
+    members = {f"{name}.{i}": np.asarray(x) for name, part in parts.items() for i, x in enumerate(part.arrays)}
+    members[_PARTS] = np.frombuffer(json.dumps(plain).encode(), np.uint8)
+    file = io.BytesIO()
+    np.savez(file, **members)  # pyright: ignore[reportArgumentType]
+    return file.getvalue()
+
+
+def _header(payload: bytes) -> bytes:
+    about = {"format": _FORMAT, "version": _VERSION, "bytes": len(payload), "sha256": _digest(payload)}
+    return json.dumps(about).encode() + b"\n"
+
+
+def _digest(payload: bytes) -> str:
+    return hashlib.sha256(payload).hexdigest()
+
+
+def _unpacked(content: bytes) -> dict[str, State]:
+    first, newline, payload = content.partition(b"\n")
+    if first + newline != _header(payload):
+        raise _Damaged(_reason(first, payload))
+    with np.load(io.BytesIO(payload), allow_pickle=False) as archive:
+        parts = json.loads(archive[_PARTS].tobytes())
+        arrays = lambda name, count: [archive[f"{name}.{i}"] for i in range(count)]  # noqa: E731
+        return {name: State(part["plain"], arrays(name, part["arrays"])) for name, part in parts.items()}
+
+
+def _reason(first: bytes, payload: bytes) -> str:
+    """What is wrong with a file whose first line is not the one that belongs to the rest."""
+    try:
+        about = json.loads(first)
+    except ValueError:
+        about = None
+    if not isinstance(about, dict) or about.get("format") != _FORMAT:
+        return "it does not begin as a checkpoint does"
+    if about.get("version") != _VERSION:
+        return f"it is of version {about.get('version')}, this kuttax writes version {_VERSION}"
+    if about.get("bytes") != len(payload):
+        return f"it holds {len(payload)} of {about.get('bytes')} bytes"
+    return "its checksum is another"
+
+
+def _sync(directory: Path) -> None:
+    """Wait until the names in a folder are on the disk."""
+    if os.name != "posix":
+        return
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

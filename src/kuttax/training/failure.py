@@ -1,0 +1,159 @@
+"""Failures of optimiser steps: what is counted, when it is too much, and what is said of one that ends training."""
+
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from ..solvers.solution import SolveError, Status
+from .settings import Settings
+
+_MOST_ROLLBACKS = 10  # at the default factor the learning rate is a thousandth by then
+_SHOWN = 6  # sample indices in a message
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on.
+
+    Attributes:
+        step: The optimiser step that failed, counted from 1.
+        samples: The rows of the training data that it failed on: those of its batch, or of them those to blame.
+    """
+
+    def __init__(self, message: str, step: int = 0, samples: Any = ()):
+        RuntimeError.__init__(self, message)
+        self.step, self.samples = step, np.asarray(samples, int)
+
+
+class UnsolvedError(TrainingError, SolveError):
+    """Training cannot go on, for a solve did not reach its end. `status` says why."""
+
+    def __init__(self, status: Status, message: str, step: int = 0, samples: Any = ()):
+        TrainingError.__init__(self, message, step, samples)
+        self.status = status
+
+
+class Failures(NamedTuple):
+    """What has failed in a run so far.
+
+    Attributes:
+        steps: Optimiser steps from which nothing was learned: skipped, or rolled back.
+        samples: Samples that were lost one by one, from batches that were learned from.
+        lr_scale: What rollbacks have made of the learning rate.
+    """
+
+    steps: int = 0
+    samples: int = 0
+    lr_scale: float = 1.0
+
+    def said(self, settings: Settings) -> str | None:
+        """A summary in one line; None where nothing failed."""
+        if not (self.steps or self.samples):
+            return None
+        done = "rolled back" if settings.on_failure == "rollback" else "skipped"
+        rate = f", the learning rate ended at {self.lr_scale:.3g} of its schedule" if self.lr_scale != 1 else ""
+        lost = f"; {self.samples} samples lost from other batches" if self.samples else ""
+        return f"failures: {self.steps} optimiser steps {done}{rate}{lost}"
+
+
+class Steps(NamedTuple):
+    """What the optimiser steps of one dispatch logged.
+
+    Attributes:
+        first: The number of optimiser steps before them.
+        indices: Rows of the training data, (steps, batch).
+        logs: From the compiled program, each with a leading axis of steps.
+        solver: What it is called.
+    """
+
+    first: int
+    indices: np.ndarray
+    logs: dict[str, np.ndarray]
+    solver: str
+
+    @property
+    def failed(self) -> np.ndarray:
+        """Which of them failed, (steps,)."""
+        return self.logs["failed"].astype(bool)
+
+    def counted(self, before: Failures, lr_scale: float) -> Failures:
+        """What has failed, with these."""
+        lost = self.logs["lost"][~self.failed].sum()
+        return Failures(before.steps + int(self.failed.sum()), before.samples + int(lost), lr_scale)
+
+    def error(self, n: int, data: PyTree) -> TrainingError:
+        """What is to be said of the n-th of them, which failed."""
+        step, rows = self.first + n + 1, self.indices[n]
+        status = np.asarray(self.logs["status"][n], int)
+        if status.any():
+            each = status.shape == rows.shape
+            samples, worst = rows[status > 0] if each else rows, Status(int(status.max()))
+            text = f"training step {step} with {self.solver}, {_said(samples, of_batch=not each)}: {worst.message}"
+            return UnsolvedError(worst, text + _mend(_spoilt(data, samples)), step, samples)
+        spoilt = _spoilt(data, rows)
+        samples = spoilt if spoilt.size else rows
+        loss = float(self.logs["loss"][n])
+        what = f"the loss became {loss}"
+        if np.isfinite(loss):
+            what = f"the loss is {loss:.4g}, but its gradient overflowed or is NaN,"
+        text = f"{what} at training step {step} with {self.solver}, {_said(samples, of_batch=not spoilt.size)}"
+        mend = _mend(spoilt) or ": lower --lr, or look for extreme values in the data"
+        return TrainingError(text + mend, step, samples)
+
+
+def refuse(steps: Steps, failures: Failures, settings: Settings, data: PyTree) -> None:
+    """End training where the policy says so: at the first failure, or at too many.
+
+    Args:
+        steps: What was just done.
+        failures: All so far.
+        settings: The policy.
+        data: The training data, for the cause.
+
+    Raises:
+        TrainingError: It ends.
+        UnsolvedError: It ends, for a solve failed; a `SolveError` too.
+    """
+    failed = np.flatnonzero(steps.failed)
+    if settings.on_failure == "raise":
+        if failed.size:
+            raise steps.error(int(failed[0]), data)
+        return
+    lost = failures.steps * settings.batch_size + failures.samples
+    allowed = max(1.0, settings.most_failures * settings.train_steps) * settings.batch_size
+    many = settings.on_failure == "rollback" and failures.steps > _MOST_ROLLBACKS
+    if not (lost > allowed or many):
+        return
+    reason = f"after {failures.steps} failed steps and {failures.samples} lost samples training is given up"
+    if not failed.size:
+        raise TrainingError(f"{reason}: look for what fails with --on-failure raise", steps.first + len(steps.failed))
+    last = steps.error(int(failed[-1]), data)
+    last.args = (f"{reason}; the last: {last}",)
+    raise last
+
+
+def _spoilt(data: PyTree, rows: np.ndarray) -> np.ndarray:
+    """Those of some rows of the training data that hold NaN or infinite values."""
+    bad = np.zeros(len(rows), bool)
+    for leaf in jax.tree.leaves(data):
+        values = np.asarray(leaf)[rows]
+        if np.issubdtype(values.dtype, np.inexact):
+            bad |= ~np.isfinite(values.reshape(len(rows), -1)).all(axis=1)
+    return rows[bad]
+
+
+def _mend(spoilt: np.ndarray) -> str:
+    """The likely cause where the data are to blame; nothing where they are not."""
+    if not spoilt.size:
+        return ""
+    which = _said(spoilt)
+    return f"; the data of {which} hold NaN or infinite values: mend or drop them, or give --on-failure skip"
+
+
+def _said(samples: np.ndarray, *, of_batch: bool = False) -> str:
+    """Sample indices, at most a few."""
+    shown = " ".join(map(str, samples[:_SHOWN])) + (" ..." if len(samples) > _SHOWN else "")
+    if of_batch:
+        return f"batch of {len(samples)} samples ({shown})"
+    return f"sample {shown}" if len(samples) == 1 else f"{len(samples)} samples ({shown})"

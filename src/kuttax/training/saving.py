@@ -1,0 +1,80 @@
+"""Saving: when a run is saved, and how it is stopped."""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from types import FrameType, TracebackType
+from typing import Any
+
+from .checkpoints import Checkpoints, State
+
+
+class Stopped(Exception):
+    """A run was asked to stop, and was saved.
+
+    Attributes:
+        signal: What asked: SIGINT (Ctrl-C) or SIGTERM.
+        step: Optimiser steps taken.
+    """
+
+    def __init__(self, number: int, step: int):
+        super().__init__(f"stopped at training step {step} and saved: go on with the same command and --resume")
+        self.signal, self.step = number, step
+
+
+class Saving:
+    """Saves a run now and then, and where a signal asks for its end; use it as a context that ends with a look `now`.
+
+    The first Ctrl-C (or SIGTERM, which schedulers send) lets the compiled call under way finish; the second one does
+    what it would have done. Signals reach Python's main thread alone: in others none is caught.
+
+    Args:
+        checkpoints: Where to; None saves nothing and catches no signal.
+        state: Of the run as it is when asked.
+        step: Optimiser steps taken, when asked.
+    """
+
+    def __init__(
+        self, checkpoints: Checkpoints | None, state: Callable[[], Mapping[str, State]], step: Callable[[], int]
+    ):
+        self.checkpoints, self.state, self.step = checkpoints, state, step
+        self._asked: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "Saving":
+        if self.checkpoints is not None and threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._release()
+        if error is None and self._asked is not None:  # after the last look, which has saved the end
+            raise Stopped(self._asked, self.step())
+
+    def look(self, *, now: bool = False) -> None:
+        """Save if it is time, if a signal asks for the end, or at any rate; between two compiled calls.
+
+        Raises:
+            Stopped: A signal has asked for it.
+        """
+        if self.checkpoints is None:
+            return
+        asked = self._asked
+        if now or asked is not None or self.checkpoints.due:
+            self.checkpoints.save(self.state())
+        if asked is not None:
+            raise Stopped(asked, self.step())
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self._asked = number
+        self._release()
+        with contextlib.suppress(OSError):  # not print: the signal may have come in the midst of one
+            os.write(2, b"kuttax: stopping after this call; once more stops at once\n")
+
+    def _release(self) -> None:
+        """Signals do again what they did before."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
