@@ -1,4 +1,4 @@
-"""kuttax train | compare | evaluate | certify | distill | report: the command line."""
+"""kuttax fit | train | compare | evaluate | certify | distill | report: the command line."""
 
 import os
 import sys
@@ -15,6 +15,7 @@ from .commands.certify import Certify
 from .commands.compare import Compare
 from .commands.distill import Distill
 from .commands.evaluate import Evaluate
+from .commands.fit import Fit
 from .commands.parser import parse
 from .commands.report import draw
 from .commands.train import Train
@@ -27,6 +28,7 @@ from .training.settings import Settings
 USAGE = f"""kuttax {__version__}: neural differential equations that are cheap and stay honest
 
 usage:
+  kuttax fit TASK --nfe N [OPTIONS]   model, solver of N evaluations, and certificate: all that follows in one
   kuttax train TASK [OPTIONS]      train one model with one solver, and perhaps a penalty
   kuttax compare TASK [OPTIONS]    the same model under an adaptive, classical and learned solvers, side by side;
                                    or, with --penalties, under what makes its field cheap to integrate
@@ -47,7 +49,7 @@ REPORT = """usage: kuttax report DIR
 
 Draw the table, the plots and the page of a comparison again, from the records in DIR."""
 
-_ON_TASK = {"train": Train, "compare": Compare}
+_ON_TASK = {"fit": Fit, "train": Train, "compare": Compare}
 _ON_RUN = {"evaluate": Evaluate, "certify": Certify, "distill": Distill}
 
 
@@ -85,9 +87,9 @@ def _command(argv: list[str]) -> int:
         case ["--version"]:
             print(f"kuttax {__version__}")
             return 0
-        case ["train" | "compare" as command, "-h" | "--help", *_]:
+        case ["fit" | "train" | "compare" as command, "-h" | "--help", *_]:
             return _help(command)
-        case ["train" | "compare" as command, *rest]:
+        case ["fit" | "train" | "compare" as command, *rest]:
             name, rest = _subject(command, "TASK", rest)
             return _on_task(command, name, rest, console)
         case ["evaluate" | "certify" | "distill" as command, "-h" | "--help", *_]:
@@ -97,7 +99,7 @@ def _command(argv: list[str]) -> int:
             return parse(_ON_RUN[command], rest, f"kuttax {command} {directory}")(Path(directory), console)
         case ["report", *rest]:
             return _report(rest, console)
-    known = "train, compare, evaluate, certify, distill, report"
+    known = "fit, train, compare, evaluate, certify, distill, report"
     raise UserError(f"unknown command {argv[0]!r}; known: {known} (see kuttax --help)")
 
 

@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -23,16 +24,17 @@ from .solvers.fixed import FixedSteps
 from .solvers.learned import LearnedRK
 from .solvers.tableaus import DOPRI5
 from .tasks.base import Task, Trajectories
-from .training.certify import certify_run
+from .training.certify import MOST_SAMPLES, certify_run
+from .training.checkpoints import Checkpoints
 from .training.evaluate import Evaluation, evaluate
 from .training.loop import Progress, Trainer
 from .training.settings import Settings
 from .validity import Certificate
 
-_CERTIFIED = 1024  # validation samples, at most
 _STARTS = 512  # of a distillation
 _WARM_TOLERANCE = 1e-3
 _DISTILL_STEPS = 500
+_EXACT = 0.1  # of the output tolerance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +47,7 @@ class Levers:
         learned: Whether the solver learns; else it is the classical scheme that it would start at.
         consistency: Factor of the penalty that keeps the field one of an ODE (after Ott et al., ICLR 2021), on top of
             the task's own weight; 0 for none.
-        distill: Whether the solver is fitted to the finished field once more.
+        distill: Whether the solver is fitted to the finished field once more, where its errors are worth it.
 
     Raises:
         UserError: A number is out of its range.
@@ -114,7 +116,8 @@ class Fitted(NamedTuple):
         return "\n".join([head, *rows])
 
 
-Report = Callable[[str, Progress], None]
+Report = Callable[[str, int, Progress], None]
+"""Is told a stage's name, how many optimiser steps it has, and how far it is."""
 
 
 def fit(
@@ -127,7 +130,9 @@ def fit(
     allow_more: bool = False,
     most_nfe: int | None = None,
     seed: int = 0,
-    report: Report = lambda stage, progress: None,
+    report: Report = lambda stage, steps, progress: None,
+    saved: Path | None = None,
+    resume: bool = False,
 ) -> Fitted:
     """Train a model and a solver of `nfe` evaluations together, and certify that the field is one of an ODE.
 
@@ -145,7 +150,9 @@ def fit(
         allow_more: Where the certificate is not valid at the budget, go on to the smallest NFE at which it is.
         most_nfe: Where that search ends; None for eight times the budget.
         seed: Decides the initial weights and the order of the data.
-        report: Called with the stage's name and `Progress` after every dispatch of training.
+        report: Called after every dispatch of training with the stage's name, its optimiser steps, and `Progress`.
+        saved: A directory for checkpoints of training, one folder a stage; None for none. Remove it when all is done.
+        resume: Go on from the newest of them.
 
     Returns:
         A `Fitted`.
@@ -158,7 +165,7 @@ def fit(
     most = 8 * nfe if most_nfe is None else most_nfe
     if most < nfe:
         raise UserError(f"most_nfe must be at least the budget, {nfe}, got {most_nfe}")
-    work = _Fit(task, levers or Levers(), settings or Settings(), seed, report)
+    work = _Fit(task, levers or Levers(), settings or Settings(), seed, report, saved, resume)
     return work.run(stages, nfe // stages, most // stages, allow_more)
 
 
@@ -174,8 +181,18 @@ def _stages(nfe: int, stages: int | None) -> int:
 class _Fit:
     """One fit: its parts, and what they have done so far."""
 
-    def __init__(self, task: Task, levers: Levers, settings: Settings, seed: int, report: Report):
-        self.task, self.levers, self.settings, self.seed, self.report = task, levers, settings, seed, report
+    def __init__(
+        self,
+        task: Task,
+        levers: Levers,
+        settings: Settings,
+        seed: int,
+        report: Report,
+        saved: Path | None,
+        resume: bool,
+    ):
+        self.task, self.levers, self.settings, self.seed = task, levers, settings, seed
+        self.report, self.saved, self.resume = report, saved, resume
         self.history: list[Stage] = []
         self.penalised = "penalty" in inspect.signature(task.loss).parameters
 
@@ -184,7 +201,7 @@ class _Fit:
         warm_steps = self._warm_steps()
         model = self._warmed(steps, warm_steps) if warm_steps else None
         model, solver, certificate = self._trained(model, self._start(stages, steps), warm_steps)
-        if self.levers.distill and self._can_distill(solver):
+        if self._can_distill(solver) and not _is_exact(certificate):
             solver, certificate = self._distilled(model, solver, certificate)
         least = None
         if certificate.verdict != "valid":
@@ -229,7 +246,13 @@ class _Fit:
     def _train(self, name: str, solver: Any, steps: int, decay: float, penalty: Scheduled | None, model: Any) -> Any:
         settings = replace(self.settings, train_steps=steps, lr_decay=decay)
         trainer = Trainer(self.task, solver, settings, penalty)
-        return trainer.run(self.seed, lambda progress: self.report(name, progress), model=model)
+        checkpoints = None if self.saved is None else Checkpoints(self.saved / name)
+        start = None
+        if checkpoints is not None and self.resume:
+            start = checkpoints.latest()
+        elif checkpoints is not None:
+            checkpoints.clear()
+        return trainer.run(self.seed, lambda now: self.report(name, steps, now), checkpoints, start, model=model)
 
     def _distilled(
         self, model: Any, solver: AbstractSolver, certificate: Certificate
@@ -251,7 +274,7 @@ class _Fit:
         for steps in _ladder(solver.steps, most):
             begin = time.perf_counter()
             finer = FixedSteps(solver.tableau, steps) if isinstance(solver, FixedSteps) else solver.resampled(steps)
-            if self.levers.distill and self._can_distill(finer):
+            if self._can_distill(finer):
                 finer = self._fitted(model, finer)
             certificate = self._certificate(model, finer)
             self._note("more evaluations", finer, self._evaluate(model, finer), certificate, begin)
@@ -260,14 +283,12 @@ class _Fit:
         return None
 
     def _can_distill(self, solver: AbstractSolver) -> bool:
-        return isinstance(solver, LearnedRK) and hasattr(self.task, "trajectories")
+        return self.levers.distill and isinstance(solver, LearnedRK) and hasattr(self.task, "trajectories")
 
     def _fitted(self, model: Any, solver: Any) -> LearnedRK:
         rows_key, fit_key = jax.random.split(jax.random.fold_in(jax.random.key(self.seed), 1))
         field, y0, t0, t1, args = self._trajectories(model, rows_key)
-        return distill(
-            field, y0, t0, t1, student=solver, args=args, max_steps=_DISTILL_STEPS, key=fit_key
-        ).solver
+        return distill(field, y0, t0, t1, student=solver, args=args, max_steps=_DISTILL_STEPS, key=fit_key).solver
 
     def _trajectories(self, model: Any, key: PRNGKeyArray) -> Trajectories:
         """The initial value problems of some training samples."""
@@ -277,7 +298,7 @@ class _Fit:
         return of_task.trajectories(model, jax.tree.map(lambda x: x[rows], self.task.train))
 
     def _certificate(self, model: Any, solver: AbstractSolver) -> Certificate:
-        return certify_run(self.task, model, solver, self.task.validation, self.settings.batch_size, _CERTIFIED)
+        return certify_run(self.task, model, solver, self.task.validation, self.settings.batch_size, MOST_SAMPLES)
 
     def _evaluate(self, model: Any, solver: AbstractSolver) -> Evaluation:
         return evaluate(self.task, model, solver, self.task.validation, self.settings.batch_size)
@@ -293,6 +314,14 @@ def consistency_of(task: Task) -> AbstractPenalty | Penalties:
     """The penalty on the solver's own errors, with the weight that suits the task's loss: its attribute `consistency`,
     or `kx.Consistency()`."""
     return getattr(task, "consistency", None) or Consistency()
+
+
+def _is_exact(certificate: Certificate) -> bool:
+    """Whether the solver's own errors are so small that fitting it again cannot matter."""
+    if certificate.verdict != "valid":
+        return False
+    far = [np.quantile(row.from_own, 0.95) for row in certificate.measured.references if row.from_own is not None]
+    return max(far) <= _EXACT * certificate.thresholds.outputs
 
 
 def _constant(penalty: AbstractPenalty | Penalties) -> Scheduled:

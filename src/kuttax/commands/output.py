@@ -10,6 +10,8 @@ _OURS_TOO = (
     "run.json",
     "record.json",
     "metrics.jsonl",
+    "metrics-warm-up.jsonl",
+    "metrics-training.jsonl",
     "checkpoints",
     "solver_torch.py",
     "accuracy_nfe.png",

@@ -19,16 +19,16 @@ from ..solvers.base import AbstractSolver, title
 from ..solvers.solution import SolveError
 from ..solvers.tableaus import TSIT5
 from ..tasks.base import Task
-from ..training.certify import certify_run
+from ..training.certify import MOST_SAMPLES, certify_run
 from ..training.checkpoint import save_run
 from ..training.checkpoints import Checkpoints
 from ..training.evaluate import Evaluation, evaluate, prediction_ms
 from ..training.log import Log
 from ..training.loop import Trainer
+from ..validity import Certificate
 from .step_control import history
 
 _REPEATS = 30  # of a timed prediction
-_CERTIFIED = 1024  # validation samples, at most
 
 
 def reference() -> Adaptive:
@@ -71,20 +71,55 @@ def run(
         trained = trainer.run(seed, log, checkpoints, start)
     if (failures := trained.failures.said(trainer.settings)) is not None:
         say(f"{about['label']}, seed {seed}: {failures}")
-    model, solver = trained.model, trained.solver
-    test = evaluate(task, model, solver, task.test, size)
-    resolved = _resolve(task, model, size)
-    certificate = certify_run(task, model, solver, task.validation, size, _CERTIFIED)
     record = {
         "kind": "run",
         **about,
-        "metric": task.metric._asdict(),
         "seed": seed,
-        "solver": title(solver),
         "steps_trained": steps,
         "best_step": trained.best_step,
-        "batch_size": size,
         "validation": trained.validation.metric,
+        **results(task, trained.model, trained.solver, size, about, directory),
+        "train_seconds": trained.train_seconds,
+        "compile_seconds": trained.compile_seconds,
+        "step_ms": trained.step_ms,
+        "failures": trained.failures._asdict(),
+        **environment(),
+    }
+    if trained.controlled is not None:
+        record["step_control"] = history(trained.controlled, trainer.solver, trained.solver)
+    saved = {"task": {"name": task.name, "options": options}, "settings": asdict(trainer.settings), "record": record}
+    save_run(directory, trained.model, trained.solver, saved)
+    return record
+
+
+def results(
+    task: Any,
+    model: Any,
+    solver: AbstractSolver,
+    size: int,
+    about: dict[str, Any],
+    directory: Path,
+    certificate: Certificate | None = None,
+) -> dict[str, Any]:
+    """What a record says of a model and its solver: tested once, timed, certified on validation data.
+
+    Forecasts and densities, where the task has them, are drawn.
+
+    Args:
+        task, model, solver: What was trained.
+        size: Of a batch.
+        about: At least the "label" and "method" that a drawing names.
+        directory: Where drawings go.
+        certificate: On validation data; None makes one.
+    """
+    test = evaluate(task, model, solver, task.test, size)
+    resolved = _resolve(task, model, size)
+    if certificate is None:
+        certificate = certify_run(task, model, solver, task.validation, size, MOST_SAMPLES)
+    record = {
+        "metric": task.metric._asdict(),
+        "solver": title(solver),
+        "batch_size": size,
         "test": test.metric,
         "test_loss": test.loss,
         "test_reference": None if resolved is None else resolved.metric,
@@ -96,19 +131,9 @@ def run(
             "samples": certificate.measured.samples,
         },
         "predict_ms": prediction_ms(task, model, solver, task.test, size, _REPEATS),
-        "train_seconds": trained.train_seconds,
-        "compile_seconds": trained.compile_seconds,
-        "step_ms": trained.step_ms,
-        "failures": trained.failures._asdict(),
-        **environment(),
     }
     if hasattr(task, "forecast"):
         record["forecast"] = _forecast(task, model, solver, about, directory)
-    if trained.controlled is not None:
-        record["step_control"] = history(trained.controlled, trainer.solver, solver)
-    saved = {"name": task.name, "options": options}
-    settings = asdict(trainer.settings)
-    save_run(directory, model, solver, {"task": saved, "settings": settings, "record": record})
     _draw_density(task, model, directory)
     return record
 

@@ -12,6 +12,9 @@ from ..tasks.base import Task
 from ..validity import Certificate, certify
 from .evaluate import predict_parts
 
+MOST_SAMPLES = 1024
+"""Held-out samples of a certificate, where it is one of many things to be done."""
+
 
 def certify_run(
     task: Task,

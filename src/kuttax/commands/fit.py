@@ -1,0 +1,166 @@
+"""`kuttax fit TASK`: a model and a solver of the NFE that is asked for, with a certificate."""
+
+import shutil
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from ..atomic import whole, write_json
+from ..errors import UserError
+from ..fit import Fitted, Levers, fit
+from ..records import plain
+from ..report import certificate as drawing
+from ..report import forecast
+from ..solvers.base import title
+from ..solvers.export import to_torch_source
+from ..solvers.learned import LearnedRK
+from ..training.checkpoint import save_run
+from ..training.log import Log
+from ..training.loop import Progress
+from ..training.settings import Settings
+from .configuration import keep_configuration
+from .output import prepare, refuse_used
+from .run import environment, results, task_options
+
+
+class Logs:
+    """The logs of a fit's stages, one after the other; use it as a context.
+
+    Args:
+        console: Where the bars go.
+        out: Where `metrics-STAGE.jsonl` go.
+    """
+
+    def __init__(self, console: Console, out: Path):
+        self.console, self.out = console, out
+        self._stage, self._open = None, ExitStack()
+
+    def __enter__(self) -> "Logs":
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._open.close()
+
+    def __call__(self, stage: str, steps: int, now: Progress) -> None:
+        """Show and record one dispatch of a stage."""
+        if stage != self._stage:
+            self._open.close()
+            log = Log(self.console, stage, steps, self.out / f"metrics-{stage}.jsonl", now.step - 1)
+            self._stage, self._log = stage, self._open.enter_context(log)
+        self._log(now)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """Train a model together with a solver that takes --nfe evaluations of the field, and certify that the field means
+    something without it. Where it does not, the fewest evaluations are looked for at which it does. The exit code is 0
+    for a valid certificate, 1 for any other."""
+
+    nfe: int = 8
+    """Evaluations of the field in one solve: the budget."""
+    stages: int | None = None
+    """Evaluations in one step (default the most of 4, 3, 2, 1 that divide --nfe)."""
+    allow_more: bool = False
+    """Where the certificate is not valid at the budget, keep the solver with the fewest evaluations at which it is."""
+    warm_up: float = 0.2
+    """The part of the optimiser steps that trains with an adaptive solver first; 0 for none."""
+    consistency: float = 1.0
+    """Factor of the penalty on the solver's own errors, on the task's own weight; 0 for none."""
+    learned: bool = True
+    """Let the solver learn; else it is the classical one of as many stages."""
+    distill: bool = True
+    """Fit the solver once more to the finished field."""
+    training: Settings = field(default_factory=Settings)
+    seed: int = 0
+    """Decides the initial weights and the order of the data."""
+    out: Path | None = None
+    """Where the run goes (default runs/fit-TASK)."""
+    overwrite: bool = False
+    """Replace the results of an earlier run in --out."""
+    resume: bool = False
+    """Go on with the run in --out, stopped or killed, where it was last saved; all other options must be the same."""
+
+    def __call__(self, name: str, options: Any, console: Console) -> int:
+        """Run the command on the named task; returns the exit code."""
+        if not 0 <= self.seed < 2**32:
+            raise UserError(f"--seed must lie in 0 to {2**32 - 1}, got {self.seed}")
+        out = Path(f"runs/fit-{name}") if self.out is None else self.out
+        refuse_used(out, overwrite=self.overwrite, resume=self.resume)
+        levers = Levers(warm_up=self.warm_up, learned=self.learned, consistency=self.consistency, distill=self.distill)
+        task = options.build()
+        prepare(out, overwrite=self.overwrite, resume=self.resume)
+        keep_configuration(out / "config.json", self._configuration(name, options))
+        with Logs(console, out) as logs:
+            fitted = fit(
+                task,
+                nfe=self.nfe,
+                stages=self.stages,
+                levers=levers,
+                settings=self.training,
+                allow_more=self.allow_more,
+                seed=self.seed,
+                report=logs,
+                saved=out / "checkpoints",
+                resume=self.resume,
+            )
+        record = self._keep(out, task, name, options, fitted)
+        return self._say(out, task, fitted, record, console)
+
+    def _keep(self, out: Path, task: Any, name: str, options: Any, fitted: Fitted) -> dict[str, Any]:
+        """Model, solver, record and certificate; the checkpoints are not needed any more. Returns the record."""
+        about = {"task": name, "method": "fit", "label": title(fitted.solver), "budget": self.nfe, "seed": self.seed}
+        size = self.training.batch_size
+        record = plain(
+            {
+                "kind": "fit",
+                **about,
+                **results(task, fitted.model, fitted.solver, size, about, out, fitted.certificate),
+                "stages": [stage._asdict() | {"validation": stage.validation._asdict()} for stage in fitted.history],
+                "least_nfe": fitted.least_nfe,
+                **environment(),
+            }
+        )
+        saved = {"name": name, "options": task_options(options)}
+        settings = asdict(self.training)
+        save_run(out, fitted.model, fitted.solver, {"task": saved, "settings": settings, "record": record})
+        write_json(out / "record.json", record)
+        certificate = {**fitted.certificate.to_json(), "task": name, "data": "validation"}
+        write_json(out / "certificate.json", certificate)
+        drawing.plot(certificate, out / "certificate")
+        if isinstance(fitted.solver, LearnedRK):
+            with whole(out / "solver_torch.py") as partial:
+                partial.write_text(to_torch_source(fitted.solver))
+        shutil.rmtree(out / "checkpoints", ignore_errors=True)
+        return record
+
+    def _say(self, out: Path, task: Any, fitted: Fitted, record: dict[str, Any], console: Console) -> int:
+        """The result in a few lines; returns the exit code."""
+        say = lambda text: console.print(text, highlight=False, soft_wrap=True)  # noqa: E731
+        metric, unit = task.metric.name, task.metric.unit
+        resolved = record["test_reference"]
+        again = "impossible" if resolved is None else f"{resolved:.4g} {unit}, NFE {record['nfe_reference']:.4g}"
+        say(str(fitted))
+        say(f"test {metric} {record['test']:.4g} {unit}, NFE {record['nfe']:.4g}; by Tsit5 at 1e-6 {again}")
+        for line in forecast.said(record["forecast"]) if "forecast" in record else ():
+            say(line)
+        say(f"still an ODE: {fitted.verdict}")
+        if fitted.verdict != "valid":
+            for reason in fitted.certificate.reasons:
+                say(f"  {reason}")
+            least = fitted.least_nfe
+            advice = "no larger budget was found either" if least is None else f"--nfe {least} is, or --allow-more"
+            say(f"No certificate at NFE {self.nfe}: {advice}")
+        say(f"Saved in {out}: model, solver, certificate.png. Look again: kuttax evaluate {out}; kuttax certify {out}")
+        return 0 if fitted.verdict == "valid" else 1
+
+    def _configuration(self, name: str, options: Any) -> dict[str, Any]:
+        """What must be the same for a run to be gone on with; where the data lie is not what they are."""
+        shared = {option: value for option, value in task_options(options).items() if option != "data_dir"}
+        own = {
+            key: getattr(self, key)
+            for key in ("nfe", "stages", "allow_more", "seed", *(f.name for f in fields(Levers)))
+        }
+        return {"task": name, "options": shared, "training": asdict(self.training), **own}
