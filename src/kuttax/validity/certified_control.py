@@ -120,9 +120,9 @@ class CertifiedControl:
     approach: float = 0.3
     training: Band = _TRAINING
     final: Band = _FINAL
-    tune: float = 0.02
+    tune: float = 0.03
     rounds: int = 16
-    looks: int = 3
+    looks: int = 2
     most_steps: int = 10_000
     dtype: Any = "float32"
 
