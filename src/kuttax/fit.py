@@ -161,7 +161,7 @@ def fit(
         UserError: A number is out of its range, or the budget cannot be met.
         TrainingError, SolveError: Training failed.
     """
-    stages = _stages(nfe, stages)
+    stages = stages_of(nfe, stages)
     most = 8 * nfe if most_nfe is None else most_nfe
     if most < nfe:
         raise UserError(f"most_nfe must be at least the budget, {nfe}, got {most_nfe}")
@@ -169,7 +169,12 @@ def fit(
     return work.run(stages, nfe // stages, most // stages, allow_more)
 
 
-def _stages(nfe: int, stages: int | None) -> int:
+def stages_of(nfe: int, stages: int | None) -> int:
+    """The stages of a step for a budget; None chooses.
+
+    Raises:
+        UserError: The budget cannot be met.
+    """
     if isinstance(nfe, bool) or not isinstance(nfe, int) or nfe < 1:
         raise UserError(f"nfe must be a whole number >= 1, got {nfe!r}")
     chosen = next(s for s in (4, 3, 2, 1) if nfe % s == 0) if stages is None else stages

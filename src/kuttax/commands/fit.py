@@ -10,7 +10,7 @@ from rich.console import Console
 
 from ..atomic import whole, write_json
 from ..errors import UserError
-from ..fit import Fitted, Levers, fit
+from ..fit import Fitted, Levers, fit, stages_of
 from ..records import plain
 from ..report import certificate as drawing
 from ..report import forecast
@@ -90,6 +90,7 @@ class Fit:
         out = Path(f"runs/fit-{name}") if self.out is None else self.out
         refuse_used(out, overwrite=self.overwrite, resume=self.resume)
         levers = Levers(warm_up=self.warm_up, learned=self.learned, consistency=self.consistency, distill=self.distill)
+        stages_of(self.nfe, self.stages)  # refuses a budget that cannot be
         task = options.build()
         prepare(out, overwrite=self.overwrite, resume=self.resume)
         keep_configuration(out / "config.json", self._configuration(name, options))

@@ -1,0 +1,197 @@
+"""fit: the budget is kept, the verdict is the field's, the smallest budget that passes is that of the closed form."""
+
+import json
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from linear_flow import Flow
+from scipy.linalg import expm
+
+import kuttax as kx
+from kuttax import cli
+from kuttax.errors import UserError
+from kuttax.tasks.base import Trajectories
+from kuttax.training.settings import Settings
+
+QUICK = Settings(train_steps=40, evaluations=2, per_dispatch=10, batch_size=32, lr=0.05)
+
+
+class Whole(Flow):
+    """With a penalty, trajectories and test data."""
+
+    def __init__(self):
+        super().__init__()
+        self.test = self._pairs(2)
+
+    def loss(self, model, solver, batch, key, penalty=None):
+        sol = self._solve(model, solver, batch, penalty=penalty, key=key)
+        square = jnp.mean((sol.y1 - batch.y) ** 2)
+        log = {"nfe": jnp.asarray(sol.stats.nfe, float).mean(), "metric": jnp.sqrt(square), "status": sol.status}
+        return square + sol.penalty, log
+
+    def _solve(self, model, solver, batch, **asked):
+        field = lambda t, y, args: args @ y  # noqa: E731
+        options = {"args": model["w"], "batch_axis": 0, "max_steps": 64, "throw": False, **asked}
+        return kx.solve(field, jnp.asarray(batch.x), *self.interval, solver=solver, **options)
+
+    def trajectories(self, model, batch):
+        return Trajectories(lambda t, y, args: args @ y, jnp.asarray(batch.x), *self.interval, model["w"])
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    stages = []
+    found = kx.fit(Whole(), nfe=4, settings=QUICK, seed=0, report=lambda *said: stages.append(said))
+    return found, stages
+
+
+def test_the_budget_is_kept_and_the_field_is_an_ode(fitted):
+    """The model's own matrix exponential gives the predictions of its solver."""
+    found, _ = fitted
+    assert found.solver.nfe == 4 and found.verdict == "valid" and found.least_nfe is None
+    task = Whole()
+    own = task._solve(found.model, found.solver, task.test).y1
+    exact = task.test.x @ expm(np.asarray(found.model["w"])).T
+    far = np.linalg.norm(own - exact, axis=1) / np.sqrt(np.mean(np.sum(exact**2, axis=1)))
+    assert np.quantile(far, 0.95) < 0.05
+
+
+def test_stages_are_told_in_order(fitted):
+    found, said = fitted
+    assert [stage.name for stage in found.history][:2] == ["warm-up", "training"]
+    told = [(name, steps, now.step) for name, steps, now in said]
+    ends = [("warm-up", 10, 10), ("training", 30, 30)]
+    assert [one for one in told if one[1] == one[2]] == ends and told == sorted(told, key=lambda one: (one[1], one[2]))
+    assert found.history[0].validation.nfe > 4 == found.history[1].validation.nfe
+    assert str(found).count("\n") == len(found.history)
+
+
+def test_every_lever_can_be_switched_off():
+    off = kx.Levers(warm_up=0.0, learned=False, consistency=0.0, distill=False)
+    found = kx.fit(Whole(), nfe=4, settings=QUICK, levers=off)
+    assert found.solver == kx.FixedSteps(kx.tableaus.RK4, 1)
+    assert {stage.name for stage in found.history} <= {"training", "more evaluations"}
+
+
+def test_a_task_without_penalties_is_trained_without_them():
+    found = kx.fit(Flow(), nfe=4, settings=QUICK)
+    assert [stage.name for stage in found.history][0] == "training"
+
+
+def deviating(w, starts, steps):
+    """The share of samples that Euler's method takes more than 5 % away from the exact flow, in closed form."""
+    own = starts @ np.linalg.matrix_power(np.eye(2) + w / steps, steps).T
+    exact = starts @ expm(w).T
+    far = np.linalg.norm(own - exact, axis=1) / np.sqrt(np.mean(np.sum(exact**2, axis=1)))
+    return np.mean(far > 0.05)
+
+
+@pytest.mark.parametrize("allow_more", [False, True])
+def test_the_least_budget_is_the_first_that_is_beyond_doubt(allow_more):
+    off = kx.Levers(warm_up=0.0, learned=False, consistency=0.0, distill=False)
+    task = Whole()
+    found = kx.fit(task, nfe=2, stages=1, settings=QUICK, levers=off, allow_more=allow_more, most_nfe=200)
+    w, starts = np.asarray(found.model["w"], float), task.validation.x
+    assert found.least_nfe is not None and found.least_nfe > 2
+    assert deviating(w, starts, found.least_nfe) <= 0.05
+    tried = [stage for stage in found.history if stage.name == "more evaluations"]
+    assert [stage.verdict == "valid" for stage in tried] == [False] * (len(tried) - 1) + [True]
+    before = round(tried[-2].validation.nfe)
+    assert before < found.least_nfe <= math.ceil(1.25 * before)
+    assert found.solver.steps == (found.least_nfe if allow_more else 2)
+    assert (found.verdict == "valid") == allow_more
+
+
+def test_no_budget_is_enough_where_the_search_ends():
+    off = kx.Levers(warm_up=0.0, learned=False, consistency=0.0, distill=False)
+    found = kx.fit(Whole(), nfe=2, stages=1, settings=QUICK, levers=off, allow_more=True, most_nfe=3)
+    assert found.least_nfe is None and found.verdict != "valid" and found.solver.steps == 2
+
+
+class Killed(Exception):
+    """As if the process had ended."""
+
+
+@pytest.mark.parametrize("stage", ["warm-up", "training"])
+def test_it_resumes_bit_for_bit(stage, fitted, tmp_path):
+    def killer(name, steps, now):
+        if name == stage:
+            raise Killed
+
+    with pytest.raises(Killed):
+        kx.fit(Whole(), nfe=4, settings=QUICK, seed=0, report=killer, saved=tmp_path)
+    found = kx.fit(Whole(), nfe=4, settings=QUICK, seed=0, saved=tmp_path, resume=True)
+    for a, b in zip(
+        *map(jax.tree.leaves, ((found.model, found.solver), (fitted[0].model, fitted[0].solver))), strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"nfe": 0}, "nfe must be a whole number >= 1"),
+        ({"nfe": 2.5}, "nfe must be a whole number >= 1"),
+        ({"nfe": 6, "stages": 4}, "nfe 6 is no multiple of 4 stages"),
+        ({"nfe": 6, "stages": 6}, "no multiple of 6 stages"),
+        ({"nfe": 8, "most_nfe": 4}, "most_nfe must be at least the budget"),
+    ],
+)
+def test_a_budget_that_cannot_be_is_one_line(options, says):
+    with pytest.raises(UserError, match=says) as error:
+        kx.fit(Whole(), **options)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("options", [{"warm_up": 1.0}, {"warm_up": -0.1}, {"consistency": -1.0}])
+def test_levers_out_of_range_are_refused(options):
+    with pytest.raises(UserError, match="must"):
+        kx.Levers(**options)
+
+
+def command(*arguments):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["fit", *map(str, arguments)])
+    return stop.value.code or 0
+
+
+TINY = "--nfe 4 --width 4 --train-steps 20 --per-dispatch 5 --evaluations 1 --batch-size 72".split()
+
+
+def test_the_command_saves_what_it_says(tmp_path, capsys):
+    out = tmp_path / "run"
+    code = command("digits", *TINY, "--out", out)
+    said = capsys.readouterr().out
+    record = json.loads((out / "record.json").read_text())
+    assert code == (record["certificate"]["verdict"] != "valid")
+    assert f"still an ODE: {record['certificate']['verdict']}" in said
+    assert record["nfe"] == 4 and record["budget"] == 4 and [s["name"] for s in record["stages"]][0] == "warm-up"
+    for name in ("model.eqx", "solver.json", "solver_torch.py", "certificate.json", "certificate.png"):
+        assert (out / name).stat().st_size > 0
+    assert not (out / "checkpoints").exists()
+    rows = [json.loads(line) for line in (out / "metrics-training.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [5, 10, 15]
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["certify", str(out)])
+    assert (stop.value.code or 0) == code
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["digits", "--nfe", "0"], "nfe must be a whole number >= 1, got 0"),
+        (["digits", "--warm-up", "2"], "warm_up must lie in"),
+        (["nothing"], "unknown task 'nothing'"),
+        (["--nfe", "8"], "fit needs a TASK first"),
+        (["digits", "--overwrite", "--resume"], "contradict each other"),
+    ],
+)
+def test_mistakes_on_the_command_line_are_one_line(arguments, says, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert command(*arguments) == 2
+    error = capsys.readouterr().err
+    assert says in error and error.count("\n") == 1
+    assert not any(tmp_path.iterdir())
