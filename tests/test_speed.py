@@ -13,6 +13,7 @@ from kuttax.solvers.tableaus import DOPRI5
 
 COMPILED = {
     "xla_cpu_use_fusion_emitters": True,
+    "xla_cpu_parallel_codegen_split_count": 32,
     "xla_backend_optimization_level": 3,
     "xla_llvm_disable_expensive_passes": False,
 }
