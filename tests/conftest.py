@@ -1,5 +1,7 @@
 """Strict settings for every test: float64, no silent promotion, warnings as errors (pyproject), seeds said."""
 
+import os
+
 import jax
 import numpy as np
 import pytest
@@ -9,6 +11,15 @@ jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_platforms", "cpu")
+
+# Most of the tests' time is XLA's, for programs that run for one small call each: the older code generator, with fewer
+# optimisations and without threads, takes a third of it. Processes that tests start inherit the settings; what trains
+# for long or is timed goes without. A newer XLA may not know the flags, and ends the process where it does not.
+_QUICK = ("--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1")
+if jax.__version_info__ < (0, 11):
+    os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *_QUICK])
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+jax.config.update("jax_disable_most_optimizations", True)
 
 # Shapes and dtypes of the engine's own functions are checked at every call. What users call is left out: there a wrong
 # type must reach kuttax's own one-line error.

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from compilation import quick_compilation  # noqa: F401
 from problems import PROBLEMS, WIDTH, any_problem, circle_and_bell, solution
 
 import kuttax as kx

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from compilation import quick_compilation  # noqa: F401
 from counting import counted
 from differences import assert_gradient_is_a_difference
 from looking import looked

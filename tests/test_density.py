@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from compilation import quick_compilation  # noqa: F401
 from scipy.linalg import expm
 from scipy.stats import multivariate_normal, norm
 

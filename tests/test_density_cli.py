@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from compilation import quick_compilation  # noqa: F401
 
 import kuttax as kx
 from kuttax import cli

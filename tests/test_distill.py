@@ -2,10 +2,7 @@
 
 import json
 import math
-import os
 import re
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 
@@ -14,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from compilation import quick_compilation  # noqa: F401
 from scipy.integrate import solve_ivp
 
 import kuttax as kx
@@ -265,7 +261,7 @@ def test_double_precision_leaves_no_trace():
         assert jnp.ones(1).dtype == jnp.float32
 
 
-# The page, the command and the experiments.
+# The page and the command.
 
 ROOT = Path(__file__).parents[1]
 
@@ -281,23 +277,6 @@ def test_the_page_runs(capsys):
     assert names["distilled"].error < min(row.rmse for row in names["distilled"].table)
     for kind, count in re.findall(r'\| `"(\w+)"` \|.*\| (\d+) \|', page):
         assert sum(leaf.size for leaf in jax.tree.leaves(kx.student(kind, 8))) == int(count)
-
-
-@pytest.mark.parametrize("name", ["distill-flow", "distill-lorenz"])
-def test_the_experiment_runs_and_goes_on_where_it_was(name, tmp_path):
-    narrow = {"distill-flow": ("--nfe", "4"), "distill-lorenz": ("--steps", "0.1")}[name]
-    command = [sys.executable, ROOT / "experiments" / name / "run.py", "--smoke", "--seeds", "1", *narrow]
-    command += ["--out", tmp_path]
-    env = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
-    first = subprocess.run(command, capture_output=True, text=True, env=env)
-    assert first.returncode == 0, first.stderr
-    kept = (tmp_path / "records.jsonl").read_text()
-    assert len(kept.splitlines()) == 5
-    (tmp_path / "records.jsonl").write_text("".join(kept.splitlines(keepends=True)[1:]))
-    again = subprocess.run(command, capture_output=True, text=True, env=env)
-    assert again.returncode == 0, again.stderr
-    assert len(again.stdout.splitlines()) == 1  # the row of classical solvers, which was missing
-    assert len((tmp_path / "table.md").read_text().splitlines()) > 5
 
 
 def distill_command(*arguments):

@@ -4,6 +4,7 @@ import importlib.util
 import sys
 from pathlib import Path
 
+import jax
 import pytest
 
 import kuttax as kx
@@ -109,3 +110,29 @@ def test_identification_from_fit_to_table(name, options, records, row, tmp_path,
     assert row in (tmp_path / "table.md").read_text()
     module.main()
     assert (tmp_path / records).read_text() == written, "what is recorded is not run again"
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "students"),
+    [
+        ("distill-flow", ["--nfe", "4"], ("per step", "anchored")),
+        ("distill-lorenz", ["--steps", "0.1"], ("order 1", "order 4")),
+    ],
+)
+def test_distillation_goes_on_where_it_was(name, options, students, tmp_path, monkeypatch, capsys):
+    """Under the settings of a plain run: float32, and a promotion that is not strict."""
+    module = script(name, monkeypatch)
+    every = [make(4) if name == "distill-flow" else make() for make in module.STUDENTS.values()]
+    assert [student.nfe for student in every] == [4] * 4
+    monkeypatch.setattr(module, "STUDENTS", {student: module.STUDENTS[student] for student in students})
+    monkeypatch.setattr(sys, "argv", ["run.py", "--out", str(tmp_path), "--seeds", "1", "--smoke", *options])
+    with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        module.main()
+        kept = (tmp_path / "records.jsonl").read_text()
+        assert len(kept.splitlines()) == 3
+        (tmp_path / "records.jsonl").write_text("".join(kept.splitlines(keepends=True)[1:]))
+        capsys.readouterr()
+        module.main()
+    assert len(capsys.readouterr().out.splitlines()) == 1  # the row of classical solvers, which was missing
+    table = (tmp_path / "table.md").read_text()
+    assert all(f"| {student} |" in table for student in students)

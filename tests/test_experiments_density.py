@@ -6,7 +6,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from compilation import quick_compilation  # noqa: F401
 
 from kuttax import records
 from kuttax.training.checkpoint import load_run

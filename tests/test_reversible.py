@@ -5,7 +5,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from compilation import quick_compilation  # noqa: F401
 from counting import counted
 from jax.flatten_util import ravel_pytree
 from problems import circle_and_bell, solution

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from compilation import quick_compilation  # noqa: F401
 from scipy.interpolate import CubicSpline
 from sde_problems import ITO, MEAN, MU, PATH_KEY, START, THETA, B, S, diffusion, drift, starts, truth
 

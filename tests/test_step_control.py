@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from compilation import quick_compilation  # noqa: F401
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from linear_flow import Flow

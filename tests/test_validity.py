@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from compilation import quick_compilation  # noqa: F401
 from rich.console import Console
 from scipy import stats
 from sklearn.metrics import log_loss
