@@ -78,7 +78,7 @@ def test_every_lever_can_be_switched_off():
 
 def test_a_task_without_penalties_is_trained_without_them():
     found = kx.fit(Flow(), nfe=4, settings=QUICK)
-    assert [stage.name for stage in found.history][0] == "training"
+    assert found.history[0].name == "training"
 
 
 def deviating(w, starts, steps):
@@ -158,7 +158,7 @@ def command(*arguments):
     return stop.value.code or 0
 
 
-TINY = "--nfe 4 --width 4 --train-steps 20 --per-dispatch 5 --evaluations 1 --batch-size 72".split()
+TINY = ("--nfe=4", "--width=4", "--train-steps=20", "--per-dispatch=5", "--evaluations=1", "--batch-size=72")
 
 
 def test_the_command_saves_what_it_says(tmp_path, capsys):
@@ -168,7 +168,7 @@ def test_the_command_saves_what_it_says(tmp_path, capsys):
     record = json.loads((out / "record.json").read_text())
     assert code == (record["certificate"]["verdict"] != "valid")
     assert f"still an ODE: {record['certificate']['verdict']}" in said
-    assert record["nfe"] == 4 and record["budget"] == 4 and [s["name"] for s in record["stages"]][0] == "warm-up"
+    assert record["nfe"] == 4 and record["budget"] == 4 and record["stages"][0]["name"] == "warm-up"
     for name in ("model.eqx", "solver.json", "solver_torch.py", "certificate.json", "certificate.png"):
         assert (out / name).stat().st_size > 0
     assert not (out / "checkpoints").exists()
