@@ -23,7 +23,10 @@ def blocks(text: str, language: str) -> list[str]:
 
 PAGES = (
     "README.md",
-    *(f"docs/{page}.md" for page in ("penalties", "validity", "step_control", "density", "dynamics", "stochastic")),
+    *(
+        f"docs/{page}.md"
+        for page in ("fit", "penalties", "validity", "step_control", "density", "dynamics", "stochastic")
+    ),
 )
 
 

@@ -199,7 +199,9 @@ class _Fit:
         self.task, self.levers, self.settings, self.seed = task, levers, settings, seed
         self.report, self.saved, self.resume = report, saved, resume
         self.history: list[Stage] = []
-        self.penalised = "penalty" in inspect.signature(task.loss).parameters
+        self.consistency = getattr(task, "consistency", Consistency())
+        if "penalty" not in inspect.signature(task.loss).parameters:
+            self.consistency = None
 
     def run(self, stages: int, steps: int, most_steps: int, allow_more: bool) -> Fitted:
         """All stages, one after the other."""
@@ -224,10 +226,10 @@ class _Fit:
         return LearnedRK.like(STARTS[stages], steps, **options).meant_for(*self.task.interval)
 
     def _warm_steps(self) -> int:
-        """Optimiser steps of the warm-up: whole dispatches, and never all."""
+        """Optimiser steps of the warm-up: whole dispatches, never all, none for a task without penalties."""
         per = self.settings.per_dispatch
         steps = per * round(self.levers.warm_up * self.settings.train_steps / per)
-        return steps if self.penalised and steps < self.settings.train_steps else 0
+        return steps if self.consistency is not None and steps < self.settings.train_steps else 0
 
     def _warmed(self, steps: int, train_steps: int) -> Any:
         """The model after training with an adaptive solver and the penalty on a step of the budget's size."""
@@ -241,7 +243,7 @@ class _Fit:
     def _trained(self, model: Any, solver: AbstractSolver, done: int) -> tuple[Any, AbstractSolver, Certificate]:
         """Model and solver, trained together at the budget."""
         begin, weight = time.perf_counter(), self.levers.consistency
-        penalty = _constant(weight * consistency_of(self.task)) if weight and self.penalised else None
+        penalty = _constant(weight * self.consistency) if weight and self.consistency is not None else None
         steps = self.settings.train_steps - done
         trained = self._train("training", solver, steps, self.settings.lr_decay, penalty, model)
         certificate = self._certificate(trained.model, trained.solver)
@@ -313,12 +315,6 @@ class _Fit:
     ) -> None:
         verdict = None if certificate is None else certificate.verdict
         self.history.append(Stage(name, title(solver), validation, verdict, time.perf_counter() - begin))
-
-
-def consistency_of(task: Task) -> AbstractPenalty | Penalties:
-    """The penalty on the solver's own errors, with the weight that suits the task's loss: its attribute `consistency`,
-    or `kx.Consistency()`."""
-    return getattr(task, "consistency", None) or Consistency()
 
 
 def _is_exact(certificate: Certificate) -> bool:

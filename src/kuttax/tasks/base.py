@@ -46,6 +46,9 @@ class Trajectories(NamedTuple):
 class Task(Protocol):
     """Data, a model and a loss; the solver is given from outside.
 
+    A further attribute `consistency` is the penalty, weighted for this loss, that `kx.fit` trains with; None for none,
+    `kx.Consistency()` where a task has no such attribute.
+
     Further methods: `trajectories(model, batch) -> Trajectories` lets solvers be distilled for its models;
     `portrait(model) -> Portrait | None` lets a density in the plane be drawn (`kuttax.tasks.portrait`);
     `forecast(model, solver) -> dict` says how far ahead a model sees (`kuttax.tasks.forecast`).

@@ -30,6 +30,11 @@ _FIELDS = {"squash": ConcatSquashField, "mlp": MLPField}
 class Objective(Protocol):
     """What a field is trained for."""
 
+    @property
+    def consistency(self) -> Penalties | None:
+        """What `kx.fit` trains with beside the loss; None for nothing."""
+        ...
+
     def loss(
         self,
         task: "Density",
@@ -91,6 +96,11 @@ class Density:
     def metric(self) -> Metric:
         """The mean negative log-likelihood."""
         return Metric("NLL", higher_is_better=False, unit=self.units)
+
+    @property
+    def consistency(self) -> Penalties | None:
+        """For `kx.fit`: as the objective has it."""
+        return self.objective.consistency
 
     @property
     def train(self) -> Points:

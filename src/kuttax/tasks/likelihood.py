@@ -9,9 +9,11 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..data.points import Points
 from ..density.trace import AbstractTrace, Exact
+from ..penalties.consistency import Consistency
 from ..penalty import Penalties
 from ..prediction import mean_nfe
 from ..solvers.base import AbstractSolver
+from ..solvers.tableaus import RK4
 from .density import Density
 from .reached import mean_over_reached, zero_where_lost
 
@@ -32,6 +34,11 @@ class Likelihood:
 
     trace: AbstractTrace = field(default_factory=Exact)
     penalised: int | None = None
+
+    @property
+    def consistency(self) -> Penalties:
+        """For `kx.fit`: proportional to the error of a step, for the gain of a likelihood that leans on it is too."""
+        return 0.02 * Consistency(transform="plain", reference=RK4)
 
     def loss(
         self,

@@ -35,6 +35,10 @@ class Matching:
 
     coupling: Coupling = "independent"
 
+    @property
+    def consistency(self) -> None:
+        """None: the field never meets the solver's errors."""
+
     def loss(
         self,
         task: Density,
