@@ -18,10 +18,9 @@ from linear_flow import Flow
 
 import kuttax as kx
 from kuttax import cli
-from kuttax.data import Dataset
 from kuttax.errors import UserError
 from kuttax.solvers.solution import Stats
-from kuttax.tasks import Metric, Prediction, build_task, mean_nfe
+from kuttax.tasks import Prediction, build_task
 from kuttax.training.loop import Trainer
 from kuttax.training.program import carried_over
 from kuttax.training.settings import Settings

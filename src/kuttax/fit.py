@@ -69,7 +69,7 @@ class Stage(NamedTuple):
     """One thing that `fit` did.
 
     Attributes:
-        name: "warm-up", "training", "distillation", "more evaluations".
+        name: "warm-up", "training", "distillation" (which may not be "kept"), "more evaluations".
         solver: That it ended with.
         validation: Metric, loss and NFE on validation data, with that solver.
         verdict: The certificate's on validation data; None where it was not asked for.
@@ -108,11 +108,11 @@ class Fitted(NamedTuple):
 
     def __str__(self) -> str:
         rows = [
-            f"{s.name:<17} {s.validation.metric:10.4g} {s.validation.nfe:8.4g} {s.seconds:8.3g}  {s.verdict or '-':<9} "
+            f"{s.name:<22} {s.validation.metric:10.4g} {s.validation.nfe:8.4g} {s.seconds:8.3g}  {s.verdict or '-':<9} "
             f" {s.solver}"
             for s in self.history
         ]
-        head = f"{'stage':<17} {'validation':>10} {'NFE':>8} {'seconds':>8}  {'an ODE?':<9}  solver"
+        head = f"{'stage':<22} {'validation':>10} {'NFE':>8} {'seconds':>8}  {'an ODE?':<9}  solver"
         return "\n".join([head, *rows])
 
 
@@ -268,13 +268,12 @@ class _Fit:
         begin = time.perf_counter()
         fitted = self._fitted(model, solver)
         found, validation = self._certificate(model, fitted), self._evaluate(model, fitted)
-        self._note("distillation", fitted, validation, found, begin)
-        before = self.history[-2].validation.metric
+        before = self.history[-1].validation.metric
         sign = 1 if self.task.metric.higher_is_better else -1
-        valid = (certificate.verdict == "valid", found.verdict == "valid")
-        if valid == (True, False) or (valid[0] == valid[1] and sign * before > sign * validation.metric):
-            return solver, certificate
-        return fitted, found
+        rank = lambda certificate, metric: (certificate.verdict == "valid", sign * metric)  # noqa: E731
+        better = rank(found, validation.metric) >= rank(certificate, before)
+        self._note("distillation" if better else "distillation, not kept", fitted, validation, found, begin)
+        return (fitted, found) if better else (solver, certificate)
 
     def _more(self, model: Any, solver: Any, most: int) -> tuple[Any, Certificate] | None:
         """The solver with the fewest steps whose certificate is valid for this field; None up to `most` steps."""
