@@ -113,7 +113,7 @@ class CertifiedControl:
     most: Tolerances = _TOLERANCES
     certify: Callable[..., Any] | None = None
     few: int = 512
-    many: int = 1536
+    many: int = 1280
     drift: float = 0.02
     share: float = 0.01
     early: float = 0.15
