@@ -226,14 +226,14 @@ def test_search_goes_up_from_four_steps_whatever_the_start():
         solver = euler(start)
         state = control.init(solver)
         asked = []
-        for value in (8.0, 1.5, 0.9):
+        for value in (8.0, 1.2, 0.7):
             own, reference = control.asks(state, solver)
             asked.append(own.steps)
             assert reference == kx.FixedSteps(RK4, min(own.steps, 8))
             size, state = control.update((strain(value), strain(0.0)), state, now())
         assert not state.pending and state.phase == "train" and size == asked[-1]
-        # three times as many, and then 1.5 / 0.8, on every second rung: 4 * 1.1^12 and 1.1^18, or 1000 * 1.1^-46 ...
-        assert asked == {4: [4, 13, 22], 1000: [4, 12, 22]}[start]
+        # three times as many, then twice, on every second rung: 4 * 1.1^12 and 1.1^20, or 1000 * 1.1^-46 and 1.1^-40
+        assert asked == {4: [4, 13, 27], 1000: [4, 12, 22]}[start]
 
 
 @pytest.mark.parametrize(
@@ -252,32 +252,33 @@ def test_the_reference_has_a_higher_order_and_fewer_steps(own, reference):
         assert control.asks(state, own)[1] == reference
 
 
-def test_towards_the_end_of_training_it_looks_as_at_the_end():
+def test_it_tolerates_less_and_less_and_looks_at_more_samples_after_training():
     control = CertifiedControl(few=10, many=300, approach=0.25)
     state = trained_at(100, control)
-    assert control.samples(state) == 10 and not control.tolerances(state).sure
-    _, state = control.update((strain(0.8), strain(0.0)), state, now(749))
+    assert control.samples(state) == 10 and control.tolerances(state) == Tolerances(metric=0.02)
+    _, state = control.update((strain(0.6), strain(0.0)), state, now(749))
     assert state.phase == "train"
-    _, state = control.update((strain(0.8), strain(0.0)), state, now(750))
-    assert state.phase == "approach" and control.samples(state) == 300 and control.tolerances(state).sure
-    size, state = control.update((strain(3.0), strain(0.0)), state, now(900))
-    assert size == 121 and state.phase == "approach"  # at most 1.22 times
+    _, state = control.update((strain(0.6), strain(0.0)), state, now(750))
+    assert state.phase == "approach"
+    assert control.samples(state) == 10 and control.tolerances(state) == Tolerances()
+    state = control.ended(state)
+    assert control.samples(state) == 300 and control.tolerances(state) == Tolerances(sure=True)
 
 
 @pytest.mark.parametrize(
     ("tableau", "strain_seen", "steps"),
     [
-        (EULER, 0.5, 100),  # in the dead band
-        (EULER, 1.0, 100),
-        (EULER, 1.12, 146),  # 1.12 / 0.8 = 1.4; of every second rung 100 * 1.1^4 is the nearest
+        (EULER, 0.4, 100),  # in the dead band
+        (EULER, 0.8, 100),
+        (EULER, 0.84, 146),  # 0.84 / 0.6 = 1.4; of every second rung 100 * 1.1^4 is the nearest
         (EULER, 50.0, 314),  # at most 3 times as many: 100 * 1.1^12
         (EULER, math.inf, 314),
         (EULER, math.nan, 314),
-        (EULER, 0.48, 68),  # 0.6: at least two thirds as many, 100 * 1.1^-4
-        (EULER, 0.0, 68),
-        (MIDPOINT, 1.6, 146),  # 2^(1/2): 100 * 1.1^4
-        (MIDPOINT, 0.4, 68),  # 0.5^(1/2): 100 * 1.1^-4
-        (RK4, 1.6, 121),  # 2^(1/4) = 1.19: 100 * 1.1^2
+        (EULER, 0.36, 56),  # 0.6: 100 * 1.1^-6
+        (EULER, 0.0, 47),  # at least half as many: 100 * 1.1^-8
+        (MIDPOINT, 1.2, 146),  # 2^(1/2): 100 * 1.1^4
+        (MIDPOINT, 0.3, 68),  # 0.5^(1/2): 100 * 1.1^-4
+        (RK4, 1.2, 121),  # 2^(1/4) = 1.19: 100 * 1.1^2
     ],
 )
 def test_a_step_is_predicted_from_the_order_outside_of_a_dead_band(tableau, strain_seen, steps):
@@ -294,25 +295,36 @@ def test_there_is_no_limit_cycle_where_the_error_is_of_order_p():
             for start in (4, 1000):
                 state = trained_at(start, control, solver=kx.FixedSteps(tableau, start))
                 sizes = [start]
-                for _ in range(18):
+                for _ in range(24):
                     value = (critical / sizes[-1]) ** order
                     size, state = control.update((strain(value), strain(0.0)), state, now())
                     sizes.append(size)
                 assert len(set(sizes[-6:])) == 1
-                assert critical <= sizes[-1] * 1.001 and (critical / sizes[-1]) ** order >= 0.45
+                assert critical <= sizes[-1] * 1.001 and (critical / sizes[-1]) ** order >= 0.38
 
 
-def test_while_training_flips_do_not_count_where_the_loss_hardly_changes():
+def test_chance_in_one_check_is_averaged_over_those_before():
+    """Aims of twice the h and a third of it alternate; their geometric mean with what was before decides."""
     control = CertifiedControl()
-    harmless = Reading(0.0, 0.0, loss_difference=0.01, flips=0.3, strain=9.0)  # half of the 0.02 that is tolerated
-    size, state = control.update((harmless, strain(0.0)), trained_at(40, control), now())
-    assert size == 40
-    _, state = control.update((harmless, strain(0.0)), state._replace(phase="settle"), now())
-    assert state.phase == "tune" and state.failed
+    state, sizes = trained_at(100, control), []
+    for value in (0.6, 0.1, 6.0, 0.1, 6.0):
+        size, state = control.update((strain(value), strain(0.0)), state, now(150))
+        sizes.append(size)
+    # mean aims, in steps: 100, 71 (the band allows it still), 146, 103 (still), 212
+    assert sizes == [100, 100, 146, 146, 214]
+
+
+def test_early_in_training_every_check_counts_alone():
+    control = CertifiedControl(early=0.15)
+    state, sizes = trained_at(100, control), []
+    for value in (0.6, 0.1, 6.0):
+        size, state = control.update((strain(value), strain(0.0)), state, now(149))
+        sizes.append(size)
+    assert sizes == [100, 47, 146]  # at most half as many, at most three times as many
 
 
 def test_a_check_waits_until_the_parameters_moved_and_training_paid_for_the_last_one():
-    control = CertifiedControl(drift=0.02, share=0.025)
+    control = CertifiedControl(drift=0.02, share=0.025, early=0.05)
     state = control.init(euler(8))
     assert control.due(state, now(drift=0.03))
     assert not control.due(state, now(drift=0.01))
@@ -321,6 +333,9 @@ def test_a_check_waits_until_the_parameters_moved_and_training_paid_for_the_last
     assert not control.due(state, now(nfe_train=1.39e6, **later))
     assert control.due(state, now(nfe_train=1.41e6, **later))
     assert control.due(state, now(drift=1.0, nfe_train=math.nan, nfe_checks=math.nan))  # of unknown cost
+    assert control.due(state, now(49, nfe_train=1.1e6, **later))  # early their cost does not count
+    _, state = control.update((strain(3.0), strain(0.0)), state, now(nfe_train=1e6, nfe_checks=0.0))
+    assert control.due(state, now(nfe_train=1.1e6, **later))  # that one refined
 
 
 def test_after_training_it_settles_tunes_and_refines_until_the_certificate_is_valid():
@@ -346,11 +361,12 @@ def test_after_training_it_settles_tunes_and_refines_until_the_certificate_is_va
 
     check(0.34)  # too fine: 0.4 of the steps are predicted, but at most 1.5 times as coarse: 100 / 1.1^4 = 68
     tune()
-    check(1.5)  # too coarse, but perhaps by chance
+    for _ in range(2):
+        check(1.5)  # too coarse, but perhaps by chance
+        tune()
+    check(1.5)  # 1.88 times are predicted, at most 1.22 times: two rungs
     tune()
-    check(1.5)  # 1.76 times are predicted, at most 1.22 times: two rungs
-    tune()
-    check(0.5)  # it had to be refined: not coarser any more
+    check(0.3)  # it had to be refined: not coarser any more
     certificate("undecided")
     tune()  # one rung finer
     check(0.6)
@@ -359,7 +375,7 @@ def test_after_training_it_settles_tunes_and_refines_until_the_certificate_is_va
     check(0.6)
     certificate("valid")
     assert control.closing(state, now()) is None and state.verdict == "valid"
-    assert done == [68, 68, 83, 83, 91, 100]
+    assert done == [68, 68, 68, 83, 83, 91, 100]
 
 
 def test_without_a_certificate_the_last_check_decides():
@@ -688,7 +704,7 @@ def test_certified_control_finds_the_steps_that_a_linear_flow_needs(start):
         return max(far / 0.05, abs(rmse(ends) - rmse(exact)) / rmse(exact) / 0.01)
 
     assert strained(trained.solver.steps) <= 1.02
-    assert strained(math.ceil(trained.solver.steps / 1.6)) > 1
+    assert strained(math.ceil(trained.solver.steps / 2.5)) > 1  # the band begins at 0.4
 
 
 def digits():

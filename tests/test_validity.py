@@ -88,6 +88,12 @@ def test_decay_at_a_hundred_steps_of_the_midpoint_rule_is_valid(states):
     assert found.measured.order == pytest.approx(2, abs=0.05) and found.measured.expected_order == 2
 
 
+def test_the_finer_steps_may_be_left_out(of_euler, states):
+    found = certify(decay, kx.FixedSteps(EULER, 4), states, refine=())
+    assert [row.role for row in found.rows] == ["own", "reference", "reference"]
+    assert found.verdict == of_euler.verdict and found.reasons == of_euler.reasons and found.measured.order is None
+
+
 def test_one_order_too_few_and_as_many_steps_are_told_apart_by_the_order(of_euler):
     errors = [abs((1 - 1 / n) ** n - math.exp(-1)) for n in (8, 16)]
     assert of_euler.measured.order == pytest.approx(math.log2(errors[0] / errors[1]), abs=1e-4)
@@ -496,6 +502,7 @@ def two_outputs(**fields):
         (two_outputs(labels=jnp.ones(4, jnp.int32)), None, {}, "labels must be integers"),
         (two_outputs(trajectory=jnp.ones((4, 2))), None, {}, "trajectory must have shape"),
         (two_outputs(), None, {"metric_tolerance": 0.0}, "metric_tolerance must be a number > 0"),
+        (two_outputs(), None, {"refine": (2, 3)}, "refine must hold 2, 4, or nothing"),
         (two_outputs(), None, {"output_tolerance": math.nan}, "output_tolerance must be a number > 0"),
         (two_outputs(), None, {"loss": lambda solver, batch: 1.0}, r"must return \(value, gradient\)"),
     ],

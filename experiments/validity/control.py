@@ -8,6 +8,7 @@ Appends a record per run to control.jsonl and skips what is recorded.
 """
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,7 +21,7 @@ from kuttax.data import spheres
 from kuttax.records import Record
 from kuttax.report.figure import figure
 from kuttax.tasks.registry import build_task
-from kuttax.training.loop import Trainer
+from kuttax.training.loop import Progress, Trainer
 
 from .ledger import Ledger
 from .marching import tested
@@ -46,7 +47,7 @@ def measure(trainer: Trainer, task: Any, start: kx.FixedSteps, study: Study, see
 
     A turn is the optimiser step, the number of steps from then on, and the strain or the certificate's verdict.
     """
-    trained = trainer.run(seed)
+    trained = trainer.run(seed, _said)
     assert trained.controlled is not None
     solver: Any = trained.solver
     data = jax.tree.map(lambda x: x[: study.samples], task.test)
@@ -66,6 +67,13 @@ def measure(trainer: Trainer, task: Any, start: kx.FixedSteps, study: Study, see
         "compile_seconds": trained.compile_seconds,
         "turns": turns,
     }
+
+
+def _said(now: Progress) -> None:
+    """Where training stands, every now and then."""
+    if now.controlled is not None and now.step % 500 == 0:
+        size = now.controlled.turns[-1].size if now.controlled.turns else math.nan
+        print(f"{now.step}: {size:.4g} steps, {now.metric:.4g} %, {now.seconds:.0f} s", file=sys.stderr, flush=True)
 
 
 def draw(runs: list[Record], critical: dict[int, int | None], path: Any) -> None:

@@ -1,5 +1,6 @@
 """Step control on the command line: which control, where it starts, and what a record says of it."""
 
+from functools import partial
 from typing import Any, Literal
 
 import jax
@@ -21,7 +22,7 @@ def control_of(kind: Literal["off", "ott", "certified"], solver: AbstractSolver)
     if kind == "off":
         return None
     if kind == "certified":
-        return CertifiedControl(certify=certify)
+        return CertifiedControl(certify=partial(certify, refine=()))
     return ToleranceControl() if is_adaptive(solver) else StepControl()
 
 

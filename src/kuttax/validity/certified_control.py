@@ -31,11 +31,10 @@ class Band(NamedTuple):
     stride: int
 
 
-_EARLY = ("search", "train")
-_SLACK = 2.0  # of the metric's tolerance while training
+_SLACK = 2.0  # of the metric's tolerance on the way
 _TOLERANCES = Tolerances()
-_TRAINING = Band(low=0.5, aim=0.8, high=1.0, coarser=1.5, finer=3.0, stride=2)
-_FINAL = Band(low=0.7, aim=0.85, high=1.0, coarser=1.5, finer=1.22, stride=1)
+_TRAINING = Band(low=0.4, aim=0.6, high=0.8, coarser=2.0, finer=3.0, stride=2)
+_FINAL = Band(low=0.4, aim=0.8, high=1.0, coarser=1.5, finer=1.22, stride=1)
 
 
 class CertifiedState(NamedTuple):
@@ -45,13 +44,15 @@ class CertifiedState(NamedTuple):
         dial: What h is.
         h: The step as a fraction of the interval, or the tolerance.
         probe: In a search the h that is tried next.
+        needed: What the checks while training have aimed at so far, averaged.
+        grew: Whether the last of them refined h.
         phase: "search" until a first h is found, "train", "approach" towards the end of training; after it "settle",
             "tune", "certify", "done".
         trained: Training NFE at the last check.
         spent: NFE of checks before it.
         rounds: How often the model was tuned after training.
         refined: Whether h had to be refined after training; then it is not made coarser any more.
-        failed: Whether the last check at this h, after training, found too much strain.
+        failed: How many checks in a row, after training, found too much strain at this h.
         verdict: The last certificate's.
         pending: Whether the check goes on.
     """
@@ -59,12 +60,14 @@ class CertifiedState(NamedTuple):
     dial: Dial
     h: float
     probe: float
+    needed: float | None = None
+    grew: bool = False
     phase: Literal["search", "train", "approach", "settle", "tune", "certify", "done"] = "search"
     trained: float = 0.0
     spent: float = 0.0
     rounds: int = 0
     refined: bool = False
-    failed: bool = False
+    failed: int = 0
     verdict: str | None = None
     pending: bool = False
 
@@ -79,22 +82,26 @@ class CertifiedControl:
     limits, for where a few samples sit on an edge of the flow the strain shrinks slower than that. The first check
     searches upwards from few steps, whatever the start, so that a start that is too fine costs no check.
 
-    A check is made when the parameters have moved and training has earned the last one's cost, on a small batch that
-    changes from check to check. In the last part of training h approaches what the certificate will ask for: a narrower
-    band on more samples. After training it is settled there, with some optimiser steps after every change, and refined
-    until the certificate is valid.
+    A check is made when the parameters have moved, on a small batch that changes from check to check. Early in
+    training, while steps are few and the field grows fastest, that is all; later training must have earned the last
+    one's cost, unless that one refined. A few samples that sit on an edge of the flow make its strain large or small by
+    chance, so that what the later checks aim at is averaged. A model that is no ODE on its way may yet become one, so
+    that the metric may change more until the last part of training. After training h is settled on more samples and
+    with the certificate's confidence, with some optimiser steps between two looks, and refined until it is valid.
 
     Attributes:
         most: What the discretisation may change.
         certify: `certify(predict, solver, batch)` whose result has a `verdict`; None for no certificate: the last check
             then decides.
-        few, many: Held-out samples that a check looks at, at most, while training and towards its end.
+        few, many: Held-out samples, at most, of a check while training, and of one after it or of a certificate.
         drift: Relative movement of the parameters after which to check.
         share: The NFE of checks, as a share of the training NFE between them.
+        early: The part of training in which their cost does not count.
         approach: The part of training that is its end.
         training, final: The bands of the strain.
         tune: Optimiser steps between the checks after training, as a fraction of all.
         rounds: How often at the most.
+        looks: Checks after training that have to find too much strain before h is refined.
         most_steps: The solver never takes more.
         dtype: Of the state: a relative tolerance never leaves what it can carry.
 
@@ -104,23 +111,25 @@ class CertifiedControl:
 
     most: Tolerances = _TOLERANCES
     certify: Callable[..., Any] | None = None
-    few: int = 256
-    many: int = 1024
+    few: int = 512
+    many: int = 1536
     drift: float = 0.02
-    share: float = 0.02
+    share: float = 0.01
+    early: float = 0.15
     approach: float = 0.3
     training: Band = _TRAINING
     final: Band = _FINAL
     tune: float = 0.02
     rounds: int = 16
+    looks: int = 3
     most_steps: int = 10_000
     dtype: Any = "float32"
 
     def __post_init__(self):
-        for name in ("few", "many", "rounds", "most_steps"):
+        for name in ("few", "many", "rounds", "looks", "most_steps"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be >= 1, got {getattr(self, name)}")
-        for name in ("drift", "share", "approach", "tune"):
+        for name in ("drift", "share", "early", "approach", "tune"):
             if not 0 < getattr(self, name) < 1:
                 raise UserError(f"{name} must lie in (0, 1), got {getattr(self, name)}")
         for name in ("training", "final"):
@@ -134,15 +143,14 @@ class CertifiedControl:
         return "held-out"
 
     def tolerances(self, state: CertifiedState) -> Tolerances:
-        """At the end they hold with the confidence that a certificate asks for; before, the metric of few samples may
-        change more, or its noise would set the steps."""
-        if state.phase in _EARLY:
+        """On the way the metric may change more; after training all holds with the confidence of a certificate."""
+        if state.phase in ("search", "train"):
             return self.most._replace(metric=_SLACK * self.most.metric)
-        return self.most._replace(sure=True)
+        return self.most if state.phase == "approach" else self.most._replace(sure=True)
 
     def samples(self, state: CertifiedState) -> int:
         """How many of them, at most."""
-        return self.few if state.phase in _EARLY else self.many
+        return self.few if state.phase in ("search", "train", "approach") else self.many
 
     def init(self, solver: AbstractSolver) -> CertifiedState:
         """The state before training with this solver.
@@ -161,7 +169,8 @@ class CertifiedControl:
     def due(self, state: CertifiedState, now: Moment) -> bool:
         """Whether the parameters have moved far enough, and training has earned what the last check cost."""
         spent, earned = now.nfe_checks - state.spent, self.share * (now.nfe_train - state.trained)
-        return now.drift >= self.drift and not spent > earned  # or it is not known
+        free = state.grew or self._is_early(now)
+        return now.drift >= self.drift and (free or not spent > earned)  # or it is not known
 
     def asks(self, state: CertifiedState, solver: AbstractSolver) -> tuple[AbstractSolver, ...]:
         """The own solver, and the better one; in a search at the h that is being tried."""
@@ -170,15 +179,13 @@ class CertifiedControl:
 
     def update(self, readings: tuple[Reading, ...], state: CertifiedState, now: Moment) -> tuple[float, CertifiedState]:
         """The number of steps or the tolerance after a check, and the state."""
-        strain = self._strain(readings[0], state)
+        strain = math.inf if math.isnan(readings[0].strain) else readings[0].strain
         state = state._replace(trained=now.nfe_train, spent=now.nfe_checks)
         match state.phase:
             case "search":
                 state = self._searched(state, strain)
-            case "train":
-                state = state._replace(h=self._moved(state, state.h, strain, self.training))
-            case "approach":
-                state = state._replace(h=self._moved(state, state.h, strain, self.final))
+            case "train" | "approach":
+                state = self._followed(state, strain, now)
             case _:  # training has ended
                 state = self._settled(state, strain)
         if state.phase == "train" and now.step >= (1 - self.approach) * now.of:
@@ -219,36 +226,43 @@ class CertifiedControl:
             return state._replace(h=state.probe, phase="train", pending=False)
         return state._replace(probe=finer, pending=True)
 
+    def _followed(self, state: CertifiedState, strain: float, now: Moment) -> CertifiedState:
+        """To what this check aims at; later in training to the running geometric mean of those before it and this."""
+        band, needed = self.training, self._aimed(state, state.h, strain, self.training)
+        if state.needed is not None and not self._is_early(now):
+            needed = math.sqrt(state.needed * needed)
+        average = band.aim * (state.h / needed) ** state.dial.order
+        h = self._moved(state, state.h, average, band)
+        return state._replace(h=h, needed=needed, grew=h < state.h)
+
+    def _is_early(self, now: Moment) -> bool:
+        return now.step < self.early * now.of
+
     def _settled(self, state: CertifiedState, strain: float) -> CertifiedState:
         """In the final band, or changed once more; never coarser after it had to be refined.
 
-        The strain rises and falls with the noise of training: it is looked at twice before h is refined.
+        The strain rises and falls with the noise of training: it is looked at again before h is refined.
         """
         h = self._moved(state, state.h, strain, self.final)
         if state.rounds >= self.rounds or (h > state.h and state.refined):
             return state._replace(phase="certify")
-        if strain > self.final.high and not state.failed:
-            return self._changed(state, state.h)._replace(failed=True)
+        if strain > self.final.high and state.failed + 1 < self.looks:
+            return self._changed(state, state.h)._replace(failed=state.failed + 1)
         if state.dial.size(h) == state.dial.size(state.h):
             return state._replace(phase="certify")
         return self._changed(state._replace(refined=h < state.h), h)
 
     def _changed(self, state: CertifiedState, h: float) -> CertifiedState:
-        return state._replace(h=h, phase="tune", rounds=state.rounds + 1, failed=False)
+        return state._replace(h=h, phase="tune", rounds=state.rounds + 1, failed=0)
 
-    def _strain(self, reading: Reading, state: CertifiedState) -> float:
-        """What is held in the band. While training, flips of samples that are hardly decided are no cause to refine."""
-        strain = math.inf if math.isnan(reading.strain) else reading.strain
-        if state.phase in _EARLY and strain > self.training.high:
-            by_loss = reading.loss_difference / self.most.loss
-            return strain if math.isnan(by_loss) else max(self.training.high, min(strain, by_loss))
-        return strain
+    def _aimed(self, state: CertifiedState, h: float, strain: float, band: Band) -> float:
+        """The h whose strain is predicted to be the band's aim, within the limits of one check."""
+        factor = (band.aim / max(strain, 1e-12)) ** (1 / state.dial.order) if strain < math.inf else 0.0
+        return h * min(max(factor, 1 / band.finer), band.coarser)
 
     def _moved(self, state: CertifiedState, h: float, strain: float, band: Band) -> float:
-        """The h whose strain is predicted to be the band's aim, where this one's lies outside the band."""
+        """The nearest h to the one aimed at that the dial has, where this one's strain lies outside the band."""
         if band.low <= strain <= band.high:
             return h
-        factor = (band.aim / max(strain, 1e-12)) ** (1 / state.dial.order) if strain < math.inf else 0.0
-        aimed = state.dial.within(h * min(max(factor, 1 / band.finer), band.coarser))
-        aimed = state.dial.snapped(aimed, band.stride)
+        aimed = state.dial.snapped(state.dial.within(self._aimed(state, h, strain, band)), band.stride)
         return min(aimed, state.dial.finer(h)) if strain > band.high else max(aimed, h)

@@ -114,11 +114,13 @@ class _Try:
     gradient: np.ndarray | None = None
 
 
-def measure(predict: Predict, solver: AbstractSolver, batch: Any, loss: Loss | None, key: PRNGKeyArray) -> Measurement:
+def measure(
+    predict: Predict, solver: AbstractSolver, batch: Any, loss: Loss | None, refine: Sequence[int], key: PRNGKeyArray
+) -> Measurement:
     """Solve the batch with every solver and compare.
 
     Args:
-        predict, solver, batch, loss: As for `kuttax.validity.certify`.
+        predict, solver, batch, loss, refine: As for `kuttax.validity.certify`.
         key: Draws the trajectories to compare, where there are many.
 
     Raises:
@@ -132,7 +134,7 @@ def measure(predict: Predict, solver: AbstractSolver, batch: Any, loss: Loss | N
     if isinstance(own.result, str):
         return Measurement(0, Kind("metric"), (Row(role="own", solver=own.solver, failure=own.result),))
     dtype = own.result.dtype
-    fine = [_finer(predict, finer(solver, times, dtype), times, solver, batch) for times in (2, 4)]
+    fine = [_finer(predict, finer(solver, times, dtype), times, solver, batch) for times in refine]
     references = _references(predict, batch, dtype, loss)
     if loss is not None and references:
         own = _Try(own.role, own.solver, own.result, times=1, gradient=gradient_of(loss, solver, batch))

@@ -20,7 +20,6 @@ class Tolerances(NamedTuple):
         flips: The share of samples whose predicted class may change.
         sure: Whether flips and accuracy count at their 95 % bounds for so few samples, as a certificate counts them,
             where the samples are enough to bound anything.
-        loss: The mean change of a sample's loss (nats), below which the other changes do not matter while training.
         output: Where there are no classes: the change of an output, relative to the outputs' root mean square, that
             95 % of the samples may reach.
     """
@@ -28,7 +27,6 @@ class Tolerances(NamedTuple):
     metric: float = 0.01
     flips: float = 0.05
     sure: bool = False
-    loss: float = 0.02
     output: float = 0.05
 
 
