@@ -57,6 +57,7 @@ class AbstractSDESolver(AbstractSolver):
     noises: eqx.AbstractClassVar[tuple[Noise, ...]]
     calculi: eqx.AbstractClassVar[tuple[Calculus, ...]]
     uses_mean: eqx.AbstractClassVar[bool]
+    strong_order: eqx.AbstractClassVar[float]  # where the noise commutes and is not additive
 
     @abstractmethod
     def step(self, terms: Terms, t: Time, y: State, h: Time, draw: Draw, row: Any) -> State:
@@ -91,6 +92,10 @@ class AbstractSDESolver(AbstractSolver):
         if self.refine % factor:
             raise UserError(f"refine={self.refine} must be a multiple of {factor}, for {factor} times the steps")
         return dataclasses.replace(self, steps=self.steps * factor, refine=self.refine // factor)
+
+    def __str__(self) -> str:
+        refine = "" if self.refine == 1 else f", refine={self.refine}"
+        return f"{type(self).__name__}(steps={self.steps}{refine})"
 
     def run(self, problem: Problem, derivative: Derivative) -> Solution:
         terms, (rows, sound) = terms_of(problem), self.rows(problem.t0.dtype)
