@@ -108,7 +108,7 @@ def test_noise_without_schemes_of_higher_order():
 
 
 def test_adaptive_steps():
-    """diffrax's tree is one path at every tolerance, and X = exp(W / 2) on it: how far off the own one is, they tell."""
+    """diffrax's tree is one path at all tolerances; X = exp(W / 2) on it. They tell how far off the own one is."""
     sde = kx.SDE(lambda t, y, args: 0 * y, lambda t, y, args: 0.5 * y, calculus="stratonovich")
     predict, batch = of_sde(sde, 80)
     found = certify(predict, kx.FromDiffrax(diffrax.SPaRK(), 0.1, 0.1), batch, refine=(2,))
