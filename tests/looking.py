@@ -1,6 +1,6 @@
 """Looking over a local penalty's shoulder: which step it looks at, for many keys at once."""
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import numpy as np
@@ -22,6 +22,7 @@ class Sight(NamedTuple):
 class Looks(kx.AbstractPenalty):
     """What `part` sees, as one vector, in place of its mean cost."""
 
+    of_sdes: ClassVar[bool] = True
     part: AbstractLocal
 
     def ask(self, problem, solver, key):

@@ -363,7 +363,37 @@ REFUSED = {
     ),
     "backwards": (lambda: solved(t1=-1.0), "t1 must not come before t0, got t0=0, t1=-1"),
     "backsolve": (lambda: solved(adjoint=kx.BacksolveAdjoint()), "BacksolveAdjoint is for ODEs: with an SDE use"),
-    "penalty": (lambda: solved(penalty=kx.LocalError()), "penalties are for ODEs: with an SDE leave penalty out"),
+    "penalty": (lambda: solved(penalty=kx.penalties.Kinetic()), "Kinetic is for ODEs: with an SDE use LocalError, or"),
+    "stiffness": (
+        lambda: solved(penalty=0.1 * kx.LocalError() + kx.LocalStiffness()),
+        "LocalStiffness is for ODEs: with an SDE use LocalError",
+    ),
+    "global, equal steps": (
+        lambda: solved(penalty=kx.GlobalError()),
+        "GlobalError of an SDE is made of an adaptive solver's steps: use FromDiffrax with tolerances, or LocalError",
+    ),
+    "a tableau": (
+        lambda: solved(penalty=kx.LocalError(tableau=kx.tableaus.TSIT5)),
+        "tableau is for ODEs: with an SDE give sde_solver=diffrax.SPaRK",
+    ),
+    "an initial step": (
+        lambda: solved(penalty=kx.LocalError(size="initial")),
+        "size='initial' is a heuristic for ODEs: with an SDE use size='budget' or 'solver'",
+    ),
+    "stages": (
+        lambda: solved(penalty=kx.LocalError(through="stages")),
+        "through='stages' is for ODEs: with an SDE use through='step' or 'state'",
+    ),
+    "no estimator": (lambda: kx.LocalError(sde_solver=diffrax.SlowRK()), "diffrax's SlowRK estimates no error: use"),
+    "no solver": (lambda: kx.LocalError(sde_solver="SPaRK"), "sde_solver must be a diffrax solver .*, got 'SPaRK'"),
+    "an estimator of additive noise": (
+        lambda: solved(penalty=kx.LocalError(sde_solver=diffrax.ShARK())),
+        "diffrax's ShARK is for additive noise, got diagonal: use SPaRK",
+    ),
+    "an estimator of ODEs": (
+        lambda: solved(penalty=kx.LocalError(sde_solver=diffrax.Dopri5())),
+        "diffrax's Dopri5 is for ODEs: for an SDE use ShARK",
+    ),
     "diffrax's ODE": (
         lambda: solved(solver=kx.FromDiffrax(diffrax.Dopri5())),
         "diffrax's Dopri5 is for ODEs: for an SDE use ShARK, SRA1, SlowRK or SPaRK",

@@ -32,13 +32,14 @@ def solve_penalised(
     sol, integrals = _without_integrals(sol, integrands)
     costs, picked = iter(sol.watched.costs), iter(sol.watched.picked)
     total = jnp.zeros((), problem.t0.dtype)
-    for weight, part, ask in zip(weights, parts, asks, strict=True):
+    for weight, part, ask, own in zip(weights, parts, asks, keys, strict=True):
         seen = Seen(
             problem,
             solver,
             None if ask.cost is None else next(costs),
             None if ask.integrand is None else next(integrals),
             None if ask.pick is None else _held(ask.pick, next(picked)),
+            own,
         )
         total = total + jnp.asarray(weight, total.dtype) * part.value(seen)
     reached = jnp.all(sol.status == int(Status.ok))

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -12,6 +12,7 @@ from ._types import State, Time, VectorField
 from .errors import UserError
 from .solvers.adaptive import number
 from .solvers.base import AbstractSolver, Problem
+from .solvers.estimated import EstimatedStep
 from .solvers.pick import Pick, Picked
 from .solvers.step import Step
 
@@ -41,7 +42,7 @@ class Ask(NamedTuple):
             the cost or the pick runs through them; None where any adjoint serves.
     """
 
-    cost: Callable[[Step], Time] | None = None
+    cost: Callable[[Step | EstimatedStep], Time] | None = None
     integrand: Integrand | None = None
     pick: Pick | None = None
     otherwise: str | None = None
@@ -55,6 +56,7 @@ class Seen(NamedTuple):
         cost: The sum of the costs, a scalar, or one a sample under per-sample control.
         integral: A scalar, or one a sample where `solve` knows samples.
         picked: The state picked.
+        key: The penalty's own, the one that it asked with.
     """
 
     problem: Problem
@@ -62,13 +64,19 @@ class Seen(NamedTuple):
     cost: Time | None
     integral: Array | None
     picked: Picked | None
+    key: Any
 
 
 class AbstractPenalty(eqx.Module):
     """What makes a field cheap to integrate: one number a solve, to be added to the loss.
 
     Penalties add and scale: `0.5 * LocalError() + Kinetic()`.
+
+    Attributes:
+        of_sdes: Whether it is for SDEs too.
     """
+
+    of_sdes: ClassVar[bool] = False
 
     @abstractmethod
     def ask(self, problem: Problem, solver: AbstractSolver, key: Any) -> Ask:

@@ -20,7 +20,7 @@ from .solvers.base import AbstractSolver, Problem
 from .solvers.sde import SDE
 from .solvers.solution import Solution, SolveError, Status
 from .solvers.stages import spread
-from .stochastic import check_stochastic
+from .stochastic import check_stochastic, penalty_key
 
 
 def solve(
@@ -82,6 +82,7 @@ def solve(
     if isinstance(field, SDE):
         problem = dataclasses.replace(problem, key=key)
         check_stochastic(problem, solver, adjoint, penalty)
+        key = None if penalty is None else penalty_key(problem.key)
     solver.check(problem)
     sol = _solve(problem, solver, DiscreteAdjoint() if adjoint is None else adjoint, penalty, key)
     if throw:

@@ -2,14 +2,20 @@
 
 from typing import Any
 
+import jax
+import numpy as np
 from jax.core import Tracer
+from jaxtyping import PRNGKeyArray
 
 from .adjoints.backsolve import BacksolveAdjoint
 from .errors import UserError
+from .penalty import terms_of
 from .solvers.base import AbstractSolver, Problem
 from .solvers.diffrax import FromDiffrax
 from .solvers.fixed_sde import AbstractSDESolver
 from .solvers.solution import Status
+
+_NO_CELL = np.uint32(2**32 - 1)  # the cells of a path are numbered by 31 bits
 
 
 def check_stochastic(problem: Problem, solver: AbstractSolver, adjoint: Any, penalty: Any) -> None:
@@ -25,8 +31,14 @@ def check_stochastic(problem: Problem, solver: AbstractSolver, adjoint: Any, pen
         raise UserError("an SDE draws at random: give solve a key, e.g. key=jax.random.key(0)")
     if isinstance(adjoint, BacksolveAdjoint):
         raise UserError("BacksolveAdjoint is for ODEs: with an SDE use DiscreteAdjoint, or leave adjoint out")
-    if penalty is not None:
-        raise UserError("penalties are for ODEs: with an SDE leave penalty out")
+    for _, part in () if penalty is None else terms_of(penalty):
+        if not part.of_sdes:
+            raise UserError(f"{type(part).__name__} is for ODEs: with an SDE use LocalError, or GlobalError")
     known = not any(isinstance(t, Tracer) for t in (problem.t0, problem.t1))
     if known and problem.t1 < problem.t0:
         raise UserError(f"{Status.reversed_noise.message}, got t0={problem.t0:g}, t1={problem.t1:g}")
+
+
+def penalty_key(key: PRNGKeyArray) -> PRNGKeyArray:
+    """The key of the penalties: none of those that draw the noise, so that the path is the same without a penalty."""
+    return jax.random.fold_in(key, _NO_CELL)

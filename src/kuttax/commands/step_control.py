@@ -6,7 +6,9 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
+from ..errors import UserError
 from ..solvers.base import AbstractSolver
+from ..solvers.fixed_sde import AbstractSDESolver
 from ..tasks.base import Task
 from ..training.watch import Controlled
 from ..validity.certificate import certify
@@ -27,7 +29,13 @@ def control_of(kind: Literal["off", "ott", "certified"], solver: AbstractSolver)
 
 
 def proposed_steps(task: Task, solver: AbstractSolver, batch_size: int, seed: int) -> int:
-    """Where Hairer's heuristic starts, with the initial weights of this seed, on the first training samples."""
+    """Where Hairer's heuristic starts, with the initial weights of this seed, on the first training samples.
+
+    Raises:
+        UserError: The solver is for SDEs, for which there is none.
+    """
+    if isinstance(solver, AbstractSDESolver):
+        raise UserError("no number of steps can be proposed for an SDE: give --steps")
     model = task.init(jax.random.split(jax.random.key(seed))[0])
     batch = jax.tree.map(lambda x: jnp.asarray(x[:batch_size]), task.train)
     return first_steps(lambda solver, batch: task.predict(model, solver, batch), batch, order_of(solver), 1000)

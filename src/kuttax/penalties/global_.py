@@ -1,7 +1,7 @@
 """Global penalties: the solver's own cost heuristics, summed over its steps (Pal et al., ICML 2021)."""
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from jaxtyping import Array
@@ -11,6 +11,9 @@ from ..errors import UserError
 from ..penalty import AbstractPenalty, Ask, Seen
 from ..solvers.adaptive import Adaptive
 from ..solvers.base import AbstractSolver, Problem
+from ..solvers.diffrax import FromDiffrax
+from ..solvers.estimated import EstimatedStep
+from ..solvers.sde import SDE
 from ..solvers.step import Step, stiffness_pair
 
 
@@ -22,19 +25,24 @@ class AbstractGlobal(AbstractPenalty):
     """
 
     @abstractmethod
-    def charge(self, step: Step) -> Time:
+    def charge(self, step: Step | EstimatedStep) -> Time:
         """c_j of one step."""
 
     def ask(self, problem: Problem, solver: AbstractSolver, key: Any) -> Ask:
-        del problem, key
+        del key
         own = type(self).__name__
         local = own.replace("Global", "Local")
+        if isinstance(problem.field, SDE):
+            if not (isinstance(solver, FromDiffrax) and solver.steps is None):
+                by = "FromDiffrax with tolerances"
+                raise UserError(f"{own} of an SDE is made of an adaptive solver's steps: use {by}, or {local}")
+            return Ask(cost=self.cost, otherwise=local)
         if not isinstance(solver, Adaptive):
             raise UserError(f"{own} is made of Adaptive's steps, got {type(solver).__name__}: use {local}")
         self.check(solver)
         return Ask(cost=self.cost, otherwise=local)
 
-    def cost(self, step: Step) -> Time:
+    def cost(self, step: Step | EstimatedStep) -> Time:
         """c_j |h_j|."""
         return self.charge(step) * jnp.abs(step.h)
 
@@ -48,9 +56,14 @@ class AbstractGlobal(AbstractPenalty):
 
 
 class GlobalError(AbstractGlobal):
-    """R_E = sum_j E_j |h_j|, E_j the scaled error estimate of step j ("ERNODE"; Pal et al. 2021, eq. 9)."""
+    """R_E = sum_j E_j |h_j|, E_j the scaled error estimate of step j ("ERNODE"; Pal et al. 2021, eq. 9).
 
-    def charge(self, step: Step) -> Time:
+    Of an SDE ("ERNSDE") with diffrax's adaptive solvers: E_j is the number that their step size control goes by.
+    """
+
+    of_sdes: ClassVar[bool] = True
+
+    def charge(self, step: Step | EstimatedStep) -> Time:
         return step.error()
 
     def check(self, solver: Adaptive) -> None:
@@ -60,7 +73,8 @@ class GlobalError(AbstractGlobal):
 class GlobalStiffness(AbstractGlobal):
     """R_S = sum_j S_j |h_j|, S_j the stiffness estimate of step j ("SRNODE"; Pal et al. 2021, eq. 11)."""
 
-    def charge(self, step: Step) -> Time:
+    def charge(self, step: Step | EstimatedStep) -> Time:
+        assert isinstance(step, Step)
         return step.stiffness()
 
     def check(self, solver: Adaptive) -> None:

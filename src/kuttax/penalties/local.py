@@ -1,8 +1,9 @@
 """Local penalties: the solver's cost heuristics at one random time (Pal, Edelman & Rackauckas, ICML 2023)."""
 
 from abc import abstractmethod
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
+import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -15,11 +16,14 @@ from ..solvers.adaptive import Adaptive, number
 from ..solvers.base import AbstractSolver, Problem
 from ..solvers.controller import initial_step
 from ..solvers.diffrax import FromDiffrax
+from ..solvers.estimated import EstimatedStep
 from ..solvers.fixed import AbstractTableSolver, checked_steps
 from ..solvers.pick import Pick, Picked
+from ..solvers.sde import SDE
 from ..solvers.step import Step, step_with_end
 from ..solvers.tableaus import TSIT5, Tableau
 from .global_ import refuse_without_stiffness
+from .noisy_step import TOLERANCE, checked_estimator, estimator, noisy_step, read_by
 
 Sampling = Literal["unbiased", "biased"]
 Size = Literal["budget", "solver", "initial"]
@@ -32,8 +36,8 @@ class AbstractLocal(AbstractPenalty):
 
     Attributes:
         sampling: "unbiased": the time is uniform on the interval, or, for a `size` of "budget", on what lies a step
-            before its end; on a fixed grid it is moved back to the start of the step that it falls in. "biased": it is
-            the start of one of the solver's own steps, each as likely.
+            before its end; on a fixed grid, and in an SDE, it is moved back to the start of the step that it falls in.
+            "biased": it is the start of one of the solver's own steps, each as likely.
         size: Of the step. "budget": |t1 - t0| / steps: can this field be crossed in so many steps? "solver": that of
             the step which the solver took there. "initial": Hairer's first step, as released with the paper; its scale
             depends on dtype and tolerance. A step that would pass t1 is shortened to end there: with the first it may
@@ -44,7 +48,11 @@ class AbstractLocal(AbstractPenalty):
             small difference of large slopes; this is then no gradient of it, and costs accuracy (docs/penalties.md).
             "state": all but time and size.
         tableau: The embedded pair; None for the solver's own, or TSIT5 where that has none.
-        rtol, atol: Tolerances that errors are scaled by; None for the solver's own, or 1e-6 where it has none.
+        rtol, atol: Tolerances that errors are scaled by; None for the solver's own, or where it has none 1e-6, and 1e-2
+            of an SDE.
+        sde_solver: What takes the step of an SDE, with noise of its own: any diffrax solver with an error estimate. An
+            SDE of the other calculus is converted for it. None for the solver's own, or where that has no estimate
+            ShARK for additive noise, else SPaRK (Stratonovich) or diffrax.HalfSolver(diffrax.Euler()) (Ito).
     """
 
     sampling: Sampling = eqx.field(static=True, default="unbiased")
@@ -54,25 +62,27 @@ class AbstractLocal(AbstractPenalty):
     tableau: Tableau | None = eqx.field(static=True, default=None, kw_only=True)
     rtol: Any = eqx.field(converter=number("rtol", optional=True), default=None, kw_only=True)
     atol: Any = eqx.field(converter=number("atol", 0.0, optional=True), default=None, kw_only=True)
+    sde_solver: diffrax.AbstractSolver | None = eqx.field(default=None, kw_only=True)
 
     def __check_init__(self):
         for name, kinds in (("sampling", Sampling), ("size", Size), ("through", Through)):
             check_known(name, getattr(self, name), get_args(kinds))
+        if self.sde_solver is not None:
+            checked_estimator(self.sde_solver)
         if self.tableau is not None and self.tableau.error is None:
             raise UserError(f"{self.tableau.name} has no embedded pair: use one like TSIT5, or leave tableau out")
 
     @abstractmethod
-    def cost(self, step: Step) -> Time:
+    def cost(self, step: Step | EstimatedStep) -> Time:
         """What the step costs, a scalar, or one a sample."""
 
     def ask(self, problem: Problem, solver: AbstractSolver, key: Any) -> Ask:
         key = needs_key(self, key)
-        name = type(self).__name__
-        if isinstance(solver, FromDiffrax):
-            if self.sampling == "biased" or self.size == "solver":
-                raise UserError(f"diffrax does not tell {name} its steps: use sampling='unbiased' and size='budget'")
+        if isinstance(problem.field, SDE):
+            key, _ = jax.random.split(key)  # the other one draws the noise
+            self._check_sde(problem, solver)
         else:
-            refuse_without_steps(self, solver)
+            self._check_ode(solver)
         moves = self.through == "state"
         otherwise = "through='step'" if moves else None
         if self.sampling == "biased":
@@ -82,14 +92,33 @@ class AbstractLocal(AbstractPenalty):
         at = problem.t0 + share * length * jax.random.uniform(key, (), length.dtype)
         return Ask(pick=Pick(jax.lax.stop_gradient(at), moves=moves), otherwise=otherwise)
 
+    def _check_ode(self, solver: AbstractSolver) -> None:
+        name = type(self).__name__
+        if self.sde_solver is not None:
+            raise UserError("sde_solver is for SDEs: with an ODE give a tableau, or leave it out")
+        if not isinstance(solver, FromDiffrax):
+            refuse_without_steps(self, solver)
+        elif self.sampling == "biased" or self.size == "solver":
+            raise UserError(f"diffrax does not tell {name} its steps: use sampling='unbiased' and size='budget'")
+
+    def _check_sde(self, problem: Problem, solver: AbstractSolver) -> None:
+        if self.tableau is not None:
+            raise UserError("tableau is for ODEs: with an SDE give sde_solver=diffrax.SPaRK(), say, or leave it out")
+        if self.size == "initial":
+            raise UserError("size='initial' is a heuristic for ODEs: with an SDE use size='budget' or 'solver'")
+        if self.through == "stages":
+            raise UserError("through='stages' is for ODEs: with an SDE use through='step' or 'state'")
+        read_by(estimator(self.sde_solver, solver, problem.field), problem)
+
     def value(self, seen: Seen) -> Array:
-        assert seen.picked is not None
         return jnp.mean(self.cost(self.step(seen)))
 
-    def step(self, seen: Seen) -> Step:
+    def step(self, seen: Seen) -> Step | EstimatedStep:
         """The step that is looked at."""
         assert seen.picked is not None
         problem, picked = seen.problem, seen.picked
+        if isinstance(problem.field, SDE):
+            return self._noisy_step(seen, picked)
         pair = self.pair(seen.solver)
         controller, norm = pair.controller(problem.t0.dtype), pair.norm(problem)
         field = pair.vector_field(problem)
@@ -100,6 +129,21 @@ class AbstractLocal(AbstractPenalty):
         h = hold(jnp.minimum(size, jnp.abs(problem.t1 - t)) * problem.direction)
         y1, ks = step_with_end(pair.tableau, f, t, y, h, k1)
         return Step(pair.tableau, controller, t, h, y, y1, ks, norm)
+
+    def _noisy_step(self, seen: Seen, picked: Picked) -> EstimatedStep:
+        """The step of an SDE, with noise that its path does not have."""
+        problem = seen.problem
+        size = picked.h if self.size == "solver" else (problem.t1 - problem.t0) / self.steps
+        h = jax.lax.stop_gradient(jnp.minimum(size, problem.t1 - picked.t))
+        solver, scale = estimator(self.sde_solver, seen.solver, problem.field), self._scale(seen.solver)
+        return noisy_step(problem, solver, picked.t, picked.y, h, jax.random.split(seen.key)[1], scale)
+
+    def _scale(self, solver: AbstractSolver) -> Adaptive:
+        """The tolerances that the step of an SDE is held against."""
+        rtol = atol = TOLERANCE
+        if isinstance(solver, FromDiffrax) and solver.steps is None:
+            rtol, atol = solver.rtol, solver.atol
+        return Adaptive(TSIT5, rtol if self.rtol is None else self.rtol, atol if self.atol is None else self.atol)
 
     def pair(self, solver: AbstractSolver) -> Adaptive:
         """The embedded pair and the tolerances that the step is held against."""
@@ -144,13 +188,16 @@ def check_known(name: str, value: Any, known: tuple[str, ...]) -> None:
 class LocalError(AbstractLocal):
     """The error estimate E of one step at a random time (Pal et al. 2023, section 3; "local regularisation").
 
-    E = RMS[h sum_i btilde_i k_i / (atol + rtol max(|y|, |y1|))]: at most one where a solver would take the step.
+    E = RMS[h sum_i btilde_i k_i / (atol + rtol max(|y|, |y1|))]: at most one where a solver would take the step. The
+    step of an SDE is taken by diffrax, with noise drawn afresh, so that E does not depend on how the path goes on; its
+    own estimate stands in the place of the sum. The path is the same with a penalty and without.
 
     Attributes:
         transform: "log": log(1 + E), whose gradient is bounded. "scaled": E |h|, as in the paper. "plain": E.
         power: Of E in all of them, at least 1; 2 looks at the worst steps.
     """
 
+    of_sdes: ClassVar[bool] = True
     transform: Transform = eqx.field(static=True, default="log", kw_only=True)
     power: float = eqx.field(static=True, default=1, kw_only=True)
 
@@ -159,7 +206,7 @@ class LocalError(AbstractLocal):
         if not self.power >= 1:
             raise UserError(f"power must be >= 1, got {self.power!r}: the gradient of a root is infinite at no error")
 
-    def cost(self, step: Step) -> Time:
+    def cost(self, step: Step | EstimatedStep) -> Time:
         return transformed(self.transform, step.error() ** self.power, step.h)
 
 
@@ -173,6 +220,7 @@ def transformed(transform: Transform, error: Time, h: Time) -> Time:
 class LocalStiffness(AbstractLocal):
     """The stiffness estimate S |h| of one step at a random time (Pal et al. 2023, section 3)."""
 
-    def cost(self, step: Step) -> Time:
+    def cost(self, step: Step | EstimatedStep) -> Time:
+        assert isinstance(step, Step)
         refuse_without_stiffness(step.tableau)
         return step.stiffness() * jnp.abs(step.h)

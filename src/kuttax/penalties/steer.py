@@ -1,6 +1,6 @@
 """Steer: a random end time (Ghosh, Behl, Dupont, Torr & Namboodiri, NeurIPS 2020)."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -23,6 +23,7 @@ class Steer(AbstractEnding):
         width: b, in units of time; less than |t1 - t0|.
     """
 
+    of_sdes: ClassVar[bool] = True
     width: Any = eqx.field(converter=number("width"), default=0.5)
 
     def end(self, problem: Problem, key: Any) -> Time:

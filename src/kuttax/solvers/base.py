@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from .._types import State, VectorField
+from .estimated import EstimatedStep
 from .memory import Memory
 from .pick import Pick
 from .solution import Solution
@@ -53,7 +54,7 @@ class Problem(eqx.Module):
     batched: bool = eqx.field(static=True, default=False)
     max_steps: int = eqx.field(static=True, default=4096)
     measured: Callable[[Any], Any] = eqx.field(static=True, default=everything)
-    costs: tuple[Callable[[Step], Array], ...] = ()
+    costs: tuple[Callable[[Step | EstimatedStep], Array], ...] = ()
     picks: tuple[Pick, ...] = ()
     args_axes: Any = eqx.field(static=True, default=None)
     saves_start: bool = eqx.field(static=True, default=False)

@@ -62,7 +62,9 @@ def rms(tree: State, per_sample: bool) -> Time:
     return jnp.where(nothing, jnp.zeros_like(mean), jnp.sqrt(jnp.where(nothing, jnp.ones_like(mean), mean)))
 
 
-def initial_step(f: Any, t0: Time, y0: State, k1: State, span: Time, controller: Controller, k: int, norm: Any) -> Time:
+def initial_step(
+    f: Any, t0: Time, y0: State, k1: State, span: Time, controller: Controller, k: float, norm: Any
+) -> Time:
     """The size of a first step, without sign, at most |span| (Hairer, Norsett & Wanner I, II.4, "starting step size").
 
     It evaluates the field once more.

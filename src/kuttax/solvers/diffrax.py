@@ -12,8 +12,9 @@ from jaxtyping import Array
 from ..errors import UserError
 from .adaptive import Adaptive, least_rtol, number, refuse_low_rtol
 from .base import AbstractSolver, Derivative, Problem
-from .controller import initial_step, rms
+from .controller import Controller, initial_step, rms
 from .diffrax_sde import check_solver, estimates_error, evaluations, is_wrapped, stochastic_terms
+from .diffrax_watch import Watching
 from .fixed import AbstractTableSolver, FixedSteps, checked_steps
 from .pick import Pick, Picked, Watched
 from .sde import SDE
@@ -84,16 +85,18 @@ class FromDiffrax(AbstractSolver):
         subs = [diffrax.SubSaveAt(t1=True)]
         if problem.ts is not None:
             subs.append(diffrax.SubSaveAt(ts=problem.ts))
-        subs += [diffrax.SubSaveAt(ts=pick.at[None]) for pick in problem.picks]
+        watches = isinstance(problem.field, SDE) and bool(problem.costs or problem.picks)
+        if not watches:
+            subs += [diffrax.SubSaveAt(ts=pick.at[None]) for pick in problem.picks]
         result = diffrax.diffeqsolve(
             terms,
-            self.solver,
+            Watching(self.solver, problem, self._scale(dtype), self._norm(problem)) if watches else self.solver,
             problem.t0,
             problem.t1,
             dt0,
             problem.y0,
             problem.args,
-            saveat=diffrax.SaveAt(subs=subs),
+            saveat=diffrax.SaveAt(subs=subs, solver_state=watches),
             stepsize_controller=controller,
             adjoint=diffrax.ForwardMode() if derivative == "forward" else diffrax.RecursiveCheckpointAdjoint(),
             max_steps=most,
@@ -102,7 +105,10 @@ class FromDiffrax(AbstractSolver):
         assert result.ys is not None
         last, *saved = result.ys
         ys = None if problem.ts is None else saved.pop(0)
-        watched = Watched((), tuple(_picked(pick, y) for pick, y in zip(problem.picks, saved, strict=True)))
+        if watches:
+            watched = result.solver_state.watched  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
+        else:
+            watched = Watched((), tuple(_picked(pick, y) for pick, y in zip(problem.picks, saved, strict=True)))
         y1 = jax.tree.map(lambda x: x[0], last)
         status = _status(result.result, y1)
         if self.steps is None:  # said here where it was not known before the program ran
@@ -122,16 +128,19 @@ class FromDiffrax(AbstractSolver):
         norm = self.options.get("norm", lambda state: rms(state, False))
         return lambda state: norm(problem.measured(state))
 
+    def _scale(self, dtype: Any) -> Controller:
+        """What errors are held against: the numbers of the PIDController."""
+        return Adaptive(DOPRI5, self.rtol, self.atol).controller(dtype)
+
     def _first_step(self, problem: Problem, terms: Any) -> Array:
         """Hairer's first step, at two evaluations, as `Adaptive` has it: the count is then ours and exact."""
         if isinstance(problem.field, SDE):
             return (problem.t1 - problem.t0) / 100
-        adaptive = Adaptive(DOPRI5, self.rtol, self.atol)
         order = self.solver.error_order(terms)
         f = lambda t, y: terms.vf(t, y, problem.args)  # noqa: E731
         start = jax.lax.stop_gradient((problem.t0, problem.y0, f(problem.t0, problem.y0), problem.t1 - problem.t0))
         k = 2 if order is None else int(order)
-        size = initial_step(f, *start, adaptive.controller(problem.t0.dtype), k, self._norm(problem))
+        size = initial_step(f, *start, self._scale(problem.t0.dtype), k, self._norm(problem))
         return jax.lax.stop_gradient(size) * problem.direction
 
     def _stats(self, problem: Problem, stats: dict[str, Any]) -> Stats:

@@ -18,6 +18,7 @@ class EulerMaruyama(AbstractSDESolver):
     noises: ClassVar[tuple[Noise, ...]] = ("diagonal", "scalar", "general", "additive")
     calculi: ClassVar[tuple[Calculus, ...]] = ("ito",)
     uses_mean: ClassVar[bool] = False
+    strong_order: ClassVar[float] = 0.5
 
     def step(self, terms: Terms, t: Time, y: State, h: Time, draw: Draw, row: Any) -> State:
         del row

@@ -68,10 +68,11 @@ class Walk(eqx.Module):
     picked: tuple[Picked, ...]
 
     @classmethod
-    def begin(cls, problem: Problem, table: Table) -> "Walk":
-        """The walk at its start, with the numbers of the steps that it is to pick."""
+    def begin(cls, problem: Problem, starts: Callable[[Array, Array], Array]) -> "Walk":
+        """The walk at its start, with the numbers of the steps that it is to pick; `starts(t0, t1)` says when the steps
+        of an interval begin."""
         zero = jnp.zeros_like(problem.t0)
-        steps = (_step_of(pick, problem, table) for pick in problem.picks)
+        steps = (_step_of(pick, problem, starts) for pick in problem.picks)
         picked = tuple(Picked(zero, problem.y0, zero, step) for step in steps)
         return cls(problem.y0, jnp.zeros((), jnp.int32), picked)
 
@@ -112,7 +113,8 @@ class AbstractTableSolver(AbstractSolver):
     def run(self, problem: Problem, derivative: Derivative) -> Solution:
         table, field = self.table(problem.t0.dtype), problem.vector_field()
         cross = lambda walk, t0, t1: table.cross(field, walk, t0, t1, problem.args, derivative)  # noqa: E731
-        end, ys, intervals = through_times(cross, Walk.begin(problem, table), problem)
+        start = Walk.begin(problem, lambda t0, t1: table.grid(t0, t1)[0])
+        end, ys, intervals = through_times(cross, start, problem)
         sol = solution_of(problem, table.sound, end.y, ys, intervals * self.nfe, intervals * self.steps)
         return dataclasses.replace(sol, watched=Watched((), end.picked))
 
@@ -204,13 +206,13 @@ def nodes_of(t0: Array, t1: Array, ts: Any, problem: Problem) -> Array:
     return jnp.concatenate(nodes)
 
 
-def _step_of(pick: Pick, problem: Problem, table: Table) -> Count:
+def _step_of(pick: Pick, problem: Problem, starts: Callable[[Array, Array], Array]) -> Count:
     """The number of the step that is picked: any of them, or the one that a time falls in."""
     nodes = nodes_of(problem.t0, problem.t1, problem.ts, problem)
-    starts = jax.vmap(lambda t0, t1: table.grid(t0, t1)[0])(nodes[:-1], nodes[1:]).reshape(-1)
+    all_starts = jax.vmap(starts)(nodes[:-1], nodes[1:]).reshape(-1)
     if pick.at is None:
-        return jax.random.randint(pick.key, (), 0, len(starts), jnp.int32)
-    passed = (pick.at - starts) * problem.direction >= 0
+        return jax.random.randint(pick.key, (), 0, len(all_starts), jnp.int32)
+    passed = (pick.at - all_starts) * problem.direction >= 0
     return jnp.maximum(jnp.sum(passed).astype(jnp.int32) - 1, 0)
 
 

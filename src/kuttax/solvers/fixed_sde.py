@@ -9,12 +9,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from .._types import Count, State, Time
+from .._types import State, Time
 from ..errors import UserError
 from .base import AbstractSolver, Derivative, Problem
 from .brownian import BrownianPath
-from .fixed import checked_steps, solution_of, through_times
+from .fixed import Walk, checked_steps, solution_of, through_times
 from .memory import remembering
+from .pick import Watched
 from .sde import Calculus, Noise, Terms, check_calculus, sde_of, terms_of
 from .solution import Solution, Status
 
@@ -38,13 +39,6 @@ class Draw(NamedTuple):
         return jax.tree.map(lambda w: self.root * w, self.w)
 
 
-class _At(NamedTuple):
-    """Where a solve stands: its state, and the number of the interval of t0, *ts, t1 that comes next."""
-
-    y: State
-    interval: Count
-
-
 class AbstractSDESolver(AbstractSolver):
     """A scheme for SDEs with equal steps: a known number of evaluations, no custom derivative.
 
@@ -63,6 +57,7 @@ class AbstractSDESolver(AbstractSolver):
     noises: eqx.AbstractClassVar[tuple[Noise, ...]]
     calculi: eqx.AbstractClassVar[tuple[Calculus, ...]]
     uses_mean: eqx.AbstractClassVar[bool]
+    strong_order: eqx.AbstractClassVar[float]  # where the noise commutes and is not additive
 
     @abstractmethod
     def step(self, terms: Terms, t: Time, y: State, h: Time, draw: Draw, row: Any) -> State:
@@ -98,20 +93,30 @@ class AbstractSDESolver(AbstractSolver):
             raise UserError(f"refine={self.refine} must be a multiple of {factor}, for {factor} times the steps")
         return dataclasses.replace(self, steps=self.steps * factor, refine=self.refine // factor)
 
+    def __str__(self) -> str:
+        refine = "" if self.refine == 1 else f", refine={self.refine}"
+        return f"{type(self).__name__}(steps={self.steps}{refine})"
+
     def run(self, problem: Problem, derivative: Derivative) -> Solution:
         terms, (rows, sound) = terms_of(problem), self.rows(problem.t0.dtype)
         path = BrownianPath(problem.key, terms.wiener)
-        start = _At(problem.y0, jnp.asarray(int(problem.saves_start), jnp.int32))
-        cross = lambda at, t0, t1: self._cross(terms, path, at, t0, t1, rows, derivative)  # noqa: E731
-        end, ys, intervals = through_times(cross, start, problem)
+        before = int(problem.saves_start) * self.steps  # the steps of an empty interval, which is not crossed
+        cross = lambda walk, t0, t1: self._cross(terms, path, before, walk, t0, t1, rows, derivative)  # noqa: E731
+        end, ys, intervals = through_times(cross, Walk.begin(problem, self._starts), problem)
         taken = intervals * self.steps
         drifts, diffusions = (taken * x for x in self.evaluations(terms.sde.noise))
         sol = solution_of(problem, sound, end.y, ys, drifts, taken)
         status = jnp.where(problem.t1 < problem.t0, int(Status.reversed_noise), sol.status).astype(jnp.int32)
         stats = dataclasses.replace(sol.stats, nfe_diffusion=jnp.asarray(diffusions))
-        return dataclasses.replace(sol, stats=stats, status=status)
+        return dataclasses.replace(sol, stats=stats, status=status, watched=Watched((), end.picked))
 
-    def _cross(self, terms: Terms, path: BrownianPath, at: _At, t0, t1, rows, derivative: Derivative) -> _At:
+    def _starts(self, t0: Time, t1: Time) -> Array:
+        """When the steps from t0 to t1 begin, (steps,)."""
+        return t0 + (t1 - t0) / self.steps * jnp.arange(self.steps, dtype=t0.dtype)
+
+    def _cross(
+        self, terms: Terms, path: BrownianPath, before: int, walk: Walk, t0, t1, rows, derivative: Derivative
+    ) -> Walk:
         """From t0 to t1 in one scan."""
         h = (t1 - t0) / self.steps
         root = _root(h)
@@ -119,18 +124,16 @@ class AbstractSDESolver(AbstractSolver):
         def advance(y, t, draw, row):
             return self.step(terms, t, y, h, draw, row)
 
-        def step(y, x):
-            n, row = x
-            first = (at.interval * self.steps + n) * self.refine
-            w, mean = path.increment(first, self.refine, mean=self.uses_mean)
-            return advance(y, t0 + h * n.astype(h.dtype), Draw(root, w, mean), row), None
+        def step(walk, x):
+            t, row = x
+            w, mean = path.increment((before + walk.n) * self.refine, self.refine, mean=self.uses_mean)
+            return walk.on(advance(walk.y, t, Draw(root, w, mean), row), t, h), None
 
         if derivative == "steps":  # the state alone is kept: the noise is drawn again
-            step = remembering(step, derivative, at.y)
+            step = remembering(step, derivative, walk.y)
         elif derivative not in ("none", "forward"):
-            advance = remembering(advance, derivative, at.y)
-        y = jax.lax.scan(step, at.y, (jnp.arange(self.steps, dtype=jnp.int32), rows))[0]
-        return _At(y, at.interval + 1)
+            advance = remembering(advance, derivative, walk.y)
+        return jax.lax.scan(step, walk, (self._starts(t0, t1), rows))[0]
 
 
 def _root(h: Time) -> Time:

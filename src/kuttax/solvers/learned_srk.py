@@ -40,6 +40,7 @@ class LearnedSRK(AbstractSDESolver):
     noises: ClassVar[tuple[Noise, ...]] = ("diagonal", "scalar", "additive")
     calculi: ClassVar[tuple[Calculus, ...]] = ("ito",)
     uses_mean: ClassVar[bool] = True
+    strong_order: ClassVar[float] = 1.0
 
     @classmethod
     def like(

@@ -20,6 +20,7 @@ class Milstein(AbstractSDESolver):
     noises: ClassVar[tuple[Noise, ...]] = ("diagonal", "scalar", "additive")
     calculi: ClassVar[tuple[Calculus, ...]] = ("ito", "stratonovich")
     uses_mean: ClassVar[bool] = False
+    strong_order: ClassVar[float] = 1.0
 
     def step(self, terms: Terms, t: Time, y: State, h: Time, draw: Draw, row: Any) -> State:
         del row

@@ -11,7 +11,8 @@ from .._types import Count, State, Time
 class Pick(eqx.Module):
     """Asks a solve for its state at a time, or at the start of one of its own steps, each as likely.
 
-    On a fixed grid a time means the start of the step that it falls in: a fixed-step scheme has no states between.
+    On a fixed grid a time means the start of the step that it falls in: a fixed-step scheme has no states between. In
+    an SDE it does so always: its path is rough there.
 
     Attributes:
         at: The time, a scalar; None for the start of a step.

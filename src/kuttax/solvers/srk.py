@@ -23,6 +23,7 @@ class SRK(AbstractSDESolver):
     noises: ClassVar[tuple[Noise, ...]] = ("diagonal", "scalar", "additive")
     calculi: ClassVar[tuple[Calculus, ...]] = ("ito",)
     uses_mean: ClassVar[bool] = True
+    strong_order: ClassVar[float] = 1.5
 
     def step(self, terms: Terms, t: Time, y: State, h: Time, draw: Draw, row: Any) -> State:
         del row

@@ -19,6 +19,7 @@ class StochasticHeun(AbstractSDESolver):
     noises: ClassVar[tuple[Noise, ...]] = ("diagonal", "scalar", "general", "additive")
     calculi: ClassVar[tuple[Calculus, ...]] = ("stratonovich",)
     uses_mean: ClassVar[bool] = False
+    strong_order: ClassVar[float] = 1.0
 
     def step(self, terms: Terms, t: Time, y: State, h: Time, draw: Draw, row: Any) -> State:
         del row

@@ -9,6 +9,7 @@ from ..errors import UserError
 from ..solvers.base import AbstractSolver
 from .control import Certify, Check, Moment, Tune
 from .dial import Dial, StepDial, ToleranceDial
+from .one_path import on_one_path
 from .reading import Reading, Tolerances
 from .resolution import is_adaptive
 
@@ -113,7 +114,7 @@ class CertifiedControl:
     most: Tolerances = _TOLERANCES
     certify: Callable[..., Any] | None = None
     few: int = 512
-    many: int = 1536
+    many: int = 1280
     drift: float = 0.02
     share: float = 0.01
     early: float = 0.15
@@ -176,7 +177,7 @@ class CertifiedControl:
     def asks(self, state: CertifiedState, solver: AbstractSolver) -> tuple[AbstractSolver, ...]:
         """The own solver, and the better one; in a search at the h that is being tried."""
         own = state.dial.turned(solver, state.probe if state.phase == "search" else state.h)
-        return own, state.dial.higher(own)
+        return on_one_path(own, state.dial.higher(own))
 
     def update(self, readings: tuple[Reading, ...], state: CertifiedState, now: Moment) -> tuple[float, CertifiedState]:
         """The number of steps or the tolerance after a check, and the state."""

@@ -7,6 +7,7 @@ from typing import Any
 from ..solvers.adaptive import Adaptive, least_rtol
 from ..solvers.base import AbstractSolver
 from ..solvers.fixed import FixedSteps
+from ..solvers.fixed_sde import AbstractSDESolver
 from ..solvers.tableaus import DOPRI5, DOPRI8, MIDPOINT, RK4, Tableau
 from .ladder import Ladder
 from .reading import Reading
@@ -14,6 +15,7 @@ from .resolution import order_of, steps_of, tolerance_of, with_steps, with_toler
 
 _GAIN = 50  # of the better solver's error over the own one's, where the own steps are coarse
 _MOST_TIGHTENED = 6  # of the reference of a tolerance in one check
+_FINER = 16  # times the steps of an SDE solver has the one to compare with
 _FEW = 8  # steps, up to which a scheme to compare with takes as many
 
 
@@ -21,13 +23,16 @@ _FEW = 8  # steps, up to which a scheme to compare with takes as many
 class StepDial:
     """The number of steps N, with h = 1 / N: the error of a solver of order p grows as h^p.
 
+    Of an SDE solver each rung is twice the one below, so that all can follow one Brownian path, and the scheme to
+    compare with is its own at 16 times the steps: it serves every kind of noise.
+
     Attributes:
         ladder: The numbers of steps that may be chosen.
         order: p.
     """
 
     ladder: Ladder
-    order: int
+    order: float
 
     @classmethod
     def of(cls, solver: AbstractSolver, most: int) -> "StepDial":
@@ -36,7 +41,8 @@ class StepDial:
         Raises:
             UserError: It has no number of steps that can be controlled.
         """
-        return cls(Ladder(steps_of(solver), most=most), order_of(solver))
+        ratio = 2.0 if isinstance(solver, AbstractSDESolver) else 1.1
+        return cls(Ladder(steps_of(solver), ratio, most), order_of(solver))
 
     @property
     def start(self) -> float:
@@ -58,7 +64,7 @@ class StepDial:
 
     def snapped(self, h: float, stride: int) -> float:
         """The nearest h on every `stride`-th rung."""
-        return 1 / self.ladder.nearest(1 / h, stride)
+        return 1 / self.ladder.nearest(1 / h, 1 if self.ladder.ratio >= 2 else stride)  # few programs in any case
 
     def finer(self, h: float) -> float:
         """The h of the next rung."""
@@ -77,6 +83,8 @@ class StepDial:
         h'^q = h^p / 50: orders 2 and 3 are tested with RK4, higher ones with DOPRI8.
         """
         del tightened  # this one is fine enough at once
+        if isinstance(solver, AbstractSDESolver):
+            return with_steps(solver, _FINER * solver.steps)
         scheme = self._scheme
         h = 1 / steps_of(solver)
         finer = min(h, (h**self.order / _GAIN) ** (1 / scheme.order))
@@ -84,6 +92,8 @@ class StepDial:
 
     def higher(self, solver: AbstractSolver) -> AbstractSolver:
         """RK4, or beyond its order DOPRI8, with a quarter of the steps, and as many where they are few."""
+        if isinstance(solver, AbstractSDESolver):
+            return self.better(solver)
         steps = steps_of(solver)
         return FixedSteps(RK4 if self.order < 4 else DOPRI8, max(math.ceil(steps / 4), min(steps, _FEW)))
 

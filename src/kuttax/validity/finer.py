@@ -49,7 +49,7 @@ def finer(solver: AbstractSolver, times: int, dtype: Any) -> Finer:
         case FromDiffrax(steps=int(steps)):
             return Finer(dataclasses.replace(solver, steps=times * steps))
         case Adaptive() | FromDiffrax():
-            return _tighter(solver, TOLERANCE_FACTOR[times], dtype)
+            return tighter(solver, TOLERANCE_FACTOR[times], dtype)
     own = getattr(solver, "finer", None)
     if own is None:
         raise UserError(
@@ -67,7 +67,7 @@ def _learned(solver: LearnedRK, times: int) -> LearnedRK:
     return dataclasses.replace(solver, chart=chart, logits=logits, steps=times * solver.steps)
 
 
-def _tighter(solver: Adaptive | FromDiffrax, factor: float, dtype: Any) -> Finer:
+def tighter(solver: Adaptive | FromDiffrax, factor: float, dtype: Any) -> Finer:
     """Both tolerances divided by the same factor, as far as the dtype carries the relative one."""
     rtol, least = float(solver.rtol), least_rtol(dtype)
     possible = min(factor, rtol / least)

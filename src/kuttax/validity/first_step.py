@@ -24,7 +24,7 @@ class FirstStep(AbstractSolver):
         tol: Relative and absolute tolerance; Ott et al. name none.
     """
 
-    order: int = eqx.field(static=True)
+    order: float = eqx.field(static=True)
     tol: float = eqx.field(static=True, default=1e-3)
 
     def check(self, problem: Problem) -> None:
@@ -45,7 +45,7 @@ class FirstStep(AbstractSolver):
         return Solution(problem.y0, ys, Stats(two, steps, none, two), jnp.asarray(int(Status.ok), jnp.int32))
 
 
-def first_steps(predict: Any, batch: Any, order: int, most: int) -> int:
+def first_steps(predict: Any, batch: Any, order: float, most: int) -> int:
     """The number of steps that Hairer's heuristic begins with, 1 to `most`.
 
     Args:

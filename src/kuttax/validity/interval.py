@@ -41,8 +41,8 @@ def of_net_change(lost: Any, gained: Any, n: int) -> Interval:
     return Interval(net - half, net + half)
 
 
-def of_mean(value: float, standard_error: float, n: int) -> Interval:
-    """Of a mean over n >= 2 samples: Student's t."""
+def of_mean(value: Any, standard_error: Any, n: int) -> Interval:
+    """Of a mean over n >= 2 samples, or of an array of them: Student's t."""
     half = float(stats.t.ppf(CONFIDENCE, n - 1)) * standard_error
     return Interval(value - half, value + half)
 

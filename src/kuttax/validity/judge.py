@@ -1,7 +1,8 @@
 """Judge: from measured rows to a verdict. Pure functions of numbers; nothing is solved here."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -40,7 +41,7 @@ class Criterion:
     """One question put to one reference.
 
     Attributes:
-        name: "metric", "flips" or "deviating".
+        name: "metric", "flips" or "deviating"; of an SDE in law also "mean" or "second moment".
         reference: The solver that was put in the place of the model's own.
         value: What was seen.
         interval: Where it lies given the sample, each bound with `CONFIDENCE`; None where only the value is known.
@@ -58,11 +59,16 @@ class Criterion:
 
 @dataclass(frozen=True)
 class Judgement:
-    """The verdict, one line for each reason, and the criteria behind it."""
+    """The verdict, one line for each reason, and the criteria behind it.
+
+    Attributes:
+        in_law: Of an SDE, the verdict on its metric and moments alone; None where there is none.
+    """
 
     verdict: Verdict
     reasons: tuple[str, ...]
     criteria: tuple[Criterion, ...] = ()
+    in_law: Verdict | None = None
 
 
 def judge(measured: Measurement, thresholds: Thresholds) -> Judgement:
@@ -71,19 +77,43 @@ def judge(measured: Measurement, thresholds: Thresholds) -> Judgement:
     Invalid where each reference, beyond doubt, changes one of them by more. Undecided in between, and where there is
     nothing sound to judge by: no finite predictions, references that fail or disagree, too few samples, or solvers that
     leave no trace in the predictions.
+
+    An SDE is so judged on its paths. Beside that stands, in words, the verdict on its law: on its metric, its means and
+    its second moments, which may agree where paths do not.
     """
-    doubt = _nothing_to_judge(measured, thresholds)
+    doubt = _nothing_to_judge(measured)
     if doubt is not None:
         return Judgement("undecided", (doubt,))
-    rows = measured.references
-    criteria = tuple(c for row in rows for c in _criteria(row, measured, thresholds))
-    verdicts: set[Verdict] = {_combined([c for c in criteria if c.reference == row.solver]) for row in rows}
-    verdict: Verdict = verdicts.pop() if len(verdicts) == 1 else "undecided"
+    judged = _on_paths(measured, thresholds)
+    if any(row.mean_gap is None for row in measured.references):
+        return judged
+    criteria = tuple(c for row in measured.references for c in _in_law(row, measured, thresholds))
+    verdict = _unanimous(criteria, measured)
+    said = _reasons([c for c in criteria if c.verdict == verdict and c.name != "metric"], measured.kind)
+    reasons = tuple(f"in law {verdict}: {reason}" for reason in said or (f"see the {measured.kind.name}",))
+    return replace(judged, reasons=(*judged.reasons, *reasons), criteria=(*judged.criteria, *criteria), in_law=verdict)
+
+
+def _on_paths(measured: Measurement, thresholds: Thresholds) -> Judgement:
+    """The verdict on the outputs, sample by sample."""
+    doubt = _disagreement(measured.references, measured.kind, thresholds)
+    if doubt is not None:
+        return Judgement("undecided", (doubt,))
+    criteria = tuple(c for row in measured.references for c in _criteria(row, measured, thresholds))
+    verdict = _unanimous(criteria, measured)
     if verdict != "undecided":
         return Judgement(verdict, _reasons([c for c in criteria if c.verdict == verdict], measured.kind), criteria)
     advice = f"{measured.samples} samples leave this open: more of them may decide it"
     reasons = _reasons([c for c in criteria if c.verdict != "valid"], measured.kind)
     return Judgement("undecided", (*reasons, advice), criteria)
+
+
+def _unanimous(criteria: Sequence[Criterion], measured: Measurement) -> Verdict:
+    """What every reference says; undecided where they differ."""
+    verdicts: set[Verdict] = {
+        _combined([c for c in criteria if c.reference == row.solver]) for row in measured.references
+    }
+    return verdicts.pop() if len(verdicts) == 1 else "undecided"
 
 
 def _reasons(criteria: list[Criterion], kind: Kind) -> tuple[str, ...]:
@@ -101,7 +131,7 @@ def _combined(criteria: list[Criterion]) -> Verdict:
     return "invalid" if "invalid" in found else "undecided" if "undecided" in found else "valid"
 
 
-def _nothing_to_judge(measured: Measurement, thresholds: Thresholds) -> str | None:
+def _nothing_to_judge(measured: Measurement) -> str | None:
     """Why no verdict can be had, whatever the numbers."""
     if measured.own.failure is not None:
         return f"no predictions with the model's own solver, {measured.own.solver}: {measured.own.failure}"
@@ -116,7 +146,7 @@ def _nothing_to_judge(measured: Measurement, thresholds: Thresholds) -> str | No
         return "every solver gave the same outputs to the last bit: does predict solve with the solver it is given?"
     if measured.samples < 2:
         return "one sample shows nothing about others: give a batch of held-out samples"
-    return _disagreement(found, measured.kind, thresholds)
+    return None
 
 
 def _disagreement(references: tuple[Row, ...], kind: Kind, thresholds: Thresholds) -> str | None:
@@ -137,6 +167,17 @@ def _disagreement(references: tuple[Row, ...], kind: Kind, thresholds: Threshold
 
 def _criteria(row: Row, measured: Measurement, thresholds: Thresholds) -> list[Criterion]:
     return [_metric(row, measured, thresholds.metric), _outputs(row, measured, thresholds.outputs)]
+
+
+def _in_law(row: Row, measured: Measurement, thresholds: Thresholds) -> list[Criterion]:
+    gaps = (("mean", row.mean_gap), ("second moment", row.square_gap))
+    most = thresholds.outputs
+    moments = [
+        Criterion(name, row.solver, gap.value, gap.interval, most, _decide(gap.interval, most))
+        for name, gap in gaps
+        if gap is not None
+    ]
+    return [_metric(row, measured, thresholds.metric), *moments]
 
 
 def _metric(row: Row, measured: Measurement, threshold: float) -> Criterion:
@@ -189,6 +230,8 @@ def _said(c: Criterion, kind: Kind) -> str:
         "metric": f"{kind.name} changes by {100 * c.value:+.3g} {unit}",
         "flips": f"{number(c.value)} % of the predicted classes flip",
         "deviating": f"{number(c.value)} % of the samples deviate by more than the tolerance",
+        "mean": f"the mean of the outputs changes by {number(c.value)} % of their size",
+        "second moment": f"their second moment changes by {number(c.value)} % of its size",
     }[c.name]
     bounds = "" if c.interval is None else f" ({number(c.interval.low)} to {number(c.interval.high)})"
     return f"{what}{bounds} under {c.reference}; at most {number(c.threshold)} {unit} are allowed"

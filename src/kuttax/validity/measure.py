@@ -15,11 +15,14 @@ from ..solvers.adaptive import Adaptive
 from ..solvers.base import AbstractSolver, title
 from ..solvers.diffrax import FromDiffrax
 from ..solvers.fixed import FixedSteps
+from ..solvers.fixed_sde import AbstractSDESolver
 from ..solvers.learned import LearnedRK
 from ..solvers.reversible import Reversible
 from .crossing import chosen, crossing_share
 from .finer import Finer, finer
 from .interval import standard_error
+from .moments import MomentGap, of_moment
+from .one_path import is_noisy, on_fine_path
 from .reference import NEEDED, families
 from .scores import Kind, calibration_error, classes, correct, cross_entropies, recognise
 from .solved import Loss, Predict, Solved, attempt, gradient_of
@@ -50,6 +53,7 @@ class Row:
         crossings: The share of pairs of trajectories that cross.
         from_own: How far each sample's outputs are from the own solver's, (n,).
         from_reference: How far they are from the first reference's, (n,).
+        mean_gap, square_gap: How far its first and second moments are from the own solver's; of SDEs alone.
     """
 
     role: Literal["own", "finer", "reference"]
@@ -69,6 +73,8 @@ class Row:
     crossings: float | None = None
     from_own: np.ndarray | None = None
     from_reference: np.ndarray | None = None
+    mean_gap: MomentGap | None = None
+    square_gap: MomentGap | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +95,7 @@ class Measurement:
     rows: tuple[Row, ...]
     scale: float = 1.0
     order: float | None = None
-    expected_order: int | None = None
+    expected_order: float | None = None
 
     @property
     def own(self) -> Row:
@@ -136,13 +142,14 @@ def measure(
     leaves = [leaf for leaf in jax.tree.leaves(batch) if np.ndim(leaf)]
     if leaves and all(len(leaf) == 0 for leaf in leaves):
         raise UserError("the batch is empty: give held-out samples to certify on")
+    named, solver = title(solver), on_fine_path(solver)
     finer(solver, 2, np.dtype(np.float32))  # refuses what cannot be refined before anything is solved
-    own = _Try("own", title(solver), attempt(predict, solver, batch), times=1)
+    own = _Try("own", named, attempt(predict, solver, batch), times=1)
     if isinstance(own.result, str):
         return Measurement(0, Kind("metric"), (Row(role="own", solver=own.solver, failure=own.result),))
     dtype = own.result.dtype
     fine = [_finer(predict, finer(solver, times, dtype), times, solver, batch) for times in refine]
-    references = _references(predict, batch, families(dtype, tolerance), loss)
+    references = _references(predict, batch, families(solver, dtype, tolerance), loss)
     if loss is not None and references:
         own = _Try(own.role, own.solver, own.result, times=1, gradient=gradient_of(loss, solver, batch))
     return _compared([own, *fine, *references], solver, key)
@@ -189,11 +196,14 @@ def _compared(tries: Sequence[_Try], solver: AbstractSolver, key: PRNGKeyArray) 
     scale = float(size) if size > 0 else 1.0
     samples = len(solved[0].outputs)
     looked_at = chosen(samples, key)
-    rows = tuple(_row(one, tries[0], reference, kind, scale, looked_at) for one in tries)
+    noisy = is_noisy(solver)
+    rows = tuple(_row(one, tries[0], reference, kind, scale, looked_at, noisy) for one in tries)
     return Measurement(samples, kind, rows, scale, _observed_order(rows, solved[0].dtype), _order_and_kind(solver)[0])
 
 
-def _row(one: _Try, own: _Try, reference: Solved | None, kind: Kind, scale: float, looked_at: np.ndarray) -> Row:
+def _row(
+    one: _Try, own: _Try, reference: Solved | None, kind: Kind, scale: float, looked_at: np.ndarray, noisy: bool
+) -> Row:
     mine, theirs = own.result, one.result
     if isinstance(theirs, str):
         return Row(role=one.role, solver=one.solver, failure=theirs)
@@ -212,6 +222,8 @@ def _row(one: _Try, own: _Try, reference: Solved | None, kind: Kind, scale: floa
         crossings=None if theirs.trajectory is None else crossing_share(theirs.trajectory[looked_at]),
         from_own=far(theirs, mine),
         from_reference=None if reference is None else far(theirs, reference),
+        mean_gap=of_moment(mine.outputs, theirs.outputs, 1) if noisy else None,
+        square_gap=of_moment(mine.outputs, theirs.outputs, 2) if noisy else None,
         **_sample_changes(mine, theirs, kind),
     )
 
@@ -261,7 +273,7 @@ def _observed_order(rows: Sequence[Row], dtype: np.dtype) -> float | None:
     return found
 
 
-def _order_and_kind(solver: AbstractSolver) -> tuple[int | None, bool]:
+def _order_and_kind(solver: AbstractSolver) -> tuple[float | None, bool]:
     """The order of a scheme, where it is known, and whether `finer` multiplies its steps rather than a tolerance."""
     match solver:
         case FixedSteps():
@@ -274,4 +286,6 @@ def _order_and_kind(solver: AbstractSolver) -> tuple[int | None, bool]:
             return solver.tableau.order, False
         case FromDiffrax():
             return None, solver.steps is not None
+        case AbstractSDESolver():
+            return solver.strong_order, True
     return None, True

@@ -8,8 +8,10 @@ from ..solvers.adaptive import Adaptive
 from ..solvers.base import AbstractSolver, title
 from ..solvers.diffrax import FromDiffrax
 from ..solvers.fixed import AbstractTableSolver, FixedSteps, checked_steps
+from ..solvers.fixed_sde import AbstractSDESolver
 from ..solvers.learned import LearnedRK
 from ..solvers.reversible import Reversible
+from .one_path import with_sde_steps
 
 
 def steps_of(solver: AbstractSolver) -> int:
@@ -18,7 +20,7 @@ def steps_of(solver: AbstractSolver) -> int:
     Raises:
         UserError: It has none that can be changed.
     """
-    if isinstance(solver, AbstractTableSolver | Reversible):
+    if isinstance(solver, AbstractTableSolver | Reversible | AbstractSDESolver):
         return solver.steps
     raise UserError(
         f"{title(solver)} has no number of steps that can be controlled: use FixedSteps or LearnedRK, "
@@ -26,8 +28,8 @@ def steps_of(solver: AbstractSolver) -> int:
     )
 
 
-def order_of(solver: AbstractSolver) -> int:
-    """The order p of a solver with a number of steps: its error shrinks as h^p.
+def order_of(solver: AbstractSolver) -> float:
+    """The order p of a solver with a number of steps: its error shrinks as h^p; of an SDE solver the strong one.
 
     Raises:
         UserError: It has none that is known.
@@ -39,6 +41,8 @@ def order_of(solver: AbstractSolver) -> int:
             return solver.tableau.order
         case LearnedRK():
             return solver.order
+        case AbstractSDESolver():
+            return solver.strong_order
     raise UserError(f"the order of {title(solver)} is not known: use FixedSteps or LearnedRK")
 
 
@@ -46,7 +50,8 @@ def with_steps(solver: AbstractSolver, steps: int) -> AbstractSolver:
     """The same scheme with another number of steps; a `LearnedRK` is `resampled`.
 
     Raises:
-        UserError: It has no number of steps, or `steps` is not a whole number of at least 1.
+        UserError: It has no number of steps, or coefficients that belong to its own, or `steps` is not a whole number
+            of at least 1.
     """
     match solver:
         case Reversible():
@@ -55,6 +60,8 @@ def with_steps(solver: AbstractSolver, steps: int) -> AbstractSolver:
             return FixedSteps(solver.tableau, steps)
         case LearnedRK():
             return solver.resampled(steps)
+        case AbstractSDESolver():
+            return with_sde_steps(solver, steps)
     steps_of(solver)
     raise UserError(f"{title(solver)} cannot be given {checked_steps(steps)} steps: use FixedSteps or LearnedRK")
 

@@ -8,6 +8,7 @@ from ..errors import UserError
 from ..solvers.base import AbstractSolver
 from .control import Moment
 from .dial import Dial, StepDial, ToleranceDial
+from .one_path import on_one_path
 from .reading import Reading, Tolerances
 
 
@@ -95,7 +96,7 @@ class AbstractOtt:
     def asks(self, state: OttState, solver: AbstractSolver) -> tuple[AbstractSolver, ...]:
         """The own solver at h and at 1.1 h, and the better one."""
         larger = state.dial.turned(solver, state.dial.within(1.1 * state.h))
-        return solver, larger, state.dial.better(solver, state.tightened)
+        return on_one_path(solver, larger, state.dial.better(solver, state.tightened))
 
     def update(self, readings: tuple[Reading, ...], state: OttState, now: Moment) -> tuple[float, OttState]:
         """The number of steps or the tolerance after a check, and the state."""
