@@ -124,13 +124,20 @@ def restored(arrays: Sequence[np.ndarray], like: PyTree) -> PyTree:
         UserError: They are of another tree.
     """
     leaves, structure = jax.tree.flatten(like)
-    of = lambda leaf: (np.shape(leaf), np.dtype(leaf.dtype))  # noqa: E731
-    if len(leaves) != len(arrays) or any(np.shape(a) != of(b)[0] for a, b in zip(arrays, leaves, strict=True)):
-        raise UserError("the checkpoint is of another model or solver: resume with the task and solver of its run")
+    if len(leaves) != len(arrays) or not all(map(_fits, arrays, leaves)):
+        raise UserError(
+            "the checkpoint is of another model, solver or precision: resume with the task, solver and JAX settings of "
+            "its run, or start again"
+        )
     # A type that NumPy does not know, bfloat16, comes back as raw bytes.
-    typed = [a if a.dtype == of(b)[1] else a.view(of(b)[1]) for a, b in zip(arrays, leaves, strict=True)]
+    typed = [a.view(b.dtype) if a.dtype.kind == "V" else a for a, b in zip(arrays, leaves, strict=True)]
     placed = [jnp.asarray(a) if isinstance(b, jax.Array) else a for a, b in zip(typed, leaves, strict=True)]
     return jax.tree.unflatten(structure, placed)
+
+
+def _fits(array: np.ndarray, leaf: Any) -> bool:
+    raw = array.dtype.kind == "V" and array.dtype.itemsize == leaf.dtype.itemsize
+    return array.shape == np.shape(leaf) and (raw or array.dtype == leaf.dtype)
 
 
 class _Damaged(Exception):
