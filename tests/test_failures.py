@@ -1,20 +1,23 @@
 """Injected faults: NaN in samples and gradients, an exploding and a stiff field, under each policy.
 
-What must be left is trained by hand: Adam in NumPy, on gradients in closed form, over the batches that the policy leaves.
+What must be left is trained by hand: Adam in NumPy, on gradients in closed form, over the batches that a policy leaves.
 """
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from rich.console import Console
 
 import kuttax as kx
+from kuttax import records
 from kuttax.data import BatchStream, Dataset, Splits
 from kuttax.data.points import Points, PointSplits
 from kuttax.errors import UserError
 from kuttax.tasks import Classification, Density, Likelihood, Metric, Prediction, mean_nfe
 from kuttax.tasks.reached import mean_over_reached, zero_where_lost
 from kuttax.training.failure import Failures, TrainingError, UnsolvedError
+from kuttax.training.log import Log
 from kuttax.training.loop import Trainer
 from kuttax.training.settings import Settings
 
@@ -228,6 +231,23 @@ def test_rollbacks_end_before_the_learning_rate_is_nothing():
     task.train.x[:] = np.nan
     with pytest.raises(TrainingError, match="after 11 failed steps"):
         Trainer(task, EULER, how(on_failure="rollback", per_dispatch=1)).run(0)
+
+
+def test_failures_are_logged_and_said_at_the_end(tmp_path):
+    settings, path = how(on_failure="rollback", per_dispatch=1), tmp_path / "metrics.jsonl"
+    with Log(Console(), "line", STEPS, path) as log:
+        trained = Trainer(Line(np.nan), EULER, settings).run(0, log)
+    rows, times = records.read(path), len(with_bad())
+    first = with_bad()[0]
+    assert "failures" not in rows[first - 1] and rows[first]["loss"] is None
+    assert rows[first]["failures"] == {"steps": 1, "samples": 0, "lr_scale": 0.5}
+    assert rows[-1]["failures"]["steps"] == times
+    said = trained.failures.said(settings)
+    assert f"{times} optimiser steps rolled back, the learning rate ended at {0.5**times:.3g} of its schedule" in said
+    assert Failures(0, 3).said(how(on_failure="skip")) == (
+        "failures: 0 optimiser steps skipped; 3 samples lost from other batches"
+    )
+    assert Failures().said(settings) is None
 
 
 def test_settings_of_failures_are_checked():

@@ -225,7 +225,7 @@ def test_rows_are_reported_once(trainers, tmp_path):
 def test_a_signal_saves_and_stops(trainers, tmp_path, number, capfd):
     trainer, kept = trainers("learned"), checkpoints(tmp_path, every=1e9)
     before = signal.getsignal(number)
-    with pytest.raises(Stopped, match="stopped at training step 8 and saved: go on .* --resume") as stopped:
+    with pytest.raises(Stopped, match=r"stopped at training step 8 and saved: go on .* --resume") as stopped:
         trainer.run(3, lambda now: os.kill(os.getpid(), number) if now.step == 8 else None, kept)
     assert stopped.value.signal == number and signal.getsignal(number) == before
     assert "once more stops at once" in capfd.readouterr().err
@@ -327,7 +327,9 @@ def test_every_bit_of_the_header_is_checked(three):
 def test_when_all_are_damaged_that_is_said(three):
     for path in three.directory.iterdir():
         path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(UserError, match="00000005.ckpt is damaged .*all 3 in its folder: start again with --overwrite"):
+    with pytest.raises(
+        UserError, match=r"00000005.ckpt is damaged .*all 3 in its folder: start again with --overwrite"
+    ):
         three.latest()
 
 
@@ -341,10 +343,10 @@ def test_a_checkpoint_of_another_run_is_refused(trainers, tmp_path):
     trainer, kept = trainers("plain"), checkpoints(tmp_path)
     trainer.run(3, checkpoints=kept)
     start = kept.latest()
-    with pytest.raises(UserError, match="00000.*ckpt is of another run: seed was 3, and is 4"):
+    with pytest.raises(UserError, match=r"00000.*ckpt is of another run: seed was 3, and is 4"):
         trainer.run(4, start=start)
     other = Trainer(Flow(), CASES["plain"].solver, Settings(**{**vars(trainer.settings), "lr": 0.5}))
-    with pytest.raises(UserError, match="of another run: lr was 0.05, and is 0.5"):
+    with pytest.raises(UserError, match=r"of another run: lr was 0\.05, and is 0\.5"):
         other.run(3, start=start)
     with pytest.raises(UserError, match="of another model, solver or precision"):
         Trainer(Flow(), learned(), trainer.settings).run(3, start=start)
@@ -357,11 +359,22 @@ def test_numbers_of_checkpoints_are_checked(tmp_path):
         Checkpoints(tmp_path, every=-1)
 
 
+def test_rows_of_later_steps_are_left_out(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    records.keep(path, lambda row: True)
+    assert not path.exists()
+    path.write_text('{"step": 2}\n{"step": 4, "loss": null}\n{"step": 6}\n{"step": 8, "lo')
+    records.keep(path, lambda row: row["step"] <= 4)
+    assert path.read_text() == '{"step": 2}\n{"step": 4, "loss": null}\n'
+
+
 # The command line
 
 
-SMALL = "digits --width 4 --per-dispatch 2 --evaluations 2 --batch-size 72".split()
-TRAIN = ("train", *SMALL, "--train-steps", "60", "--solver", "midpoint", "--steps", "1")
+SMALL = "digits --width 4 --per-dispatch 2 --evaluations 2 --batch-size 72"
+LONG = f"train {SMALL} --train-steps 60 --solver midpoint --steps 1"
+SHORT = f"compare {SMALL} --train-steps 8 --seeds 1 --methods midpoint --nfe 2"
+TRAIN = LONG.split()
 FAST = ("--checkpoint-seconds", "0")
 
 
@@ -431,6 +444,7 @@ def _wait_for_other(folder, process):
 def test_a_finished_run_says_so(uninterrupted, main, capsys, monkeypatch):
     monkeypatch.setattr(Trainer, "run", lambda *_: pytest.fail("training began"))
     before = {path: path.read_bytes() for path in uninterrupted.iterdir()}
+    (uninterrupted / "checkpoints").mkdir()  # the kill came after the record
     assert main(*TRAIN, "--out", uninterrupted, "--resume") == 0
     assert "holds a finished run: nothing is left to do" in capsys.readouterr().out
     assert {path: path.read_bytes() for path in uninterrupted.iterdir()} == before
@@ -462,7 +476,7 @@ def test_a_folder_without_a_run_is_refused(tmp_path, main, capsys):
 
 
 def test_a_comparison_goes_on_in_the_midst_of_a_run(tmp_path, main, capsys, monkeypatch):
-    compare = ["compare", *SMALL, *"--train-steps 8 --seeds 1 --methods midpoint --nfe 2".split(), *FAST]
+    compare = [*SHORT.split(), *FAST]
     assert main(*compare, "--out", tmp_path / "whole") == 0
     out = tmp_path / "killed"
     with monkeypatch.context() as patch, pytest.raises(Killed):

@@ -1,7 +1,7 @@
 """Checkpoints: the state of a run on disk, so that it can go on after a kill at any moment.
 
-A file is one line of JSON, with format, version, length and the SHA-256 of what follows, and then a NumPy archive. It is
-written whole or not at all; nothing in it is pickled.
+A file is one line of JSON, with format, version, length and the SHA-256 of what follows, and then a NumPy archive. It
+is written whole or not at all; nothing in it is pickled.
 """
 
 import hashlib
@@ -102,6 +102,7 @@ class Checkpoints:
             for other in self._paths():
                 if other.stem > path.stem:
                     other.replace(other.with_suffix(".damaged"))
+            self._last = time.monotonic()
             return found
         if damaged:
             more = f", and so are all {len(damaged)} in its folder" if len(damaged) > 1 else ", and it is the only one"

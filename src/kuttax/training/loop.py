@@ -18,8 +18,8 @@ from ..solvers.learned import is_learned
 from ..solvers.solution import SolveError
 from ..tasks.base import Task
 from ..validity.control import Control
-from .evaluate import Evaluation, evaluate
 from .checkpoints import Checkpoint, Checkpoints, State, restored
+from .evaluate import Evaluation, evaluate
 from .failure import Failures
 from .failure import TrainingError as TrainingError
 from .program import Program
@@ -244,9 +244,7 @@ class Trainer:
     def _trained(self, run: Run, step: int, validation: Evaluation, model: Any, solver: AbstractSolver) -> Trained:
         late = [ms for at, ms in run.step_ms if at >= self.settings.train_steps // 2] or [run.step_ms[-1][1]]
         ms = statistics.median(late)
-        return Trained(
-            model, solver, step, validation, run.seconds, self.compile_seconds, ms, failures=run.failures
-        )
+        return Trained(model, solver, step, validation, run.seconds, self.compile_seconds, ms, failures=run.failures)
 
     def _next_evaluation(self, step: int) -> int:
         """The first step after `step` at which the validation set is looked at."""
