@@ -33,7 +33,7 @@ DIGITS = "digits --width 16 --batch-size 72 --evaluations 5 --checkpoint-seconds
 CASES = {
     "midpoint": "--solver midpoint --steps 2 --train-steps 1500 --on-failure rollback",
     "learned": "--solver learned --stages 2 --steps 2 --train-steps 1000",
-    "certified steps": "--solver euler --steps 4 --step-control certified --train-steps 800",
+    "controlled": "--solver bosh3 --rtol 1e-3 --atol 1e-3 --step-control ott --train-steps 600",
 }
 SMOKE = "--train-steps 200 --width 4"
 ENDS = ("model.eqx", "solver.json")
@@ -130,7 +130,7 @@ class Study:
     def whole(self, case: str) -> tuple[float, list[bytes]]:
         """How long a run takes that nothing stops, and what it ends with."""
         if case not in self._whole:
-            directory = self.scratch / f"whole-{case.replace(' ', '-')}"
+            directory = self.scratch / f"whole-{case}"
             process = Process(case, directory, self.smoke)
             code, output = process.end()
             assert code == 0, output

@@ -106,7 +106,7 @@ class Checkpoints:
             return found
         if damaged:
             more = f", and so are all {len(damaged)} in its folder" if len(damaged) > 1 else ", and it is the only one"
-            raise UserError(f"{damaged[0]}{more}: start again with --overwrite in place of --resume")
+            raise UserError(f"{damaged[0]}{more}: remove the folder, and --resume begins this run again")
         return None
 
     def clear(self) -> None:
