@@ -4,7 +4,7 @@
 
 Runs of three kinds are started in processes of their own, killed (SIGKILL) and resumed until they end; model and solver
 are then compared, byte by byte, with those of a run that nothing stopped. Half of the moments are drawn from the whole
-life of a process, start and compilation and evaluation among it, and half from the time after its first checkpoint.
+life of a process, start and compilation and evaluation among it, and half from the time that training takes.
 Every kill, damage and end is a record in records.jsonl; what is recorded there is not repeated. table.md is drawn from
 the records alone.
 """
@@ -21,7 +21,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import jax
 import numpy as np
@@ -31,9 +31,9 @@ from kuttax.records import Record
 
 DIGITS = "digits --width 16 --batch-size 72 --evaluations 5 --checkpoint-seconds 0"
 CASES = {
-    "midpoint": "--solver midpoint --steps 2 --train-steps 1500 --on-failure rollback",
-    "learned": "--solver learned --stages 2 --steps 2 --train-steps 1000",
-    "controlled": "--solver bosh3 --rtol 1e-3 --atol 1e-3 --step-control ott --train-steps 600",
+    "midpoint": "--solver midpoint --steps 2 --train-steps 6000 --on-failure rollback",
+    "learned": "--solver learned --stages 2 --steps 2 --train-steps 4000",
+    "controlled": "--solver bosh3 --rtol 1e-3 --atol 1e-3 --step-control ott --train-steps 1500",
 }
 SMOKE = "--train-steps 200 --width 4"
 ENDS = ("model.eqx", "solver.json")
@@ -101,6 +101,14 @@ def environment() -> dict[str, Any]:
     return json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
 
 
+class Whole(NamedTuple):
+    """A run that nothing stops: how long it takes, how long of it is training, and what it ends with."""
+
+    seconds: float
+    training: float
+    files: list[bytes]
+
+
 class Study:
     """The kills of all kinds of run.
 
@@ -115,7 +123,7 @@ class Study:
         self.path, self.smoke, self.scratch = out / "records.jsonl", smoke, scratch
         self.rng = np.random.default_rng([seed, len(self.all())])
         self.environment = environment()
-        self._whole: dict[str, tuple[float, list[bytes]]] = {}
+        self._whole: dict[str, Whole] = {}
         self._runs: dict[str, Run] = {}
 
     def all(self, kind: str | None = None) -> list[Record]:
@@ -127,14 +135,18 @@ class Study:
         records.append(self.path, {"kind": kind, **about, **self.environment})
         print(kind, about, flush=True)
 
-    def whole(self, case: str) -> tuple[float, list[bytes]]:
-        """How long a run takes that nothing stops, and what it ends with."""
+    def whole(self, case: str) -> "Whole":
+        """A run that nothing stops."""
         if case not in self._whole:
             directory = self.scratch / f"whole-{case}"
             process = Process(case, directory, self.smoke)
+            process.wait((directory / "checkpoints").exists)
+            first = time.monotonic()
+            process.wait((directory / "model.eqx").exists)
+            last = (directory / "metrics.jsonl").stat().st_mtime - time.time() + time.monotonic()
             code, output = process.end()
             assert code == 0, output
-            self._whole[case] = time.monotonic() - process.begin, ended(directory)
+            self._whole[case] = Whole(time.monotonic() - process.begin, last - first, ended(directory))
         return self._whole[case]
 
     def kill(self, case: str, *, damage: bool) -> None:
@@ -157,9 +169,16 @@ class Run:
 
     def __init__(self, study: Study, case: str):
         self.study, self.case, self.kills = study, case, 0
-        self.seconds, self.truth = study.whole(case)
+        self.whole = study.whole(case)
         self.directory = Path(tempfile.mkdtemp(dir=study.scratch)) / "run"
         self.damaged: list[dict[str, Any]] = []
+
+    @property
+    def step(self) -> int:
+        """Optimiser steps in the log."""
+        path = self.directory / "metrics.jsonl"
+        rows = path.read_text().splitlines()[:-1] if path.exists() else []
+        return json.loads(rows[-1])["step"] if rows else 0
 
     @property
     def checkpoints(self) -> list[Path]:
@@ -172,7 +191,7 @@ class Run:
         process = Process(self.case, self.directory, self.study.smoke)
         if late:
             process.wait(lambda: self.checkpoints[-1:] > before)
-        moment = time.monotonic() + share * self.seconds * (0.5 if late else 1.0)
+        moment = time.monotonic() + share * (self.whole.training if late else self.whole.seconds)
         if not process.wait(lambda: time.monotonic() >= moment):
             self._ended(process)
             return
@@ -184,7 +203,7 @@ class Run:
         self.kills += 1
         self._noticed(output)
         writing = bool(list(self.directory.rglob("*.partial")))
-        self.study.append("kill", case=self.case, seconds=seconds, after_first=late, writing=writing)
+        self.study.append("kill", case=self.case, seconds=seconds, step=self.step, training=late, writing=writing)
         if damage and len(self.checkpoints) > 1 and not self.damaged:
             self._damage()
 
@@ -197,7 +216,7 @@ class Run:
         self._noticed(output)
         for damage in self.damaged:
             self.study.append("damage", **damage, noticed=False)
-        equal = ended(self.directory) == self.truth
+        equal = ended(self.directory) == self.whole.files
         steps = [row["step"] for row in records.read(self.directory / "metrics.jsonl")]
         once = steps == sorted(set(steps))
         self.study.append("end", case=self.case, kills=self.kills, equal=equal, rows_once=once)
