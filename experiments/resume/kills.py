@@ -31,9 +31,9 @@ from kuttax.records import Record
 
 DIGITS = "digits --width 16 --batch-size 72 --evaluations 5 --checkpoint-seconds 0"
 CASES = {
-    "midpoint": "--solver midpoint --steps 2 --train-steps 6000 --on-failure rollback",
-    "learned": "--solver learned --stages 2 --steps 2 --train-steps 4000",
-    "controlled": "--solver bosh3 --rtol 1e-3 --atol 1e-3 --step-control ott --train-steps 1500",
+    "midpoint": "--solver midpoint --steps 2 --train-steps 2000 --on-failure rollback",
+    "learned": "--solver learned --stages 2 --steps 2 --train-steps 1500",
+    "controlled": "--solver bosh3 --rtol 1e-3 --atol 1e-3 --step-control ott --train-steps 600",
 }
 SMOKE = "--train-steps 200 --width 4"
 ENDS = ("model.eqx", "solver.json")
