@@ -605,7 +605,7 @@ def test_all_penalties_are_those_that_the_solver_can_have(tmp_path, kuttax_main,
     ran = []
     record = {"kind": "run", "task": "digits", "metric": {"name": "accuracy", "unit": "%"}, "solver": "Bosh3"}
 
-    def fake(trainer, seed, about, options, directory, console):
+    def fake(trainer, seed, about, *rest, **options):
         ran.append(about["penalty"])
         values = dict.fromkeys(("validation", "test", "test_reference", "nfe", "train_seconds"), 10.0)
         return {**record, **about, **values, "seed": seed}
@@ -681,7 +681,7 @@ def test_resume_runs_what_is_missing_and_no_more(compared, tmp_path, kuttax_main
     kept = path.read_bytes()
     ran = []
     original = Trainer.run
-    monkeypatch.setattr(Trainer, "run", lambda self, seed, log: ran.append(seed) or original(self, seed, log))
+    monkeypatch.setattr(Trainer, "run", lambda self, seed, *rest: ran.append(seed) or original(self, seed, *rest))
     code, printed, err = kuttax_main(*COMPARE, "--out", out, "--resume")
     assert (code, err, ran) == (0, "", [1])
     assert printed.count(": recorded") == 3
@@ -726,11 +726,11 @@ def test_report_without_records_is_refused(tmp_path, refused):
 def test_stop_in_the_middle_keeps_what_is_finished(tmp_path, refused, monkeypatch):
     original, calls = Trainer.run, []
 
-    def interrupted(self, seed, log):
+    def interrupted(self, seed, *rest):
         calls.append(seed)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return original(self, seed, log)
+        return original(self, seed, *rest)
 
     monkeypatch.setattr(Trainer, "run", interrupted)
     options = ("--nfe", "2", "--seeds", "2", "--methods", "midpoint", *SMALL)

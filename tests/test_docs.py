@@ -21,13 +21,8 @@ def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
-PAGES = (
-    "README.md",
-    *(
-        f"docs/{page}.md"
-        for page in ("fit", "penalties", "validity", "step_control", "density", "dynamics", "stochastic")
-    ),
-)
+_NAMES = ("fit", "penalties", "validity", "step_control", "training", "density", "dynamics", "stochastic")
+PAGES = ("README.md", *(f"docs/{page}.md" for page in _NAMES))
 
 
 @pytest.mark.parametrize(

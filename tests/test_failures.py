@@ -1,20 +1,26 @@
 """Injected faults: NaN in samples and gradients, an exploding and a stiff field, under each policy.
 
-What must be left is trained by hand: Adam in NumPy, on gradients in closed form, over the batches that the policy leaves.
+What must be left is trained by hand: Adam in NumPy, on gradients in closed form, over the batches that a policy leaves.
 """
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from rich.console import Console
 
 import kuttax as kx
+from kuttax import records
 from kuttax.data import BatchStream, Dataset, Splits
 from kuttax.data.points import Points, PointSplits
+from kuttax.data.trajectory import Trajectory
+from kuttax.data.windows import Parts
 from kuttax.errors import UserError
-from kuttax.tasks import Classification, Density, Likelihood, Metric, Prediction, mean_nfe
+from kuttax.tasks import Classification, Density, Dynamics, Likelihood, Metric, Prediction, mean_nfe
 from kuttax.tasks.reached import mean_over_reached, zero_where_lost
 from kuttax.training.failure import Failures, TrainingError, UnsolvedError
+from kuttax.training.log import Log
 from kuttax.training.loop import Trainer
 from kuttax.training.settings import Settings
 
@@ -230,6 +236,23 @@ def test_rollbacks_end_before_the_learning_rate_is_nothing():
         Trainer(task, EULER, how(on_failure="rollback", per_dispatch=1)).run(0)
 
 
+def test_failures_are_logged_and_said_at_the_end(tmp_path):
+    settings, path = how(on_failure="rollback", per_dispatch=1), tmp_path / "metrics.jsonl"
+    with Log(Console(), "line", STEPS, path) as log:
+        trained = Trainer(Line(np.nan), EULER, settings).run(0, log)
+    rows, times = records.read(path), len(with_bad())
+    first = with_bad()[0]
+    assert "failures" not in rows[first - 1] and rows[first]["loss"] is None
+    assert rows[first]["failures"] == {"steps": 1, "samples": 0, "lr_scale": 0.5}
+    assert rows[-1]["failures"]["steps"] == times
+    said = trained.failures.said(settings)
+    assert f"{times} optimiser steps rolled back, the learning rate ended at {0.5**times:.3g} of its schedule" in said
+    assert Failures(0, 3).said(how(on_failure="skip")) == (
+        "failures: 0 optimiser steps skipped; 3 samples lost from other batches"
+    )
+    assert Failures().said(settings) is None
+
+
 def test_settings_of_failures_are_checked():
     for option, value in (("rollback_lr", 0.0), ("most_failures", 1.5), ("rollback_lr", float("nan"))):
         with pytest.raises(UserError, match=rf"{option} must lie in \(0, 1\]"):
@@ -241,39 +264,53 @@ def test_settings_of_failures_are_checked():
 # The built-in tasks
 
 
-@pytest.mark.parametrize("spoilt", [np.nan, 3e38])
-def test_classification_loses_one_sample_and_no_more(spoilt, rng, key):
-    """Loss and gradient are those of the batch without it."""
+def small_classification(rng):
     x, y = rng.standard_normal((12, 5)).astype("float32"), rng.integers(0, 3, 12)
-    task = Classification("small", Splits(*[Dataset(x, y)] * 3), width=4)
-    model = task.init(key)
-    gradient_of = jax.jit(jax.value_and_grad(lambda model, batch: task.loss(model, EACH_32, batch, key), has_aux=True))
-    batch = Dataset(jnp.asarray(x).at[7].set(spoilt), jnp.asarray(y, jnp.int32))
-    (value, log), gradient = gradient_of(model, batch)
-    rest = jax.tree.map(lambda a: jnp.delete(a, 7, axis=0), batch)
-    (expected, rest_log), expected_gradient = gradient_of(model, rest)
-    assert np.flatnonzero(log["status"]).tolist() == [7]
-    np.testing.assert_allclose(value, expected, rtol=1e-5)
-    np.testing.assert_allclose(log["metric"], rest_log["metric"], rtol=1e-5)
-    for a, b in zip(jax.tree.leaves(gradient), jax.tree.leaves(expected_gradient), strict=True):
+    return Classification("small", Splits(*[Dataset(x, y)] * 3), width=4)
+
+
+def small_density(rng):
+    points = Points(rng.standard_normal((6, 2)).astype("float32"), np.zeros(6, np.float32))
+    return Density("small", PointSplits(points, points, points), Likelihood(), field="mlp", width=4, depth=1)
+
+
+def small_dynamics(rng, irregular=False):
+    t = np.cumsum(rng.uniform(0.1, 0.3, 8)) if irregular else np.arange(8.0)
+    part = [Trajectory(t, rng.standard_normal((8, 2)), np.zeros((8, 0)))]
+    return Dynamics("small", Parts(part, part, part), horizon=2, width=2)
+
+
+@pytest.mark.parametrize(
+    ("make", "spoilt"),
+    [
+        (small_classification, np.nan),
+        (small_classification, 3e38),
+        (small_density, np.nan),
+        (small_dynamics, np.nan),
+        (lambda rng: small_dynamics(rng, irregular=True), np.nan),
+    ],
+    ids=["classification", "overflow", "density", "dynamics", "irregular"],
+)
+def test_one_sample_is_lost_and_no_more(make, spoilt, rng, key):
+    """Loss, metric and gradient are those of the batch without it."""
+    task, row = make(rng), 2
+    model, batch = task.init(key), jax.tree.map(jnp.asarray, task.train)
+    whole = jax.tree.map(lambda x: x.at[row].set(spoilt) if jnp.issubdtype(x.dtype, jnp.floating) else x, batch)
+    rest = jax.tree.map(lambda x: jnp.delete(x, row, axis=0), batch)
+    varied, fixed = eqx.partition(model, eqx.is_inexact_array)
+
+    @jax.jit
+    def gradient_of(varied, batch):
+        loss = lambda varied: task.loss(eqx.combine(varied, fixed), EACH_32, batch, key)  # noqa: E731
+        return jax.value_and_grad(loss, has_aux=True)(varied)
+
+    ((value, log), gradient), ((expected, rest_log), rest_gradient) = (gradient_of(varied, x) for x in (whole, rest))
+    assert np.flatnonzero(log["status"]).tolist() == [row] and not rest_log["status"].any()
+    np.testing.assert_allclose([value, log["metric"]], [expected, rest_log["metric"]], rtol=1e-5)
+    for a, b in zip(jax.tree.leaves(gradient), jax.tree.leaves(rest_gradient), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
-    assert np.isnan(task.predict(model, EACH_32, batch).outputs[7]).all(), "no number looks right that is not"
+    if isinstance(task, Classification):
+        assert np.isnan(task.predict(model, EACH_32, whole).outputs[row]).all(), "no number looks right that is not"
 
 
 EACH_32 = kx.Adaptive(kx.tableaus.BOSH3, 1e-3, 1e-3, control="per_sample")
-
-
-def test_a_density_loses_one_point_and_no_more(rng, key):
-    x = rng.standard_normal((6, 2)).astype("float32")
-    points = Points(x, np.zeros(6, np.float32))
-    task = Density("small", PointSplits(points, points, points), Likelihood(), field="mlp", width=4, depth=1)
-    model = task.init(key)
-    gradient_of = jax.jit(jax.value_and_grad(lambda model, batch: task.loss(model, EACH_32, batch, key), has_aux=True))
-    spoilt = Points(jnp.asarray(x).at[2].set(np.nan), jnp.zeros(6, jnp.float32))
-    (value, log), gradient = gradient_of(model, spoilt)
-    rest = jax.tree.map(lambda a: jnp.delete(a, 2, axis=0), spoilt)
-    (expected, _), expected_gradient = gradient_of(model, rest)
-    assert np.flatnonzero(log["status"]).tolist() == [2]
-    np.testing.assert_allclose(value, expected, rtol=1e-5)
-    for a, b in zip(jax.tree.leaves(gradient), jax.tree.leaves(expected_gradient), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)

@@ -91,8 +91,8 @@ class Fitted(NamedTuple):
         solver: Of the budget's NFE, or of `least_nfe` where more was allowed.
         certificate: Of the two, on validation data.
         history: What was done, in order.
-        least_nfe: Where the certificate is not valid at the budget: the smallest number of evaluations that was found
-            to be, for the same field; None where none was, or none was looked for.
+        least_nfe: Where the certificate is not valid at the budget: the smallest number of evaluations at which it is,
+            for the same field; None where none was found, or where it is samples that are lacking.
     """
 
     model: Any
@@ -211,7 +211,7 @@ class _Fit:
         if self._can_distill(solver) and not _is_exact(certificate):
             solver, certificate = self._distilled(model, solver, certificate)
         least = None
-        if certificate.verdict != "valid":
+        if certificate.verdict != "valid" and not certificate.lacks_samples:
             found = self._more(model, solver, most_steps)
             if found is not None:
                 least = found[0].nfe

@@ -151,11 +151,17 @@ class Fit:
         if fitted.verdict != "valid":
             for reason in fitted.certificate.reasons:
                 say(f"  {reason}")
-            least = fitted.least_nfe
-            advice = "no larger budget was found either" if least is None else f"--nfe {least} is, or --allow-more"
-            say(f"No certificate at NFE {self.nfe}: {advice}")
+            say(f"No certificate at NFE {self.nfe}: {self._advice(fitted)}")
         say(f"Saved in {out}: model, solver, certificate.png. Look again: kuttax evaluate {out}; kuttax certify {out}")
         return 0 if fitted.verdict == "valid" else 1
+
+    def _advice(self, fitted: Fitted) -> str:
+        """What to do about a certificate that is not valid."""
+        if fitted.certificate.lacks_samples:
+            return "more held-out samples may decide it, more evaluations will not"
+        if fitted.least_nfe is None:
+            return "none was found up to eight times as many either: train with more evaluations, or more --consistency"
+        return f"this field needs {fitted.least_nfe}: --allow-more keeps that solver"
 
     def _configuration(self, name: str, options: Any) -> dict[str, Any]:
         """What must be the same for a run to be gone on with; where the data lie is not what they are."""

@@ -65,6 +65,8 @@ class Train:
         trainer = Trainer(task, solver, self.training, penalty.scheduled(self.training.train_steps), control)
         prepare(out, overwrite=self.overwrite, resume=self.resume)
         keep_configuration(out / "config.json", self._configuration(name, options))
+        if self.resume and not checkpoints.directory.exists():
+            console.print(f"nothing is saved in {out} yet: training begins", highlight=False, soft_wrap=True)
         controlled = "" if control is None else f", {self.step_control} step control"
         label = penalty.beside(title(solver)) + controlled
         about = {"task": name, "method": self.solver.solver, "label": label, "budget": None, **penalty.about}

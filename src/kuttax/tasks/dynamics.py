@@ -25,6 +25,7 @@ from ..solvers.base import AbstractSolver
 from ..solvers.solution import Stats
 from . import forecast
 from .base import Metric, Trajectories
+from .reached import mean_over_reached, zero_where_lost
 
 NetworkKind = Literal["mlp", "bilinear"]
 
@@ -151,7 +152,8 @@ class Dynamics:
     ) -> tuple[Float[Array, ""], dict[str, Array]]:
         """Mean squared error at the horizon of the day, with the gaps between segments and the penalty.
 
-        Logs "nfe" (an interval, mean over samples), "metric" and "status".
+        Logs "nfe" (an interval, mean over samples), "metric" and "status". Where every sample has its own steps, errors
+        and gaps are those of the windows all of whose segments reached their end.
         """
         horizons = (*self.curriculum, self.horizon)
 
@@ -169,17 +171,19 @@ class Dynamics:
         if model.corrections is not None:
             start = start + model.corrections[batch.number].reshape(start.shape).astype(start.dtype)
         crossed = self._solve(model, solver, start, pieces.course, horizon, penalty=penalty, key=key)
-        path = crossed.path
-        error = jnp.mean((path - pieces.z[:, : horizon + 1])[:, 1:] ** 2)
+        status = crossed.status if crossed.status.ndim == 0 else crossed.status.reshape(len(batch.z), -1).max(axis=1)
+        mean = lambda squares: mean_over_reached(squares.reshape(len(batch.z), -1).mean(axis=1), status)  # noqa: E731
+        path = zero_where_lost(crossed.path, crossed.status)
+        error = mean((path - pieces.z[:, : horizon + 1])[:, 1:] ** 2)
         loss = error + crossed.penalty
         if model.corrections is not None:
             loss = loss + jnp.mean((start - pieces.z[:, 0]) ** 2)
         if model.corrections is not None and horizon == self.horizon:
             shape = (len(batch.z), self.segments, -1)
             ends, starts = path[:, -1].reshape(shape), start.reshape(shape)
-            loss = loss + self.continuity * jnp.mean((ends[:, :-1] - starts[:, 1:]) ** 2)
+            loss = loss + self.continuity * mean((ends[:, :-1] - starts[:, 1:]) ** 2)
         nfe = mean_nfe(crossed.stats) / horizon
-        return loss, {"nfe": nfe, "metric": jnp.sqrt(error), "status": jnp.max(crossed.status)}
+        return loss, {"nfe": nfe, "metric": jnp.sqrt(error), "status": status}
 
     def predict(self, model: DynamicsModel, solver: AbstractSolver, batch: Windows) -> Prediction:
         """The states of each window after its first, `(n, horizon, d)`; the NFE is that of one interval."""

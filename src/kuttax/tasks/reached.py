@@ -9,8 +9,8 @@ from ..solvers.stages import spread
 def zero_where_lost(states: Float[Array, "n ..."], status: Int[Array, "*n"]) -> Float[Array, "n ..."]:
     """The states, zero in place of the NaN of samples whose solve failed; as they are where all share one status.
 
-    What is computed from them, and left out of the loss, then has no derivative that is NaN: a cotangent of zero does not
-    help where it is multiplied with a NaN.
+    What is computed from them, and left out of the loss, then has no derivative that is NaN: a cotangent of zero does
+    not help where it is multiplied with a NaN.
     """
     return states if status.ndim == 0 else jnp.where(spread(status == 0, states), states, 0)
 

@@ -1,7 +1,7 @@
 """Checkpoints: the state of a run on disk, so that it can go on after a kill at any moment.
 
-A file is one line of JSON, with format, version, length and the SHA-256 of what follows, and then a NumPy archive. It is
-written whole or not at all; nothing in it is pickled.
+A file is one line of JSON, with format, version, length and the SHA-256 of what follows, and then a NumPy archive. It
+is written whole or not at all; nothing in it is pickled.
 """
 
 import hashlib
@@ -102,10 +102,11 @@ class Checkpoints:
             for other in self._paths():
                 if other.stem > path.stem:
                     other.replace(other.with_suffix(".damaged"))
+            self._last = time.monotonic()
             return found
         if damaged:
             more = f", and so are all {len(damaged)} in its folder" if len(damaged) > 1 else ", and it is the only one"
-            raise UserError(f"{damaged[0]}{more}: start again with --overwrite in place of --resume")
+            raise UserError(f"{damaged[0]}{more}: remove the folder, and --resume begins this run again")
         return None
 
     def clear(self) -> None:
@@ -124,13 +125,20 @@ def restored(arrays: Sequence[np.ndarray], like: PyTree) -> PyTree:
         UserError: They are of another tree.
     """
     leaves, structure = jax.tree.flatten(like)
-    of = lambda leaf: (np.shape(leaf), np.dtype(leaf.dtype))  # noqa: E731
-    if len(leaves) != len(arrays) or any(np.shape(a) != of(b)[0] for a, b in zip(arrays, leaves, strict=True)):
-        raise UserError("the checkpoint is of another model or solver: resume with the task and solver of its run")
+    if len(leaves) != len(arrays) or not all(map(_fits, arrays, leaves)):
+        raise UserError(
+            "the checkpoint is of another model, solver or precision: resume with the task, solver and JAX settings of "
+            "its run, or start again"
+        )
     # A type that NumPy does not know, bfloat16, comes back as raw bytes.
-    typed = [a if a.dtype == of(b)[1] else a.view(of(b)[1]) for a, b in zip(arrays, leaves, strict=True)]
+    typed = [a.view(b.dtype) if a.dtype.kind == "V" else a for a, b in zip(arrays, leaves, strict=True)]
     placed = [jnp.asarray(a) if isinstance(b, jax.Array) else a for a, b in zip(typed, leaves, strict=True)]
     return jax.tree.unflatten(structure, placed)
+
+
+def _fits(array: np.ndarray, leaf: Any) -> bool:
+    raw = array.dtype.kind == "V" and array.dtype.itemsize == leaf.dtype.itemsize
+    return array.shape == np.shape(leaf) and (raw or array.dtype == leaf.dtype)
 
 
 class _Damaged(Exception):

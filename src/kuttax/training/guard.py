@@ -115,7 +115,7 @@ class Rolled(NamedTuple):
 
 @dataclass(frozen=True)
 class Rollback:
-    """A failed step leads back to an earlier point, at a smaller learning rate, and training goes on with the next batch.
+    """A failed step leads back to an earlier point, and training goes on with the next batch, at a smaller rate.
 
     The batches since then are not taken again, as Chowdhery et al. (PaLM, arXiv 2204.02311, section 5.1) do where a
     loss spikes: what failed may have been due to them, and training always ends after as many steps.

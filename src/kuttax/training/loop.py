@@ -18,8 +18,8 @@ from ..solvers.learned import is_learned
 from ..solvers.solution import SolveError
 from ..tasks.base import Task
 from ..validity.control import Control
-from .evaluate import Evaluation, evaluate
 from .checkpoints import Checkpoint, Checkpoints, State, restored
+from .evaluate import Evaluation, evaluate
 from .failure import Failures
 from .failure import TrainingError as TrainingError
 from .program import Program

@@ -108,7 +108,7 @@ class Run:
             self.program, self.state = program, program.carried(self.state, self.varied)
 
     def saved(self) -> State:
-        """All that `restore` needs; the model's own constants follow from the seed, the solver's may have been turned."""
+        """All that `restore` needs: a model's constants follow from the seed, a solver's may have been turned."""
         plain = {
             "step": self.step,
             "seconds": self.seconds,

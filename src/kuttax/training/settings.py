@@ -25,8 +25,8 @@ class Settings:
     per_dispatch: int = 20
     """Optimiser steps in one compiled call."""
     on_failure: Literal["raise", "skip", "rollback"] = "raise"
-    """Where loss or gradient are not finite, or a solve fails: end training, leave out the batch (of a solver with steps
-    per sample the sample), or go back some steps and go on at a smaller learning rate."""
+    """Where loss or gradient are not finite, or a solve fails: end training, leave out the batch (with --control
+    per_sample the sample), or go back some steps and go on at a smaller learning rate."""
     rollback_lr: float = 0.5
     """The factor of the learning rates at each rollback."""
     most_failures: float = 0.1

@@ -135,9 +135,9 @@ class Watch:
     def _plain_control(self) -> dict[str, Any]:
         """What changes in the control's state; the rest of it follows from the solver that training started with."""
         plain = (type(None), bool, int, float, str)
-        first = self._first._asdict() if hasattr(self._first, "_asdict") else None
-        state = None if first is None else self.state._asdict()
-        if state is None or any(not isinstance(x, plain) and x != first[name] for name, x in state.items()):
+        first = self._first._asdict() if hasattr(self._first, "_asdict") else {}
+        state = self.state._asdict() if first else {}
+        if not first or any(not isinstance(x, plain) and x != first[name] for name, x in state.items()):
             name = type(self.control).__name__
             raise UserError(f"the state of {name} cannot be saved: make it a NamedTuple of numbers and words")
         return {name: x for name, x in state.items() if isinstance(x, plain)}

@@ -49,6 +49,12 @@ class Certificate:
         return self.judged.reasons
 
     @property
+    def lacks_samples(self) -> bool:
+        """Whether it is the number of samples that leaves it undecided: all that was seen lies within the thresholds."""
+        within = all(abs(c.value) <= c.threshold for c in self.judged.criteria)
+        return self.verdict == "undecided" and bool(self.judged.criteria) and within
+
+    @property
     def rows(self) -> tuple[Row, ...]:
         """One for every solver: the model's own, its finer ones, the references."""
         return self.measured.rows
