@@ -85,7 +85,7 @@ CASES = {
     "learned": Case(learned()),
     "rollback": Case(kx.FixedSteps(kx.tableaus.MIDPOINT, 1), settings={"on_failure": "rollback"}),
     "ott": Case(kx.FixedSteps(kx.tableaus.EULER, 8), StepControl(every=4)),
-    "ott-learned": Case(learned(2), StepControl(every=8, most=1e-5), {"on_failure": "rollback"}),
+    "ott-learned": Case(learned(2), StepControl(every=12, most=1e-5), {"on_failure": "rollback"}),
     "tolerance": Case(kx.Adaptive(kx.tableaus.BOSH3, 1e-2, 1e-3), ToleranceControl(every=8)),
     "certified": Case(
         kx.FixedSteps(kx.tableaus.EULER, 4), CertifiedControl(tune=0.2, share=0.9, rounds=4, certify=certified)
