@@ -126,6 +126,27 @@ def test_float32_programs_get_a_float64_teacher():
     assert jax.config.jax_numpy_dtype_promotion == "strict"
 
 
+def test_parameters_that_the_error_does_not_see_stay_where_rounding_does_no_harm():
+    """Of order 3, the four weights of four stages follow from A: sum b c^k = 1 / (k + 1), sum b A c = 1 / 6."""
+    student = kx.LearnedRK.like(kx.tableaus.RK4, 1, order=3, dtype=np.float32)
+    fitted = kx.distill(lorenz, 8 * starts3(128) + [0, 0, 25], 0.0, 0.1, student=student, key=KEY)
+    table = fitted.solver.table(np.float32)
+    a, b = np.asarray(table.a[0], np.float64), np.asarray(table.b[0], np.float64)
+    c = a.sum(axis=1)
+    conditions = np.stack([np.ones(4), c, c**2, a @ c])
+    exact = np.linalg.solve(conditions, [1, 1 / 2, 1 / 3, 1 / 6])
+    np.testing.assert_allclose(b, exact, atol=1e-4)
+    np.testing.assert_allclose(fitted.solver.chart.weights[0], exact, atol=1e-4)
+
+
+def lorenz(t, y, args):
+    return jnp.stack([10 * (y[1] - y[0]), y[0] * (28 - y[2]) - y[1], y[0] * y[1] - 8 / 3 * y[2]])
+
+
+def starts3(number):
+    return np.random.default_rng(0).normal(size=(number, 3)).astype(np.float32)
+
+
 def test_adam_where_least_squares_would_be_too_large(monkeypatch):
     """Two optimisers that share nothing but the error end at the same one."""
 

@@ -1,6 +1,7 @@
 """distill: a learned solver for one field, one interval and one budget."""
 
 import math
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -122,6 +123,8 @@ def _fit(frozen: Frozen, student: LearnedRK, seen: Pairs, held: Pairs, max_steps
         else:
             steps = gradient.MOST_STEPS if max_steps is None else max_steps
             best = gradient.adam(frozen, student, seen, held, steps, seed)
+        if best.student is not None:
+            best.student = replace(best.student, chart=best.student.chart.canonical())
     if best.student is None:
         raise UserError(
             f"the student diverges on the held-out starts from where it begins ({title(student)}): "

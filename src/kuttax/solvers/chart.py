@@ -8,6 +8,7 @@ Every chart holds its parameters with a leading axis of rows: one row for coeffi
 step.
 """
 
+import dataclasses
 from abc import abstractmethod
 from typing import Any, ClassVar
 
@@ -37,6 +38,10 @@ class AbstractChart(eqx.Module):
     @abstractmethod
     def coefficients(self) -> tuple[Array, Array, Array]:
         """The methods (a, b), shapes (rows, s, s) and (rows, s), and whether each can be trusted, (rows,)."""
+
+    def canonical(self) -> "AbstractChart":
+        """The same methods by parameters that rounding hardly changes."""
+        return self
 
 
 class Projected(AbstractChart):
@@ -73,6 +78,10 @@ class Projected(AbstractChart):
             return a, b, condition < MOST_DRIFT
 
         return jax.vmap(one)(self.lower, self.weights)
+
+    def canonical(self) -> "Projected":
+        """With weights that the projection leaves as they are: others may have drifted off where it does not see it."""
+        return dataclasses.replace(self, weights=self.coefficients()[1])
 
 
 class AbstractClosed(AbstractChart):
