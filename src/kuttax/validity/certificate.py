@@ -50,7 +50,7 @@ class Certificate:
 
     @property
     def lacks_samples(self) -> bool:
-        """Whether it is the number of samples that leaves it undecided: all that was seen lies within the thresholds."""
+        """Whether it is the samples that leave it undecided: all that was seen lies within the thresholds."""
         within = all(abs(c.value) <= c.threshold for c in self.judged.criteria)
         return self.verdict == "undecided" and bool(self.judged.criteria) and within
 
