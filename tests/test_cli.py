@@ -86,7 +86,7 @@ def run_main(*arguments):
 @pytest.mark.parametrize(
     ("command", "says"),
     [
-        ("frobnicate", "unknown command 'frobnicate'; known: train, compare, evaluate, certify, distill, report"),
+        ("frobnicate", "unknown command 'frobnicate'; known: fit, train, compare, evaluate, certify, distill, report"),
         ("train", "train needs a TASK first, for example: kuttax train digits"),
         ("compare --seeds 1", "compare needs a TASK first, for example: kuttax compare digits"),
         ("evaluate", "evaluate needs a RUN first"),
@@ -467,7 +467,8 @@ def test_train_replaces_results_and_nothing_else_with(kuttax_main, tmp_path, opt
     assert model.augmented == int(options.partition("--augmented ")[2][:1] or 0)
     assert model.field.time_dependent == ("--no-time-dependent" not in options)
     left = {path.name for path in tmp_path.iterdir()}
-    assert left == {"notes.txt", "model.eqx", "solver.json", "run.json", "record.json", "metrics.jsonl"}
+    ours = {"config.json", "model.eqx", "solver.json", "run.json", "record.json", "metrics.jsonl"}
+    assert left == {"notes.txt", *ours}
     assert (tmp_path / "notes.txt").read_text() == "old"
 
 

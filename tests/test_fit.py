@@ -114,7 +114,7 @@ def test_no_budget_is_enough_where_the_search_ends():
 def test_too_few_samples_are_no_cause_to_look_for_a_larger_budget():
     task = Whole()
     task.validation = jax.tree.map(lambda x: x[:20], task.validation)  # 59 are the least that show anything
-    found = kx.fit(task, nfe=8, settings=QUICK)
+    found = kx.fit(task, nfe=8, settings=QUICK, levers=kx.Levers(warm_up=0.0, distill=False))
     assert found.verdict == "undecided" and found.certificate.lacks_samples and found.least_nfe is None
     assert "more evaluations" not in [stage.name for stage in found.history]
 
