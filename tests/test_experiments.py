@@ -116,7 +116,7 @@ def test_identification_from_fit_to_table(name, options, records, row, tmp_path,
     ("name", "options", "students"),
     [
         ("distill-flow", ["--nfe", "4"], ("per step", "anchored")),
-        ("distill-lorenz", ["--steps", "0.1"], ("order 1", "order 4")),
+        ("distill-lorenz", ["--steps", "0.1"], ("order 4", "order 3")),
     ],
 )
 def test_distillation_goes_on_where_it_was(name, options, students, tmp_path, monkeypatch, capsys):
