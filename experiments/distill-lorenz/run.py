@@ -7,6 +7,7 @@ records alone.
 """
 
 import argparse
+import contextlib
 import time
 import warnings
 from pathlib import Path
@@ -103,8 +104,12 @@ def _classical(points: np.ndarray, step: float) -> dict:
 
 def students(kind: str, above: dict | None = None) -> list[kx.LearnedRK]:
     """Where the fits of one kind begin; `above` is the record of the order above it, with the same points and step."""
-    starts = [*STARTS] if above is None else [*STARTS, _tableau(above["solver"], STUDENTS[kind] + 1)]
-    return [kx.LearnedRK.like(start, 1, order=STUDENTS[kind]) for start in starts]
+    order = STUDENTS[kind]
+    found = [kx.LearnedRK.like(start, 1, order=order) for start in STARTS]
+    if above is not None:
+        with contextlib.suppress(kx.UserError):  # its conditions of this order may be ill-conditioned
+            found.append(kx.LearnedRK.like(_tableau(above["solver"], order + 1), 1, order=order))
+    return found
 
 
 def _tableau(solver: dict, order: int) -> kx.Tableau:
