@@ -35,6 +35,7 @@ _STARTS = 512  # of a distillation
 _WARM_TOLERANCE = 1e-3
 _DISTILL_STEPS = 500
 _EXACT = 0.1  # of the output tolerance
+_CONSISTENCY = 0.1  # keeps learned solvers of digits valid at no loss (experiments/validity)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,7 +200,7 @@ class _Fit:
         self.task, self.levers, self.settings, self.seed = task, levers, settings, seed
         self.report, self.saved, self.resume = report, saved, resume
         self.history: list[Stage] = []
-        self.consistency = getattr(task, "consistency", Consistency())
+        self.consistency = getattr(task, "consistency", _CONSISTENCY * Consistency())
         if "penalty" not in inspect.signature(task.loss).parameters:
             self.consistency = None
 
