@@ -14,7 +14,7 @@ import optax
 from jaxtyping import PRNGKeyArray
 
 from .distillation import distill
-from .distillation.students import STARTS
+from .distillation.students import STARTS, stages_of
 from .errors import UserError
 from .penalties import Consistency, LocalError, Scheduled
 from .penalty import AbstractPenalty, Penalties
@@ -168,20 +168,6 @@ def fit(
         raise UserError(f"most_nfe must be at least the budget, {nfe}, got {most_nfe}")
     work = _Fit(task, levers or Levers(), settings or Settings(), seed, report, saved, resume)
     return work.run(stages, nfe // stages, most // stages, allow_more)
-
-
-def stages_of(nfe: int, stages: int | None) -> int:
-    """The stages of a step for a budget; None chooses.
-
-    Raises:
-        UserError: The budget cannot be met.
-    """
-    if isinstance(nfe, bool) or not isinstance(nfe, int) or nfe < 1:
-        raise UserError(f"nfe must be a whole number >= 1, got {nfe!r}")
-    chosen = next(s for s in (4, 3, 2, 1) if nfe % s == 0) if stages is None else stages
-    if chosen not in STARTS or nfe % chosen:
-        raise UserError(f"nfe {nfe} is no multiple of {stages} stages (of 1 to 4): change one of them")
-    return chosen
 
 
 class _Fit:

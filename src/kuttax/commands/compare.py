@@ -16,7 +16,7 @@ from ..solvers.solution import SolveError
 from ..training.checkpoints import Checkpoints
 from ..training.loop import Trainer, TrainingError
 from ..training.settings import Settings
-from .configuration import keep_configuration
+from .configuration import keep_configuration, of_task
 from .method import SOLVERS, Method, penalties, solvers
 from .output import prepare, refuse_used
 from .parser import changed
@@ -126,9 +126,7 @@ class Compare:
 
     def _same_configuration(self, out: Path, name: str, options: Any) -> None:
         """Keep what the runs share beside them; runs of another configuration are not mixed in."""
-        # Where the data lie is not what they are.
-        shared = {option: value for option, value in task_options(options).items() if option != "data_dir"}
-        config = {"task": name, "options": shared, "training": asdict(self.training)}
+        config = {"task": name, "options": of_task(options), "training": asdict(self.training)}
         if self.penalties is not None:
             config["solver"] = asdict(self.solver)
         else:

@@ -1,4 +1,4 @@
-"""The options of a command beside its results, so that --resume goes on with the same ones."""
+"""What commands say of their options, and keep beside their results, so that --resume goes on with the same ones."""
 
 import json
 from pathlib import Path
@@ -7,6 +7,22 @@ from typing import Any
 from ..atomic import write_json
 from ..errors import UserError
 from ..records import plain
+from .run import task_options
+
+
+def of_task(options: Any) -> dict[str, Any]:
+    """The options of a named task that decide what its runs are; where the data lie is not what they are."""
+    return {option: value for option, value in task_options(options).items() if option != "data_dir"}
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a seed that JAX has no key for.
+
+    Raises:
+        UserError: It is out of range.
+    """
+    if not 0 <= seed < 2**32:
+        raise UserError(f"--seed must lie in 0 to {2**32 - 1}, got {seed}")
 
 
 def keep_configuration(path: Path, config: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from ..solvers.learned import LearnedRK
 from ..tasks.base import Task, Trajectories
 from ..training.checkpoint import batch_size_of, load_run, read_run, save_run
 from ..training.evaluate import evaluate
+from .configuration import check_seed
 from .output import prepare, refuse_used
 from .run import environment, reference
 
@@ -49,8 +50,7 @@ class Distill:
 
     def __call__(self, directory: Path, console: Console) -> int:
         """Run the command; returns the exit code."""
-        if not 0 <= self.seed < 2**32:
-            raise UserError(f"--seed must lie in 0 to {2**32 - 1}, got {self.seed}")
+        check_seed(self.seed)
         if self.starts < 2:
             raise UserError(f"--starts must be >= 2, got {self.starts}")
         out = directory / f"distilled-nfe{self.nfe}" if self.out is None else self.out

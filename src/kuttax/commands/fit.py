@@ -9,8 +9,8 @@ from typing import Any
 from rich.console import Console
 
 from ..atomic import whole, write_json
-from ..errors import UserError
-from ..fit import Fitted, Levers, fit, stages_of
+from ..distillation.students import stages_of
+from ..fit import Fitted, Levers, fit
 from ..records import plain
 from ..report import certificate as drawing
 from ..report import forecast
@@ -21,7 +21,7 @@ from ..training.checkpoint import save_run
 from ..training.log import Log
 from ..training.loop import Progress
 from ..training.settings import Settings
-from .configuration import keep_configuration
+from .configuration import check_seed, keep_configuration, of_task
 from .output import prepare, refuse_used
 from .run import environment, results, task_options
 
@@ -85,8 +85,7 @@ class Fit:
 
     def __call__(self, name: str, options: Any, console: Console) -> int:
         """Run the command on the named task; returns the exit code."""
-        if not 0 <= self.seed < 2**32:
-            raise UserError(f"--seed must lie in 0 to {2**32 - 1}, got {self.seed}")
+        check_seed(self.seed)
         out = Path(f"runs/fit-{name}") if self.out is None else self.out
         refuse_used(out, overwrite=self.overwrite, resume=self.resume)
         levers = Levers(warm_up=self.warm_up, learned=self.learned, consistency=self.consistency, distill=self.distill)
@@ -164,10 +163,9 @@ class Fit:
         return f"this field needs {fitted.least_nfe}: --allow-more keeps that solver"
 
     def _configuration(self, name: str, options: Any) -> dict[str, Any]:
-        """What must be the same for a run to be gone on with; where the data lie is not what they are."""
-        shared = {option: value for option, value in task_options(options).items() if option != "data_dir"}
+        """What must be the same for a run to be gone on with."""
         own = {
             key: getattr(self, key)
             for key in ("nfe", "stages", "allow_more", "seed", *(f.name for f in fields(Levers)))
         }
-        return {"task": name, "options": shared, "training": asdict(self.training), **own}
+        return {"task": name, "options": of_task(options), "training": asdict(self.training), **own}

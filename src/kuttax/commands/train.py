@@ -15,7 +15,7 @@ from ..training.checkpoints import Checkpoints
 from ..training.loop import Trainer
 from ..training.settings import Settings
 from ..validity.resolution import with_steps
-from .configuration import keep_configuration
+from .configuration import check_seed, keep_configuration, of_task
 from .output import prepare, refuse_used
 from .penalty_options import PenaltyOptions
 from .run import run, task_options
@@ -46,8 +46,7 @@ class Train:
 
     def __call__(self, name: str, options: Any, console: Console) -> int:
         """Run the command on the named task; returns the exit code."""
-        if not 0 <= self.seed < 2**32:
-            raise UserError(f"--seed must lie in 0 to {2**32 - 1}, got {self.seed}")
+        check_seed(self.seed)
         proposes = self.step_control != "off" and self.solver.lacks_steps
         solver = replace(self.solver, steps=1).build() if proposes else self.solver.build()
         control, penalty = control_of(self.step_control, solver), self.penalty.build()
@@ -107,11 +106,10 @@ class Train:
         return (out / "record.json").exists()
 
     def _configuration(self, name: str, options: Any) -> dict[str, Any]:
-        """What must be the same for a run to be gone on with; where the data lie is not what they are."""
-        shared = {option: value for option, value in task_options(options).items() if option != "data_dir"}
+        """What must be the same for a run to be gone on with."""
         return {
             "task": name,
-            "options": shared,
+            "options": of_task(options),
             "solver": asdict(self.solver),
             "penalty": asdict(self.penalty),
             "training": asdict(self.training),

@@ -28,8 +28,7 @@ def student(kind: Kind, nfe: int, *, stages: int | None = None, order: int = 1, 
     Raises:
         UserError: There is no such kind, the stages do not divide `nfe`, or the order cannot be had.
     """
-    if isinstance(nfe, bool) or not isinstance(nfe, int) or nfe < 1:
-        raise UserError(f"nfe must be a whole number >= 1, got {nfe!r}")
+    _check_nfe(nfe)
     if kind not in get_args(Kind):
         raise UserError(f"unknown kind of student {kind!r}; known: {', '.join(get_args(Kind))}")
     if kind == "anchored":
@@ -37,10 +36,26 @@ def student(kind: Kind, nfe: int, *, stages: int | None = None, order: int = 1, 
             raise UserError(f"an anchored student is one step of {nfe} stages: leave stages out")
         start = tableaus.EULER.compose(nfe) if nfe % 2 else tableaus.MIDPOINT.compose(nfe // 2)
         return LearnedRK.like(start, 1, order=order, dtype=dtype)
-    stages = next(s for s in (4, 3, 2, 1) if nfe % s == 0) if stages is None else stages
-    if stages not in STARTS or nfe % stages:
-        raise UserError(f"nfe {nfe} is no multiple of {stages} stages (of 1 to 4): change one of them")
+    stages = stages_of(nfe, stages)
     steps = nfe // stages
     return LearnedRK.like(
         STARTS[stages], steps, order=order, per_step=kind == "per_step", learn_steps=steps > 1, dtype=dtype
     )
+
+
+def stages_of(nfe: int, stages: int | None = None) -> int:
+    """The stages of a step for a budget; None chooses the most of 4, 3, 2, 1 that divide it.
+
+    Raises:
+        UserError: The budget cannot be met.
+    """
+    _check_nfe(nfe)
+    chosen = next(s for s in (4, 3, 2, 1) if nfe % s == 0) if stages is None else stages
+    if chosen not in STARTS or nfe % chosen:
+        raise UserError(f"nfe {nfe} is no multiple of {stages} stages (of 1 to 4): change one of them")
+    return chosen
+
+
+def _check_nfe(nfe: int) -> None:
+    if isinstance(nfe, bool) or not isinstance(nfe, int) or nfe < 1:
+        raise UserError(f"nfe must be a whole number >= 1, got {nfe!r}")
