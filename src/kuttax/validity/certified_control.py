@@ -50,7 +50,8 @@ class CertifiedState(NamedTuple):
         grew: Whether the last of them refined h.
         phase: "search" until a first h is found, "train", "approach" towards the end of training; after it "settle",
             "tune", "certify", "done".
-        trained: Training NFE at the last check.
+        checked: Optimiser steps at the last check.
+        trained: Training NFE then.
         spent: NFE of checks before it.
         rounds: How often the model was tuned after training.
         refined: Whether h had to be refined after training; then it is not made coarser any more.
@@ -65,6 +66,7 @@ class CertifiedState(NamedTuple):
     needed: float | None = None
     grew: bool = False
     phase: Literal["search", "train", "approach", "settle", "tune", "certify", "done"] = "search"
+    checked: int = 0
     trained: float = 0.0
     spent: float = 0.0
     rounds: int = 0
@@ -86,7 +88,7 @@ class CertifiedControl:
 
     A check is made when the parameters have moved, on a small batch that changes from check to check. Early in
     training, while steps are few and the field grows fastest, that is all; later training must have earned the last
-    one's cost, unless that one refined. A few samples that sit on an edge of the flow make its strain large or small by
+    one's cost, unless that one refined or is long ago. A few samples that sit on an edge of the flow make its strain large or small by
     chance, so that what the later checks aim at is averaged. A model that is no ODE on its way may yet become one, so
     that the metric may change more until the last part of training. After training h is settled on more samples and
     with the certificate's confidence, with some optimiser steps between two looks, and refined until it is valid.
@@ -99,6 +101,7 @@ class CertifiedControl:
         drift: Relative movement of the parameters after which to check.
         share: The NFE of checks, as a share of the training NFE between them.
         early: The part of training in which their cost does not count.
+        patience: The part of training after which to check whatever the last one cost.
         approach: The part of training that is its end.
         training, final: The bands of the strain.
         tune: Optimiser steps between the checks after training, as a fraction of all.
@@ -118,6 +121,7 @@ class CertifiedControl:
     drift: float = 0.02
     share: float = 0.01
     early: float = 0.15
+    patience: float = 0.05
     approach: float = 0.3
     training: Band = _TRAINING
     final: Band = _FINAL
@@ -131,7 +135,7 @@ class CertifiedControl:
         for name in ("few", "many", "rounds", "looks", "most_steps"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be >= 1, got {getattr(self, name)}")
-        for name in ("drift", "share", "early", "approach", "tune"):
+        for name in ("drift", "share", "early", "patience", "approach", "tune"):
             if not 0 < getattr(self, name) < 1:
                 raise UserError(f"{name} must lie in (0, 1), got {getattr(self, name)}")
         for name in ("training", "final"):
@@ -169,9 +173,9 @@ class CertifiedControl:
         return most
 
     def due(self, state: CertifiedState, now: Moment) -> bool:
-        """Whether the parameters have moved far enough, and training has earned what the last check cost."""
+        """Whether the parameters have moved far enough, and training has earned the last check or it is long ago."""
         spent, earned = now.nfe_checks - state.spent, self.share * (now.nfe_train - state.trained)
-        free = state.grew or self._is_early(now)
+        free = state.grew or self._is_early(now) or now.step - state.checked >= self.patience * now.of
         return now.drift >= self.drift and (free or not spent > earned)  # or it is not known
 
     def asks(self, state: CertifiedState, solver: AbstractSolver) -> tuple[AbstractSolver, ...]:
@@ -182,7 +186,7 @@ class CertifiedControl:
     def update(self, readings: tuple[Reading, ...], state: CertifiedState, now: Moment) -> tuple[float, CertifiedState]:
         """The number of steps or the tolerance after a check, and the state."""
         strain = math.inf if math.isnan(readings[0].strain) else readings[0].strain
-        state = state._replace(trained=now.nfe_train, spent=now.nfe_checks)
+        state = state._replace(checked=now.step, trained=now.nfe_train, spent=now.nfe_checks)
         match state.phase:
             case "search":
                 state = self._searched(state, strain)

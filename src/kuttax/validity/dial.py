@@ -16,7 +16,7 @@ from .resolution import order_of, steps_of, tolerance_of, with_steps, with_toler
 _GAIN = 50  # of the better solver's error over the own one's, where the own steps are coarse
 _MOST_TIGHTENED = 6  # of the reference of a tolerance in one check
 _FINER = 16  # times the steps of an SDE solver has the one to compare with
-_FEW = 8  # steps, up to which a scheme to compare with takes as many
+_FEW = 16  # steps, up to which a scheme to compare with takes half as many
 
 
 @dataclass(frozen=True)
@@ -91,11 +91,11 @@ class StepDial:
         return FixedSteps(scheme, math.ceil(1 / finer - 1e-9))
 
     def higher(self, solver: AbstractSolver) -> AbstractSolver:
-        """RK4, or beyond its order DOPRI8, with a quarter of the steps, and as many where they are few."""
+        """RK4, or beyond its order DOPRI8, with a quarter of the steps, and half as many where they are few."""
         if isinstance(solver, AbstractSDESolver):
             return self.better(solver)
         steps = steps_of(solver)
-        return FixedSteps(RK4 if self.order < 4 else DOPRI8, max(math.ceil(steps / 4), min(steps, _FEW)))
+        return FixedSteps(RK4 if self.order < 4 else DOPRI8, max(math.ceil(steps / 4), math.ceil(min(steps, _FEW) / 2)))
 
     @property
     def _scheme(self) -> Tableau:
