@@ -45,10 +45,12 @@ class Levers:
     Attributes:
         warm_up: The part of the optimiser steps that trains with an adaptive solver, under a penalty on the error of
             one step of the budget's size (Pal et al., ICML 2023); 0 for none.
-        learned: Whether the solver learns; else it is the classical scheme that it would start at.
+        learned: Whether the solver learns while the model is trained; else it is the classical scheme that it would
+            start at.
         consistency: Factor of the penalty that keeps the field one of an ODE (after Ott et al., ICLR 2021), on top of
             the task's own weight; 0 for none.
-        distill: Whether the solver is fitted to the finished field once more, where its errors are worth it.
+        distill: Whether a solver is fitted to the finished field, beginning with the one that was trained with, where
+            its errors are worth it.
 
     Raises:
         UserError: A number is out of its range.
@@ -195,7 +197,7 @@ class _Fit:
         warm_steps = self._warm_steps()
         model = self._warmed(steps, warm_steps) if warm_steps else None
         model, solver, certificate = self._trained(model, self._start(stages, steps), warm_steps)
-        if self._can_distill(solver) and not _is_exact(certificate):
+        if self._can_distill and not _is_exact(certificate):
             solver, certificate = self._distilled(model, solver, certificate)
         least = None
         if certificate.verdict != "valid" and not certificate.lacks_samples:
@@ -207,10 +209,15 @@ class _Fit:
 
     def _start(self, stages: int, steps: int) -> LearnedRK | FixedSteps:
         """The solver at the budget, before training."""
-        if not self.levers.learned:
-            return FixedSteps(STARTS[stages], steps)
-        options = {"order": min(2, stages), "per_step": True, "learn_steps": steps > 1}
-        return LearnedRK.like(STARTS[stages], steps, **options).meant_for(*self.task.interval)
+        classical = FixedSteps(STARTS[stages], steps)
+        return self._learned(classical) if self.levers.learned else classical
+
+    def _learned(self, solver: LearnedRK | FixedSteps) -> LearnedRK:
+        """The solver, able to learn."""
+        if isinstance(solver, LearnedRK):
+            return solver
+        options = {"order": min(2, solver.tableau.stages), "per_step": True, "learn_steps": solver.steps > 1}
+        return LearnedRK.like(solver.tableau, solver.steps, **options).meant_for(*self.task.interval)
 
     def _warm_steps(self) -> int:
         """Optimiser steps of the warm-up: whole dispatches, never all, none for a task without penalties."""
@@ -267,7 +274,7 @@ class _Fit:
         for steps in _ladder(solver.steps, most):
             begin = time.perf_counter()
             finer = FixedSteps(solver.tableau, steps) if isinstance(solver, FixedSteps) else solver.resampled(steps)
-            if self._can_distill(finer):
+            if self._can_distill:
                 finer = self._fitted(model, finer)
             certificate = self._certificate(model, finer)
             self._note("more evaluations", finer, self._evaluate(model, finer), certificate, begin)
@@ -275,13 +282,15 @@ class _Fit:
                 return finer, certificate
         return None
 
-    def _can_distill(self, solver: AbstractSolver) -> bool:
-        return self.levers.distill and isinstance(solver, LearnedRK) and hasattr(self.task, "trajectories")
+    @property
+    def _can_distill(self) -> bool:
+        return self.levers.distill and hasattr(self.task, "trajectories")
 
     def _fitted(self, model: Any, solver: Any) -> LearnedRK:
         rows_key, fit_key = jax.random.split(jax.random.fold_in(jax.random.key(self.seed), 1))
         field, y0, t0, t1, args = self._trajectories(model, rows_key)
-        return distill(field, y0, t0, t1, student=solver, args=args, max_steps=_DISTILL_STEPS, key=fit_key).solver
+        student = self._learned(solver)
+        return distill(field, y0, t0, t1, student=student, args=args, max_steps=_DISTILL_STEPS, key=fit_key).solver
 
     def _trajectories(self, model: Any, key: PRNGKeyArray) -> Trajectories:
         """The initial value problems of some training samples."""

@@ -70,9 +70,9 @@ class Fit:
     consistency: float = 1.0
     """Factor of the penalty on the solver's own errors, on the task's own weight; 0 for none."""
     learned: bool = True
-    """Let the solver learn; else it is the classical one of as many stages."""
+    """Let the solver learn while the model is trained; else train with the classical one of as many stages."""
     distill: bool = True
-    """Fit the solver once more to the finished field."""
+    """Fit a solver to the finished field, beginning with the one that was trained with."""
     training: Settings = field(default_factory=Settings)
     seed: int = 0
     """Decides the initial weights and the order of the data."""
