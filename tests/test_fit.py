@@ -78,16 +78,16 @@ def test_every_lever_can_be_switched_off():
 
 def test_a_classical_scheme_is_trained_with_and_a_learned_one_fitted_to_its_field():
     off = kx.Levers(warm_up=0.0, learned=False, consistency=0.0)
-    found = kx.fit(Whole(), nfe=2, stages=1, settings=QUICK, levers=off)
+    found = kx.fit(Whole(), nfe=3, settings=QUICK, levers=off)
     trained, fitted = found.history[:2]
     assert (trained.name, fitted.name) == ("training", "distillation")
-    assert trained.solver.startswith("FixedSteps(Euler") and isinstance(found.solver, kx.LearnedRK) and found.solver.nfe == 2
+    assert trained.solver.startswith("FixedSteps(") and isinstance(found.solver, kx.LearnedRK)
     task, exact = Whole(), expm(np.asarray(found.model["w"], float))
     rmse = [
         np.sqrt(np.mean((np.asarray(task._solve(found.model, solver, task.test).y1) - task.test.x @ exact.T) ** 2))
-        for solver in (kx.FixedSteps(kx.tableaus.EULER, 2), found.solver)
+        for solver in (kx.FixedSteps(kx.tableaus.HEUN3, 1), found.solver)
     ]
-    assert rmse[1] < 0.5 * rmse[0]
+    assert rmse[1] < 0.9 * rmse[0]
 
 
 def test_a_task_without_penalties_is_trained_without_them():

@@ -88,10 +88,11 @@ class CertifiedControl:
 
     A check is made when the parameters have moved, on a small batch that changes from check to check. Early in
     training, while steps are few and the field grows fastest, that is all; later training must have earned the last
-    one's cost, unless that one refined or is long ago. A few samples that sit on an edge of the flow make its strain large or small by
-    chance, so that what the later checks aim at is averaged. A model that is no ODE on its way may yet become one, so
-    that the metric may change more until the last part of training. After training h is settled on more samples and
-    with the certificate's confidence, with some optimiser steps between two looks, and refined until it is valid.
+    one's cost, unless that one refined or is long ago. A few samples that sit on an edge of the flow make its strain
+    large or small by chance, so that what the later checks aim at is averaged. A model that is no ODE on its way may
+    yet become one, so that the metric may change more until the last part of training. After it h is settled on more
+    samples and with the certificate's confidence, with some optimiser steps between two looks, and refined until it is
+    valid.
 
     Attributes:
         most: What the discretisation may change.
