@@ -8,6 +8,9 @@ import jax
 import pytest
 
 import kuttax as kx
+from experiments.fit import cases
+from experiments.fit import draw as fit_draw
+from experiments.fit import run as fit_run
 from kuttax.tasks.registry import build_task
 from kuttax.training.settings import Settings
 
@@ -136,3 +139,17 @@ def test_distillation_goes_on_where_it_was(name, options, students, tmp_path, mo
     assert len(capsys.readouterr().out.splitlines()) == 1  # the row of classical solvers, which was missing
     table = (tmp_path / "table.md").read_text()
     assert all(f"| {student} |" in table for student in students)
+
+
+def test_levers_from_fit_to_front(tmp_path, monkeypatch):
+    monkeypatch.setattr(fit_run, "ALONE", ((), cases.LEVERS))
+    arguments = ["--tasks", "lorenz63", "--nfe", "4", "--seeds", "1", "--smoke", "--out", str(tmp_path)]
+    fit_run.main(arguments)
+    written = (tmp_path / "records.jsonl").read_text()
+    assert len(written.splitlines()) == 3
+    fit_run.main(arguments)
+    assert (tmp_path / "records.jsonl").read_text() == written, "what is recorded is not run again"
+    fit_draw.main(["--out", str(tmp_path)])
+    table = (tmp_path / "table.md").read_text()
+    assert "| lorenz63 | 4 | none |" in table and "| lorenz63 | 4 | all |" in table
+    assert (tmp_path / "front.svg").stat().st_size > 0

@@ -21,8 +21,8 @@ from kuttax.training.checkpoint import load_run
 from kuttax.training.evaluate import predict as predicted
 from kuttax.validity import certify
 
+from ..ledger import Ledger
 from . import windermere
-from .ledger import Ledger
 from .marching import tested
 from .options import parser, study_of
 from .trained import ALLOWED, TRUTH, Trained

@@ -27,7 +27,7 @@ from kuttax.training.evaluate import evaluate
 from kuttax.training.loop import Trainer
 from kuttax.training.settings import Settings
 
-from .ledger import Ledger
+from ..ledger import Ledger
 from .marching import tested
 from .options import parser
 from .trained import ALLOWED

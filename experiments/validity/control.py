@@ -23,7 +23,7 @@ from kuttax.report.figure import figure
 from kuttax.tasks.registry import build_task
 from kuttax.training.loop import Progress, Trainer
 
-from .ledger import Ledger
+from ..ledger import Ledger
 from .marching import tested
 from .options import parser, seeds_of, study_of
 from .study import Study

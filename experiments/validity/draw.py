@@ -13,7 +13,7 @@ from kuttax.errors import UserError
 from kuttax.records import Record
 from kuttax.report.figure import figure
 
-from .ledger import Ledger
+from ..ledger import Ledger
 from .options import parser, study_of
 from .trained import ALLOWED
 

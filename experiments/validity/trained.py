@@ -14,7 +14,7 @@ from kuttax.tasks.registry import task_options as options_of
 from kuttax.training.checkpoint import save_run
 from kuttax.training.loop import Trainer
 
-from .ledger import Ledger
+from ..ledger import Ledger
 from .marching import SCHEMES, tested
 from .study import Study
 

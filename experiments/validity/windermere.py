@@ -28,7 +28,7 @@ import kuttax as kx
 from kuttax.data import Dataset
 from kuttax.report.figure import figure
 
-from .ledger import Ledger
+from ..ledger import Ledger
 from .options import parser
 
 CORNERS = ((0, 0, 0), (1, 1, 0), (0, 1, 1), (1, 0, 1))

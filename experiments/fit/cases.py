@@ -1,0 +1,64 @@
+"""Cases: the tasks that are fitted, at the settings that suit them, and the levers that are pulled."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import kuttax as kx
+from kuttax.training.settings import Settings
+
+LEVERS = ("warm-up", "learned", "consistency", "distillation")
+ALONE = ((), *((name,) for name in LEVERS), LEVERS)
+"""None of them, each alone, all."""
+PAIRS = tuple(combinations(LEVERS, 2))
+
+
+@dataclass(frozen=True)
+class Case:
+    """One task.
+
+    Attributes:
+        task: The named task.
+        options: Of the task.
+        settings: Of its training.
+    """
+
+    task: str
+    options: dict[str, Any]
+    settings: Settings
+
+
+def cases(data_dir: Path | None, smoke: bool) -> dict[str, Case]:
+    """Name -> case; tiny ones where it is only to be seen that it runs."""
+    density = {"width": 8, "samples": 256, "test_samples": 128} if smoke else {"penalised": 32}
+    lorenz = {"trajectories": 5, "samples": 12, "width": 2, "horizon": 2} if smoke else {"samples": 151, "width": 8}
+
+    def settings(train_steps: int, **chosen: Any) -> Settings:
+        tiny = {"train_steps": 4, "per_dispatch": 2, "evaluations": 1}
+        return Settings(**{**chosen, "train_steps": train_steps, **(tiny if smoke else {})})
+
+    found = {
+        "moons": Case("density", {"data": "moons", **density}, settings(1000, batch_size=128, lr=3e-3)),
+        "checkerboard": Case("density", {"data": "checkerboard", **density}, settings(1000, batch_size=128, lr=3e-3)),
+        "lorenz63": Case(
+            "dynamics",
+            {"system": "lorenz63", "dt": 0.15, "field": "bilinear", **lorenz},
+            settings(1500, batch_size=16 if smoke else 64, lr=5e-3, lr_decay=0.02),
+        ),
+    }
+    if data_dir is not None:
+        found["mnist"] = Case("mnist", {"data_dir": data_dir}, settings(600, batch_size=512, lr=1e-3))
+    return found
+
+
+def pulled(names: Sequence[str]) -> kx.Levers:
+    """These levers at their defaults, the others switched off."""
+    default = kx.Levers()
+    return kx.Levers(
+        warm_up=default.warm_up if "warm-up" in names else 0.0,
+        learned="learned" in names,
+        consistency=default.consistency if "consistency" in names else 0.0,
+        distill="distillation" in names,
+    )
