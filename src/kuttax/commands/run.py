@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import platform
+from collections.abc import Callable
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from rich.console import Console
 
 from ..atomic import whole, write_json
+from ..errors import UserError
 from ..records import plain
 from ..report import density, forecast
 from ..solvers.adaptive import Adaptive
@@ -21,10 +23,11 @@ from ..solvers.tableaus import TSIT5
 from ..tasks.base import Task
 from ..training.certify import MOST_SAMPLES, certify_run
 from ..training.checkpoint import save_run
-from ..training.checkpoints import Checkpoints
+from ..training.checkpoints import Checkpoint, Checkpoints
 from ..training.evaluate import Evaluation, evaluate, prediction_ms
 from ..training.log import Log
-from ..training.loop import Trainer
+from ..training.loop import Trained, Trainer
+from ..training.parallel import Placement, first, together
 from ..validity import Certificate
 from .step_control import history
 
@@ -49,28 +52,75 @@ def run(
 ) -> dict[str, Any]:
     """Train with one seed, test once, certify on validation data, save the run and return its record.
 
+    The arguments are those of `train` and `recorded`.
+    """
+    trained = train(trainer, seed, about["label"], directory, console, checkpoints, resume=resume)
+    return recorded(trainer, trained, seed, about, options, directory)
+
+
+def train(
+    trainer: Trainer,
+    seed: int,
+    label: str,
+    directory: Path,
+    console: Console,
+    checkpoints: Checkpoints | None = None,
+    *,
+    resume: bool = False,
+) -> Trained:
+    """Train with one seed, saying how it goes, in all processes of the run.
+
     Args:
         trainer: Of the task and solver.
         seed: Of the weights and of the order of the data.
-        about: What the record says of the run beside its results: task, method, label, budget, penalty.
-        options: The named task's, from `task_options`: they are saved, so that the run can be built again.
-        directory: Where model, solver and metrics go.
+        label: What the run is called.
+        directory: Where the metrics go.
         console: For the progress bar, and what becomes of checkpoints and failed steps.
         checkpoints: Where training is saved on its way: the caller clears them when the record is kept.
         resume: Go on from the newest of them, if there is one.
     """
     say = lambda text: console.print(text, highlight=False, soft_wrap=True)  # noqa: E731
-    start = checkpoints.latest(say) if checkpoints is not None and resume else None
+    place, steps = trainer.place, trainer.settings.train_steps
+    start = _start(place, checkpoints, say) if checkpoints is not None and resume else None
     if start is not None:
-        say(f"{about['label']}, seed {seed}: going on at training step {start.step}")
-    elif checkpoints is not None:
+        say(f"{label}, seed {seed}: going on at training step {start.step}")
+    elif checkpoints is not None and place.leads:
         checkpoints.clear()
-    task, size, steps = trainer.task, trainer.settings.batch_size, trainer.settings.train_steps
     since = 0 if start is None else start.step
-    with Log(console, f"{about['label']}, seed {seed}", steps, directory / "metrics.jsonl", since) as log:
+    metrics = directory / "metrics.jsonl" if place.leads else None
+    with Log(console, f"{label}, seed {seed}", steps, metrics, since) as log:
         trained = trainer.run(seed, log, checkpoints, start)
     if (failures := trained.failures.said(trainer.settings)) is not None:
-        say(f"{about['label']}, seed {seed}: {failures}")
+        say(f"{label}, seed {seed}: {failures}")
+    return trained
+
+
+def _start(place: Placement, checkpoints: Checkpoints, say: Callable[[str], None]) -> Checkpoint | None:
+    """The newest checkpoint, the same in all processes; the first one looks before the others."""
+    step = lambda found: 0 if found is None else 1 + found.step  # noqa: E731
+    newest = first(place, lambda: step(checkpoints.latest(say)))
+
+    def found() -> Checkpoint | None:
+        start = checkpoints.latest(say)
+        if step(start) != newest:
+            raise UserError(f"{checkpoints.directory} is not the same in all processes: --resume needs a shared --out")
+        return start
+
+    return together(place, found)
+
+
+def recorded(
+    trainer: Trainer, trained: Trained, seed: int, about: dict[str, Any], options: dict[str, Any], directory: Path
+) -> dict[str, Any]:
+    """Test once, certify on validation data, save the run and return its record.
+
+    Args:
+        trainer, trained, seed: What was done.
+        about: What the record says of the run beside its results: task, method, label, budget, penalty.
+        options: The named task's, from `task_options`: they are saved, so that the run can be built again.
+        directory: Where model and solver go.
+    """
+    task, size, steps = trainer.task, trainer.settings.batch_size, trainer.settings.train_steps
     record = {
         "kind": "run",
         **about,
@@ -83,6 +133,8 @@ def run(
         "compile_seconds": trained.compile_seconds,
         "step_ms": trained.step_ms,
         "failures": trained.failures._asdict(),
+        "devices": trainer.place.devices,
+        "processes": trainer.place.processes,
         **environment(),
     }
     if trained.controlled is not None:

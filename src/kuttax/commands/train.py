@@ -10,15 +10,16 @@ from ..atomic import write_json
 from ..errors import UserError
 from ..records import plain
 from ..report import forecast
-from ..solvers.base import title
+from ..solvers.base import AbstractSolver, title
 from ..training.checkpoints import Checkpoints
 from ..training.loop import Trainer
+from ..training.parallel import OneDevice, first, joined, part, together
 from ..training.settings import Settings
 from ..validity.resolution import with_steps
 from .configuration import check_seed, keep_configuration, of_task
 from .output import prepare, refuse_used
 from .penalty_options import PenaltyOptions
-from .run import run, task_options
+from .run import recorded, task_options, train
 from .solver_options import SolverOptions
 from .step_control import control_of, proposed_steps, said
 
@@ -43,40 +44,55 @@ class Train:
     """Go on with the run in --out, stopped or killed, where it was last saved; all other options must be the same."""
     checkpoint_seconds: float = 30.0
     """Time between two checkpoints, at least."""
+    distributed: bool = False
+    """Share every batch among all devices of this machine, or of all processes that a launcher has started."""
 
     def __call__(self, name: str, options: Any, console: Console) -> int:
         """Run the command on the named task; returns the exit code."""
         check_seed(self.seed)
+        place = joined() if self.distributed else OneDevice()
+        if not place.leads:
+            console = Console(quiet=True)
         proposes = self.step_control != "off" and self.solver.lacks_steps
         solver = replace(self.solver, steps=1).build() if proposes else self.solver.build()
         control, penalty = control_of(self.step_control, solver), self.penalty.build()
         penalty.refuse_unfit(solver)
         out = Path(f"runs/train-{name}") if self.out is None else self.out
-        refuse_used(out, overwrite=self.overwrite, resume=self.resume)
         checkpoints = Checkpoints(out / "checkpoints", every=self.checkpoint_seconds)
-        if self.resume and self._finished(out, name, options):
+        if first(place, lambda: self._finished(out, name, options)):
             checkpoints.clear()
             console.print(f"{out} holds a finished run: nothing is left to do", highlight=False, soft_wrap=True)
             return 0
-        task = options.build()
-        if proposes:
-            solver = with_steps(solver, proposed_steps(task, solver, self.training.batch_size, self.seed))
-        trainer = Trainer(task, solver, self.training, penalty.scheduled(self.training.train_steps), control)
-        prepare(out, overwrite=self.overwrite, resume=self.resume)
-        keep_configuration(out / "config.json", self._configuration(name, options))
-        if self.resume and not checkpoints.directory.exists():
-            console.print(f"nothing is saved in {out} yet: training begins", highlight=False, soft_wrap=True)
+
+        def trainer_of(solver: AbstractSolver) -> Trainer:
+            task = options.build()
+            if proposes:
+                solver = with_steps(solver, proposed_steps(task, solver, self.training.batch_size, self.seed))
+            scheduled = penalty.scheduled(self.training.train_steps)
+            return Trainer(task, solver, self.training, scheduled, control, place)
+
+        trainer = together(place, lambda: trainer_of(solver))
+        first(place, lambda: self._prepare(out, name, options, checkpoints, console))
         controlled = "" if control is None else f", {self.step_control} step control"
         label = penalty.beside(title(solver)) + controlled
         about = {"task": name, "method": self.solver.solver, "label": label, "budget": None, **penalty.about}
         saved = task_options(options)
-        record = run(trainer, self.seed, about, saved, out, console, checkpoints, resume=self.resume)
+        trained = train(trainer, self.seed, label, out, console, checkpoints, resume=self.resume)
+        part(place)
+        if not place.leads:
+            return 0
+        record = recorded(trainer, trained, self.seed, about, saved, out)
         write_json(out / "record.json", plain(record))
         checkpoints.clear()
-        unit, metric = task.metric.unit, task.metric.name
+        self._say(record, out, console)
+        return 0
+
+    def _say(self, record: dict[str, Any], out: Path, console: Console) -> None:
+        """What came out, in a few lines."""
+        metric, unit = record["metric"]["name"], record["metric"]["unit"]
         resolved = record["test_reference"]
-        console.print(f"{label}", highlight=False)
-        if control is not None:
+        console.print(record["label"], highlight=False)
+        if "step_control" in record:
             console.print(said(record["step_control"]), highlight=False)
         console.print(
             f"{metric}: validation {record['validation']:.4g} {unit}, test {record['test']:.4g} {unit}, "
@@ -90,14 +106,23 @@ class Train:
             console.print(line, highlight=False)
         console.print(f"still an ODE: {record['certificate']['verdict']}; the whole certificate: kuttax certify {out}")
         console.print(f"Saved in {out}. Look again: kuttax evaluate {out} --solver tsit5 --rtol 1e-6 --atol 1e-6")
-        return 0
+
+    def _prepare(self, out: Path, name: str, options: Any, checkpoints: Checkpoints, console: Console) -> None:
+        """Make the directory, and keep the options in it."""
+        prepare(out, overwrite=self.overwrite, resume=self.resume)
+        keep_configuration(out / "config.json", self._configuration(name, options))
+        if self.resume and not checkpoints.directory.exists():
+            console.print(f"nothing is saved in {out} yet: training begins", highlight=False, soft_wrap=True)
 
     def _finished(self, out: Path, name: str, options: Any) -> bool:
-        """Whether the run in `out`, which is this one, has its record.
+        """Whether a run in `out` is to be gone on with, is this one, and has its record.
 
         Raises:
-            UserError: It is another one, or there is none.
+            UserError: It is another one, or there is none, or `out` is in use.
         """
+        refuse_used(out, overwrite=self.overwrite, resume=self.resume)
+        if not self.resume:
+            return False
         path = out / "config.json"
         if path.exists():
             keep_configuration(path, self._configuration(name, options))

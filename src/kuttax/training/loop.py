@@ -22,6 +22,7 @@ from .checkpoints import Checkpoint, Checkpoints, State, restored
 from .evaluate import Evaluation, evaluate
 from .failure import Failures
 from .failure import TrainingError as TrainingError
+from .parallel import OneDevice, Placement, check_batch
 from .program import Program
 from .run import Run
 from .saving import Saving
@@ -86,10 +87,11 @@ class Trainer:
         penalty: Added to the loss; None for the loss alone.
         control: Of steps or tolerance (`kuttax.validity`); None keeps them. What is returned is then the last model,
             with the solver that the control ended with: a better one on validation data may have been no ODE.
+        place: Where it runs: `DataParallel()` shares every batch among all devices (docs/scale_out.md). None for one.
 
     Raises:
-        UserError: There are fewer training samples than the batch size, the task takes no penalty, or the control
-            cannot control this solver.
+        UserError: There are fewer training samples than the batch size, which does not divide over the devices, the
+            task takes no penalty, or the control cannot control this solver.
     """
 
     def __init__(
@@ -99,15 +101,17 @@ class Trainer:
         settings: Settings,
         penalty: Scheduled | None = None,
         control: Control | None = None,
+        place: Placement | None = None,
     ):
         meant = lambda part: part.meant_for(*task.interval) if is_learned(part) else part  # noqa: E731
         self.solver = jax.tree.map(meant, solver, is_leaf=is_learned)
         self.task, self.settings, self.batch_size = task, settings, settings.batch_size
-        self.penalty, self.control = penalty, control
+        self.penalty, self.control, self.place = penalty, control, place or OneDevice()
         if penalty is not None and "penalty" not in inspect.signature(task.loss).parameters:
             raise UserError(f"the loss of {task.name} takes no penalty: give it one, penalty=None (docs/own_task.md)")
         self.samples = len(jax.tree.leaves(task.train)[0])
         BatchStream(self.samples, self.batch_size)  # refuses a batch size that cannot be, before anything is compiled
+        check_batch(self.place, self.batch_size)
         if control is not None:
             control.init(self.solver)  # refuses a solver that it cannot control
         self.per_dispatch = settings.per_dispatch if control is None else control.dispatch(settings.per_dispatch)
@@ -117,7 +121,7 @@ class Trainer:
         """The compiled optimiser steps for solvers of this one's structure."""
         structure = jax.tree.structure(solver)
         if structure not in self._programs:
-            self._programs[structure] = Program(self.task, solver, self.settings, self.penalty)
+            self._programs[structure] = Program(self.task, solver, self.settings, self.penalty, self.place)
         return self._programs[structure]
 
     @property
@@ -159,7 +163,8 @@ class Trainer:
         run = Run(program, self.settings, model, self.solver, stream, self.task.train, key)
         watch = None if self.control is None else self._watch(self.control, run)
         best = None if start is None else self._restored(start, seed, run, watch)
-        with Saving(checkpoints, lambda: self._saved(seed, run, watch, best), lambda: run.step) as saving:
+        state = lambda: self._saved(seed, run, watch, best)  # noqa: E731
+        with Saving(checkpoints, state, lambda: run.step, self.place) as saving:
             saving.look(now=start is None)  # so that there is always something to go on from
             while run.step < self.settings.train_steps:
                 means = run.advance(min(self.per_dispatch, self._next_evaluation(run.step) - run.step))

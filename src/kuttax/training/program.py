@@ -18,6 +18,7 @@ from ..tasks.base import Task
 from ..trainable import labels, trainable
 from .guard import Point, guard_of, judged
 from .optimiser import optimiser
+from .parallel import OneDevice, Placement
 from .settings import Settings
 
 
@@ -36,10 +37,19 @@ class Program:
         solver: Of the structure.
         settings: How to train.
         penalty: Added to the loss; None for the loss alone.
+        place: Where it runs.
     """
 
-    def __init__(self, task: Task, solver: AbstractSolver, settings: Settings, penalty: Scheduled | None):
+    def __init__(
+        self,
+        task: Task,
+        solver: AbstractSolver,
+        settings: Settings,
+        penalty: Scheduled | None,
+        place: Placement | None = None,
+    ):
         self.task, self.penalty, self.batch_size = task, penalty, settings.batch_size
+        self.place = place or OneDevice()
         self.train_steps = settings.train_steps
         model = task.init(jax.random.key(0))
         self.mask = trainable((model, solver))
@@ -73,9 +83,9 @@ class Program:
         """The compiled run of `count` steps; it consumes `varied` and `state`."""
         if count not in self._compiled:
             begin = time.perf_counter()
-            indices = jnp.zeros((count, self.batch_size), jnp.int32)
-            program = jax.jit(self._steps, donate_argnums=(0, 1))
-            lowered = program.lower(varied, state, numbers, data, indices, key, jnp.asarray(0))
+            order = self.place.replicated((jnp.zeros((count, self.batch_size), jnp.int32), jnp.asarray(0)))
+            program = jax.jit(self._steps, donate_argnums=(0, 1), **self.place.out)
+            lowered = program.lower(varied, state, numbers, data, order[0], key, order[1])
             self._compiled[count] = lowered.compile()
             self.compile_seconds += time.perf_counter() - begin
         return self._compiled[count]
@@ -96,7 +106,7 @@ class Program:
 
         def step(carry, now):
             (varied, state), (rows, number) = carry, now
-            batch = jax.tree.map(lambda x: x[rows], data)
+            batch = self.place.sharded(jax.tree.map(lambda x: x[rows], data))
             (value, logs), gradient = jax.value_and_grad(loss, has_aux=True)(
                 varied, batch, jax.random.fold_in(key, number), number
             )

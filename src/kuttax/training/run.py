@@ -46,29 +46,32 @@ class Run:
         data: PyTree,
         key: jax.Array,
     ):
-        self.program, self.settings, self.stream, self.key = program, settings, stream, key
-        self.data = jax.tree.map(jnp.asarray, data)
-        varied, self.constants = program.split(model, solver)
-        self.varied = jax.tree.map(jnp.array, varied)  # copies: every dispatch consumes what it is given
-        self.state = program.begin(self.varied)
+        self.program, self.settings, self.stream = program, settings, stream
+        self.place = program.place
+        varied, constants = program.split(model, solver)
+        varied = jax.tree.map(jnp.array, varied)  # copies: every dispatch consumes what it is given
+        state = program.begin(varied)
+        self.varied, self.state, self.constants, self.data, self.key = self.place.replicated(
+            (varied, state, constants, jax.tree.map(np.asarray, data), key)
+        )
         self.step, self.seconds, self.nfe_train, self.failures = 0, 0.0, 0.0, Failures()
         self.step_ms: list[tuple[int, float]] = []
 
     @property
     def model(self) -> Any:
         """As it is now."""
-        return self.program.join(self.varied, self.constants)[0]
+        return self.program.join(*self.place.local((self.varied, self.constants)))[0]
 
     @property
     def solver(self) -> AbstractSolver:
         """As it is now."""
-        return self.program.join(self.varied, self.constants)[1]
+        return self.program.join(*self.place.local((self.varied, self.constants)))[1]
 
     @property
     def batch(self) -> PyTree:
         """The last batch that was trained on."""
         rows = self.stream.take(self.step - 1)[0]
-        return jax.tree.map(lambda x: x[rows], self.data)
+        return jax.tree.map(lambda x: x[rows], self.place.local(self.data))
 
     def snapshot(self) -> PyTree:
         """A copy of what is trained, for `restored`."""
@@ -76,7 +79,7 @@ class Run:
 
     def restored(self, snapshot: PyTree) -> tuple[Any, AbstractSolver]:
         """Model and solver as they were."""
-        return self.program.join(jax.tree.map(jnp.asarray, snapshot), self.constants)
+        return self.program.join(jax.tree.map(jnp.asarray, snapshot), self.place.local(self.constants))
 
     def advance(self, count: int) -> dict[str, float]:
         """Take `count` optimiser steps; returns the means of loss, metric and NFE over those that did not fail.
@@ -88,7 +91,8 @@ class Run:
         dispatch = self.program.compiled(count, *given, self.key)
         begin = time.perf_counter()
         indices = self.stream.take(self.step, count)
-        result = dispatch(*given, jnp.asarray(indices), self.key, jnp.asarray(self.step))
+        order, step = self.place.replicated((jnp.asarray(indices), jnp.asarray(self.step)))
+        result = dispatch(*given, order, self.key, step)
         self.varied, self.state, logs = jax.block_until_ready(result)
         elapsed = time.perf_counter() - begin
         self.seconds += elapsed
@@ -103,9 +107,11 @@ class Run:
 
     def turn(self, program: Program, solver: AbstractSolver) -> None:
         """Go on with another solver: the same scheme, with other steps or at another tolerance."""
-        self.varied, self.constants = program.split(self.model, solver)
+        varied, constants = program.split(self.model, solver)
         if program is not self.program:
-            self.program, self.state = program, program.carried(self.state, self.varied)
+            self.program, state = program, program.carried(self.place.local(self.state), varied)
+            self.state = self.place.replicated(state)
+        self.varied, self.constants = self.place.replicated((varied, constants))
 
     def saved(self) -> State:
         """All that `restore` needs: a model's constants follow from the seed, a solver's may have been turned."""
@@ -125,7 +131,7 @@ class Run:
             UserError: It is of other weights or of another solver.
         """
         now = (self.varied, self.state, self.constants[1])
-        self.varied, self.state, solver = restored(saved.arrays, now)
+        self.varied, self.state, solver = self.place.replicated(restored(saved.arrays, now))
         self.constants = (self.constants[0], solver)
         plain = saved.plain
         self.step, self.seconds, self.nfe_train = plain["step"], plain["seconds"], plain["nfe_train"]

@@ -9,6 +9,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from .checkpoints import Checkpoints, State
+from .parallel import OneDevice, Placement
 
 
 class Stopped(Exception):
@@ -34,13 +35,18 @@ class Saving:
         checkpoints: Where to; None saves nothing and catches no signal.
         state: Of the run as it is when asked.
         step: Optimiser steps taken, when asked.
+        place: Of several processes the first writes, and a signal to one stops them all.
     """
 
     def __init__(
-        self, checkpoints: Checkpoints | None, state: Callable[[], Mapping[str, State]], step: Callable[[], int]
+        self,
+        checkpoints: Checkpoints | None,
+        state: Callable[[], Mapping[str, State]],
+        step: Callable[[], int],
+        place: Placement | None = None,
     ):
-        self.checkpoints, self.state, self.step = checkpoints, state, step
-        self._asked: int | None = None
+        self.checkpoints, self.state, self.step, self.place = checkpoints, state, step, place or OneDevice()
+        self._asked = 0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Saving":
@@ -50,7 +56,7 @@ class Saving:
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._release()
-        if error is None and self._asked is not None:  # after the last look, which has saved the end
+        if error is None and self._asked:  # after the last look, which has saved the end
             raise Stopped(self._asked, self.step())
 
     def look(self, *, now: bool = False) -> None:
@@ -61,10 +67,10 @@ class Saving:
         """
         if self.checkpoints is None:
             return
-        asked = self._asked
-        if now or asked is not None or self.checkpoints.due:
+        asked = self.place.largest(self._asked)
+        if self.place.leads and (now or asked or self.checkpoints.due):
             self.checkpoints.save(self.state())
-        if asked is not None:
+        if asked:
             raise Stopped(asked, self.step())
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
