@@ -46,6 +46,7 @@ class SeriesSplits(NamedTuple):
         train, validation, test: The series.
         times: The grid: from 0 to the last time, equally spaced, `(grid,)`.
         names: Of the features.
+        share: About how many of each series' times are shown.
     """
 
     train: Series
@@ -53,6 +54,7 @@ class SeriesSplits(NamedTuple):
     test: Series
     times: Float[np.ndarray, " grid"]
     names: tuple[str, ...]
+    share: float = 1.0
 
 
 def on_grid(observed: Sequence[Observed], rounding: float, span: float) -> Series:
@@ -167,7 +169,7 @@ def split(
         x = (whole.x - low) / (high - low)
         whole = whole._replace(x=np.where(whole.mask, x, 0).astype(np.float32))
     parts = [Series(*(array[part] for array in whole)) for part in rows]
-    return SeriesSplits(*parts, np.linspace(0.0, span, round(span / rounding) + 1), tuple(names))
+    return SeriesSplits(*parts, np.linspace(0.0, span, round(span / rounding) + 1), tuple(names), share)
 
 
 def _range(series: Series) -> tuple[np.ndarray, np.ndarray]:

@@ -6,9 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 
-def gaussian_log_density(
-    x: Float[Array, "*shape"], mean: Float[Array, "*shape"], std: float
-) -> Float[Array, "*shape"]:
+def gaussian_log_density(x: Float[Array, "*shape"], mean: Float[Array, "*shape"], std: float) -> Float[Array, "*shape"]:
     """log N(x; mean, std^2) of each value, in nats, for a noise of observation that is fixed."""
     return -(((x - mean) / std) ** 2) / 2 - math.log(std) - math.log(2 * math.pi) / 2
 

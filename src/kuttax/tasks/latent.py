@@ -73,10 +73,10 @@ class Latent:
     latent: int = 8
     width: int = 32
     depth: int = 1
-    hidden: int = 32
+    hidden: int = 64
     observation_std: float = 0.01
     kl: float = 1.0
-    kl_anneal: float = 0.5
+    kl_anneal: float = 0.1
     adjoint: Any = None
     max_steps: int = 1024
 
@@ -130,10 +130,12 @@ class Latent:
         """The negative lower bound of the batch's log-likelihood, in nats a value, and the penalty.
 
         Of a series with m observed values, (-log p(x | z) + weight (KL(q(z0) | N(0, 1)) + path KL)) / m with one z
-        drawn from the encoder's distribution; the mean over the series. Logs "nfe" (of an interval), "metric" and
-        "status". Where every sample has its own steps, the means are over the series that reached their end.
+        drawn from the encoder's distribution; the mean over the series. Which times the encoder is shown is drawn anew.
+        Logs "nfe" (of an interval), "metric" and "status". Where every sample has its own steps, the means are over the
+        series that reached their end.
         """
-        draw_key, solve_key = jax.random.split(key)
+        draw_key, solve_key, seen_key = jax.random.split(key, 3)
+        batch = self._shown_anew(batch, seen_key)
         found = self.encode(model, batch)
         start = found.mean + found.std * jax.random.normal(draw_key, found.mean.shape, found.mean.dtype)
         crossed = self.cross(model, solver, start, found.context, solve_key, penalty=penalty)
@@ -216,6 +218,14 @@ class Latent:
             sol = solve(model.field, start, times[0], times[-1], **options)
             path, divergence = sol.ys, none
         return Crossed(jnp.swapaxes(path, 0, 1), divergence, sol.stats, sol.status, sol.penalty)
+
+    def _shown_anew(self, batch: Series, key: PRNGKeyArray) -> Series:
+        """The batch with each time shown by chance, with the probability that is the share of those shown."""
+        share = self.splits.share
+        if share == 1:
+            return batch
+        seen = jnp.asarray(batch.seen)
+        return batch._replace(seen=jax.random.uniform(key, seen.shape, jnp.float32) < share)
 
     def _decoded(self, model: LatentModel, path: Float[Array, "n grid latent"], batch: Series) -> Array:
         """The means of the features at each series' own times, `(n, length, d)`."""

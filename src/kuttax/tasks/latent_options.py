@@ -16,13 +16,13 @@ _PHYSIONET_STD = 0.01  # of Rubanova et al.'s code, for values scaled to 0 to 1
 class LatentOptions:
     """Fit a latent ODE, or SDE, to irregularly observed time series, and predict the values that it was not shown."""
 
-    training: ClassVar[dict[str, Any]] = {"train_steps": 1500, "batch_size": 64, "lr": 5e-3}
+    training: ClassVar[dict[str, Any]] = {"train_steps": 3000, "batch_size": 64, "lr": 1e-2}
 
     data: Literal["synthetic", "physionet"] = "synthetic"
     """Damped oscillations at random times, or two days in intensive care (PhysioNet's challenge of 2012, set A)."""
     data_dir: Path | None = None
     """Directory with PhysioNet's set-a (its files, folder or archive); without it, it is downloaded once."""
-    samples: int = 1000
+    samples: int = 2000
     """Series to generate."""
     noise: float = 0.1
     """Standard deviation of the noise in generated series."""
@@ -45,14 +45,14 @@ class LatentOptions:
     """Hidden units of the field and of the decoder."""
     depth: int = 1
     """Hidden layers of the field."""
-    hidden: int = 32
+    hidden: int = 64
     """Size of the encoder's state."""
     observation_std: float | None = None
     """The model's standard deviation of an observation, fixed (default: the noise of generated series; 0.01 for
     physionet)."""
     kl: float = 1.0
     """Weight of the divergence from the prior when training ends; 1 is the lower bound of the likelihood."""
-    kl_anneal: float = 0.5
+    kl_anneal: float = 0.1
     """Share of training in which that weight grows from 0."""
     max_steps: int = 1024
     """The most steps an adaptive solver may try."""

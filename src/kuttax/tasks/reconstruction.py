@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Array, Bool, Float
 
 from ..solvers.base import AbstractSolver
 
@@ -46,25 +46,28 @@ def reconstruction(task: "Latent", model: Any, solver: AbstractSolver) -> Recons
     """What the model makes of the first test series with this solver; NaN where the solve fails."""
     batch = jax.tree.map(lambda x: np.asarray(x[:_SERIES]), task.test)
     features = np.sort(np.argsort(-batch.mask.sum(axis=(0, 1)), kind="stable")[:_FEATURES])
+    chosen = lambda x: np.asarray(x)[..., features]  # noqa: E731
+    mean, draws = map(chosen, _decoded(task, model, solver, batch))
+    low, high = np.quantile(draws, [0.05, 0.95], axis=0)
+    names = tuple(task.splits.names[i] for i in features)
+    return Reconstruction(
+        task.splits.times, names, mean, low, high, batch.index, chosen(batch.x), chosen(batch.mask), batch.seen
+    )
+
+
+@eqx.filter_jit
+def _decoded(task: "Latent", model: Any, solver: AbstractSolver, batch: Any) -> tuple[Array, Array]:
+    """The features on the grid: from the mean of the latent start, `(n, grid, d)`, and from draws."""
     found = task.encode(model, batch)
-    draw_key, *keys = jax.random.split(jax.random.key(0), 2 + _DRAWS)
+    mean_key, draw_key = jax.random.split(jax.random.key(0))
 
     def decoded(start, key):
         path = task.cross(model, solver, start, found.context, key).path
         return jax.vmap(jax.vmap(model.decode))(path)
 
-    noise = jax.random.normal(draw_key, (_DRAWS, *found.mean.shape), found.mean.dtype)
-    draws = jax.lax.map(lambda x: decoded(*x), (found.mean + found.std * noise, jnp.stack(keys[1:])))
-    low, high = np.quantile(np.asarray(draws), [0.05, 0.95], axis=0)
-    chosen = lambda x: np.asarray(x)[..., features]  # noqa: E731
-    return Reconstruction(
-        task.splits.times,
-        tuple(task.splits.names[i] for i in features),
-        chosen(decoded(found.mean, keys[0])),
-        chosen(low),
-        chosen(high),
-        batch.index,
-        chosen(batch.x),
-        chosen(batch.mask),
-        batch.seen,
-    )
+    def drawn(keys):
+        noise = jax.random.normal(keys[0], found.mean.shape, found.mean.dtype)
+        return decoded(found.mean + found.std * noise, keys[1])
+
+    keys = jax.random.split(draw_key, (_DRAWS, 2))
+    return decoded(found.mean, mean_key), jax.lax.map(drawn, keys)
