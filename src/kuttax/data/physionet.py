@@ -28,11 +28,13 @@ ROUNDING = 0.1
 """Of the times, in hours."""
 DESCRIPTORS = ("Age", "Gender", "Height", "ICUType", "Weight")
 """What is known of a patient on admission, at time 0; the weight is also measured later."""
-MEASUREMENTS = tuple(
-    "Albumin ALP ALT AST Bilirubin BUN Cholesterol Creatinine DiasABP FiO2 GCS Glucose HCO3 HCT HR K Lactate Mg MAP "
-    "MechVent Na NIDiasABP NIMAP NISysABP PaCO2 PaO2 pH Platelets RespRate SaO2 SysABP Temp TroponinI TroponinT Urine "
-    "WBC".split()
+# fmt: off
+MEASUREMENTS = (
+    "Albumin", "ALP", "ALT", "AST", "Bilirubin", "BUN", "Cholesterol", "Creatinine", "DiasABP", "FiO2", "GCS",
+    "Glucose", "HCO3", "HCT", "HR", "K", "Lactate", "Mg", "MAP", "MechVent", "Na", "NIDiasABP", "NIMAP", "NISysABP",
+    "PaCO2", "PaO2", "pH", "Platelets", "RespRate", "SaO2", "SysABP", "Temp", "TroponinI", "TroponinT", "Urine", "WBC",
 )
+# fmt: on
 NAMES = (*DESCRIPTORS, *MEASUREMENTS)
 _PLACE = {name: i for i, name in enumerate(NAMES)}
 _HEADER = ["Time", "Parameter", "Value"]

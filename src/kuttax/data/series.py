@@ -30,7 +30,7 @@ class Series(NamedTuple):
         index: Of each time on the grid that all series share, increasing, `(n, length)`, int32.
         x: Values, zero where nothing was observed, `(n, length, d)`, float32.
         mask: What was observed, `(n, length, d)`, bool.
-        seen: The times that a model is shown, `(n, length)`, bool. The others are held out; all are shown where none is.
+        seen: The times that a model is shown, `(n, length)`, bool. The others are held out.
     """
 
     index: Any
@@ -97,7 +97,7 @@ def _rounded(one: Observed, number: int, rounding: float, span: float) -> Observ
     some = one.mask.any(axis=1)
     t, x, mask = one.t[some], np.where(one.mask, one.x, 0.0)[some], one.mask[some]
     index, place = np.unique(np.rint(t / rounding).astype(int), return_inverse=True)
-    if len(index) and not (0 <= index[0] and index[-1] <= round(span / rounding)):
+    if len(index) and (index[0] < 0 or index[-1] > round(span / rounding)):
         raise UserError(f"series {number} has a time outside of 0 to {span:g}, {t.min():g} to {t.max():g}")
     total, count = np.zeros((2, len(index), x.shape[1]))
     np.add.at(total, place, x)

@@ -26,8 +26,8 @@ class RecognitionGRU(eqx.Module):
 
     The recognition network of Chen et al. (NeurIPS 2018, section 5), told what was observed and how much time lies
     between, as the RNN with gaps of Rubanova et al. (NeurIPS 2019). At each time that is shown it is given the values
-    (zero where there is none), the mask, and the gap to the time that comes next on its way: the one shown before it, or
-    0. A time that is not shown leaves its state unchanged.
+    (zero where there is none), the mask, and the gap to the time that comes next on its way: the one shown before it,
+    or 0. A time that is not shown leaves its state unchanged.
 
     Attributes:
         cell: The unit (Cho et al. 2014).

@@ -41,9 +41,9 @@ class Crossed(NamedTuple):
 class Latent:
     """A latent ODE of irregular time series: a field in a latent space, an encoder into it and a decoder out of it.
 
-    Rubanova, Chen & Duvenaud (Latent ODEs for irregularly-sampled time series, NeurIPS 2019). The encoder is shown a part
-    of each series' times and gives the distribution of the latent state at time 0; the state is solved from 0 to the
-    last time of the grid that all series share, and decoded at each series' own times. Training maximises the lower
+    Rubanova, Chen & Duvenaud (Latent ODEs for irregularly-sampled time series, NeurIPS 2019). The encoder is shown a
+    part of each series' times and gives the distribution of the latent state at time 0; the state is solved from 0 to
+    the last time of the grid that all series share, and decoded at each series' own times. Training maximises the lower
     bound of all observed values' likelihood; validation and test are on the values that the encoder was not shown.
 
     A solver with fixed steps crosses one interval of the grid after another, so that its budget, and the NFE reported,
