@@ -41,8 +41,8 @@ _HEADER = ["Time", "Parameter", "Value"]
 _UNKNOWN = -1.0  # of a descriptor
 
 
-def load(data_dir: str | Path | None = None) -> list[Observed]:
-    """The stays of set A, times in hours; downloaded once into the user's cache, or from a directory.
+def load(data_dir: str | Path | None = None) -> Iterator[Observed]:
+    """The stays of set A one after another, times in hours; downloaded once into the user's cache, or from a directory.
 
     Args:
         data_dir: With the files of set A (RECORD.txt), or with the folder `set-a` or the archive `set-a.tar.gz`; the
@@ -53,15 +53,15 @@ def load(data_dir: str | Path | None = None) -> list[Observed]:
     """
     if data_dir is None:
         instead = "or give a data directory with set-a"
-        return list(_from_archive(download(URL, f"sha256:{SHA256}", ARCHIVE, pooch.os_cache("kuttax"), instead)))
+        return _from_archive(download(URL, f"sha256:{SHA256}", ARCHIVE, pooch.os_cache("kuttax"), instead))
     directory = Path(data_dir).expanduser()
     for folder in (directory, directory / FOLDER):
         files = sorted(folder.glob("*.txt"), key=lambda path: path.name)
         files = [path for path in files if not path.name.startswith("Outcomes")]
         if files:
-            return [parse(path.read_bytes(), str(path)) for path in files]
+            return (parse(path.read_bytes(), str(path)) for path in files)
     if (directory / ARCHIVE).is_file():
-        return list(_from_archive(directory / ARCHIVE))
+        return _from_archive(directory / ARCHIVE)
     raise UserError(f"{directory} holds no RECORD.txt, no {FOLDER}/ and no {ARCHIVE}: leave it out to download them")
 
 

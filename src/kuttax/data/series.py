@@ -1,6 +1,6 @@
 """Series: irregularly observed time series on the grid of rounded times that they share."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,21 +57,21 @@ class SeriesSplits(NamedTuple):
     share: float = 1.0
 
 
-def on_grid(observed: Sequence[Observed], rounding: float, span: float) -> Series:
+def on_grid(observed: Iterable[Observed], rounding: float, span: float) -> Series:
     """The series with their times rounded to multiples of `rounding`, as Rubanova et al. (NeurIPS 2019) do.
 
     Values of one feature whose times round to the same one are replaced by their mean. All times are shown. A series
     with fewer than two rounded times is left out: nothing of it could be held out.
 
     Args:
-        observed: What was recorded.
+        observed: What was recorded; one series at a time is looked at.
         rounding: The interval of the grid.
         span: The last time of the grid, a multiple of `rounding`.
 
     Raises:
         UserError: A time lies outside of the grid, a value is not finite, or no series is left.
     """
-    rounded = [_rounded(one, number, rounding, span) for number, one in enumerate(observed)]
+    rounded = (_rounded(one, number, rounding, span) for number, one in enumerate(observed))
     kept = [one for one in rounded if len(one.t) > 1]
     if not kept:
         raise UserError("no series is left with two different times: look at the data, or round times less")
@@ -129,7 +129,7 @@ def hide(series: Series, share: float, seed: int) -> Series:
 
 
 def split(
-    observed: Sequence[Observed],
+    observed: Iterable[Observed],
     names: Sequence[str],
     *,
     rounding: float,
@@ -168,8 +168,9 @@ def split(
         low, high = _range(Series(*(array[rows[0]] for array in whole)))
         x = (whole.x - low) / (high - low)
         whole = whole._replace(x=np.where(whole.mask, x, 0).astype(np.float32))
-    parts = [Series(*(array[part] for array in whole)) for part in rows]
-    return SeriesSplits(*parts, np.linspace(0.0, span, round(span / rounding) + 1), tuple(names), share)
+    train, validation, test = (Series(*(array[part] for array in whole)) for part in rows)
+    times = np.linspace(0.0, span, round(span / rounding) + 1)
+    return SeriesSplits(train, validation, test, times, tuple(names), share)
 
 
 def _range(series: Series) -> tuple[np.ndarray, np.ndarray]:

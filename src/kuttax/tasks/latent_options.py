@@ -98,5 +98,5 @@ class LatentOptions:
             return split(series, oscillations.NAMES, rounding=rounding, span=oscillations.SPAN, **asked)
         rounding = physionet.ROUNDING if self.rounding is None else self.rounding
         # Time runs from 0 to 1, as in Rubanova et al.'s code: a field in hours would have to be small.
-        stays = [stay._replace(t=stay.t / physionet.HOURS) for stay in physionet.load(self.data_dir)]
+        stays = (stay._replace(t=stay.t / physionet.HOURS) for stay in physionet.load(self.data_dir))
         return split(stays, physionet.NAMES, rounding=rounding / physionet.HOURS, span=1.0, scaled=True, **asked)
