@@ -21,7 +21,7 @@ def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
-_NAMES = ("fit", "penalties", "validity", "step_control", "training", "density", "dynamics", "stochastic")
+_NAMES = ("fit", "penalties", "validity", "step_control", "training", "density", "dynamics", "latent", "stochastic")
 PAGES = ("README.md", *(f"docs/{page}.md" for page in _NAMES))
 
 

@@ -106,6 +106,27 @@ def test_a_time_in_a_solve_by_diffrax(key):
     np.testing.assert_allclose(seen.h, (T1 - T0) / 3, rtol=1e-15)
 
 
+CROWDED = np.append(np.linspace(T0, T0 + 0.1 * (T1 - T0), 12), T1)
+"""Outputs that nearly all lie in the first tenth of the interval."""
+
+
+@pytest.mark.parametrize("solver", [kx.Adaptive(BOSH3, 1e-4, 1e-4), kx.FromDiffrax(diffrax.Bosh3(), 1e-4, 1e-4)])
+def test_a_time_is_uniform_however_outputs_crowd(solver, key):
+    keys = jax.random.split(key, DRAWS)
+    options = {"args": ARGS, "solver": solver, "ts": CROWDED}
+    seen = looked(LocalError(steps=4), keys, field, jnp.asarray(CALM), T0, T1, **options)
+    assert stats.kstest((seen.t[:, 0] - T0) / (T1 - T0), "uniform", (0, 3 / 4)).pvalue > LEAST_P
+
+
+def test_a_step_between_crowded_outputs_is_picked_by_its_length(key):
+    """A scheme with fixed steps takes as many in the last interval as in each of the crowd."""
+    keys, options = jax.random.split(key, DRAWS), {"args": ARGS, "solver": kx.FixedSteps(RK4, 3), "ts": CROWDED}
+    seen = looked(LocalError(size="solver"), keys, field, jnp.asarray(CALM), T0, T1, **options)
+    nodes = np.concatenate([np.linspace(a, b, 4)[:-1] for a, b in itertools.pairwise(CROWDED)] + [[T1]])
+    counts = np.histogram(seen.t[:, 0] + 1e-9, nodes)[0]
+    assert stats.chisquare(counts, DRAWS * np.diff(nodes) / (T1 - T0)).pvalue > LEAST_P
+
+
 @pytest.mark.parametrize("name", ["forward", "per sample"])
 def test_every_step_is_as_likely(name, key):
     """Its own steps for every sample, whatever the outputs are."""

@@ -115,6 +115,20 @@ def test_identification_from_fit_to_table(name, options, records, row, tmp_path,
     assert (tmp_path / records).read_text() == written, "what is recorded is not run again"
 
 
+def test_latent_from_search_to_table(tmp_path, monkeypatch):
+    module = script("latent", monkeypatch)
+    penalised = module.METHODS["local-unbiased"]
+    monkeypatch.setitem(module.METHODS, "local-unbiased", penalised._replace(weights=(0.1,)))
+    arguments = ["run.py", "--out", str(tmp_path), "--seeds", "1", "--smoke", "--repeats", "1"]
+    monkeypatch.setattr(sys, "argv", [*arguments, "--methods", "local-unbiased"])
+    module.main()
+    written = (tmp_path / "synthetic.jsonl").read_text()
+    assert len(written.splitlines()) == 6  # two searches, two final runs, two timings
+    assert "| local error, unbiased | 0.1 |" in (tmp_path / "synthetic.md").read_text()
+    module.main()
+    assert (tmp_path / "synthetic.jsonl").read_text() == written, "what is recorded is not run again"
+
+
 @pytest.mark.parametrize(
     ("name", "options", "students"),
     [

@@ -15,7 +15,7 @@ from rich.console import Console
 from ..atomic import whole, write_json
 from ..errors import UserError
 from ..records import plain
-from ..report import density, forecast
+from ..report import density, forecast, reconstruction
 from ..solvers.adaptive import Adaptive
 from ..solvers.base import AbstractSolver, title
 from ..solvers.solution import SolveError
@@ -155,7 +155,7 @@ def results(
 ) -> dict[str, Any]:
     """What a record says of a model and its solver: tested once, timed, certified on validation data.
 
-    Forecasts and densities, where the task has them, are drawn.
+    Forecasts, densities and reconstructions, where the task has them, are drawn.
 
     Args:
         task, model, solver: What was trained.
@@ -187,6 +187,8 @@ def results(
     if hasattr(task, "forecast"):
         record["forecast"] = _forecast(task, model, solver, about, directory)
     _draw_density(task, model, directory)
+    if hasattr(task, "reconstruct"):
+        reconstruction.plot(_saved(directory / "reconstruction.npz", task.reconstruct(model, solver)))
     return record
 
 
@@ -195,10 +197,15 @@ def _draw_density(task: Any, model: Any, directory: Path) -> None:
     seen = task.portrait(model) if hasattr(task, "portrait") else None
     if seen is None:
         return
-    path = directory / "density.npz"
+    density.plot(_saved(directory / "density.npz", seen))
+
+
+def _saved(path: Path, seen: Any) -> Path:
+    """Where the arrays of a named tuple now are."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, **seen._asdict())
-    density.plot(path)
+    return path
 
 
 def _resolve(task: Task, model: Any, size: int) -> Evaluation | None:

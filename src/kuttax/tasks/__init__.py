@@ -5,6 +5,7 @@ from .base import Metric, Task, Trajectories
 from .classification import Classification
 from .density import Density
 from .dynamics import Dynamics
+from .latent import Latent
 from .likelihood import Likelihood
 from .matching import Matching
 from .registry import TASKS, build_task, task_options
@@ -14,6 +15,7 @@ __all__ = [
     "Classification",
     "Density",
     "Dynamics",
+    "Latent",
     "Likelihood",
     "Matching",
     "Metric",

@@ -51,7 +51,8 @@ class Task(Protocol):
 
     Further methods: `trajectories(model, batch) -> Trajectories` lets solvers be distilled for its models;
     `portrait(model) -> Portrait | None` lets a density in the plane be drawn (`kuttax.tasks.portrait`);
-    `forecast(model, solver) -> dict` says how far ahead a model sees (`kuttax.tasks.forecast`).
+    `forecast(model, solver) -> dict` says how far ahead a model sees (`kuttax.tasks.forecast`);
+    `reconstruct(model, solver) -> Reconstruction` lets time series be drawn (`kuttax.tasks.reconstruction`).
 
     `loss` and `predict` are compiled, so they are pure and raise nothing that depends on numbers: a solve in them has
     `throw=False` and its status is handed on. The training loop raises it as an error, or leaves the batch out, as its

@@ -8,6 +8,7 @@ from .base import Task
 from .density_options import DensityOptions, FlowOptions
 from .digits import Digits
 from .dynamics_options import DynamicsOptions
+from .latent_options import LatentOptions
 from .mnist import Mnist
 from .spheres import Spheres
 
@@ -20,6 +21,7 @@ TASKS: dict[str, Options] = {
     "dynamics": DynamicsOptions,
     "density": DensityOptions,
     "flow": FlowOptions,
+    "latent": LatentOptions,
 }
 """Name -> options with their defaults; `.build()` makes the task, `.training` what they are chosen for."""
 

@@ -1,0 +1,31 @@
+"""Evidence: the terms of the lower bound that a latent variable model is trained by."""
+
+import math
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+
+def gaussian_log_density(x: Float[Array, "*shape"], mean: Float[Array, "*shape"], std: float) -> Float[Array, "*shape"]:
+    """log N(x; mean, std^2) of each value, in nats, for a noise of observation that is fixed."""
+    return -(((x - mean) / std) ** 2) / 2 - math.log(std) - math.log(2 * math.pi) / 2
+
+
+def masked_mean(values: Float[Array, "n ..."], mask: Bool[Array, "n ..."]) -> Float[Array, " n"]:
+    """The mean of each sample's values that are not masked out; 0 where there are none. The others may be anything."""
+    axes = tuple(range(1, values.ndim))
+    total = jnp.sum(jnp.where(mask, values, 0), axis=axes)
+    return total / counted(mask).astype(values.dtype)
+
+
+def counted(mask: Bool[Array, "n ..."]) -> Array:
+    """How many values each sample has, at least one, `(n,)`."""
+    return jnp.maximum(jnp.sum(mask, axis=tuple(range(1, mask.ndim))), 1)
+
+
+def kl_from_standard_normal(mean: Float[Array, "n d"], std: Float[Array, "n d"]) -> Float[Array, " n"]:
+    """KL(N(mean, diag(std^2)) | N(0, 1)) of each sample, in nats: sum of (mean^2 + std^2 - 1) / 2 - log std.
+
+    Kingma & Welling (ICLR 2014, appendix B).
+    """
+    return jnp.sum((mean**2 + std**2 - 1) / 2 - jnp.log(std), axis=-1)
