@@ -1,6 +1,7 @@
 """The experiments' own scripts, for a few steps."""
 
 import importlib.util
+import subprocess
 import sys
 from pathlib import Path
 
@@ -167,3 +168,11 @@ def test_levers_from_fit_to_front(tmp_path, monkeypatch):
     table = (tmp_path / "table.md").read_text()
     assert "| lorenz63 | 4 | none |" in table and "| lorenz63 | 4 | all |" in table
     assert (tmp_path / "front.svg").stat().st_size > 0
+
+
+def test_a_kill_is_recorded_and_its_run_ends_in_the_same_bits(tmp_path):
+    """In a process of its own, for it forks: this one has begun to compute."""
+    command = [sys.executable, str(FOLDER / "resume" / "kills.py"), "--smoke", "--kills", "1", "--damages", "0"]
+    done = subprocess.run([*command, "--out", str(tmp_path)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "| midpoint | 1 |" in (tmp_path / "table.md").read_text()
