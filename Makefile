@@ -33,7 +33,7 @@ lint: setup
 
 docs: export NO_MKDOCS_2_WARNING = 1
 docs: setup
-	$(BIN)/mkdocs build --quiet
+	$(BIN)/mkdocs build
 
 clean:
 	rm -rf $(VENV) runs site

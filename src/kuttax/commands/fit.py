@@ -136,9 +136,7 @@ class Fit:
         shutil.rmtree(out / "checkpoints", ignore_errors=True)
         return record
 
-    def _say(
-        self, out: Path, task: Any, options: Any, fitted: Fitted, record: dict[str, Any], console: Console
-    ) -> int:
+    def _say(self, out: Path, task: Any, options: Any, fitted: Fitted, record: dict[str, Any], console: Console) -> int:
         """The result in a few lines; returns the exit code."""
         say = lambda text: console.print(text, highlight=False, soft_wrap=True)  # noqa: E731
         metric, unit = task.metric.name, task.metric.unit

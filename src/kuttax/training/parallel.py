@@ -95,7 +95,7 @@ class DataParallel:
         self._rows = NamedSharding(mesh, PartitionSpec("batch"))
         self.devices, self.processes = len(chosen), len({device.process_index for device in chosen})
         self.leads = jax.process_index() == 0
-        self.out = {"out_shardings": self._everywhere}
+        self.out: dict[str, Any] = {"out_shardings": self._everywhere}
 
     def replicated(self, tree: PyTree) -> PyTree:
         """The arrays, on all devices."""
