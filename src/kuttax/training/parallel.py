@@ -85,10 +85,10 @@ class DataParallel:
     All processes must do the same: the same options, versions and kind of device.
 
     Args:
-        devices: A mesh of one axis; None for all devices of all processes.
+        devices: Of JAX; None for all devices of all processes.
     """
 
-    def __init__(self, devices: Sequence[jax.Device] | None = None):
+    def __init__(self, devices: Sequence[Any] | None = None):
         chosen = jax.devices() if devices is None else list(devices)
         mesh = Mesh(np.array(chosen), ("batch",))
         self._everywhere = NamedSharding(mesh, PartitionSpec())
