@@ -107,7 +107,7 @@ class Fit:
                 resume=self.resume,
             )
         record = self._keep(out, task, name, options, fitted)
-        return self._say(out, task, fitted, record, console)
+        return self._say(out, task, options, fitted, record, console)
 
     def _keep(self, out: Path, task: Any, name: str, options: Any, fitted: Fitted) -> dict[str, Any]:
         """Model, solver, record and certificate; the checkpoints are not needed any more. Returns the record."""
@@ -136,7 +136,7 @@ class Fit:
         shutil.rmtree(out / "checkpoints", ignore_errors=True)
         return record
 
-    def _say(self, out: Path, task: Any, fitted: Fitted, record: dict[str, Any], console: Console) -> int:
+    def _say(self, out: Path, task: Any, options: Any, fitted: Fitted, record: dict[str, Any], console: Console) -> int:
         """The result in a few lines; returns the exit code."""
         say = lambda text: console.print(text, highlight=False, soft_wrap=True)  # noqa: E731
         metric, unit = task.metric.name, task.metric.unit
@@ -150,14 +150,16 @@ class Fit:
         if fitted.verdict != "valid":
             for reason in fitted.certificate.reasons:
                 say(f"  {reason}")
-            say(f"No certificate at NFE {self.nfe}: {self._advice(fitted)}")
-        say(f"Saved in {out}: model, solver, certificate.png. Look again: kuttax evaluate {out}; kuttax certify {out}")
+            say(f"No certificate at NFE {self.nfe}: {self._advice(fitted, options)}")
+        pictures = ", ".join(sorted(path.name for path in out.glob("*.png")))
+        say(f"Saved in {out}: model, solver, {pictures}. Look again: kuttax evaluate {out}; kuttax certify {out}")
         return 0 if fitted.verdict == "valid" else 1
 
-    def _advice(self, fitted: Fitted) -> str:
+    def _advice(self, fitted: Fitted, options: Any) -> str:
         """What to do about a certificate that is not valid."""
         if fitted.certificate.lacks_samples:
-            return "more held-out samples may decide it, more evaluations will not"
+            how = ": give more data, or hold out more of them (--held-out)" if hasattr(options, "held_out") else ""
+            return f"more held-out samples may decide it, more evaluations will not{how}"
         if fitted.least_nfe is None:
             return "none was found up to eight times as many either: train with more evaluations, or more --consistency"
         return f"this field needs {fitted.least_nfe}: --allow-more keeps that solver"

@@ -1,6 +1,7 @@
 """Certificate: its table for the terminal and its picture, from the record that `kuttax certify` saves."""
 
 import os
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ Record = Mapping[str, Any]
 
 _COLOUR = {"valid": "#009E73", "invalid": "#D55E00", "undecided": "#6B6B6B"}
 _LINE = "#0072B2"
+_TITLE = 60  # characters of a line
 _LEAST_NAME = 26  # characters for the name of a solver
 _GIVE_WAY = ("max", "median", "calibration", "crossings")  # columns, in this order, where there is no room
 
@@ -68,7 +70,8 @@ def plot(record: Record, path: str | os.PathLike[str]) -> tuple[Path, Path]:
         else:
             axes.text(0.5, 0.5, "nothing to draw", ha="center", va="center", transform=axes.transAxes)
             axes.set_axis_off()
-        axes.set_title(f"{record['rows'][0]['solver']}: {record['verdict']}", color=_COLOUR[record["verdict"]])
+        title = textwrap.fill(f"{record['rows'][0]['solver']}: {record['verdict']}", _TITLE)
+        axes.set_title(title, color=_COLOUR[record["verdict"]])
     return files(path)
 
 

@@ -142,8 +142,16 @@ class Adaptive(AbstractSolver):
 
     def __str__(self) -> str:
         control = "" if self.control == "joint" else ", per sample"
-        first = "" if self.first_step is None else f", first_step={self.first_step}"
-        return f"Adaptive({self.tableau.name}, rtol={self.rtol}, atol={self.atol}{first}{control})"
+        first = "" if self.first_step is None else f", first_step={_said(self.first_step)}"
+        return f"Adaptive({self.tableau.name}, rtol={_said(self.rtol)}, atol={_said(self.atol)}{first}{control})"
+
+
+def _said(number: Any) -> str:
+    """As it was given, where float32 has made 0.0010000000475 of it."""
+    try:
+        return f"{float(number):.6g}"
+    except TypeError:  # inside of a program
+        return str(number)
 
 
 class March(eqx.Module):

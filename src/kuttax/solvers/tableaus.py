@@ -25,7 +25,7 @@ class Tableau:
     Only the stages that $y_1$ needs are stored. `error` and `dense` have one row more, for
     $k_{s+1} = f(t + h, y_1)$, the evaluation at the end point: the next step starts with it ("first same as last").
 
-    Build one with [`Tableau.explicit`][]. Arrays are float64, copied and read-only. Two tableaus are equal only if they
+    Build one with `Tableau.explicit`. Arrays are float64, copied and read-only. Two tableaus are equal only if they
     are the same object: a tableau is static in a compiled program, and the identity is its key.
 
     Attributes:

@@ -85,17 +85,17 @@ class DataParallel:
     All processes must do the same: the same options, versions and kind of device.
 
     Args:
-        devices: A mesh of one axis; None for all devices of all processes.
+        devices: Of JAX; None for all devices of all processes.
     """
 
-    def __init__(self, devices: Sequence[jax.Device] | None = None):
+    def __init__(self, devices: Sequence[Any] | None = None):
         chosen = jax.devices() if devices is None else list(devices)
         mesh = Mesh(np.array(chosen), ("batch",))
         self._everywhere = NamedSharding(mesh, PartitionSpec())
         self._rows = NamedSharding(mesh, PartitionSpec("batch"))
         self.devices, self.processes = len(chosen), len({device.process_index for device in chosen})
         self.leads = jax.process_index() == 0
-        self.out = {"out_shardings": self._everywhere}
+        self.out: dict[str, Any] = {"out_shardings": self._everywhere}
 
     def replicated(self, tree: PyTree) -> PyTree:
         """The arrays, on all devices."""
