@@ -15,6 +15,7 @@ from .base import AbstractSolver, Derivative, Problem
 from .controller import Controller, initial_step, rms
 from .diffrax_sde import check_solver, estimates_error, evaluations, is_wrapped, stochastic_terms
 from .diffrax_watch import Watching
+from .even_steps import EvenSteps
 from .fixed import AbstractTableSolver, FixedSteps, checked_steps
 from .pick import Pick, Picked, Watched
 from .sde import SDE
@@ -77,7 +78,7 @@ class FromDiffrax(AbstractSolver):
             options = {"dtmin": finest, "force_dtmin": False, **self.options, "norm": self._norm(problem)}
             controller, most = diffrax.PIDController(rtol, atol, **options), problem.max_steps
             if finest is not None and problem.ts is not None:
-                controller = diffrax.ClipStepSizeController(controller, step_ts=problem.ts)
+                controller = EvenSteps(controller, jnp.asarray(problem.ts))
             dt0 = self._first_step(problem, terms)
         else:
             controller, most = diffrax.ConstantStepSize(), self.steps + 1

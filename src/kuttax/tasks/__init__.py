@@ -7,7 +7,9 @@ from .density import Density
 from .dynamics import Dynamics
 from .likelihood import Likelihood
 from .matching import Matching
+from .moment_fit import MomentFit
 from .registry import TASKS, build_task, task_options
+from .stochastic_classification import StochasticClassification
 
 __all__ = [
     "TASKS",
@@ -17,7 +19,9 @@ __all__ = [
     "Likelihood",
     "Matching",
     "Metric",
+    "MomentFit",
     "Prediction",
+    "StochasticClassification",
     "Task",
     "Trajectories",
     "build_task",

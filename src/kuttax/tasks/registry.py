@@ -9,7 +9,9 @@ from .density_options import DensityOptions, FlowOptions
 from .digits import Digits
 from .dynamics_options import DynamicsOptions
 from .mnist import Mnist
+from .mnist_sde import MnistSDE
 from .spheres import Spheres
+from .spiral_sde import SpiralSDE
 
 Options = type[Any]
 
@@ -20,8 +22,11 @@ TASKS: dict[str, Options] = {
     "dynamics": DynamicsOptions,
     "density": DensityOptions,
     "flow": FlowOptions,
+    "spiral-sde": SpiralSDE,
+    "mnist-sde": MnistSDE,
 }
-"""Name -> options with their defaults; `.build()` makes the task, `.training` what they are chosen for."""
+"""Name -> options with their defaults; `.build()` makes the task, `.training` what they are chosen for, and `.solver` the
+solver of a task that none of the usual ones is for."""
 
 
 def task_options(name: str) -> Options:
