@@ -37,6 +37,11 @@ def reference(task: Any) -> AbstractSolver:
     return getattr(task, "reference", Adaptive(TSIT5, 1e-6, 1e-6))
 
 
+def reference_said(task: Any) -> str:
+    """What it is called."""
+    return title(task.reference) if hasattr(task, "reference") else "Tsit5 at 1e-6"
+
+
 def nfe_said(counts: Mapping[str, Any]) -> str:
     """Evaluations of the field in words; of an SDE those of drift and diffusion."""
     known = lambda value: "unknown" if value is None or value != value else f"{value:.4g}"  # noqa: E731
@@ -138,6 +143,7 @@ def results(
         "batch_size": size,
         "test": test.metric,
         "test_loss": test.loss,
+        "reference": reference_said(task),
         "test_reference": None if resolved is None else resolved.metric,
         "nfe": test.nfe,
         **({} if test.nfe_diffusion is None else {"nfe_diffusion": test.nfe_diffusion}),

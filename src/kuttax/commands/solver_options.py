@@ -116,7 +116,9 @@ class SolverOptions(LearnedOptions):
     def _of_sdes(self) -> AbstractSolver:
         """The solver of SDEs of that name."""
         shared = () if self.solver == "learned-srk" else ("shared",)
-        learned = [option for option in fields(LearnedOptions) if option.name in ("stages", "order", "equal_steps", *shared)]
+        learned = [
+            option for option in fields(LearnedOptions) if option.name in ("stages", "order", "equal_steps", *shared)
+        ]
         self._refuse(learned, "a learned solver")
         own = [option for option in fields(SolverOptions) if option.name in ("control", "first_step")]
         self._refuse(own, "an adaptive solver of ODEs")

@@ -18,7 +18,7 @@ from ..validity.resolution import with_steps
 from .configuration import check_seed, keep_configuration, of_task
 from .output import prepare, refuse_used
 from .penalty_options import PenaltyOptions
-from .run import nfe_said, reference, run, task_options, verdict_said
+from .run import nfe_said, reference_said, run, task_options, verdict_said
 from .sde_solvers import refuse_other_kind
 from .solver_options import SolverOptions
 from .step_control import control_of, proposed_steps, said
@@ -77,7 +77,7 @@ class Train:
         checkpoints.clear()
         unit, metric = task.metric.unit, task.metric.name
         resolved = record["test_reference"]
-        again = title(reference(task))
+        again = reference_said(task)
         console.print(f"{label}", highlight=False)
         if control is not None:
             console.print(said(record["step_control"]), highlight=False)

@@ -78,7 +78,7 @@ class FromDiffrax(AbstractSolver):
             options = {"dtmin": finest, "force_dtmin": False, **self.options, "norm": self._norm(problem)}
             controller, most = diffrax.PIDController(rtol, atol, **options), problem.max_steps
             if finest is not None and problem.ts is not None:
-                controller = EvenSteps(controller, jnp.asarray(problem.ts))
+                controller = EvenSteps(controller, jnp.asarray(problem.ts))  # pyright: ignore[reportCallIssue]
             dt0 = self._first_step(problem, terms)
         else:
             controller, most = diffrax.ConstantStepSize(), self.steps + 1

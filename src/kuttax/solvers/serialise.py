@@ -39,7 +39,7 @@ def to_json(solver: AbstractSolver) -> dict[str, Any]:
     readers, the table of coefficients that they give.
 
     Raises:
-        UserError: The solver is of a kind that cannot be saved: `FromDiffrax`, but for the SDE solvers that have a name.
+        UserError: The solver is of a kind that cannot be saved: `FromDiffrax`, unless it holds a named SDE solver.
     """
     head = {"format": _FORMAT, "version": _VERSION, "kind": type(solver).__name__}
     match solver:

@@ -31,4 +31,6 @@ def fan(
 ) -> Fan:
     """The quantiles of a model's trajectories and of observed ones."""
     levels = np.array(LEVELS)
-    return Fan(np.asarray(times), levels, np.quantile(model, levels, axis=0), np.quantile(data, levels, axis=0), model[:8])
+    return Fan(
+        np.asarray(times), levels, np.quantile(model, levels, axis=0), np.quantile(data, levels, axis=0), model[:8]
+    )

@@ -29,7 +29,8 @@ class MnistSDE:
     width: int = 64
     """Hidden units of its drift."""
     calculus: Calculus = "stratonovich"
-    """How the model is read: stratonovich (spark, stochastic-heun, milstein), or ito (euler-maruyama, milstein, srk)."""
+    """How the model is read: stratonovich (by spark, stochastic-heun, milstein) or ito (euler-maruyama, milstein,
+    srk)."""
     validation_fraction: float = 0.1
     """Share of the training set on which choices are made."""
     split_seed: int = 0

@@ -25,8 +25,8 @@ TASKS: dict[str, Options] = {
     "spiral-sde": SpiralSDE,
     "mnist-sde": MnistSDE,
 }
-"""Name -> options with their defaults; `.build()` makes the task, `.training` what they are chosen for, and `.solver` the
-solver of a task that none of the usual ones is for."""
+"""Name -> options with their defaults; `.build()` makes the task, `.training` what they are chosen for, and `.solver`,
+where there is one, the usual solver."""
 
 
 def task_options(name: str) -> Options:

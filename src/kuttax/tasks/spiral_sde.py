@@ -30,7 +30,8 @@ class SpiralSDE:
     width: int = 50
     """Hidden units of the drift."""
     calculus: Calculus = "stratonovich"
-    """How the model is read: stratonovich (spark, stochastic-heun, milstein), or ito (euler-maruyama, milstein, srk)."""
+    """How the model is read: stratonovich (by spark, stochastic-heun, milstein) or ito (euler-maruyama, milstein,
+    srk)."""
     max_steps: int = 8192
     """The most steps an adaptive solver may try; its shortest step is the interval over twice as many."""
 

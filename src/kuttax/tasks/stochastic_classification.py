@@ -1,6 +1,6 @@
 """Classification of feature vectors by a neural SDE."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -47,6 +47,7 @@ class StochasticClassification:
         calculus: How the model is read.
         adjoint: For `kuttax.solve`; None leaves its default.
         max_steps: The most steps an adaptive solver may try; it also decides how short one may be.
+        train, validation, test: The data as the model takes them: flat, float32, numbered.
 
     Raises:
         UserError: If an option is out of range or does not fit the data.
@@ -59,6 +60,9 @@ class StochasticClassification:
     calculus: Calculus = "stratonovich"
     adjoint: Any = None
     max_steps: int = 1024
+    train: Numbered = field(init=False)
+    validation: Numbered = field(init=False)
+    test: Numbered = field(init=False)
 
     interval = (0.0, 1.0)
 
@@ -66,7 +70,8 @@ class StochasticClassification:
         check_sizes(self.name, width=self.width, max_steps=self.max_steps)
         if self.states < 1:
             raise UserError(f"{self.name}: states must be >= 1, got {self.states}")
-        object.__setattr__(self, "splits", Splits(*map(self._prepare, Splits._fields, self.splits)))
+        for part in Splits._fields:
+            object.__setattr__(self, part, self._prepare(part, getattr(self.splits, part)))
 
     def _prepare(self, part: str, dataset: Dataset) -> Numbered:
         x, y = check_dataset(f"{self.name}, {part}", dataset)
@@ -81,24 +86,9 @@ class StochasticClassification:
         return Metric("accuracy", higher_is_better=True, unit="%")
 
     @property
-    def train(self) -> Numbered:
-        """The training set."""
-        return self.splits.train  # pyright: ignore[reportReturnType]
-
-    @property
-    def validation(self) -> Numbered:
-        """The validation set."""
-        return self.splits.validation  # pyright: ignore[reportReturnType]
-
-    @property
-    def test(self) -> Numbered:
-        """The test set."""
-        return self.splits.test  # pyright: ignore[reportReturnType]
-
-    @property
     def classes(self) -> int:
         """The number of classes: one more than the highest in any part."""
-        return 1 + max(int(part.y.max()) for part in self.splits)
+        return 1 + max(int(part.y.max()) for part in (self.train, self.validation, self.test))
 
     @property
     def consistency(self) -> Penalties:

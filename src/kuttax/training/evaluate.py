@@ -66,7 +66,8 @@ def evaluate(task: Task, model: Any, solver: AbstractSolver, data: PyTree, batch
     means = [float(x) for x in np.average(columns, axis=1, weights=np.array(weights))]
     if task.metric.mean == "quadratic":
         means[0] = float(np.sqrt(np.average(columns[0] ** 2, weights=np.array(weights))))
-    return Evaluation(*means[:3], None if np.isnan(means[3]) else means[3])
+    metric, loss, nfe, nfe_diffusion = means
+    return Evaluation(metric, loss, nfe, None if np.isnan(nfe_diffusion) else nfe_diffusion)
 
 
 def predict_parts(task: Task, model: Any, solver: AbstractSolver, parts: Sequence[PyTree]) -> Prediction:
