@@ -30,10 +30,10 @@ class FromDiffrax(AbstractSolver):
     Exactly one of `steps` and the tolerances counts: with `steps`, that many equal steps, else diffrax's PIDController.
     The NFE is exact for explicit Runge-Kutta solvers; for implicit ones it cannot be known, and is None.
 
-    An `SDE` is driven by a VirtualBrownianTree, its steps end at all `ts`, and the first one is a hundredth of the
-    interval. Additive noise: ShARK or SRA1; any Stratonovich SDE: SPaRK; diffrax.HalfSolver(SlowRK()), or SlowRK with
-    `steps`, where the noise commutes. No step is shorter than (t1 - t0) / (2 max_steps): where one would have to be,
-    the status is `step_underflow`.
+    An `SDE` is driven by a VirtualBrownianTree, its steps end at all `ts` (`EvenSteps`), and the first one is a
+    hundredth of the interval. Additive noise: ShARK or SRA1; any Stratonovich SDE: SPaRK; diffrax.HalfSolver(SlowRK()),
+    or SlowRK with `steps`, where the noise commutes. No step is shorter than (t1 - t0) / (2 max_steps): where one would
+    have to be, the status is `step_underflow`.
 
     Attributes:
         solver: A `diffrax.AbstractSolver`.

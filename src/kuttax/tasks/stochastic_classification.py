@@ -59,7 +59,7 @@ class StochasticClassification:
     width: int = 64
     calculus: Calculus = "stratonovich"
     adjoint: Any = None
-    max_steps: int = 1024
+    max_steps: int = 4096
     train: Numbered = field(init=False)
     validation: Numbered = field(init=False)
     test: Numbered = field(init=False)
