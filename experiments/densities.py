@@ -122,7 +122,7 @@ def train(out: Path, about: dict[str, Any], options: dict[str, Any], settings: S
 def at_1e_6(task: Any, model: Any, size: int) -> Evaluation | None:
     """The test by Tsit5 at 1e-6; None where it cannot solve the field."""
     try:
-        return evaluate(task, model, reference(), task.test, size)
+        return evaluate(task, model, reference(task), task.test, size)
     except kx.SolveError:
         return None
 

@@ -6,12 +6,15 @@ import sys
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 
 import kuttax as kx
 from experiments.fit import cases
 from experiments.fit import draw as fit_draw
 from experiments.fit import run as fit_run
+from kuttax.data import Dataset, mnist
+from kuttax.records import read
 from kuttax.tasks.registry import build_task
 from kuttax.training.settings import Settings
 
@@ -154,6 +157,26 @@ def test_distillation_goes_on_where_it_was(name, options, students, tmp_path, mo
     assert len(capsys.readouterr().out.splitlines()) == 1  # the row of classical solvers, which was missing
     table = (tmp_path / "table.md").read_text()
     assert all(f"| {student} |" in table for student in students)
+
+
+def test_sde_from_search_to_table(tmp_path, monkeypatch):
+    """The digits' data are random ones: what they show is of no account here."""
+    rng = np.random.default_rng(0)
+    part = lambda n: Dataset(rng.random((n, 1, 28, 28), np.float32), np.arange(n, dtype=np.int32) % 10)  # noqa: E731
+    monkeypatch.setattr(mnist, "load", lambda directory: (part(100), part(20)))
+    module = script("sde", monkeypatch)
+    common = ["--out", str(tmp_path), "--seeds", "1", "--repeats", "1", "--smoke", "--methods", "local-unbiased"]
+    for stage in ("search", "final"):
+        for tasks in ("spiral-sde", "mnist-sde"):
+            monkeypatch.setattr(sys, "argv", ["run.py", stage, "--tasks", tasks, *common])
+            module.main()
+    found = read(tmp_path / "records.jsonl")
+    assert [r["kind"] for r in found] == 4 * ["search"] + 2 * (2 * ["final"] + 2 * ["time"])
+    assert all(r["nfe_diffusion"] == pytest.approx(2 * r["nfe"]) for r in found if r["kind"] == "final")
+    monkeypatch.setattr(sys, "argv", ["run.py", "final", *common])
+    module.main()
+    assert read(tmp_path / "records.jsonl") == found, "what is recorded is not run again"
+    assert "| mnist-sde | local error, unbiased | 0.003 |" in (tmp_path / "table.md").read_text()
 
 
 def test_levers_from_fit_to_front(tmp_path, monkeypatch):

@@ -74,7 +74,7 @@ class Fits:
 
         def run() -> dict[str, Any]:
             cpu = time.process_time()
-            trained = Trainer(self.task, reference(), self.case.settings).run(seed)
+            trained = Trainer(self.task, reference(self.task), self.case.settings).run(seed)
             spent = {"train_seconds": trained.train_seconds, "cpu_seconds": time.process_time() - cpu}
             return {**self._tested(self._baseline(seed), trained.model, trained.solver), **spent}
 
@@ -116,7 +116,7 @@ class Fits:
         """Save the run, look at the test data once, with the own solver and with Tsit5 at 1e-6."""
         about = {"name": self.case.task, "options": task_options(options_of(self.case.task)(**self.case.options))}
         save_run(self.out / "runs" / directory, model, solver, {"task": about})
-        own, alone = self._evaluated(model, solver), self._evaluated(model, reference())
+        own, alone = self._evaluated(model, solver), self._evaluated(model, reference(self.task))
         assert own is not None
         return {
             "run": directory,

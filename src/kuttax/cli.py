@@ -3,9 +3,9 @@
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import field, make_dataclass
+from dataclasses import field, make_dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
@@ -122,7 +122,7 @@ def _help(command: str) -> int:
 def _on_task(command: str, name: str, rest: list[str], console: Console) -> int:
     """Parse the options of a command together with those of its task, and run it."""
     kind, options = _ON_TASK[command], task_options(name)
-    start = kind(training=Settings(**options.training))  # what a task is usually trained with shows in the help
+    start = _usual(kind, options)  # what a task is usually trained with shows in the help
     nameless = Annotated[kind, tyro.conf.arg(name="")]  # its options get no heading of their own in the help
     both = make_dataclass(
         "Options",
@@ -131,6 +131,14 @@ def _on_task(command: str, name: str, rest: list[str], console: Console) -> int:
     )
     parsed = parse(both, rest, f"kuttax {command} {name}", kind.__doc__)
     return parsed.command(name, parsed.task, console)
+
+
+def _usual(kind: type[Any], options: Any) -> Any:
+    """A command with the settings, and the solver, that a task is usually trained with."""
+    start = kind(training=Settings(**options.training))
+    if not (hasattr(options, "solver") and hasattr(start, "solver")):
+        return start
+    return replace(start, solver=replace(start.solver, **options.solver))
 
 
 def _report(rest: list[str], console: Console) -> int:

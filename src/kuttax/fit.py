@@ -13,14 +13,15 @@ import numpy as np
 import optax
 from jaxtyping import PRNGKeyArray
 
+from .budget import evaluations_of, learning, solver_of
 from .distillation import distill
-from .distillation.students import STARTS, stages_of
 from .errors import UserError
 from .penalties import Consistency, LocalError, Scheduled
 from .penalty import AbstractPenalty, Penalties
 from .solvers.adaptive import Adaptive
 from .solvers.base import AbstractSolver, title
-from .solvers.fixed import FixedSteps
+from .solvers.fixed import AbstractTableSolver
+from .solvers.fixed_sde import AbstractSDESolver
 from .solvers.learned import LearnedRK
 from .solvers.tableaus import DOPRI5
 from .tasks.base import Task, Trajectories
@@ -30,6 +31,7 @@ from .training.evaluate import Evaluation, evaluate
 from .training.loop import Progress, Trainer
 from .training.settings import Settings
 from .validity import Certificate
+from .validity.resolution import with_steps
 
 _STARTS = 512  # of a distillation
 _WARM_TOLERANCE = 1e-3
@@ -146,7 +148,8 @@ def fit(
 
     Args:
         task: Data, model and loss: `kx.tasks.build_task("digits")`, or one of your own (docs/own_task.md).
-        nfe: Evaluations of the field in one solve.
+        nfe: Evaluations of the field in one solve; of the drift, where the task is an SDE. That is trained with a fixed
+            grid from the start, on its paths' local error, and is not distilled.
         stages: Of one step, 1 to 4; None for the most that divide `nfe`.
         levers: What may be done; None for all of it.
         settings: Of training; None for the defaults.
@@ -164,12 +167,13 @@ def fit(
         UserError: A number is out of its range, or the budget cannot be met.
         TrainingError, SolveError: Training failed.
     """
-    stages = stages_of(nfe, stages)
+    levers = levers or Levers()
+    start = solver_of(nfe, stages, learned=levers.learned, calculus=getattr(task, "calculus", None))
     most = 8 * nfe if most_nfe is None else most_nfe
     if most < nfe:
         raise UserError(f"most_nfe must be at least the budget, {nfe}, got {most_nfe}")
-    work = _Fit(task, levers or Levers(), settings or Settings(), seed, report, saved, resume)
-    return work.run(stages, nfe // stages, most // stages, allow_more)
+    work = _Fit(task, levers, settings or Settings(), seed, report, saved, resume)
+    return work.run(start, most * start.steps // nfe, allow_more)
 
 
 class _Fit:
@@ -192,35 +196,30 @@ class _Fit:
         if "penalty" not in inspect.signature(task.loss).parameters:
             self.consistency = None
 
-    def run(self, stages: int, steps: int, most_steps: int, allow_more: bool) -> Fitted:
-        """All stages, one after the other."""
+    def run(self, start: AbstractTableSolver | AbstractSDESolver, most_steps: int, allow_more: bool) -> Fitted:
+        """All stages, one after the other, with the solver at the budget."""
         warm_steps = self._warm_steps()
-        model = self._warmed(steps, warm_steps) if warm_steps else None
-        model, solver, certificate = self._trained(model, self._start(stages, steps), warm_steps)
+        model = self._warmed(start.steps, warm_steps) if warm_steps else None
+        model, solver, certificate = self._trained(model, start, warm_steps)
         if self._can_distill and not _is_exact(certificate):
             solver, certificate = self._distilled(model, solver, certificate)
         least = None
         if certificate.verdict != "valid" and not certificate.lacks_samples:
             found = self._more(model, solver, most_steps)
             if found is not None:
-                least = found[0].nfe
+                least = evaluations_of(found[0])
                 solver, certificate = found if allow_more else (solver, certificate)
         return Fitted(model, solver, certificate, tuple(self.history), least)
 
-    def _start(self, stages: int, steps: int) -> LearnedRK | FixedSteps:
-        """The solver at the budget, before training."""
-        classical = FixedSteps(STARTS[stages], steps)
-        return self._learned(classical) if self.levers.learned else classical
-
-    def _learned(self, solver: LearnedRK | FixedSteps) -> LearnedRK:
+    def _learned(self, solver: Any) -> LearnedRK:
         """The solver, able to learn."""
-        if isinstance(solver, LearnedRK):
-            return solver
-        options = {"order": min(2, solver.tableau.stages), "per_step": True, "learn_steps": solver.steps > 1}
-        return LearnedRK.like(solver.tableau, solver.steps, **options).meant_for(*self.task.interval)
+        return (solver if isinstance(solver, LearnedRK) else learning(solver)).meant_for(*self.task.interval)
 
     def _warm_steps(self) -> int:
-        """Optimiser steps of the warm-up: whole dispatches, never all, none for a task without penalties."""
+        """Optimiser steps of the warm-up: whole dispatches, never all, none for a task without penalties or of an SDE,
+        whose adaptive steps are the dearest."""
+        if hasattr(self.task, "calculus"):
+            return 0
         per = self.settings.per_dispatch
         steps = per * round(self.levers.warm_up * self.settings.train_steps / per)
         return steps if self.consistency is not None and steps < self.settings.train_steps else 0
@@ -273,7 +272,7 @@ class _Fit:
         """The solver with the fewest steps whose certificate is valid for this field; None up to `most` steps."""
         for steps in _ladder(solver.steps, most):
             begin = time.perf_counter()
-            finer = FixedSteps(solver.tableau, steps) if isinstance(solver, FixedSteps) else solver.resampled(steps)
+            finer = with_steps(solver, steps)
             if self._can_distill:
                 finer = self._fitted(model, finer)
             certificate = self._certificate(model, finer)

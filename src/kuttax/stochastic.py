@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import diffrax
 import jax
 import numpy as np
 from jax.core import Tracer
@@ -13,8 +14,11 @@ from .penalty import terms_of
 from .solvers.base import AbstractSolver, Problem
 from .solvers.diffrax import FromDiffrax
 from .solvers.fixed_sde import AbstractSDESolver
+from .solvers.sde import Calculus
 from .solvers.solution import Status
 
+_ITO = (diffrax.ItoMilstein,)
+_STRATONOVICH = (diffrax.AbstractSRK, diffrax.StratonovichMilstein, diffrax.EulerHeun)
 _NO_CELL = np.uint32(2**32 - 1)  # the cells of a path are numbered by 31 bits
 
 
@@ -37,6 +41,14 @@ def check_stochastic(problem: Problem, solver: AbstractSolver, adjoint: Any, pen
     known = not any(isinstance(t, Tracer) for t in (problem.t0, problem.t1))
     if known and problem.t1 < problem.t0:
         raise UserError(f"{Status.reversed_noise.message}, got t0={problem.t0:g}, t1={problem.t1:g}")
+
+
+def calculi_of(solver: AbstractSolver) -> tuple[Calculus, ...]:
+    """The calculi of the SDEs that a solver is for; none where it is for ODEs."""
+    if isinstance(solver, AbstractSDESolver):
+        return solver.calculi
+    inner = solver.solver if isinstance(solver, FromDiffrax) else None
+    return ("ito",) if isinstance(inner, _ITO) else ("stratonovich",) if isinstance(inner, _STRATONOVICH) else ()
 
 
 def penalty_key(key: PRNGKeyArray) -> PRNGKeyArray:

@@ -17,12 +17,13 @@ from ..training.checkpoints import Checkpoints
 from ..training.loop import Trainer, TrainingError
 from ..training.settings import Settings
 from .configuration import keep_configuration, of_task
-from .method import SOLVERS, Method, penalties, solvers
+from .method import SOLVERS, Method, penalties, solvers, solvers_of_sdes
 from .output import prepare, refuse_used
 from .parser import changed
 from .penalty_options import PenaltyOptions
 from .report import draw
 from .run import run, task_options
+from .sde_solvers import refuse_other_kind
 from .solver_options import LearnedOptions, SolverOptions
 
 
@@ -45,7 +46,8 @@ class Compare:
     seeds: int = 3
     """How many sets of initial weights, from seed 0."""
     methods: tuple[str, ...] | None = None
-    """Which of dopri5, rk4, midpoint and learned to compare (default all)."""
+    """Which of dopri5, rk4, midpoint and learned to compare (default all); of an SDE which of spark, euler-maruyama,
+    milstein, stochastic-heun, srk and learned-srk (default those of its --calculus)."""
     penalties: Annotated[
         tuple[str, ...] | None,
         tyro.conf.arg(
@@ -72,7 +74,7 @@ class Compare:
             raise UserError(f"--seeds must be >= 1, got {self.seeds}")
         out = Path(f"runs/compare-{name}") if self.out is None else self.out
         refuse_used(out, overwrite=self.overwrite, resume=self.resume)
-        methods = self._methods(console)
+        methods = self._methods(name, options, console)
         task, steps = options.build(), self.training.train_steps
         trainers = [Trainer(task, m.solver, self.training, m.penalty.scheduled(steps)) for m in methods]
         prepare(out, overwrite=self.overwrite, resume=self.resume)
@@ -93,16 +95,20 @@ class Compare:
         draw(out, console)
         return 1 if failed else 0
 
-    def _methods(self, console: Console) -> list[Method]:
+    def _methods(self, name: str, options: Any, console: Console) -> list[Method]:
         """The rows that the options ask for."""
         say = lambda text: console.print(text, highlight=False, soft_wrap=True)  # noqa: E731
         if self.penalties is not None:
             self._refuse_beside_penalties()
-            return list(penalties(self.penalties, self.solver, say))
-        self._refuse_solver()
-        names = SOLVERS if self.methods is None else self.methods
-        budgets = (4, 8) if self.nfe is None else self.nfe
-        rows = list(solvers(names, budgets, self.solver, self.penalty.build(), say))
+            rows = list(penalties(self.penalties, self.solver, say))
+            refuse_other_kind(name, options, rows[0].solver)
+            return rows
+        self._refuse_solver(getattr(options, "solver", {}))
+        budgets, penalty = (4, 8) if self.nfe is None else self.nfe, self.penalty.build()
+        if hasattr(options, "calculus"):
+            rows = list(solvers_of_sdes(options.calculus, self.methods, budgets, self.solver, penalty, say))
+        else:
+            rows = list(solvers(self.methods or SOLVERS, budgets, self.solver, penalty, say))
         if not rows:
             raise UserError("no method is left to run: give --methods, or budgets --nfe that they can meet")
         return rows
@@ -118,9 +124,14 @@ class Compare:
         if other:
             raise UserError(f"{other} belongs to --penalty: those of --penalties have weights of their own")
 
-    def _refuse_solver(self) -> None:
-        """Refuse options of the one solver of --penalties in a comparison of solvers."""
-        other = changed(self.solver, [option for option in fields(OneSolver) if option not in fields(LearnedOptions)])
+    def _refuse_solver(self, usual: dict[str, Any]) -> None:
+        """Refuse options of the one solver of --penalties in a comparison of solvers. Those of SDEs take a tolerance.
+
+        Args:
+            usual: A solver that the task brings with it.
+        """
+        own = [option for option in fields(OneSolver) if option not in fields(LearnedOptions)]
+        other = changed(self.solver, [o for o in own if not usual or o.name not in ("rtol", "atol")], usual)
         if other:
             raise UserError(f"{other} belongs to --penalties: which solvers to compare is said by --methods and --nfe")
 

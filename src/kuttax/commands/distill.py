@@ -65,7 +65,7 @@ class Distill:
         prepare(out, overwrite=self.overwrite)
         metric, unit = task.metric.name, task.metric.unit
         results = {}
-        for name, solver in {"own solver": own, "distilled": fitted.solver, "Tsit5 at 1e-6": reference()}.items():
+        for name, solver in {"own solver": own, "distilled": fitted.solver, "Tsit5 at 1e-6": reference(task)}.items():
             result = evaluate(task, model, solver, task.test, size)
             results[name] = result._asdict()
             console.print(f"test {metric} {result.metric:.4g} {unit}, NFE {result.nfe:.4g}: {name}", highlight=False)

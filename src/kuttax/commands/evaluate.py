@@ -12,6 +12,8 @@ from ..solvers.base import AbstractSolver
 from ..training.checkpoint import batch_size_of, load_run
 from ..training.evaluate import evaluate
 from .parser import changed
+from .run import nfe_said
+from .sde_solvers import refuse_other_kind
 from .solver_options import SolverOptions
 
 
@@ -48,9 +50,10 @@ class Evaluate:
         other = self.solver.other()
         task, model, own = load_run(directory)
         solver = own if other is None else other
+        refuse_other_kind(task.name, task, solver)
         result = evaluate(task, model, solver, task.test, size)
         console.print(str(solver), highlight=False)
-        unit, nfe = task.metric.unit, "unknown" if result.nfe != result.nfe else f"{result.nfe:.4g}"
+        unit, nfe = task.metric.unit, nfe_said(result._asdict())
         console.print(f"test {task.metric.name} {result.metric:.4g} {unit}, loss {result.loss:.4g}, NFE {nfe}")
         if hasattr(task, "forecast"):
             of_task: Any = task

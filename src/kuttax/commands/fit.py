@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from ..atomic import whole, write_json
-from ..distillation.students import stages_of
+from ..budget import solver_of
 from ..fit import Fitted, Levers, fit
 from ..records import plain
 from ..report import certificate as drawing
@@ -23,7 +23,7 @@ from ..training.loop import Progress
 from ..training.settings import Settings
 from .configuration import check_seed, keep_configuration, of_task
 from .output import prepare, refuse_used
-from .run import environment, results, task_options
+from .run import environment, nfe_said, reference_said, results, task_options, verdict_said
 
 
 class Logs:
@@ -89,7 +89,8 @@ class Fit:
         out = Path(f"runs/fit-{name}") if self.out is None else self.out
         refuse_used(out, overwrite=self.overwrite, resume=self.resume)
         levers = Levers(warm_up=self.warm_up, learned=self.learned, consistency=self.consistency, distill=self.distill)
-        stages_of(self.nfe, self.stages)  # refuses a budget that cannot be
+        calculus = getattr(options, "calculus", None)
+        solver_of(self.nfe, self.stages, learned=self.learned, calculus=calculus)  # refuses a budget that cannot be
         task = options.build()
         prepare(out, overwrite=self.overwrite, resume=self.resume)
         keep_configuration(out / "config.json", self._configuration(name, options))
@@ -143,10 +144,10 @@ class Fit:
         resolved = record["test_reference"]
         again = "impossible" if resolved is None else f"{resolved:.4g} {unit}, NFE {record['nfe_reference']:.4g}"
         say(str(fitted))
-        say(f"test {metric} {record['test']:.4g} {unit}, NFE {record['nfe']:.4g}; by Tsit5 at 1e-6 {again}")
+        say(f"test {metric} {record['test']:.4g} {unit}, NFE {nfe_said(record)}; by {reference_said(task)} {again}")
         for line in forecast.said(record["forecast"]) if "forecast" in record else ():
             say(line)
-        say(f"still an ODE: {fitted.verdict}")
+        say(verdict_said(record["certificate"]))
         if fitted.verdict != "valid":
             for reason in fitted.certificate.reasons:
                 say(f"  {reason}")

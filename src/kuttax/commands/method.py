@@ -6,8 +6,10 @@ from typing import NamedTuple
 from ..errors import UserError
 from ..solvers import tableaus
 from ..solvers.adaptive import Adaptive
-from ..solvers.base import AbstractSolver
+from ..solvers.base import AbstractSolver, title
 from ..solvers.fixed import AbstractTableSolver, FixedSteps
+from ..solvers.sde import Calculus
+from . import sde_solvers
 from .penalty_options import PENALTIES, Weighted, default
 from .solver_options import LearnedOptions, SolverOptions
 
@@ -46,14 +48,58 @@ def solvers(
     Raises:
         UserError: A name or budget is none, the learned solvers cannot be had, or the penalty cannot be had of one.
     """
-    unknown = [name for name in names if name not in SOLVERS]
-    if unknown:
-        raise UserError(f"unknown method {unknown[0]!r}; known: {', '.join(SOLVERS)}")
-    if not budgets or min(budgets) < 1:
-        raise UserError(f"--nfe must be budgets >= 1, got {' '.join(map(str, budgets)) or 'none'}")
+    _check(names, SOLVERS, budgets)
     for name, label, budget, solver in _solvers(names, budgets, learned, say):
         penalty.refuse_unfit(solver)
         yield Method(name, penalty.beside(label), budget, solver, penalty)
+
+
+def solvers_of_sdes(
+    calculus: Calculus,
+    names: Sequence[str] | None,
+    budgets: Sequence[int],
+    options: SolverOptions,
+    penalty: Weighted,
+    say: Callable[[str], None],
+) -> Iterator[Method]:
+    """The rows that compare solvers of SDEs with diagonal noise; budgets are evaluations of the drift.
+
+    Args:
+        calculus: How the SDE is read.
+        names: Of the solvers; None for all of that calculus.
+        budgets: Of those with a fixed grid.
+        options: Tolerances of the adaptive ones, and whether coefficients are shared.
+        penalty: That each is trained with.
+        say: Is told what is left out.
+
+    Raises:
+        UserError: A name or budget is none, or the penalty cannot be had of one.
+    """
+    known = sde_solvers.fitting(calculus)
+    _check(known if names is None else names, known, budgets, f"of {calculus} SDEs")
+    for name in known if names is None else names:
+        if name in sde_solvers.ADAPTIVE:
+            solver = sde_solvers.adaptive(name, options.rtol, options.atol)
+            penalty.refuse_unfit(solver)
+            yield Method(name, penalty.beside(title(solver)), None, solver, penalty)
+            continue
+        for budget in dict.fromkeys(budgets):
+            drifts = sde_solvers.fixed(name, 1).evaluations("diagonal")[0]
+            if budget % drifts:
+                say(f"NFE {budget}: left out {name}, which evaluates the drift {drifts} times a step")
+                continue
+            solver = sde_solvers.fixed(name, budget // drifts, shared=options.shared)
+            penalty.refuse_unfit(solver)
+            yield Method(name, penalty.beside(f"{name}, {_count(solver.steps)}"), budget, solver, penalty)
+
+
+def _check(names: Sequence[str], known: Sequence[str], budgets: Sequence[int], of: str = "") -> None:
+    """Refuse names that there are not, and budgets that cannot be."""
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UserError(f"unknown method {unknown[0]!r}; known{f' {of}' if of else ''}: {', '.join(known)}")
+    if not budgets or min(budgets) < 1:
+        raise UserError(f"--nfe must be budgets >= 1, got {' '.join(map(str, budgets)) or 'none'}")
 
 
 def _solvers(

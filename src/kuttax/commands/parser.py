@@ -4,7 +4,7 @@ import contextlib
 import difflib
 import io
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import Field
 from pathlib import Path
 from typing import Any
@@ -41,10 +41,16 @@ def parse(kind: Callable[..., Any], arguments: Sequence[str], program: str, abou
         raise UserError(f"{complaint(shown.getvalue())} (see {program} --help)") from None
 
 
-def changed(options: Any, among: Iterable[Field[Any]]) -> str | None:
-    """The flag of the first of these fields of a dataclass of options that is not at its default; None if all are."""
+def changed(options: Any, among: Iterable[Field[Any]], usual: Mapping[str, Any] | None = None) -> str | None:
+    """The flag of the first of these fields of a dataclass of options that is not at its default; None if all are.
+
+    Args:
+        options: The dataclass.
+        among: Its fields.
+        usual: Defaults in place of the fields' own, by name.
+    """
     for option in among:
-        if getattr(options, option.name) != option.default:
+        if getattr(options, option.name) != (usual or {}).get(option.name, option.default):
             return f"--{option.name.replace('_', '-')}"
     return None
 

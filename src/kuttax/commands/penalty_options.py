@@ -27,6 +27,8 @@ from ..penalties import (
 from ..penalty import AbstractPenalty, Penalties
 from ..solve import solve
 from ..solvers.base import AbstractSolver
+from ..solvers.sde import SDE
+from ..stochastic import calculi_of
 
 
 class Named(NamedTuple):
@@ -136,7 +138,9 @@ class Weighted:
         penalty, y0 = named(self.name).make(), jnp.zeros((2, 3), jnp.float32)
 
         def attempt(y0, key):
-            field = lambda t, y, args: jnp.tanh(y)  # noqa: E731
+            field: Any = lambda t, y, args: jnp.tanh(y)  # noqa: E731
+            if calculi := calculi_of(solver):
+                field = SDE(field, field, calculus=calculi[0])
             return solve(
                 field, y0, 0.0, 1.0, solver=solver, penalty=penalty, key=key, batch_axis=0, throw=False
             ).penalty

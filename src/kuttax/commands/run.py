@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from rich.console import Console
 from ..atomic import whole, write_json
 from ..errors import UserError
 from ..records import plain
-from ..report import density, forecast, reconstruction
+from ..report import density, fan, forecast, reconstruction
 from ..solvers.adaptive import Adaptive
 from ..solvers.base import AbstractSolver, title
 from ..solvers.solution import SolveError
@@ -34,9 +34,29 @@ from .step_control import history
 _REPEATS = 30  # of a timed prediction
 
 
-def reference() -> Adaptive:
-    """The solver that asks whether a field means anything without its own: Tsit5 at 1e-6."""
-    return Adaptive(TSIT5, 1e-6, 1e-6)
+def reference(task: Any) -> AbstractSolver:
+    """The solver that asks whether a field means anything without its own: the task's, or Tsit5 at 1e-6."""
+    return getattr(task, "reference", Adaptive(TSIT5, 1e-6, 1e-6))
+
+
+def reference_said(task: Any) -> str:
+    """What it is called."""
+    return title(task.reference) if hasattr(task, "reference") else "Tsit5 at 1e-6"
+
+
+def nfe_said(counts: Mapping[str, Any]) -> str:
+    """Evaluations of the field in words; of an SDE those of drift and diffusion."""
+    known = lambda value: "unknown" if value is None or value != value else f"{value:.4g}"  # noqa: E731
+    diffusion = counts.get("nfe_diffusion")
+    return known(counts["nfe"]) + ("" if diffusion is None else f" of the drift, {known(diffusion)} of the diffusion")
+
+
+def verdict_said(certificate: Mapping[str, Any]) -> str:
+    """What a record says of its certificate, in words."""
+    in_law = certificate.get("in_law")
+    if in_law is None:
+        return f"still an ODE: {certificate['verdict']}"
+    return f"the same without its solver: {certificate['verdict']} on paths, {in_law} in law"
 
 
 def run(
@@ -155,7 +175,7 @@ def results(
 ) -> dict[str, Any]:
     """What a record says of a model and its solver: tested once, timed, certified on validation data.
 
-    Forecasts, densities and reconstructions, where the task has them, are drawn.
+    Forecasts, densities, fans of trajectories and reconstructions, where the task has them, are drawn.
 
     Args:
         task, model, solver: What was trained.
@@ -174,11 +194,14 @@ def results(
         "batch_size": size,
         "test": test.metric,
         "test_loss": test.loss,
+        "reference": reference_said(task),
         "test_reference": None if resolved is None else resolved.metric,
         "nfe": test.nfe,
+        **({} if test.nfe_diffusion is None else {"nfe_diffusion": test.nfe_diffusion}),
         "nfe_reference": None if resolved is None else resolved.nfe,
         "certificate": {
             "verdict": certificate.verdict,
+            **({} if certificate.in_law is None else {"in_law": certificate.in_law}),
             "reasons": certificate.reasons,
             "samples": certificate.measured.samples,
         },
@@ -186,32 +209,29 @@ def results(
     }
     if hasattr(task, "forecast"):
         record["forecast"] = _forecast(task, model, solver, about, directory)
-    _draw_density(task, model, directory)
+    if hasattr(task, "portrait"):
+        _draw(task.portrait(model), directory / "density.npz", density.plot)
+    if hasattr(task, "fan"):
+        _draw(task.fan(model, solver), directory / "fan.npz", fan.plot)
     if hasattr(task, "reconstruct"):
-        reconstruction.plot(_saved(directory / "reconstruction.npz", task.reconstruct(model, solver)))
+        _draw(task.reconstruct(model, solver), directory / "reconstruction.npz", reconstruction.plot)
     return record
 
 
-def _draw_density(task: Any, model: Any, directory: Path) -> None:
-    """Numbers and picture of a density, where the task has one that can be drawn."""
-    seen = task.portrait(model) if hasattr(task, "portrait") else None
+def _draw(seen: Any, path: Path, plot: Callable[[Path], Any]) -> None:
+    """Save the numbers of a picture, a named tuple of arrays, and draw it; nothing where there are none."""
     if seen is None:
         return
-    density.plot(_saved(directory / "density.npz", seen))
-
-
-def _saved(path: Path, seen: Any) -> Path:
-    """Where the arrays of a named tuple now are."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, **seen._asdict())
-    return path
+    plot(path)
 
 
 def _resolve(task: Task, model: Any, size: int) -> Evaluation | None:
     """The test without the model's own solver; None where that solve fails, for then the field means nothing alone."""
     try:
-        return evaluate(task, model, reference(), task.test, size)
+        return evaluate(task, model, reference(task), task.test, size)
     except SolveError:
         return None
 

@@ -1,7 +1,8 @@
 """The options that name a solver on the command line."""
 
-from dataclasses import dataclass, fields
-from typing import Literal
+from collections.abc import Iterable
+from dataclasses import Field, dataclass, fields
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from ..solvers.base import AbstractSolver
 from ..solvers.fixed import FixedSteps
 from ..solvers.learned import LearnedRK
 from ..solvers.tableaus import Tableau
+from . import sde_solvers
 from .parser import changed
 
 
@@ -23,7 +25,8 @@ def tableau(name: str) -> Tableau:
         UserError: There is none.
     """
     if name not in tableaus.ALL:
-        raise UserError(f"unknown solver {name!r}; known: learned, {', '.join(tableaus.ALL)}")
+        of_sdes = ", ".join(sde_solvers.NAMES)
+        raise UserError(f"unknown solver {name!r}; known: learned, {', '.join(tableaus.ALL)}; of SDEs {of_sdes}")
     return tableaus.ALL[name]
 
 
@@ -64,7 +67,8 @@ class SolverOptions(LearnedOptions):
 
     solver: str = "learned"
     """learned, or a classical one: euler, midpoint, rk4, bosh3, dopri5, tsit5, dopri8, ... A classical pair without
-    --steps chooses its own steps."""
+    --steps chooses its own steps. Of an SDE: spark, which chooses its own steps, or with --steps euler-maruyama,
+    milstein, stochastic-heun, srk or learned-srk."""
     steps: int | None = None
     """Number of steps (default 2 for a learned solver)."""
     rtol: float = 1e-5
@@ -84,6 +88,8 @@ class SolverOptions(LearnedOptions):
         Raises:
             UserError: It names no solver.
         """
+        if self.solver in sde_solvers.NAMES:
+            return self.steps is None and self.solver not in sde_solvers.ADAPTIVE
         return self.solver != "learned" and self.steps is None and tableau(self.solver).error is None
 
     def build(self) -> AbstractSolver:
@@ -95,10 +101,10 @@ class SolverOptions(LearnedOptions):
         if self.solver == "learned":
             stages, steps = 4 if self.stages is None else self.stages, 2 if self.steps is None else self.steps
             return self.learned(stages, steps)
+        if self.solver in sde_solvers.NAMES:
+            return self._of_sdes()
         scheme = tableau(self.solver)
-        other = changed(self, fields(LearnedOptions))
-        if other:
-            raise UserError(f"{other} belongs to a learned solver, not to {self.solver}: leave it out")
+        self._refuse(fields(LearnedOptions), "a learned solver")
         if self.steps is not None:
             return FixedSteps(scheme, self.steps)
         if self.lacks_steps:
@@ -106,3 +112,28 @@ class SolverOptions(LearnedOptions):
         solver = Adaptive(scheme, self.rtol, self.atol, control=self.control, first_step=self.first_step)
         refuse_low_rtol(self.rtol, np.dtype(np.float32))  # in which the named tasks compute
         return solver
+
+    def _of_sdes(self) -> AbstractSolver:
+        """The solver of SDEs of that name."""
+        shared = () if self.solver == "learned-srk" else ("shared",)
+        learned = [
+            option for option in fields(LearnedOptions) if option.name in ("stages", "order", "equal_steps", *shared)
+        ]
+        self._refuse(learned, "a learned solver")
+        own = [option for option in fields(SolverOptions) if option.name in ("control", "first_step")]
+        self._refuse(own, "an adaptive solver of ODEs")
+        if self.solver in sde_solvers.ADAPTIVE:
+            if self.steps is not None:
+                fixed = ", ".join(sde_solvers.FIXED)
+                raise UserError(f"{self.solver} chooses its steps by --rtol and --atol: for --steps use {fixed}")
+            refuse_low_rtol(self.rtol, np.dtype(np.float32))
+            return sde_solvers.adaptive(self.solver, self.rtol, self.atol)
+        if self.steps is None:
+            raise UserError(f"{self.solver} has no error estimate to choose steps with: give --steps")
+        return sde_solvers.fixed(self.solver, self.steps, shared=self.shared)
+
+    def _refuse(self, options: Iterable[Field[Any]], whose: str) -> None:
+        """Refuse options that are another solver's."""
+        other = changed(self, options)
+        if other:
+            raise UserError(f"{other} belongs to {whose}, not to {self.solver}: leave it out")

@@ -19,7 +19,8 @@ from ..validity.resolution import with_steps
 from .configuration import check_seed, keep_configuration, of_task
 from .output import prepare, refuse_used
 from .penalty_options import PenaltyOptions
-from .run import recorded, task_options, train
+from .run import nfe_said, recorded, task_options, train, verdict_said
+from .sde_solvers import refuse_other_kind
 from .solver_options import SolverOptions
 from .step_control import control_of, proposed_steps, said
 
@@ -55,6 +56,7 @@ class Train:
             console = Console(quiet=True)
         proposes = self.step_control != "off" and self.solver.lacks_steps
         solver = replace(self.solver, steps=1).build() if proposes else self.solver.build()
+        refuse_other_kind(name, options, solver)
         control, penalty = control_of(self.step_control, solver), self.penalty.build()
         penalty.refuse_unfit(solver)
         out = Path(f"runs/train-{name}") if self.out is None else self.out
@@ -96,16 +98,17 @@ class Train:
             console.print(said(record["step_control"]), highlight=False)
         console.print(
             f"{metric}: validation {record['validation']:.4g} {unit}, test {record['test']:.4g} {unit}, "
-            f"re-solved by Tsit5 at 1e-6 {'impossible' if resolved is None else f'{resolved:.4g} {unit}'}"
+            f"re-solved by {record['reference']} {'impossible' if resolved is None else f'{resolved:.4g} {unit}'}"
         )
         console.print(
-            f"NFE {record['nfe']:.4g}, {record['predict_ms']:.3g} ms a batch of {record['batch_size']}; "
+            f"NFE {nfe_said(record)}, {record['predict_ms']:.3g} ms a batch of {record['batch_size']}; "
             f"{record['train_seconds']:.3g} s of training, {record['compile_seconds']:.3g} s of compiling"
         )
         for line in forecast.said(record["forecast"]) if "forecast" in record else ():
             console.print(line, highlight=False)
-        console.print(f"still an ODE: {record['certificate']['verdict']}; the whole certificate: kuttax certify {out}")
-        console.print(f"Saved in {out}. Look again: kuttax evaluate {out} --solver tsit5 --rtol 1e-6 --atol 1e-6")
+        console.print(f"{verdict_said(record['certificate'])}; the whole certificate: kuttax certify {out}")
+        again = "" if "in_law" in record["certificate"] else " --solver tsit5 --rtol 1e-6 --atol 1e-6"
+        console.print(f"Saved in {out}. Look again: kuttax evaluate {out}{again}")
 
     def _prepare(self, out: Path, name: str, options: Any, checkpoints: Checkpoints, console: Console) -> None:
         """Make the directory, and keep the options in it."""

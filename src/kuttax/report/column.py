@@ -31,7 +31,7 @@ def columns(rows: Sequence[Row]) -> list[Column]:
     by_penalty = bool(rows) and rows[0].varied == "penalty"
     first = _penalty_columns(base) if by_penalty else _METHOD_COLUMNS
     certified = [_certificate_column()] if any(row.verdicts for row in rows) else []
-    return [*first, *_accuracy_columns(metric, base), *certified, *_cost_columns(base)]
+    return [*first, *_accuracy_columns(metric, base, rows), *certified, *_cost_columns(base)]
 
 
 def notes(rows: Sequence[Row]) -> list[str]:
@@ -43,9 +43,8 @@ def notes(rows: Sequence[Row]) -> list[str]:
     if any(row.depends_on_solver for row in rows):
         unit = rows[0].metric.unit
         much = {"%": "1 point", "nats": "0.05 nats", "bits/dim": "0.05 bits/dim"}.get(unit, "10 %")
-        found.append(
-            f"{DAGGER} the field depends on its solver: re-solved by Tsit5 at 1e-6 it differs by more than {much}."
-        )
+        by = rows[0].reference
+        found.append(f"{DAGGER} the field depends on its solver: re-solved by {by} it differs by more than {much}.")
     if any(row.valid < row.seeds for row in rows):
         found.append("m of n: only m of n seeds gave a finite test value; the means are over those.")
     if rows and not any(row.is_baseline for row in rows):
@@ -112,7 +111,9 @@ def _penalty_columns(base: str) -> list[Column]:
     ]
 
 
-def _accuracy_columns(metric: Metric, base: str) -> list[Column]:
+def _accuracy_columns(metric: Metric, base: str, rows: Sequence[Row]) -> list[Column]:
+    by_pair = not rows or rows[0].reference.startswith("Tsit5")
+    accurate = "an accurate adaptive solver" if by_pair else rows[0].reference
     unit = metric.unit or metric.name
     points = "points" if metric.unit == "%" else (metric.unit or metric.name)
     better = "Higher" if metric.higher_is_better else "Lower"
@@ -159,9 +160,8 @@ def _accuracy_columns(metric: Metric, base: str) -> list[Column]:
             difference_cell,
         ),
         Column(
-            "by Tsit5",
-            "1e-6",
-            "Test value of the same trained field when an accurate adaptive solver takes the place of its own. "
+            *(("by Tsit5", "1e-6") if by_pair else ("fine", "steps")),
+            f"Test value of the same trained field when {accurate} takes the place of its own. "
             "Near the test value: the model is an ODE that any good solver may solve. "
             f"Far off ({DAGGER}): the field means something only together with its solver.",
             reference_cell,

@@ -92,6 +92,7 @@ class Row:
     step_ratio: float | None
     train_ratio: float | None
     verdicts: tuple[str, ...] = ()  # of the runs that were certified
+    reference: str = "Tsit5 at 1e-6"  # what `test_reference` was solved by
 
     @property
     def series(self) -> str:
@@ -100,11 +101,11 @@ class Row:
 
     @property
     def depends_on_solver(self) -> bool:
-        """Whether the field's metric changes when Tsit5 at 1e-6 solves it in place of its own solver.
+        """Whether the field's metric changes when the reference solves it in place of its own solver.
 
         By more than 1 point for a metric in %, by more than 0.05 for a likelihood (nats, bits/dim); for any other,
         whose scale is not known, by more than 10 % of the value.
-        A field that Tsit5 cannot solve for every seed depends on its solver too.
+        A field that it cannot solve for every seed depends on its solver too.
         """
         if self.test_reference.n < self.test.n:
             return True
@@ -114,15 +115,20 @@ class Row:
         return abs(self.reference_gap) > most
 
 
-def summarise(records: Iterable[Mapping[str, Any]], baseline: str = "dopri5") -> list[Row]:
+BASELINES = ("dopri5", "spark")
+"""Of ODEs and of SDEs: what others are compared with."""
+
+
+def summarise(records: Iterable[Mapping[str, Any]], baseline: str | None = None) -> list[Row]:
     """One row for each (method, label, budget, penalty), with the paired comparison to the baseline.
 
     Args:
         records: as `records.read` gives them. Kinds other than "run" and "failure" are ignored. Where a run was
             repeated (same row, same seed) the last record counts. A value that is None, NaN or infinite (a diverged
             run) is left out of its column's mean and shows in `Row.valid`.
-        baseline: the method to compare with; of several labels of that method, the first. Where runs differ in their
-            penalty, it is the first without one. Where it is missing, the differences and ratios are None.
+        baseline: the method to compare with, None for one of `BASELINES`; of several labels of that method, the first.
+            Where runs differ in their penalty, it is the first without one. Where it is missing, the differences and
+            ratios are None.
 
     Returns:
         The baseline's row first, then by budget (adaptive ones first), then in the order of the records.
@@ -134,7 +140,8 @@ def summarise(records: Iterable[Mapping[str, Any]], baseline: str = "dopri5") ->
     groups = _group(records)
     task, metric = _subject(groups)
     varied = _varied(records)
-    is_base = lambda key: key.method == baseline if varied == "method" else key.penalty is None  # noqa: E731
+    known = BASELINES if baseline is None else (baseline,)
+    is_base = lambda key: key.method in known if varied == "method" else key.penalty is None  # noqa: E731
     base_key = next(filter(is_base, groups), None)
     base = groups.get(base_key, {}) if base_key else {}
     failed = failures(records)
@@ -277,6 +284,7 @@ def _row(
         predict_ratio=_median_ratio(pairs("predict_ms")),
         step_ratio=_median_ratio(pairs("step_ms")),
         train_ratio=_median_ratio(pairs("train_seconds")),
+        reference=one.get("reference", "Tsit5 at 1e-6"),
         verdicts=tuple(str(run["certificate"]["verdict"]) for run in runs.values() if run.get("certificate")),
     )
 

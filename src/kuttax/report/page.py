@@ -53,7 +53,7 @@ _CSS += f"@media (prefers-color-scheme: dark) {{ :root {{ {_DARK}}} }}\n"
 
 _ACCURACY = (
     "Filled: with the solver of training, mean and standard deviation over seeds. Hollow: the same field re-solved "
-    "by Tsit5 at 1e-6; an arrow at the edge where that lies outside the picture. Points of one NFE, or "
+    "by {reference}; an arrow at the edge where that lies outside the picture. Points of one NFE, or "
     "nearly so, stand side by side. Further up and to the left is better; "
     "the band is the baseline, plus and minus one standard deviation."
 )
@@ -88,7 +88,8 @@ def render(
     task = rows[0].task if rows else next((str(r["task"]) for r in records if "task" in r), "comparison")
     title = f"kuttax: {task}, {rows[0].metric.name} against cost" if rows else f"kuttax: {task}"
     higher = not rows or rows[0].metric.higher_is_better
-    captions = {"accuracy": _ACCURACY if higher else _ACCURACY_LOW, "training": _TRAINING, "forecast": _FORECAST}
+    accuracy = (_ACCURACY if higher else _ACCURACY_LOW).format(reference=rows[0].reference if rows else "")
+    captions = {"accuracy": accuracy, "training": _TRAINING, "forecast": _FORECAST}
     body = [
         f"<h1>{html.escape(title)}</h1>",
         _facts(records, rows, when),

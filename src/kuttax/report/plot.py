@@ -25,7 +25,7 @@ def accuracy_against_nfe(rows: Sequence[Row], path: str | os.PathLike[str]) -> t
     """Draw the test metric of each row against its number of function evaluations (NFE) of prediction.
 
     Filled: solved by the method's own solver, mean with sample standard deviation over seeds. Hollow, on a thin line
-    below or above it: the same field re-solved by Tsit5 at 1e-6. The baseline is also a horizontal line with its band
+    below or above it: the same field re-solved by the reference. The baseline is also a horizontal line with its band
     of one standard deviation. A hollow point far off the others is drawn at the edge as an arrow with its value.
 
     Args:
@@ -172,7 +172,17 @@ def _legend(figure: Figure, rows: Sequence[Row], look: Mapping[str, Method]) -> 
     ]
     if any(row.test_reference.mean is not None for row in rows):
         handles.append(
-            Line2D([], [], color=INK, marker="o", ms=7, mfc=PAPER, mew=1.3, ls="", label="re-solved by Tsit5 at 1e-6")
+            Line2D(
+                [],
+                [],
+                color=INK,
+                marker="o",
+                ms=7,
+                mfc=PAPER,
+                mew=1.3,
+                ls="",
+                label=f"re-solved by {rows[0].reference}",
+            )
         )
     columns = 2 if by_penalty else len(handles) if len(handles) <= 5 else 3  # the labels of penalties are long
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, handletextpad=0.4)

@@ -327,7 +327,7 @@ def refuse_low_rtol(rtol: Any, dtype) -> None:
         UserError: It is below `least_rtol`.
     """
     least = least_rtol(dtype)
-    if not isinstance(rtol, Tracer) and rtol < least:
+    if not isinstance(rtol, Tracer) and float(rtol) < least:  # an array compared under jit gives a traced bool
         raise UserError(f"rtol={float(rtol):g} is below what {dtype} can carry: use at least {least:.1e}, or float64")
 
 

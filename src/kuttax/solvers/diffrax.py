@@ -15,6 +15,7 @@ from .base import AbstractSolver, Derivative, Problem
 from .controller import Controller, initial_step, rms
 from .diffrax_sde import check_solver, estimates_error, evaluations, is_wrapped, stochastic_terms
 from .diffrax_watch import Watching
+from .even_steps import EvenSteps
 from .fixed import AbstractTableSolver, FixedSteps, checked_steps
 from .pick import Pick, Picked, Watched
 from .sde import SDE
@@ -29,10 +30,10 @@ class FromDiffrax(AbstractSolver):
     Exactly one of `steps` and the tolerances counts: with `steps`, that many equal steps, else diffrax's PIDController.
     The NFE is exact for explicit Runge-Kutta solvers; for implicit ones it cannot be known, and is None.
 
-    An `SDE` is driven by a VirtualBrownianTree, its steps end at all `ts`, and the first one is a hundredth of the
-    interval. Additive noise: ShARK or SRA1; any Stratonovich SDE: SPaRK; diffrax.HalfSolver(SlowRK()), or SlowRK with
-    `steps`, where the noise commutes. No step is shorter than (t1 - t0) / (2 max_steps): where one would have to be,
-    the status is `step_underflow`.
+    An `SDE` is driven by a VirtualBrownianTree, its steps end at all `ts` (`EvenSteps`), and the first one is a
+    hundredth of the interval. Additive noise: ShARK or SRA1; any Stratonovich SDE: SPaRK; diffrax.HalfSolver(SlowRK()),
+    or SlowRK with `steps`, where the noise commutes. No step is shorter than (t1 - t0) / (2 max_steps): where one would
+    have to be, the status is `step_underflow`.
 
     Attributes:
         solver: A `diffrax.AbstractSolver`.
@@ -77,7 +78,7 @@ class FromDiffrax(AbstractSolver):
             options = {"dtmin": finest, "force_dtmin": False, **self.options, "norm": self._norm(problem)}
             controller, most = diffrax.PIDController(rtol, atol, **options), problem.max_steps
             if finest is not None and problem.ts is not None:
-                controller = diffrax.ClipStepSizeController(controller, step_ts=problem.ts)
+                controller = EvenSteps(controller, jnp.asarray(problem.ts))  # pyright: ignore[reportCallIssue]
             dt0 = self._first_step(problem, terms)
         else:
             controller, most = diffrax.ConstantStepSize(), self.steps + 1

@@ -10,6 +10,9 @@ from ..errors import UserError
 from .base import Problem
 from .sde import SDE, check_calculus, terms_of
 
+NAMED = {"spark": diffrax.SPaRK, "shark": diffrax.ShARK, "sra1": diffrax.SRA1}
+"""Those that go by a name, on the command line and in files: they estimate their error, and their cost is known."""
+
 _AREAS = (diffrax.BrownianIncrement, diffrax.SpaceTimeLevyArea, diffrax.SpaceTimeTimeLevyArea)
 
 
@@ -45,9 +48,10 @@ def estimates_error(solver: diffrax.AbstractSolver) -> bool:
 def stochastic_terms(problem: Problem, solver: diffrax.AbstractSolver, finest: Array) -> diffrax.MultiTerm:
     """The SDE of `problem`, its path a VirtualBrownianTree that is right for steps longer than `finest`."""
     terms = terms_of(problem)
-    drift, diffusion = problem.mapped(terms.sde.drift), problem.mapped(terms.sde.diffusion)
+    drift, there = problem.mapped(terms.sde.drift), problem.mapped(terms.sde.diffusion)
+    diffusion = lambda t, y, args: there(t, y, args)  # noqa: E731  # equinox warns of a bare jax.vmap as a field
     if terms.sde.noise == "additive":  # said in a way that diffrax sees
-        there, anywhere = diffusion, problem.y0
+        anywhere = problem.y0
         diffusion = lambda t, y, args: there(t, anywhere, args)  # noqa: E731
     path = diffrax.VirtualBrownianTree(
         problem.t0, problem.t1, finest, terms.wiener, problem.key, levy_area=_area(solver)

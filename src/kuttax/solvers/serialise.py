@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +14,8 @@ from ..errors import UserError
 from .adaptive import Adaptive
 from .base import AbstractSolver
 from .chart import CLOSED, AbstractChart, AbstractClosed, Projected
+from .diffrax import FromDiffrax
+from .diffrax_sde import NAMED
 from .euler_maruyama import EulerMaruyama
 from .fixed import FixedSteps, checked_steps
 from .fixed_sde import AbstractSDESolver
@@ -36,7 +39,7 @@ def to_json(solver: AbstractSolver) -> dict[str, Any]:
     readers, the table of coefficients that they give.
 
     Raises:
-        UserError: The solver is of a kind that cannot be saved (`FromDiffrax`).
+        UserError: The solver is of a kind that cannot be saved: `FromDiffrax`, unless it holds a named SDE solver.
     """
     head = {"format": _FORMAT, "version": _VERSION, "kind": type(solver).__name__}
     match solver:
@@ -55,6 +58,9 @@ def to_json(solver: AbstractSolver) -> dict[str, Any]:
             return {**head, **size, "start": solver.name, **free}
         case AbstractSDESolver() if type(solver) in _STOCHASTIC.values():
             return {**head, "steps": solver.steps, "refine": solver.refine}
+        case FromDiffrax() if (name := _named(solver)) is not None:
+            size = {"steps": solver.steps, "rtol": _number(solver.rtol), "atol": _number(solver.atol)}
+            return {**head, "solver": name, **size}
     raise UserError(f"a {type(solver).__name__} cannot be saved: save what it was made from")
 
 
@@ -85,6 +91,8 @@ def from_json(data: Any, source: str = "the data") -> AbstractSolver:
                 return _learned_srk_from_json(data)
             case kind if kind in _STOCHASTIC:
                 return _STOCHASTIC[kind](data["steps"], refine=data["refine"])
+            case "FromDiffrax":
+                return FromDiffrax(NAMED[data["solver"]](), data["rtol"], data["atol"], steps=data["steps"])
             case kind:
                 raise UserError(f"{source} holds an unknown kind of solver, {kind!r}: update kuttax")
     except UserError:
@@ -111,6 +119,12 @@ def load_solver(path: str | Path) -> AbstractSolver:
     except (json.JSONDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
         raise UserError(f"{path} is not a solver file ({error}): give a solver.json that kuttax saved") from None
     return from_json(data, str(path))
+
+
+def _named(solver: FromDiffrax) -> str | None:
+    """The name of the solver inside; None where it has none, or options of its own."""
+    same = (name for name, make in NAMED.items() if eqx.tree_equal(solver.solver, make()) is True)
+    return None if solver.options else next(same, None)
 
 
 def _number(value: Any) -> float | None:

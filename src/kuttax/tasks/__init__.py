@@ -8,7 +8,9 @@ from .dynamics import Dynamics
 from .latent import Latent
 from .likelihood import Likelihood
 from .matching import Matching
+from .moment_fit import MomentFit
 from .registry import TASKS, build_task, task_options
+from .stochastic_classification import StochasticClassification
 
 __all__ = [
     "TASKS",
@@ -19,7 +21,9 @@ __all__ = [
     "Likelihood",
     "Matching",
     "Metric",
+    "MomentFit",
     "Prediction",
+    "StochasticClassification",
     "Task",
     "Trajectories",
     "build_task",

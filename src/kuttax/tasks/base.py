@@ -52,7 +52,12 @@ class Task(Protocol):
     Further methods: `trajectories(model, batch) -> Trajectories` lets solvers be distilled for its models;
     `portrait(model) -> Portrait | None` lets a density in the plane be drawn (`kuttax.tasks.portrait`);
     `forecast(model, solver) -> dict` says how far ahead a model sees (`kuttax.tasks.forecast`);
-    `reconstruct(model, solver) -> Reconstruction` lets time series be drawn (`kuttax.tasks.reconstruction`).
+    `reconstruct(model, solver) -> Reconstruction` lets time series be drawn (`kuttax.tasks.reconstruction`);
+    `fan(model, solver) -> Fan` lets trajectories be drawn beside those of the data (`kuttax.tasks.fan`).
+
+    A task whose models are SDEs says so with an attribute `calculus` ("ito" or "stratonovich"), and with `reference`
+    the solver that asks whether a model means anything without its own; Tsit5 at 1e-6 where a task has none. Its
+    `predict` draws the same noise for the same batch, whatever the solver (`kuttax.tasks.noise`).
 
     `loss` and `predict` are compiled, so they are pure and raise nothing that depends on numbers: a solve in them has
     `throw=False` and its status is handed on. The training loop raises it as an error, or leaves the batch out, as its

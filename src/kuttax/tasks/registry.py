@@ -10,7 +10,9 @@ from .digits import Digits
 from .dynamics_options import DynamicsOptions
 from .latent_options import LatentOptions
 from .mnist import Mnist
+from .mnist_sde import MnistSDE
 from .spheres import Spheres
+from .spiral_sde import SpiralSDE
 
 Options = type[Any]
 
@@ -22,8 +24,11 @@ TASKS: dict[str, Options] = {
     "density": DensityOptions,
     "flow": FlowOptions,
     "latent": LatentOptions,
+    "spiral-sde": SpiralSDE,
+    "mnist-sde": MnistSDE,
 }
-"""Name -> options with their defaults; `.build()` makes the task, `.training` what they are chosen for."""
+"""Name -> options with their defaults; `.build()` makes the task, `.training` what they are chosen for, and `.solver`,
+where there is one, the usual solver."""
 
 
 def task_options(name: str) -> Options:

@@ -19,11 +19,19 @@ from ..tasks.base import Task
 
 
 class Evaluation(NamedTuple):
-    """Means over a data set, each batch weighted by its samples. Loss and NFE are NaN where they are not known."""
+    """Means over a data set, each batch weighted by its samples. Loss and NFE are NaN where they are not known.
+
+    Attributes:
+        nfe_diffusion: Evaluations of an SDE's diffusion, `nfe` being those of its drift; None for an ODE.
+    """
 
     metric: float
     loss: float
     nfe: float
+    nfe_diffusion: float | None = None
+
+
+_COUNTS = ("nfe", "nfe_diffusion")
 
 
 @eqx.filter_jit
@@ -49,16 +57,17 @@ def evaluate(task: Task, model: Any, solver: AbstractSolver, data: PyTree, batch
         status = Status.ok if prediction.status is None else Status(int(prediction.status))
         if status != Status.ok:
             raise SolveError(status, f"prediction with {title(solver)}: {status.message}")
-        nfe = None if prediction.stats is None else prediction.stats.nfe
-        cost = np.nan if nfe is None else float(np.mean(np.asarray(nfe)))
+        counts = [None if prediction.stats is None else getattr(prediction.stats, name) for name in _COUNTS]
+        costs = [np.nan if count is None else float(np.mean(np.asarray(count))) for count in counts]
         loss = np.nan if prediction.loss is None else float(prediction.loss)
-        rows.append([float(prediction.metric), loss, cost])
+        rows.append([float(prediction.metric), loss, *costs])
         weights.append(min(batch_size, samples - start))
     columns = np.array(rows).T
     means = [float(x) for x in np.average(columns, axis=1, weights=np.array(weights))]
     if task.metric.mean == "quadratic":
         means[0] = float(np.sqrt(np.average(columns[0] ** 2, weights=np.array(weights))))
-    return Evaluation(*means)
+    metric, loss, nfe, nfe_diffusion = means
+    return Evaluation(metric, loss, nfe, None if np.isnan(nfe_diffusion) else nfe_diffusion)
 
 
 def predict_parts(task: Task, model: Any, solver: AbstractSolver, parts: Sequence[PyTree]) -> Prediction:

@@ -1,0 +1,284 @@
+"""Neural SDEs made cheap: what penalties do to loss, NFE and time of two SDEs (Pal et al., ICML 2021 and 2023).
+
+    python run.py search --data-dir DIR     every method at each of its weights, one seed, validation data
+    python run.py final --data-dir DIR      the weights chosen there, three seeds, test data once, predictions timed
+    python run.py table                     table.md from the records
+
+Each appends one record per finished run to records.jsonl, skips what is recorded, and so goes on where it was stopped.
+DIR holds mnist10k.npz; without it MNIST is downloaded.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import kuttax as kx
+from kuttax import records
+from kuttax.commands.run import environment
+from kuttax.tasks.registry import build_task
+from kuttax.training.evaluate import evaluate, predict
+from kuttax.training.loop import Trainer, TrainingError
+from kuttax.training.settings import Settings
+
+HERE = Path(__file__).parent
+SEARCH_SEED = 100
+
+
+@dataclass(frozen=True)
+class Study:
+    """One task, how it is solved and trained, and what counts as no loss.
+
+    Attributes:
+        tolerance: Relative and absolute, of SPaRK.
+        settings: Of training.
+        gaps: Intervals that the solver has to end a step at.
+        crossing: Steps of the penalty's budget, on the whole interval.
+        worse: Of two validation results of vanilla and another, whether the other is worse than is allowed.
+        options: Of the task.
+    """
+
+    tolerance: float
+    settings: Settings
+    gaps: int
+    crossing: int
+    worse: Callable[[float, float], bool]
+    options: dict[str, Any]
+
+    @property
+    def solver(self) -> kx.FromDiffrax:
+        """Of every row, in training and in prediction."""
+        return kx.FromDiffrax(diffrax.SPaRK(), self.tolerance, self.tolerance)
+
+
+def settings(train_steps: int, batch_size: int, lr: float) -> Settings:
+    """Adam, on a cosine."""
+    return Settings(train_steps=train_steps, batch_size=batch_size, lr=lr, lr_decay=0.1)
+
+
+STUDIES = {
+    "spiral-sde": Study(5e-3, settings(300, 100, 3e-2), 29, 29, lambda vanilla, other: other > 1.02 * vanilla, {}),
+    "mnist-sde": Study(5e-3, settings(300, 512, 1e-2), 1, 4, lambda vanilla, other: other < vanilla - 0.5, {}),
+}
+
+WEIGHTS = {
+    "vanilla": (0.0,),
+    "global": (0.1, 1.0, 10.0),
+    "local-unbiased": (0.003, 0.03, 0.3),
+    "local-biased": (0.003, 0.03, 0.3),
+}
+LABELS = {
+    "vanilla": "vanilla",
+    "global": "global error (ERNSDE)",
+    "local-unbiased": "local error, unbiased",
+    "local-biased": "local error, biased",
+}
+
+
+def penalty(study: Study, method: str, weight: float) -> Any:
+    """What is added to the loss."""
+    if method == "vanilla":
+        return None
+    if method == "global":
+        part: Any = kx.GlobalError()
+    else:
+        part = kx.LocalError("unbiased" if method.endswith("unbiased") else "biased", steps=study.crossing)
+    return kx.penalties.decaying(part, weight, weight, study.settings.train_steps)
+
+
+def train(study: Study, task: Any, method: str, weight: float, seed: int) -> tuple[Any, dict[str, Any]]:
+    """Train once; what came out, and its record on validation data."""
+    nfes: list[float] = []
+    trainer = Trainer(task, study.solver, study.settings, penalty(study, method, weight))
+    trained = trainer.run(seed, lambda now: nfes.append(round(study.gaps * now.nfe, 1)))
+    found = trained.validation
+    return trained, {
+        "train_steps": study.settings.train_steps,
+        "best_step": trained.best_step,
+        "validation": found.metric,
+        "nfe_validation": study.gaps * found.nfe,
+        "train_seconds": trained.train_seconds,
+        "compile_seconds": trained.compile_seconds,
+        "nfe_training": nfes,
+    }
+
+
+def tested(study: Study, task: Any, method: str, weight: float, seed: int, models: Path) -> dict[str, Any]:
+    """Train, keep the model, and look at the test data once."""
+    trained, record = train(study, task, method, weight, seed)
+    models.mkdir(parents=True, exist_ok=True)
+    eqx.tree_serialise_leaves(models / f"{task.name}-{method}-seed{seed}.eqx", trained.model)
+    size = study.settings.batch_size
+    test = evaluate(task, trained.model, trained.solver, task.test, size)
+    assert test.nfe_diffusion is not None
+    record |= {"test": test.metric, "test_loss": test.loss}
+    record |= {"nfe": study.gaps * test.nfe, "nfe_diffusion": study.gaps * test.nfe_diffusion}
+    if task.metric.unit == "%":
+        return record | {"correct": _correct(task, trained, size)}
+    pooled = predict(task, trained.model, trained.solver, task.test)  # without the noise of moments of few trajectories
+    return record | {"test_pooled": float(pooled.metric)}
+
+
+def _correct(task: Any, trained: Any, size: int) -> str:
+    """Which test samples are classified right, as bits."""
+    found = []
+    for start in range(0, len(task.test.y), size):
+        batch = jax.tree.map(lambda x: x[start : start + size], task.test)  # noqa: B023
+        outputs = np.asarray(predict(task, trained.model, trained.solver, batch).outputs)
+        found.append(outputs.argmax(-1) == batch.y)
+    return np.packbits(np.concatenate(found)).tobytes().hex()
+
+
+def recorded(path: Path, **about: Any) -> list[dict[str, Any]]:
+    """The records that say all of this."""
+    found = records.read(path) if path.exists() else []
+    return [r for r in found if all(name in r and r[name] == value for name, value in about.items())]
+
+
+def once(path: Path, about: dict[str, Any], run: Callable[[], dict[str, Any]]) -> None:
+    """Append what `run` returns, or how it failed, unless there is a record about this."""
+    if recorded(path, **about):
+        return
+    try:
+        record = {**about, **run()}
+    except (kx.SolveError, TrainingError) as error:
+        record = {**about, "error": str(error)}
+    records.append(path, {**environment(), **record})
+    shown = ("kind", "task", "method", "weight", "seed", "validation", "nfe_validation", "test", "nfe", "ms", "error")
+    print({name: record[name] for name in shown if name in record}, flush=True)
+
+
+def search(path: Path, name: str, task: Any) -> None:
+    """Every method at each of its weights, on validation data."""
+    study = STUDIES[name]
+    for method, weights in WEIGHTS.items():
+        for weight in weights:
+            about = {"kind": "search", "task": name, "method": method, "weight": weight, "seed": SEARCH_SEED}
+            once(path, about, lambda: train(study, task, method, weight, SEARCH_SEED)[1])  # noqa: B023
+
+
+def chosen(found: list[dict[str, Any]], name: str, method: str) -> float:
+    """The weight with the lowest NFE among those that are not worse than vanilla, else the one with the best result."""
+    found = [r for r in found if r["task"] == name and "validation" in r]
+    vanilla = next(r["validation"] for r in found if r["method"] == "vanilla")
+    own = [r for r in found if r["method"] == method]
+    good = [r for r in own if not STUDIES[name].worse(vanilla, r["validation"])]
+    if good:
+        return min(good, key=lambda r: r["nfe_validation"])["weight"]
+    return min(own, key=lambda r: abs(r["validation"] - vanilla))["weight"]
+
+
+def final(path: Path, name: str, task: Any, seeds: int, repeats: int) -> None:
+    """The chosen weights on test data; then the predictions of a seed's models, timed in turns."""
+    study, found, models = STUDIES[name], recorded(path, kind="search"), path.parent / "models"
+    weights = {method: chosen(found, name, method) for method in WEIGHTS}
+    for seed in range(seeds):
+        for method, weight in weights.items():
+            about = {"kind": "final", "task": name, "method": method, "weight": weight, "seed": seed}
+            once(path, about, lambda: tested(study, task, method, weight, seed, models))  # noqa: B023
+        timed(path, study, task, weights, seed, repeats)
+
+
+def timed(path: Path, study: Study, task: Any, weights: dict[str, float], seed: int, repeats: int) -> None:
+    """Predictions of one batch by the models of a seed, all of them once in every round: the pace is shared."""
+    finished = {r["method"] for r in recorded(path, kind="final", task=task.name, seed=seed) if "error" not in r}
+    done = {r["method"] for r in recorded(path, kind="time", task=task.name, seed=seed)}
+    if finished <= done or "vanilla" not in finished:
+        return
+    batch = jax.tree.map(lambda x: jnp.asarray(x[: study.settings.batch_size]), task.test)
+    run = eqx.filter_jit(lambda model: task.predict(model, study.solver, batch).outputs)
+    like, folder = task.init(jax.random.key(0)), path.parent / "models"
+    load = lambda method: eqx.tree_deserialise_leaves(folder / f"{task.name}-{method}-seed{seed}.eqx", like)  # noqa: E731
+    loaded = {method: load(method) for method in weights if method in finished}
+    times: dict[str, list[float]] = {method: [] for method in loaded}
+    for round_ in range(repeats + 1):
+        for method, model in loaded.items():
+            begin = time.perf_counter()
+            jax.block_until_ready(run(model))
+            if round_:  # the first one compiles
+                times[method].append(round(1e3 * (time.perf_counter() - begin), 3))
+    vanilla = times["vanilla"]
+    for method, ms in times.items():
+        about = {"kind": "time", "task": task.name, "method": method, "weight": weights[method], "seed": seed}
+        faster = statistics.median(v / own for v, own in zip(vanilla, ms, strict=True))
+        once(path, about, lambda: {"ms": statistics.median(ms), "faster": faster, "all": ms})  # noqa: B023
+
+
+def table(path: Path) -> str:
+    """The means over the seeds, and the ratios to vanilla of the same seed."""
+    head = "| task | method | weight | test | pooled | NFE drift | ratio | diffusion | predict ms | faster by | seeds |"
+    lines = [head, "|" + "---|" * 11]
+    for name in STUDIES:
+        base = {r["seed"]: r for r in recorded(path, kind="final", task=name, method="vanilla") if "error" not in r}
+        for method, label in LABELS.items():
+            rows = [r for r in recorded(path, kind="final", task=name, method=method) if "error" not in r]
+            if rows:
+                times = recorded(path, kind="time", task=name, method=method)
+                lines.append(_line(name, label, rows, base, times))
+    return "\n".join(lines) + "\n"
+
+
+def _line(name: str, label: str, rows: list[Any], base: dict[int, Any], times: list[Any]) -> str:
+    mean = lambda of: statistics.fmean(row[of] for row in rows)  # noqa: E731
+    spread = statistics.stdev(row["test"] for row in rows) if len(rows) > 1 else 0.0
+    pooled = f"{mean('test_pooled'):.4f}" if "test_pooled" in rows[0] else "-"
+    ratios = [row["nfe"] / base[row["seed"]]["nfe"] for row in rows if row["seed"] in base]
+    ratio = f"{statistics.fmean(ratios):.2f}" if ratios else "-"
+    ms = f"{statistics.fmean(r['ms'] for r in times):.3g}" if times else "-"
+    faster = f"{statistics.fmean(r['faster'] for r in times):.2f}" if times else "-"
+    return (
+        f"| {name} | {label} | {rows[0]['weight']:g} | {mean('test'):.4g} ± {spread:.2g} | {pooled} | "
+        f"{mean('nfe'):.1f} | {ratio} | {mean('nfe_diffusion'):.1f} | {ms} | {faster} | {len(rows)} |"
+    )
+
+
+def smoke() -> None:
+    """Sizes for a test of this script."""
+    few = Settings(train_steps=2, batch_size=16, per_dispatch=2, evaluations=1)
+    for name, study in STUDIES.items():
+        small = {"width": 4, "max_steps": 256}
+        small |= {"trajectories": 32, "held_out": 16} if name == "spiral-sde" else {"states": 4}
+        STUDIES[name] = Study(0.1, few, study.gaps, study.crossing, study.worse, small)
+    for method, weights in WEIGHTS.items():
+        WEIGHTS[method] = weights[:1]
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("stage", choices=["search", "final", "table"])
+    parser.add_argument("--data-dir", type=Path, help="directory with mnist10k.npz")
+    parser.add_argument("--out", type=Path, default=HERE)
+    parser.add_argument("--tasks", nargs="*", choices=list(STUDIES), default=list(STUDIES))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--methods", nargs="*", choices=list(WEIGHTS), default=list(WEIGHTS))
+    parser.add_argument("--smoke", action="store_true", help="a few seconds, for tests")
+    given = parser.parse_args()
+    for method in set(WEIGHTS) - {"vanilla", *given.methods}:
+        del WEIGHTS[method]
+    if given.smoke:
+        smoke()
+    path = given.out / "records.jsonl"
+    for name in given.tasks if given.stage != "table" else ():
+        data = {"data_dir": given.data_dir} if name == "mnist-sde" else {}
+        task = build_task(name, **data, **STUDIES[name].options)
+        if given.stage == "search":
+            search(path, name, task)
+        else:
+            final(path, name, task, given.seeds, given.repeats)
+    if given.stage != "search":
+        (given.out / "table.md").write_text(table(path))
+
+
+if __name__ == "__main__":
+    main()
