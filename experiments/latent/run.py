@@ -110,13 +110,13 @@ class Study:
         }
         if kind == "search":
             return record
-        (self.out / "models").mkdir(exist_ok=True)
+        (self.out / "runs").mkdir(exist_ok=True)
         eqx.tree_serialise_leaves(self._model(name, seed), found.model)
         test = evaluate(self.task, found.model, SOLVER, self.task.test, self.settings.batch_size)
         return {**record, "test": test.metric, "test_nll": test.loss, "nfe": test.nfe * self.task.intervals}
 
     def _model(self, name: str, seed: int) -> Path:
-        return self.out / "models" / f"{self.data}-{name}-seed{seed}.eqx"
+        return self.out / "runs" / f"{self.data}-{name}-seed{seed}.eqx"
 
     def chosen(self, name: str) -> float:
         """The weight with the lowest NFE among those within MARGIN of vanilla's validation error, else of the least
