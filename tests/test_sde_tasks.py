@@ -230,6 +230,7 @@ def run(*arguments):
     [
         ("train spiral-sde --solver rk4 --steps 2", "is for ODEs, and spiral-sde is an SDE: use spark, milstein"),
         ("train digits --solver srk --steps 2", r"SRK\(steps=2\) is for SDEs, and digits is an ODE: use learned"),
+        ("train latent --dynamics sde", "is for ODEs, and latent is an SDE: use euler-maruyama, milstein, srk"),
         ("train spiral-sde --solver srk --steps 2", "Ito SDEs, .* read as Stratonovich: .* with --calculus ito"),
         ("train spiral-sde --calculus ito", "Stratonovich SDEs, .* read as Ito: use euler-maruyama, milstein, srk"),
         ("train spiral-sde --solver milstein", "milstein has no error estimate to choose steps with: give --steps"),

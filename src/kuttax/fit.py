@@ -192,7 +192,8 @@ class _Fit:
         self.task, self.levers, self.settings, self.seed = task, levers, settings, seed
         self.report, self.saved, self.resume = report, saved, resume
         self.history: list[Stage] = []
-        self.consistency = getattr(task, "consistency", _CONSISTENCY * Consistency())
+        usual = Consistency() if self._is_ode else LocalError(size="solver")
+        self.consistency = getattr(task, "consistency", _CONSISTENCY * usual)
         if "penalty" not in inspect.signature(task.loss).parameters:
             self.consistency = None
 
@@ -215,10 +216,14 @@ class _Fit:
         """The solver, able to learn."""
         return (solver if isinstance(solver, LearnedRK) else learning(solver)).meant_for(*self.task.interval)
 
+    @property
+    def _is_ode(self) -> bool:
+        return getattr(self.task, "calculus", None) is None
+
     def _warm_steps(self) -> int:
         """Optimiser steps of the warm-up: whole dispatches, never all, none for a task without penalties or of an SDE,
         whose adaptive steps are the dearest."""
-        if hasattr(self.task, "calculus"):
+        if not self._is_ode:
             return 0
         per = self.settings.per_dispatch
         steps = per * round(self.levers.warm_up * self.settings.train_steps / per)

@@ -105,10 +105,11 @@ class Compare:
             return rows
         self._refuse_solver(getattr(options, "solver", {}))
         budgets, penalty = (4, 8) if self.nfe is None else self.nfe, self.penalty.build()
-        if hasattr(options, "calculus"):
-            rows = list(solvers_of_sdes(options.calculus, self.methods, budgets, self.solver, penalty, say))
+        calculus = getattr(options, "calculus", None)
+        if calculus is not None:
+            rows = list(solvers_of_sdes(calculus, self.methods, budgets, self.solver, penalty, say))
         else:
-            rows = list(solvers(self.methods or SOLVERS, budgets, self.solver, penalty, say))
+            rows = list(solvers(SOLVERS if self.methods is None else self.methods, budgets, self.solver, penalty, say))
         if not rows:
             raise UserError("no method is left to run: give --methods, or budgets --nfe that they can meet")
         return rows

@@ -36,12 +36,13 @@ _REPEATS = 30  # of a timed prediction
 
 def reference(task: Any) -> AbstractSolver:
     """The solver that asks whether a field means anything without its own: the task's, or Tsit5 at 1e-6."""
-    return getattr(task, "reference", Adaptive(TSIT5, 1e-6, 1e-6))
+    return getattr(task, "reference", None) or Adaptive(TSIT5, 1e-6, 1e-6)
 
 
 def reference_said(task: Any) -> str:
     """What it is called."""
-    return title(task.reference) if hasattr(task, "reference") else "Tsit5 at 1e-6"
+    own = getattr(task, "reference", None)
+    return "Tsit5 at 1e-6" if own is None else title(own)
 
 
 def nfe_said(counts: Mapping[str, Any]) -> str:

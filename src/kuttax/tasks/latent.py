@@ -17,10 +17,12 @@ from ..prediction import Prediction, mean_nfe
 from ..solve import solve
 from ..solvers.adaptive import Adaptive
 from ..solvers.base import AbstractSolver
+from ..solvers.sde import Calculus
 from ..solvers.solution import Stats
 from ..solvers.tableaus import TSIT5
 from .base import Metric, Trajectories
 from .evidence import counted, gaussian_log_density, kl_from_standard_normal, masked_mean
+from .noise import fine_steps
 from .reached import mean_over_reached, zero_where_lost
 from .reconstruction import Reconstruction, reconstruction
 
@@ -87,6 +89,16 @@ class Latent:
     def interval(self) -> tuple[float, float]:
         """From one time of the grid to the next."""
         return 0.0, float(self.splits.times[1])
+
+    @property
+    def calculus(self) -> Calculus | None:
+        """Of the latent SDE, whose noise is additive; None for a latent ODE."""
+        return "ito" if self.stochastic else None
+
+    @property
+    def reference(self) -> AbstractSolver | None:
+        """Of a latent SDE: fine steps, which say whether the model means anything without its own solver."""
+        return fine_steps("ito", 4) if self.stochastic else None
 
     @property
     def intervals(self) -> int:

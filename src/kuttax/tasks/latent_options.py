@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 from ..data import oscillations, physionet
 from ..data.series import SeriesSplits, split
 from ..errors import UserError
+from ..solvers.sde import Calculus
 from .latent import Latent, check_options
 
 _PHYSIONET_STD = 0.01  # of Rubanova et al.'s code, for values scaled to 0 to 1
@@ -57,6 +58,11 @@ class LatentOptions:
     max_steps: int = 1024
     """The most steps an adaptive solver may try."""
 
+    @property
+    def calculus(self) -> Calculus | None:
+        """Of the latent SDE; None for a latent ODE."""
+        return "ito" if self.dynamics == "sde" else None
+
     def __post_init__(self):
         """Looks at the numbers before any data are loaded."""
         check_options(self)
@@ -79,7 +85,7 @@ class LatentOptions:
         return Latent(
             "latent",
             self._splits(),
-            stochastic=self.dynamics == "sde",
+            stochastic=self.calculus is not None,
             latent=self.latent,
             width=self.width,
             depth=self.depth,

@@ -11,7 +11,6 @@ from ..data.dataset import Dataset, check_dataset
 from ..data.splits import Splits
 from ..errors import UserError
 from ..nn.sde_classifier import NeuralSDEClassifier
-from ..penalties import LocalError
 from ..penalty import Penalties
 from ..prediction import Prediction, mean_nfe
 from ..solvers.base import AbstractSolver
@@ -89,11 +88,6 @@ class StochasticClassification:
     def classes(self) -> int:
         """The number of classes: one more than the highest in any part."""
         return 1 + max(int(part.y.max()) for part in (self.train, self.validation, self.test))
-
-    @property
-    def consistency(self) -> Penalties:
-        """For `kuttax.fit`: the local error of the solver's own steps."""
-        return 0.1 * LocalError(size="solver")
 
     @property
     def reference(self) -> AbstractSolver:
