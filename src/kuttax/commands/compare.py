@@ -109,7 +109,8 @@ class Compare:
         if calculus is not None:
             rows = list(solvers_of_sdes(calculus, self.methods, budgets, self.solver, penalty, say))
         else:
-            rows = list(solvers(SOLVERS if self.methods is None else self.methods, budgets, self.solver, penalty, say))
+            names = SOLVERS if self.methods is None else self.methods
+            rows = list(solvers(names, budgets, self.solver, penalty, say))
         if not rows:
             raise UserError("no method is left to run: give --methods, or budgets --nfe that they can meet")
         return rows
