@@ -165,7 +165,7 @@ def test_sde_from_search_to_table(tmp_path, monkeypatch):
     part = lambda n: Dataset(rng.random((n, 1, 28, 28), np.float32), np.arange(n, dtype=np.int32) % 10)  # noqa: E731
     monkeypatch.setattr(mnist, "load", lambda directory: (part(100), part(20)))
     module = script("sde", monkeypatch)
-    common = ["--out", str(tmp_path), "--seeds", "1", "--repeats", "1", "--smoke", "--methods", "local-unbiased"]
+    common = ["--out", str(tmp_path), "--seeds", "1", "--repeats", "1", "--smoke", "--methods", "grid-local"]
     for stage in ("search", "final"):
         for tasks in ("spiral-sde", "mnist-sde"):
             monkeypatch.setattr(sys, "argv", ["run.py", stage, "--tasks", tasks, *common])
@@ -176,7 +176,7 @@ def test_sde_from_search_to_table(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["run.py", "final", *common])
     module.main()
     assert read(tmp_path / "records.jsonl") == found, "what is recorded is not run again"
-    assert "| mnist-sde | local error, unbiased | 0.01 |" in (tmp_path / "table.md").read_text()
+    assert "| mnist-sde | fixed grid, local error of its step | 0.03 |" in (tmp_path / "table.md").read_text()
 
 
 def test_levers_from_fit_to_front(tmp_path, monkeypatch):

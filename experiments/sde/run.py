@@ -12,7 +12,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from kuttax.training.settings import Settings
 
 HERE = Path(__file__).parent
 SEARCH_SEED = 100
+ADAPTIVE = kx.FromDiffrax(diffrax.SPaRK(), 5e-3, 5e-3)
 
 
 @dataclass(frozen=True)
@@ -39,20 +40,32 @@ class Study:
     """One task, how it is solved and trained, and what counts as no loss.
 
     Attributes:
-        solver: Of every row, in training and in prediction.
+        grid: The fixed grid of the rows that have one.
+        adaptive: The solver of the others.
         settings: Of training.
         gaps: Intervals that the solver has to end a step at.
         crossing: Steps of the penalty's budget, on the whole interval.
         worse: Of two validation results of vanilla and another, whether the other is worse than is allowed.
+        local: The weights of the local penalty to be tried.
         options: Of the task.
     """
 
-    solver: Any
+    grid: Any
     settings: Settings
     gaps: int
     crossing: int
     worse: Callable[[float, float], bool]
+    local: tuple[float, ...]
     options: dict[str, Any]
+    adaptive: Any = ADAPTIVE
+
+    def solver(self, method: str) -> Any:
+        """In training and in prediction."""
+        return self.grid if method.startswith("grid") else self.adaptive
+
+    def weights(self, method: str) -> tuple[float, ...]:
+        """To be tried."""
+        return {"vanilla": (0.0,), "grid": (0.0,), "global": (0.01, 0.1, 1.0)}.get(method, self.local)
 
 
 def settings(train_steps: int, batch_size: int, lr: float) -> Settings:
@@ -60,32 +73,44 @@ def settings(train_steps: int, batch_size: int, lr: float) -> Settings:
     return Settings(train_steps=train_steps, batch_size=batch_size, lr=lr, lr_decay=0.1)
 
 
-SPARK = kx.FromDiffrax(diffrax.SPaRK(), 5e-3, 5e-3)
 STUDIES = {
-    "spiral-sde": Study(SPARK, settings(300, 100, 3e-2), 29, 29, lambda vanilla, other: other > 1.02 * vanilla, {}),
-    "mnist-sde": Study(SPARK, settings(300, 512, 1e-2), 1, 4, lambda vanilla, other: other < vanilla - 0.5, {}),
+    "spiral-sde": Study(
+        grid=kx.StochasticHeun(2),
+        settings=settings(300, 100, 3e-2),
+        gaps=29,
+        crossing=29,
+        worse=lambda vanilla, other: other > 1.02 * vanilla,
+        local=(0.003, 0.01, 0.03),
+        options={},
+    ),
+    "mnist-sde": Study(
+        grid=kx.StochasticHeun(4),
+        settings=settings(300, 512, 1e-2),
+        gaps=1,
+        crossing=4,
+        worse=lambda vanilla, other: other < vanilla - 0.5,
+        local=(0.03, 0.1, 0.3),
+        options={},
+    ),
 }
-
-WEIGHTS = {
-    "vanilla": (0.0,),
-    "global": (0.1, 1.0, 10.0),
-    "local-unbiased": (0.01, 0.03, 0.1),
-    "local-biased": (0.01, 0.03, 0.1),
-}
-LABELS = {
+METHODS = {
     "vanilla": "vanilla",
     "global": "global error (ERNSDE)",
     "local-unbiased": "local error, unbiased",
     "local-biased": "local error, biased",
+    "grid": "fixed grid",
+    "grid-local": "fixed grid, local error of its step",
 }
 
 
 def penalty(study: Study, method: str, weight: float) -> Any:
     """What is added to the loss."""
-    if method == "vanilla":
+    if method in ("vanilla", "grid"):
         return None
     if method == "global":
         part: Any = kx.GlobalError()
+    elif method == "grid-local":
+        part = kx.LocalError(size="solver")
     else:
         part = kx.LocalError("unbiased" if method.endswith("unbiased") else "biased", steps=study.crossing)
     return kx.penalties.decaying(part, weight, weight, study.settings.train_steps)
@@ -94,7 +119,7 @@ def penalty(study: Study, method: str, weight: float) -> Any:
 def train(study: Study, task: Any, method: str, weight: float, seed: int) -> tuple[Any, dict[str, Any]]:
     """Train once; what came out, and its record on validation data."""
     nfes: list[float] = []
-    trainer = Trainer(task, study.solver, study.settings, penalty(study, method, weight))
+    trainer = Trainer(task, study.solver(method), study.settings, penalty(study, method, weight))
     trained = trainer.run(seed, lambda now: nfes.append(round(study.gaps * now.nfe, 1)))
     found = trained.validation
     return trained, {
@@ -116,7 +141,8 @@ def tested(study: Study, task: Any, method: str, weight: float, seed: int, model
     size = study.settings.batch_size
     test = evaluate(task, trained.model, trained.solver, task.test, size)
     assert test.nfe_diffusion is not None
-    record |= {"test": test.metric, "test_loss": test.loss}
+    fine = evaluate(task, trained.model, task.reference, task.test, size)  # is it tied to its own steps?
+    record |= {"test": test.metric, "test_loss": test.loss, "test_reference": fine.metric}
     record |= {"nfe": study.gaps * test.nfe, "nfe_diffusion": study.gaps * test.nfe_diffusion}
     if task.metric.unit == "%":
         return record | {"correct": _correct(task, trained, size)}
@@ -156,8 +182,8 @@ def once(path: Path, about: dict[str, Any], run: Callable[[], dict[str, Any]]) -
 def search(path: Path, name: str, task: Any) -> None:
     """Every method at each of its weights, on validation data."""
     study = STUDIES[name]
-    for method, weights in WEIGHTS.items():
-        for weight in weights:
+    for method in METHODS:
+        for weight in study.weights(method):
             about = {"kind": "search", "task": name, "method": method, "weight": weight, "seed": SEARCH_SEED}
             once(path, about, lambda: train(study, task, method, weight, SEARCH_SEED)[1])  # noqa: B023
 
@@ -176,7 +202,7 @@ def chosen(found: list[dict[str, Any]], name: str, method: str) -> float:
 def final(path: Path, name: str, task: Any, seeds: int, repeats: int) -> None:
     """The chosen weights on test data; then the predictions of a seed's models, timed in turns."""
     study, found, models = STUDIES[name], recorded(path, kind="search"), path.parent / "models"
-    weights = {method: chosen(found, name, method) for method in WEIGHTS}
+    weights = {method: chosen(found, name, method) for method in METHODS}
     for seed in range(seeds):
         for method, weight in weights.items():
             about = {"kind": "final", "task": name, "method": method, "weight": weight, "seed": seed}
@@ -191,7 +217,7 @@ def timed(path: Path, study: Study, task: Any, weights: dict[str, float], seed: 
     if finished <= done or "vanilla" not in finished:
         return
     batch = jax.tree.map(lambda x: jnp.asarray(x[: study.settings.batch_size]), task.test)
-    run = eqx.filter_jit(lambda model: task.predict(model, study.solver, batch).outputs)
+    run = eqx.filter_jit(lambda model, solver: task.predict(model, solver, batch).outputs)
     like, folder = task.init(jax.random.key(0)), path.parent / "models"
     load = lambda method: eqx.tree_deserialise_leaves(folder / f"{task.name}-{method}-seed{seed}.eqx", like)  # noqa: E731
     loaded = {method: load(method) for method in weights if method in finished}
@@ -199,7 +225,7 @@ def timed(path: Path, study: Study, task: Any, weights: dict[str, float], seed: 
     for round_ in range(repeats + 1):
         for method, model in loaded.items():
             begin = time.perf_counter()
-            jax.block_until_ready(run(model))
+            jax.block_until_ready(run(model, study.solver(method)))
             if round_:  # the first one compiles
                 times[method].append(round(1e3 * (time.perf_counter() - begin), 3))
     vanilla = times["vanilla"]
@@ -211,11 +237,11 @@ def timed(path: Path, study: Study, task: Any, weights: dict[str, float], seed: 
 
 def table(path: Path) -> str:
     """The means over the seeds, and the ratios to vanilla of the same seed."""
-    head = "| task | method | weight | test | pooled | NFE drift | ratio | diffusion | predict ms | faster by | seeds |"
-    lines = [head, "|" + "---|" * 11]
+    names = "task, method, weight, test, fine steps, pooled, NFE drift, ratio, diffusion, predict ms, faster by, seeds"
+    lines = [f"| {names.replace(', ', ' | ')} |", "|" + "---|" * 12]
     for name in STUDIES:
         base = {r["seed"]: r for r in recorded(path, kind="final", task=name, method="vanilla") if "error" not in r}
-        for method, label in LABELS.items():
+        for method, label in METHODS.items():
             rows = [r for r in recorded(path, kind="final", task=name, method=method) if "error" not in r]
             if rows:
                 times = recorded(path, kind="time", task=name, method=method)
@@ -232,7 +258,8 @@ def _line(name: str, label: str, rows: list[Any], base: dict[int, Any], times: l
     ms = f"{statistics.fmean(r['ms'] for r in times):.3g}" if times else "-"
     faster = f"{statistics.fmean(r['faster'] for r in times):.2f}" if times else "-"
     return (
-        f"| {name} | {label} | {rows[0]['weight']:g} | {mean('test'):.4g} ± {spread:.2g} | {pooled} | "
+        f"| {name} | {label} | {rows[0]['weight']:g} | {mean('test'):.4g} ± {spread:.2g} | "
+        f"{mean('test_reference'):.4g} | {pooled} | "
         f"{mean('nfe'):.1f} | {ratio} | {mean('nfe_diffusion'):.1f} | {ms} | {faster} | {len(rows)} |"
     )
 
@@ -243,9 +270,8 @@ def smoke() -> None:
     for name, study in STUDIES.items():
         small = {"width": 4, "max_steps": 256}
         small |= {"trajectories": 32, "held_out": 16} if name == "spiral-sde" else {"states": 4}
-        STUDIES[name] = Study(kx.StochasticHeun(1), few, study.gaps, study.crossing, study.worse, small)
-    for method, weights in WEIGHTS.items():
-        WEIGHTS[method] = weights[:1]
+        cheap = {"grid": kx.StochasticHeun(1), "adaptive": kx.StochasticHeun(2), "local": study.local[:1]}
+        STUDIES[name] = replace(study, settings=few, options=small, **cheap)
 
 
 def main() -> None:
@@ -257,11 +283,11 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="*", choices=list(STUDIES), default=list(STUDIES))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=20)
-    parser.add_argument("--methods", nargs="*", choices=list(WEIGHTS), default=list(WEIGHTS))
+    parser.add_argument("--methods", nargs="*", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--smoke", action="store_true", help="a few seconds, for tests")
     given = parser.parse_args()
-    for method in set(WEIGHTS) - {"vanilla", *given.methods}:
-        del WEIGHTS[method]
+    for method in set(METHODS) - {"vanilla", *given.methods}:
+        del METHODS[method]
     if given.smoke:
         smoke()
     path = given.out / "records.jsonl"
