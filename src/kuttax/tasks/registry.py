@@ -37,7 +37,7 @@ def task_options(name: str) -> Options:
     Raises:
         UserError: If there is no such task.
     """
-    if name.lower().endswith((".csv", ".npz")):
+    if str(name).lower().endswith((".csv", ".npz")):
         raise UserError(
             f"{name!r} is a file: name a task, dynamics for trajectories or density for points, with --file {name}"
         )
