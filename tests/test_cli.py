@@ -602,7 +602,9 @@ def test_resume_with_another_penalty_is_refused(tmp_path, refused, monkeypatch):
     refused(*command, *PENALISED[2:], "--resume", code=130)
 
 
-def test_all_penalties_are_those_that_the_solver_can_have(tmp_path, kuttax_main, monkeypatch):
+@pytest.fixture
+def faked(monkeypatch):
+    """Comparisons train nothing; the penalties of the runs that there would be."""
     ran = []
     record = {"kind": "run", "task": "digits", "metric": {"name": "accuracy", "unit": "%"}, "solver": "Bosh3"}
 
@@ -612,13 +614,30 @@ def test_all_penalties_are_those_that_the_solver_can_have(tmp_path, kuttax_main,
         return {**record, **about, **values, "seed": seed}
 
     monkeypatch.setattr(compare, "run", fake)
+    return ran
+
+
+def test_all_penalties_are_those_that_the_solver_can_have(tmp_path, kuttax_main, faked):
     code, out, err = kuttax_main(
         "compare", "digits", "--penalties", "all", "--solver", "bosh3", "--seeds", "1", "--out", tmp_path / "out"
     )
     assert (code, err) == (0, "")
     lacking = ("local-stiffness", "global-stiffness")  # Bosh3 has no two stages at one time
-    assert ran == [None, *(name for name in PENALTIES if name not in lacking)]
+    assert faked == [None, *(name for name in PENALTIES if name not in lacking)]
     assert all(f"left out {name}: Bosh3 has no two stages" in out for name in lacking)
+
+
+def test_a_penalty_that_a_task_cannot_have_is_left_out_of_all_and_refused_by_name(
+    tmp_path, kuttax_main, refused, faked
+):
+    """Forecasts are solved to several times, and STEER moves the end."""
+    options = ["--system", "pendulum", "--trajectories", "5", "--samples", "12", "--width", "2", "--horizon", "2"]
+    options += ["--batch-size", "4", "--seeds", "1", "--solver", "bosh3", "--out", tmp_path / "out"]
+    assert "Steer moves the end" in refused("compare", "dynamics", "--penalties", "kinetic", "steer", *options)
+    assert not (tmp_path / "out").exists() and faked == []
+    code, out, err = kuttax_main("compare", "dynamics", "--penalties", "all", *options)
+    assert (code, err) == (0, "") and "left out steer: Steer moves the end" in out
+    assert "steer" not in faked and {None, "kinetic", "consistency"} <= {*faked}
 
 
 def test_one_penalty_beside_a_solver_compared(tmp_path, kuttax_main):

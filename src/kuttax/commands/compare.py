@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -77,6 +78,7 @@ class Compare:
         methods = self._methods(name, options, console)
         task, steps = options.build(), self.training.train_steps
         trainers = [Trainer(task, m.solver, self.training, m.penalty.scheduled(steps)) for m in methods]
+        pairs = list(self._possible(methods, trainers, console))
         prepare(out, overwrite=self.overwrite, resume=self.resume)
         self._same_configuration(out, name, options)
         path = out / "records.jsonl"
@@ -84,7 +86,7 @@ class Compare:
         records.append(path, {"kind": "command", "command": shlex.join(["kuttax", *sys.argv[1:]])})
         failed = 0
         for seed in range(self.seeds):
-            for method, trainer in zip(methods, trainers, strict=True):
+            for method, trainer in pairs:
                 if (method.label, seed) in done:
                     console.print(f"{method.label}, seed {seed}: recorded", highlight=False)
                     continue
@@ -94,6 +96,25 @@ class Compare:
                 failed += record["kind"] == "failure"
         draw(out, console)
         return 1 if failed else 0
+
+    def _possible(
+        self, methods: list[Method], trainers: list[Trainer], console: Console
+    ) -> Iterator[tuple[Method, Trainer]]:
+        """Those whose penalty the task can be trained with; of all penalties the others are left out, saying so.
+
+        Raises:
+            UserError: A penalty that was named cannot be had.
+        """
+        for method, trainer in zip(methods, trainers, strict=True):
+            try:
+                if self.penalties is not None:
+                    trainer.refuse_unfit()
+            except UserError as error:
+                if method.penalty.name in (self.penalties or ()):
+                    raise
+                console.print(f"left out {method.penalty.name}: {error}", highlight=False, soft_wrap=True)
+            else:
+                yield method, trainer
 
     def _methods(self, name: str, options: Any, console: Console) -> list[Method]:
         """The rows that the options ask for."""

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from ..data.batches import BatchStream
@@ -116,6 +117,21 @@ class Trainer:
             control.init(self.solver)  # refuses a solver that it cannot control
         self.per_dispatch = settings.per_dispatch if control is None else control.dispatch(settings.per_dispatch)
         self._programs: dict[Any, Program] = {}
+
+    def refuse_unfit(self) -> None:
+        """Trace the loss of one batch, without compiling it: what task, solver and penalty cannot do is refused.
+
+        Raises:
+            UserError: As the loss itself would when training begins.
+        """
+
+        def loss(batch, key):
+            options = {} if self.penalty is None else {"penalty": self.penalty.at(jnp.asarray(0))}
+            of_task: Any = self.task.loss
+            return of_task(self.task.init(key), self.solver, batch, key, **options)[0]
+
+        batch = jax.tree.map(lambda x: jax.ShapeDtypeStruct((self.batch_size, *x.shape[1:]), x.dtype), self.task.train)
+        jax.eval_shape(loss, batch, jax.random.key(0))
 
     def program(self, solver: AbstractSolver) -> Program:
         """The compiled optimiser steps for solvers of this one's structure."""
