@@ -21,6 +21,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from turns import in_turns
 
 import kuttax as kx
 from kuttax import records
@@ -160,13 +161,7 @@ def timings(given: argparse.Namespace) -> None:
         if not rows or {r["method"] for r in rows} <= done:
             continue
         programs = {r["method"]: _step(given.out / "runs" / run_of(r), r) for r in rows}
-        times: dict[str, list[float]] = {name: [] for name in programs}
-        for round_ in range(given.repeats + 1):
-            for name, program in programs.items():
-                begin = time.perf_counter()
-                jax.block_until_ready(program())
-                if round_:  # the first one compiles
-                    times[name].append(round(1e3 * (time.perf_counter() - begin), 3))
+        times = in_turns(programs, given.repeats)
         for name, all_of_them in times.items():
             row = {
                 "kind": "time",

@@ -10,8 +10,8 @@ alone. The NFE is that of a whole solve, from the first time of the grid to the 
 
 import argparse
 import statistics
-import time
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +29,10 @@ from kuttax.training.loop import Trainer, TrainingError
 from kuttax.training.settings import Settings
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+from turns import in_turns  # noqa: E402
+
 SOLVER = kx.Adaptive(kx.tableaus.TSIT5, 1e-5, 1e-5)
 SEARCH_SEED = 100
 MARGIN = 0.05  # of the validation error, that a weight may cost
@@ -171,18 +175,6 @@ class Study:
         cells = [METHODS[name].label, f"{runs[0]['weight']:g}", every("test", 3), ratio("test"), every("test_nll", 3)]
         cells += [every("nfe", 3), ratio("nfe"), predicted, every("train_seconds", 3), str(len(runs))]
         return f"| {' | '.join(cells)} |"
-
-
-def in_turns(programs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
-    """Milliseconds of each program, all of them once in every round, so that they share the machine's pace."""
-    times: dict[str, list[float]] = {name: [] for name in programs}
-    for round_ in range(repeats + 1):
-        for name, program in programs.items():
-            begin = time.perf_counter()
-            jax.block_until_ready(program())
-            if round_:  # the first one compiles
-                times[name].append(round(1e3 * (time.perf_counter() - begin), 3))
-    return times
 
 
 def spread(values: Sequence[float], digits: int) -> str:

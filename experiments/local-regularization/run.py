@@ -10,6 +10,7 @@ Each appends one record per finished run to records.jsonl, skips what is recorde
 
 import argparse
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -32,6 +33,10 @@ from kuttax.training.loop import Trainer, TrainingError
 from kuttax.training.settings import Settings
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+from turns import in_turns  # noqa: E402
+
 DECAY = 2.5  # weights end at this part of their start, as in the paper (2.5 to 1.0)
 
 
@@ -290,7 +295,7 @@ def timings(task: Any, settings: Settings, out: Path, names: list[str], seeds: i
             if penalty is not None:
                 penalised = penalty(finals[name]["weight"])
                 programs[name, "penalised step"] = _stepping(task, own, model, batch, penalised)
-        times = _in_turns(programs, repeats)
+        times = in_turns(programs, repeats)
         vanilla = statistics.median(times["vanilla", "predict"])
         for (name, what), ms in times.items():
             row = {"kind": "time", "method": name, "seed": seed, "what": what, "ms": statistics.median(ms), "all": ms}
@@ -307,18 +312,6 @@ def _stepping(task: Any, own: kx.Adaptive, model: Any, batch: Any, penalty: Any)
     options = {} if penalty is None else {"penalty": penalty}
     run = jax.jit(jax.grad(lambda model: task.loss(model, own, batch, jax.random.key(1), **options)[0]))
     return lambda: run(model)
-
-
-def _in_turns(programs: dict[Any, Callable[[], Any]], repeats: int) -> dict[Any, list[float]]:
-    """Milliseconds of each program, all of them once in every round."""
-    times: dict[Any, list[float]] = {name: [] for name in programs}
-    for round_ in range(repeats + 1):
-        for name, program in programs.items():
-            begin = time.perf_counter()
-            jax.block_until_ready(program())
-            if round_:  # the first one compiles
-                times[name].append(round(1e3 * (time.perf_counter() - begin), 3))
-    return times
 
 
 def main() -> None:

@@ -10,9 +10,10 @@ DIR holds mnist10k.npz; without it MNIST is downloaded.
 
 import argparse
 import statistics
-import time
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,10 @@ from kuttax.training.loop import Trainer, TrainingError
 from kuttax.training.settings import Settings
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+from turns import in_turns  # noqa: E402
+
 SEARCH_SEED = 100
 ADAPTIVE = kx.FromDiffrax(diffrax.SPaRK(), 5e-3, 5e-3)
 
@@ -221,13 +226,7 @@ def timed(path: Path, study: Study, task: Any, weights: dict[str, float], seed: 
     like, folder = task.init(jax.random.key(0)), path.parent / "models"
     load = lambda method: eqx.tree_deserialise_leaves(folder / f"{task.name}-{method}-seed{seed}.eqx", like)  # noqa: E731
     loaded = {method: load(method) for method in weights if method in finished}
-    times: dict[str, list[float]] = {method: [] for method in loaded}
-    for round_ in range(repeats + 1):
-        for method, model in loaded.items():
-            begin = time.perf_counter()
-            jax.block_until_ready(run(model, study.solver(method)))
-            if round_:  # the first one compiles
-                times[method].append(round(1e3 * (time.perf_counter() - begin), 3))
+    times = in_turns({method: partial(run, model, study.solver(method)) for method, model in loaded.items()}, repeats)
     vanilla = times["vanilla"]
     for method, ms in times.items():
         about = {"kind": "time", "task": task.name, "method": method, "weight": weights[method], "seed": seed}

@@ -1,16 +1,14 @@
 """Reconstruction: what a latent model makes of a few series, as numbers to draw."""
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from ..data.series import Series, SeriesSplits
 from ..solvers.base import AbstractSolver
-
-if TYPE_CHECKING:
-    from .latent import Latent
 
 _SERIES = 3
 _FEATURES = 3
@@ -42,9 +40,24 @@ class Reconstruction(NamedTuple):
     seen: Any
 
 
-def reconstruction(task: "Latent", model: Any, solver: AbstractSolver) -> Reconstruction:
+class Reconstructing(Protocol):
+    """A task of series that are encoded, carried along the grid and decoded (`kuttax.tasks.Latent`)."""
+
+    @property
+    def splits(self) -> SeriesSplits: ...
+
+    def encode(self, model: Any, batch: Series) -> Any:
+        """The distribution of the latent starts."""
+        ...
+
+    def cross(self, model: Any, solver: AbstractSolver, start: Array, context: Array, key: PRNGKeyArray) -> Any:
+        """The latent states on the grid."""
+        ...
+
+
+def reconstruction(task: Reconstructing, model: Any, solver: AbstractSolver) -> Reconstruction:
     """What the model makes of the first test series with this solver; NaN where the solve fails."""
-    batch = jax.tree.map(lambda x: np.asarray(x[:_SERIES]), task.test)
+    batch = jax.tree.map(lambda x: np.asarray(x[:_SERIES]), task.splits.test)
     features = np.sort(np.argsort(-batch.mask.sum(axis=(0, 1)), kind="stable")[:_FEATURES])
     chosen = lambda x: np.asarray(x)[..., features]  # noqa: E731
     mean, draws = map(chosen, _decoded(task, model, solver, batch))
@@ -56,7 +69,7 @@ def reconstruction(task: "Latent", model: Any, solver: AbstractSolver) -> Recons
 
 
 @eqx.filter_jit
-def _decoded(task: "Latent", model: Any, solver: AbstractSolver, batch: Any) -> tuple[Array, Array]:
+def _decoded(task: Reconstructing, model: Any, solver: AbstractSolver, batch: Any) -> tuple[Array, Array]:
     """The features on the grid: from the mean of the latent start, `(n, grid, d)`, and from draws."""
     found = task.encode(model, batch)
     mean_key, draw_key = jax.random.split(jax.random.key(0))
