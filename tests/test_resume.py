@@ -234,6 +234,15 @@ def test_a_signal_saves_and_stops(trainers, tmp_path, number, capfd):
     assert bits(trainer.run(3, start=start)) == bits(trainer.whole)
 
 
+@pytest.fixture
+def heard():
+    """Ctrl-C does what Python has it do, also where pytest was started in the background and ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 def test_a_second_ctrl_c_stops_at_once(trainers, tmp_path):
     kept = checkpoints(tmp_path, every=1e9)
 
