@@ -27,7 +27,7 @@ from ..training.checkpoints import Checkpoint, Checkpoints
 from ..training.evaluate import Evaluation, evaluate, prediction_ms
 from ..training.log import Log
 from ..training.loop import Trained, Trainer
-from ..training.parallel import Placement, first, together
+from ..training.parallel import Placement, together
 from ..validity import Certificate
 from .step_control import history
 
@@ -119,10 +119,11 @@ def train(
 def _start(place: Placement, checkpoints: Checkpoints, say: Callable[[str], None]) -> Checkpoint | None:
     """The newest checkpoint, the same in all processes; the first one looks before the others."""
     step = lambda found: 0 if found is None else 1 + found.step  # noqa: E731
-    newest = first(place, lambda: step(checkpoints.latest(say)))
+    seen = together(place, lambda: checkpoints.latest(say) if place.leads else None)
+    newest = place.largest(step(seen))
 
     def found() -> Checkpoint | None:
-        start = checkpoints.latest(say)
+        start = seen if place.leads else checkpoints.latest(say)
         if step(start) != newest:
             raise UserError(f"{checkpoints.directory} is not the same in all processes: --resume needs a shared --out")
         return start

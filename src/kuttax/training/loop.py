@@ -124,12 +124,8 @@ class Trainer:
         Raises:
             UserError: As the loss itself would when training begins.
         """
-
-        def loss(batch, key):
-            options = {} if self.penalty is None else {"penalty": self.penalty.at(jnp.asarray(0))}
-            of_task: Any = self.task.loss
-            return of_task(self.task.init(key), self.solver, batch, key, **options)[0]
-
+        program, first = self.program(self.solver), jnp.asarray(0)
+        loss = lambda batch, key: program.loss(self.task.init(key), self.solver, batch, key, first)[0]  # noqa: E731
         batch = jax.tree.map(lambda x: jax.ShapeDtypeStruct((self.batch_size, *x.shape[1:]), x.dtype), self.task.train)
         jax.eval_shape(loss, batch, jax.random.key(0))
 

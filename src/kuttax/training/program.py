@@ -95,14 +95,17 @@ class Program:
         """How many programs were compiled."""
         return len(self._compiled)
 
+    def loss(self, model: Any, solver: AbstractSolver, batch: PyTree, key, number) -> tuple[Any, dict[str, Any]]:
+        """The task's loss and its logs at the training step of that number, with what it is weighed with there."""
+        options = {} if self.penalty is None else {"penalty": self.penalty.at(number)}
+        if "progress" in inspect.signature(self.task.loss).parameters:
+            options["progress"] = number / self.train_steps
+        of_task: Any = self.task.loss
+        return of_task(model, solver, batch, key, **options)
+
     def _steps(self, varied, state, numbers, data, indices, key, start):
         def loss(varied, batch, key, number):
-            model, solver = self.join(varied, numbers)
-            options = {} if self.penalty is None else {"penalty": self.penalty.at(number)}
-            if "progress" in inspect.signature(self.task.loss).parameters:
-                options["progress"] = number / self.train_steps
-            of_task: Any = self.task.loss
-            return of_task(model, solver, batch, key, **options)
+            return self.loss(*self.join(varied, numbers), batch, key, number)
 
         def step(carry, now):
             (varied, state), (rows, number) = carry, now
