@@ -30,6 +30,9 @@ _OURS_TOO = (
     "forecast.json",
     "forecast.png",
     "forecast.svg",
+    "reconstruction.npz",
+    "reconstruction.png",
+    "reconstruction.svg",
     "forecasts.png",
     "forecasts.svg",
 )
