@@ -21,18 +21,19 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from turns import in_turns
 
 import kuttax as kx
-from kuttax import records
-from kuttax.commands.run import environment, reference
+from kuttax.commands.run import reference
 from kuttax.solvers.base import title
 from kuttax.tasks.registry import build_task
 from kuttax.training.certify import certify_run
 from kuttax.training.checkpoint import load_run, save_run
 from kuttax.training.evaluate import Evaluation, evaluate
-from kuttax.training.loop import Trainer, TrainingError
+from kuttax.training.loop import Trainer
 from kuttax.training.settings import Settings
+
+from .ledger import Ledger
+from .turns import in_turns
 
 BASELINE = "DOPRI5 at 1e-5"
 
@@ -95,7 +96,6 @@ def train(out: Path, about: dict[str, Any], options: dict[str, Any], settings: S
     exact = at_1e_6(task, trained.model, size)
     certificate = certify_run(task, trained.model, trained.solver, task.validation, size)
     record = {
-        **about,
         "solver": title(trained.solver),
         "metric": task.metric._asdict(),
         "settings": asdict(settings),
@@ -113,10 +113,9 @@ def train(out: Path, about: dict[str, Any], options: dict[str, Any], settings: S
         "step_ms": trained.step_ms,
         "seconds": wall,
         "cpu_seconds": cpu,
-        **environment(),
     }
-    saved = {"name": task.name, "options": options}
-    save_run(out / "runs" / run_of(about), trained.model, trained.solver, {"task": saved, "record": record})
+    saved = {"task": {"name": task.name, "options": options}, "record": {**about, **record}}
+    save_run(out / "runs" / run_of(about), trained.model, trained.solver, saved)
     return record
 
 
@@ -130,7 +129,7 @@ def at_1e_6(task: Any, model: Any, size: int) -> Evaluation | None:
 
 def training_runs(given: argparse.Namespace) -> None:
     """Every run that is not recorded."""
-    path = given.out / "records.jsonl"
+    ledger = Ledger(given.out / "records.jsonl")
     settings = Settings(
         train_steps=given.steps, batch_size=given.batch_size, lr=given.lr, lr_decay=0.03, evaluations=10
     )
@@ -139,41 +138,25 @@ def training_runs(given: argparse.Namespace) -> None:
             for method in given.methods:
                 budget = None if method == BASELINE else given.nfe
                 about = {"kind": "run", "data": data, "method": method, "budget": budget, "seed": seed}
-                if any(about.items() <= record.items() for record in recorded(path)):
-                    continue
-                try:
-                    record = train(given.out, about, {"data": data, **given.options}, settings)
-                except (kx.SolveError, TrainingError) as error:
-                    record = {**about, "error": str(error), **environment()}
-                records.append(path, record)
-                shown = ("nfe", "test", "test_reference", "verdict", "train_seconds", "error")
-                print(data, method, seed, {key: record[key] for key in shown if key in record}, flush=True)
+                options = {"data": data, **given.options}
+                ledger.attempt(about, lambda: train(given.out, about, options, settings))  # noqa: B023
 
 
 def timings(given: argparse.Namespace) -> None:
     """The time of one optimiser step of every method of the first seed, all of them once in every round."""
-    path = given.out / "records.jsonl"
+    ledger = Ledger(given.out / "records.jsonl")
     for data in given.data:
-        found = [r for r in recorded(path) if r["data"] == data and r["budget"] in (None, given.nfe)]
-        done = {r["method"] for r in found if r["kind"] == "time" and r["nfe"] == given.nfe}
-        rows = [r for r in found if r["kind"] == "run" and r["seed"] == 0]
+        done = {r["method"] for r in ledger.all(kind="time", data=data, nfe=given.nfe)}
+        rows = [r for r in ledger.all(kind="run", data=data, seed=0) if r["budget"] in (None, given.nfe)]
         rows = [r for r in rows if r["method"] in given.methods and "error" not in r]
         if not rows or {r["method"] for r in rows} <= done:
             continue
         programs = {r["method"]: _step(given.out / "runs" / run_of(r), r) for r in rows}
         times = in_turns(programs, given.repeats)
         for name, all_of_them in times.items():
-            row = {
-                "kind": "time",
-                "data": data,
-                "method": name,
-                "budget": None if name == BASELINE else given.nfe,
-                "nfe": given.nfe,
-                "step_ms": all_of_them,
-                **environment(),
-            }
-            records.append(path, row)
-            print(data, name, f"{statistics.median(all_of_them):.3g} ms", flush=True)
+            budget = None if name == BASELINE else given.nfe
+            about = {"kind": "time", "data": data, "method": name, "budget": budget, "nfe": given.nfe}
+            ledger.once(about, lambda: {"step_ms": all_of_them})  # noqa: B023
 
 
 def _step(directory: Path, record: dict[str, Any]) -> Callable[[], Any]:
@@ -194,11 +177,6 @@ def _step(directory: Path, record: dict[str, Any]) -> Callable[[], Any]:
         return jax.grad(loss)(both)
 
     return lambda: gradient(both, jax.random.key(0))
-
-
-def recorded(path: Path) -> list[dict[str, Any]]:
-    """What there is."""
-    return records.read(path) if path.exists() else []
 
 
 def drawn(found: Sequence[dict[str, Any]]) -> str:
@@ -310,10 +288,9 @@ def main(
     if given.smoke:
         given.steps, given.repeats, given.seeds = 2, 2, 1
         given.options |= {"width": 4, "depth": 1, "samples": 256, "test_samples": 256}
-    given.out.mkdir(parents=True, exist_ok=True)
     if given.stage == "train":
         training_runs(given)
     elif given.stage == "time":
         timings(given)
     else:
-        (given.out / "table.md").write_text(drawn(records.read(given.out / "records.jsonl")))
+        (given.out / "table.md").write_text(drawn(Ledger(given.out / "records.jsonl").all()))

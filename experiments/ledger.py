@@ -4,9 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import kuttax as kx
 from kuttax import records
 from kuttax.commands.run import environment
 from kuttax.records import Record
+from kuttax.training.loop import TrainingError
 
 
 class Ledger:
@@ -32,3 +34,14 @@ class Ledger:
             done = self.all(**about)
             print({name: value for name, value in done[0].items() if not isinstance(value, dict | list)}, flush=True)
         return done[0]
+
+    def attempt(self, about: dict[str, Any], run: Callable[[], dict[str, Any]], **failed: Any) -> Record:
+        """As `once`; where the solver or the training gives up, the record has `failed` and an "error"."""
+
+        def guarded() -> dict[str, Any]:
+            try:
+                return run()
+            except (kx.SolveError, TrainingError) as error:
+                return {**failed, "error": str(error)}
+
+        return self.once(about, guarded)

@@ -1,6 +1,6 @@
 """The experiments' own scripts, for a few steps."""
 
-import importlib.util
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -18,21 +18,19 @@ from kuttax.records import read
 from kuttax.tasks.registry import build_task
 from kuttax.training.settings import Settings
 
-FOLDER = Path(__file__).parents[1] / "experiments"
+ROOT = Path(__file__).parents[1]
+
+
+def script(name: str, monkeypatch):
+    """A module of the experiments of its own: what it is changed to stays in one test."""
+    monkeypatch.delitem(sys.modules, f"experiments.{name}", raising=False)
+    return importlib.import_module(f"experiments.{name}")
 
 
 @pytest.fixture
 def scripts(monkeypatch):
     """The modules of local-regularization/, with a cheap solver and two methods."""
-    folder = FOLDER / "local-regularization"
-    monkeypatch.syspath_prepend(str(folder))
-    modules = {}
-    for name in ("run", "draw"):
-        spec = importlib.util.spec_from_file_location(name, folder / f"{name}.py")
-        assert spec is not None and spec.loader is not None
-        modules[name] = importlib.util.module_from_spec(spec)
-        monkeypatch.setitem(sys.modules, name, modules[name])
-        spec.loader.exec_module(modules[name])
+    modules = {name: script(f"local-regularization.{name}", monkeypatch) for name in ("run", "draw")}
     run = modules["run"]
     monkeypatch.setattr(run, "solver", lambda first=None: kx.Adaptive(kx.tableaus.BOSH3, 1e-3, 1e-3, first_step=first))
     ours = run.METHODS["budget-1"]
@@ -49,13 +47,12 @@ def test_local_regularization_from_search_to_table(scripts, tmp_path, monkeypatc
     run.final(task, settings, tmp_path, names, seeds=1)
     run.timings(task, settings, tmp_path, names, seeds=1, repeats=1)
     run.in_float64(task, settings, tmp_path, ["budget-1"])
-    assert [r["dtype"] for r in run.recorded(tmp_path / "records.jsonl", "float64")] == ["float64"]
+    assert [r["dtype"] for r in run.recorded(tmp_path).all(kind="float64")] == ["float64"]
     written = (tmp_path / "records.jsonl").read_text()
     for stage in (run.search, run.final):
         stage(task, settings, tmp_path, names, *([1] if stage is run.final else []))
     assert (tmp_path / "records.jsonl").read_text() == written, "what is recorded is not run again"
-    monkeypatch.setattr(sys, "argv", ["draw.py", str(tmp_path)])
-    draw.main()
+    draw.main(["--out", str(tmp_path)])
     assert "h = T" in (tmp_path / "table.md").read_text()
     assert (tmp_path / "front.svg").stat().st_size > 0
 
@@ -78,17 +75,6 @@ def test_the_weight_is_the_cheapest_that_keeps_the_accuracy(scripts):
     assert chosen([found[0], row("x", 1.0, 90.0, 20), row("x", 10.0, 91.0, 30)], "x") == 10.0
 
 
-def script(name: str, monkeypatch):
-    """The module of `name`/run.py."""
-    path = FOLDER / name / "run.py"
-    spec = importlib.util.spec_from_file_location(f"{name}-run", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.parametrize(
     ("name", "options", "records", "row"),
     [
@@ -107,29 +93,27 @@ def script(name: str, monkeypatch):
     ],
 )
 def test_identification_from_fit_to_table(name, options, records, row, tmp_path, monkeypatch):
-    module = script(name, monkeypatch)
+    module = script(f"{name}.run", monkeypatch)
     if name == "dynamics":
         monkeypatch.setattr(module, "CLASSICAL", {})
-    arguments = ["run.py", "--out", str(tmp_path), "--seeds", "1", "--smoke", *options]
-    monkeypatch.setattr(sys, "argv", arguments)
-    module.main()
+    arguments = ["--out", str(tmp_path), "--seeds", "1", "--smoke", *options]
+    module.main(arguments)
     written = (tmp_path / records).read_text()
     assert row in (tmp_path / "table.md").read_text()
-    module.main()
+    module.main(arguments)
     assert (tmp_path / records).read_text() == written, "what is recorded is not run again"
 
 
 def test_latent_from_search_to_table(tmp_path, monkeypatch):
-    module = script("latent", monkeypatch)
+    module = script("latent.run", monkeypatch)
     penalised = module.METHODS["local-unbiased"]
     monkeypatch.setitem(module.METHODS, "local-unbiased", penalised._replace(weights=(0.1,)))
-    arguments = ["run.py", "--out", str(tmp_path), "--seeds", "1", "--smoke", "--repeats", "1"]
-    monkeypatch.setattr(sys, "argv", [*arguments, "--methods", "local-unbiased"])
-    module.main()
+    arguments = ["--out", str(tmp_path), "--seeds", "1", "--smoke", "--repeats", "1", "--methods", "local-unbiased"]
+    module.main(arguments)
     written = (tmp_path / "synthetic.jsonl").read_text()
     assert len(written.splitlines()) == 6  # two searches, two final runs, two timings
     assert "| local error, unbiased | 0.1 |" in (tmp_path / "synthetic.md").read_text()
-    module.main()
+    module.main(arguments)
     assert (tmp_path / "synthetic.jsonl").read_text() == written, "what is recorded is not run again"
 
 
@@ -142,18 +126,18 @@ def test_latent_from_search_to_table(tmp_path, monkeypatch):
 )
 def test_distillation_goes_on_where_it_was(name, options, students, tmp_path, monkeypatch, capsys):
     """Under the settings of a plain run: float32, and a promotion that is not strict."""
-    module = script(name, monkeypatch)
+    module = script(f"{name}.run", monkeypatch)
     starts = (lambda kind: [module.STUDENTS[kind](4)]) if name == "distill-flow" else module.students
     assert [{student.nfe for student in starts(kind)} for kind in module.STUDENTS] == [{4}] * 4
     monkeypatch.setattr(module, "STUDENTS", {student: module.STUDENTS[student] for student in students})
-    monkeypatch.setattr(sys, "argv", ["run.py", "--out", str(tmp_path), "--seeds", "1", "--smoke", *options])
+    arguments = ["--out", str(tmp_path), "--seeds", "1", "--smoke", *options]
     with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        module.main()
+        module.main(arguments)
         kept = (tmp_path / "records.jsonl").read_text()
         assert len(kept.splitlines()) == 3
         (tmp_path / "records.jsonl").write_text("".join(kept.splitlines(keepends=True)[1:]))
         capsys.readouterr()
-        module.main()
+        module.main(arguments)
     assert len(capsys.readouterr().out.splitlines()) == 1  # the row of classical solvers, which was missing
     table = (tmp_path / "table.md").read_text()
     assert all(f"| {student} |" in table for student in students)
@@ -164,17 +148,15 @@ def test_sde_from_search_to_table(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     part = lambda n: Dataset(rng.random((n, 1, 28, 28), np.float32), np.arange(n, dtype=np.int32) % 10)  # noqa: E731
     monkeypatch.setattr(mnist, "load", lambda directory: (part(100), part(20)))
-    module = script("sde", monkeypatch)
+    module = script("sde.run", monkeypatch)
     common = ["--out", str(tmp_path), "--seeds", "1", "--repeats", "1", "--smoke", "--methods", "grid-local"]
     for stage in ("search", "final"):
         for tasks in ("spiral-sde", "mnist-sde"):
-            monkeypatch.setattr(sys, "argv", ["run.py", stage, "--tasks", tasks, *common])
-            module.main()
+            module.main([stage, "--tasks", tasks, *common])
     found = read(tmp_path / "records.jsonl")
     assert [r["kind"] for r in found] == 4 * ["search"] + 2 * (2 * ["final"] + 2 * ["time"])
     assert all(r["nfe_diffusion"] == r["nfe"] for r in found if r["kind"] == "final")
-    monkeypatch.setattr(sys, "argv", ["run.py", "final", *common])
-    module.main()
+    module.main(["final", *common])
     assert read(tmp_path / "records.jsonl") == found, "what is recorded is not run again"
     assert "| mnist-sde | fixed grid, local error of its step | 0.03 |" in (tmp_path / "table.md").read_text()
 
@@ -195,7 +177,7 @@ def test_levers_from_fit_to_front(tmp_path, monkeypatch):
 
 def test_a_kill_is_recorded_and_its_run_ends_in_the_same_bits(tmp_path):
     """In a process of its own, for it forks: this one has begun to compute."""
-    command = [sys.executable, str(FOLDER / "resume" / "kills.py"), "--smoke", "--kills", "1", "--damages", "0"]
-    done = subprocess.run([*command, "--out", str(tmp_path)], capture_output=True, text=True, timeout=300)
+    command = [sys.executable, "-m", "experiments.resume.kills", "--smoke", "--kills", "1", "--damages", "0"]
+    done = subprocess.run([*command, "--out", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "| midpoint | 1 |" in (tmp_path / "table.md").read_text()

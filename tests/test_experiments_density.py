@@ -1,36 +1,19 @@
 """The experiments on densities: their scripts at tiny sizes, and the table from records made by hand."""
 
-import importlib.util
-import sys
-from pathlib import Path
+from importlib import import_module
 from types import SimpleNamespace
 
-import pytest
-
+from experiments import densities
 from kuttax import records
 from kuttax.training.checkpoint import load_run
 
-FOLDER = Path(__file__).parents[1] / "experiments"
+density_2d, density_tables = (import_module(f"experiments.density-{name}.run") for name in ("2d", "tables"))
 
 
-@pytest.fixture
-def scripts(monkeypatch):
-    """`densities` and the two run.py."""
-    monkeypatch.syspath_prepend(str(FOLDER))
-    found = {}
-    for name in ("density-2d", "density-tables"):
-        spec = importlib.util.spec_from_file_location(name.replace("-", "_"), FOLDER / name / "run.py")
-        assert spec is not None and spec.loader is not None
-        found[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(found[name])
-    yield found
-    sys.modules.pop("densities", None)
-
-
-def test_density_2d_trains_times_and_draws_once(scripts, tmp_path):
+def test_density_2d_trains_times_and_draws_once(tmp_path):
     options = ["--data", "moons", "--methods", "learned, consistent", "--smoke", "--out", str(tmp_path)]
     for stage in ("train", "time"):
-        scripts["density-2d"].main([stage, *options])
+        density_2d.main([stage, *options])
     found = records.read(tmp_path / "records.jsonl")
     runs, times = ([r for r in found if r["kind"] == kind] for kind in ("run", "time"))
     assert [(r["method"], r["nfe"]) for r in runs] == [("learned, consistent", 8)]
@@ -39,23 +22,21 @@ def test_density_2d_trains_times_and_draws_once(scripts, tmp_path):
     assert load_run(tmp_path / "runs" / "moons_learned-consistent_8_0")[0].name == "density"
     before = (tmp_path / "records.jsonl").read_bytes()
     for stage in ("train", "time", "draw"):
-        scripts["density-2d"].main([stage, *options])
+        density_2d.main([stage, *options])
     assert (tmp_path / "records.jsonl").read_bytes() == before
     assert "| moons | learned, consistent | 8.0 |" in (tmp_path / "table.md").read_text()
 
 
-def test_density_tables_trains(scripts, tmp_path, monkeypatch):
+def test_density_tables_trains(tmp_path, monkeypatch):
     found = SimpleNamespace(verdict="undecided", reasons=())
-    monkeypatch.setattr(sys.modules["densities"], "certify_run", lambda *_: found)
+    monkeypatch.setattr(densities, "certify_run", lambda *_: found)
     options = ["--data", "iris", "--methods", "midpoint", "--smoke", "--out", str(tmp_path)]
-    scripts["density-tables"].main(["train", *options])
+    density_tables.main(["train", *options])
     (record,) = records.read(tmp_path / "records.jsonl")
     assert record["data"] == "iris" and record["metric"]["unit"] == "nats"
 
 
-def test_the_table_pairs_runs_seed_by_seed(scripts):
-    densities = sys.modules["densities"]
-
+def test_the_table_pairs_runs_seed_by_seed():
     base = densities.BASELINE
 
     def run(method, seed, exact, own, seconds):

@@ -100,8 +100,7 @@ def test_two_processes_stop_and_resume_and_train_as_one(found, directory):
 
 def test_the_experiment_records_a_run(tmp_path):
     """experiments/scale-out, for a few steps of one case."""
-    script = Path(__file__).parents[1] / "experiments" / "scale-out" / "run.py"
-    command = [sys.executable, str(script), "--smoke", "--out", str(tmp_path)]
-    subprocess.run(command, check=True, capture_output=True, timeout=240)
+    command = [sys.executable, "-m", "experiments.scale-out.run", "--smoke", "--out", str(tmp_path)]
+    subprocess.run(command, cwd=Path(__file__).parents[1], check=True, capture_output=True, timeout=240)
     (row,) = records.read(tmp_path / "records.jsonl")
     assert (row["setting"], row["devices"], row["processes"]) == ("two devices", 2, 1) and row["step_ms"] > 0

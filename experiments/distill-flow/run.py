@@ -1,13 +1,15 @@
 """Learned solvers for an exact flow-matching field, against every classical tableau at the same cost.
 
-    python experiments/distill-flow/run.py [--out DIR] [--seeds N] [--nfe 8 16] [--smoke]
+    python -m experiments.distill-flow.run [--out DIR] [--seeds N] [--nfe 8 16] [--smoke]
 
 One record a finished fit goes to records.jsonl; what is recorded there is not repeated. table.md is drawn from the
 records alone.
 """
 
 import argparse
+import functools
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -15,11 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 
 import kuttax as kx
-from kuttax import records
-from kuttax.commands.run import environment
 from kuttax.distillation import Frozen, Pairs, row, table
 from kuttax.distillation.teacher import dopri5_at_1e_8, ends
 from kuttax.solvers.serialise import to_json
+
+from ..ledger import Ledger
 
 RADIUS, SPREAD = 2.0, 0.15
 ANGLES = np.arange(8) * np.pi / 4
@@ -53,30 +55,30 @@ def pairs(seed: int, number: int) -> Pairs:
     return Pairs(start, ends(field, start, 0.0, 1.0, None, dopri5_at_1e_8()))
 
 
-def main() -> None:
-    options = _options()
-    path = options.out / "records.jsonl"
-    done = {(r["student"], r["nfe"], r["seed"]) for r in records.read(path)} if path.exists() else set()
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    options = _options(arguments)
+    ledger = Ledger(options.out / "records.jsonl")
     for seed in range(options.seeds):
-        todo = [(n, k) for n in options.nfe for k in ("classical", *STUDENTS) if (k, n, seed) not in done]
-        if not todo:
-            continue
-        test = pairs(1_000_000 + seed, options.test)  # neither fitted on nor used to stop
-        for nfe, kind in todo:
-            about = {"student": kind, "nfe": nfe, "seed": seed, "starts": options.starts, "test_starts": options.test}
-            measured = _classical(test, nfe) if kind == "classical" else _fit(kind, nfe, seed, test, options)
-            records.append(path, {**about, **measured, **environment()})
-            print(kind, nfe, seed, f"rmse {measured['rmse']:.3g}, median {measured['median']:.3g}", flush=True)
-    (options.out / "table.md").write_text(drawn(records.read(path)))
+        test = functools.cache(lambda: pairs(1_000_000 + seed, options.test))  # noqa: B023  not fitted on, nor stopped by
+        for nfe in options.nfe:
+            for kind in ("classical", *STUDENTS):
+                about = {"student": kind, "nfe": nfe, "seed": seed}
+                about |= {"starts": options.starts, "test_starts": options.test}
+                if kind == "classical":
+                    ledger.once(about, lambda: _classical(test(), nfe))  # noqa: B023
+                else:
+                    ledger.once(about, lambda: _fit(kind, nfe, seed, test(), options))  # noqa: B023
+    (options.out / "table.md").write_text(drawn(ledger.all()))
 
 
-def _options() -> argparse.Namespace:
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--nfe", type=int, nargs="+", default=[8, 16])
     parser.add_argument("--smoke", action="store_true", help="a minute's run, to see that it works")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     options.starts, options.test, options.steps = (64, 64, 3) if options.smoke else (2048, 4096, None)
     return options
 

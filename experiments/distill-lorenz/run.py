@@ -1,6 +1,6 @@
 """One learned step of four stages for Lorenz-63, against every classical tableau, on its own step and off it.
 
-    python experiments/distill-lorenz/run.py [--out DIR] [--seeds N] [--steps 0.05 0.1 0.15 0.2] [--smoke]
+    python -m experiments.distill-lorenz.run [--out DIR] [--seeds N] [--steps 0.05 0.1 0.15 0.2] [--smoke]
 
 One record a finished fit goes to records.jsonl; what is recorded there is not repeated. table.md is drawn from the
 records alone.
@@ -8,8 +8,10 @@ records alone.
 
 import argparse
 import contextlib
+import functools
 import time
 import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
@@ -17,11 +19,11 @@ import jax.numpy as jnp
 import numpy as np
 
 import kuttax as kx
-from kuttax import records
-from kuttax.commands.run import environment
 from kuttax.distillation import Frozen, Pairs, row, table
 from kuttax.distillation.teacher import dopri5_at_1e_8, ends
 from kuttax.solvers.serialise import from_json, to_json
+
+from ..ledger import Ledger
 
 STARTS = (kx.tableaus.RK4, kx.tableaus.RK38)
 STUDENTS = {f"order {order}": order for order in (4, 3, 2, 1)}
@@ -48,42 +50,36 @@ def after(points: np.ndarray, step: float) -> Pairs:
     return Pairs(points, ends(field, points, 0.0, step, None, dopri5_at_1e_8()))
 
 
-def main() -> None:
-    options = _options()
-    path = options.out / "records.jsonl"
-    done = {(r["student"], r["step"], r["seed"]) for r in records.read(path)} if path.exists() else set()
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    options = _options(arguments)
+    ledger = Ledger(options.out / "records.jsonl")
     for seed in range(options.seeds):
-        todo = [(h, k) for h in options.steps for k in ("classical", *STUDENTS) if (k, h, seed) not in done]
-        if not todo:
-            continue
-        points = attractor(seed, options.starts + options.test, options.spin_up)
-        starts, others = points[: options.starts], points[options.starts :]
-        for step, kind in todo:
-            about = {"student": kind, "step": step, "seed": seed, "starts": len(starts), "test_starts": len(others)}
-            if kind == "classical":
-                measured = _classical(others, step)
-            else:
-                above = _recorded(path, f"order {STUDENTS[kind] + 1}", step, seed)
-                measured = _fit(kind, step, seed, starts, others, options.fit_steps, above)
-            records.append(path, {**about, **measured, **environment()})
-            print(kind, step, seed, f"rmse {measured['rmse']:.3g}, off its step {measured['rmse_off']:.3g}", flush=True)
-    (options.out / "table.md").write_text(drawn(records.read(path)))
+        points = functools.cache(lambda: attractor(seed, options.starts + options.test, options.spin_up))  # noqa: B023
+        for step in options.steps:
+            _study(ledger, step, seed, points, options)
+    (options.out / "table.md").write_text(drawn(ledger.all()))
 
 
-def _recorded(path: Path, kind: str, step: float, seed: int) -> dict | None:
-    """The record of that fit; None where there is none."""
-    about = {"student": kind, "step": step, "seed": seed}
-    found = records.read(path) if path.exists() else []
-    return next((r for r in found if about.items() <= r.items()), None)
+def _study(
+    ledger: Ledger, step: float, seed: int, points: Callable[[], np.ndarray], options: argparse.Namespace
+) -> None:
+    """The classical schemes and every student at one step; each student also begins where the one before it ended."""
+    about = {"step": step, "seed": seed, "starts": options.starts, "test_starts": options.test}
+    ledger.once({"student": "classical", **about}, lambda: _classical(points()[options.starts :], step))
+    above = None
+    for kind in STUDENTS:
+        fit = functools.partial(_fit, kind, step, seed, points, options, above)
+        above = ledger.once({"student": kind, **about}, fit)
 
 
-def _options() -> argparse.Namespace:
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=float, nargs="+", default=[0.05, 0.1, 0.15, 0.2])
     parser.add_argument("--smoke", action="store_true", help="half a minute's run, to see that it works")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     options.starts, options.test, options.fit_steps = (64, 64, 3) if options.smoke else (2048, 4096, None)
     options.spin_up = 0.5 if options.smoke else 20.0
     return options
@@ -121,10 +117,16 @@ def _tableau(solver: dict, order: int) -> kx.Tableau:
 
 
 def _fit(
-    kind: str, step: float, seed: int, starts: np.ndarray, others: np.ndarray, most: int | None, above: dict | None
+    kind: str,
+    step: float,
+    seed: int,
+    points: Callable[[], np.ndarray],
+    given: argparse.Namespace,
+    above: dict | None,
 ) -> dict:
+    starts, others = points()[: given.starts], points()[given.starts :]
     wall, cpu = time.perf_counter(), time.process_time()
-    options = {"max_steps": most, "key": jax.random.key(seed)}
+    options = {"max_steps": given.fit_steps, "key": jax.random.key(seed)}
     fits = [kx.distill(field, starts, 0.0, step, student=student, **options) for student in students(kind, above)]
     fitted = min(fits, key=lambda fit: fit.error)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu

@@ -1,6 +1,6 @@
 """Six systems identified with DOPRI5, and with RK4, midpoint, Ralston-2 and learned solvers at 4 and 6 evaluations.
 
-    python experiments/dynamics/run.py [--out DIR] [--systems NAME ...] [--seeds N] [--nfe 4 6] [--smoke]
+    python -m experiments.dynamics.run [--out DIR] [--systems NAME ...] [--seeds N] [--nfe 4 6] [--smoke]
 
 One record a finished run goes to SYSTEM/records.jsonl; what is recorded there is not repeated, and a run that failed is
 recorded as such. Each system has a report of its own (SYSTEM/index.html, forecasts.png); table.md is drawn from the
@@ -8,6 +8,7 @@ records alone. The NFE is that of one interval between observations.
 """
 
 import argparse
+import functools
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,14 +17,15 @@ from typing import Any
 from rich.console import Console
 
 import kuttax as kx
-from kuttax import records, report
+from kuttax import report
 from kuttax.commands.run import run
 from kuttax.commands.solver_options import LearnedOptions
 from kuttax.report import run_name
-from kuttax.solvers.solution import SolveError
 from kuttax.tasks import build_task
-from kuttax.training.loop import Trainer, TrainingError
+from kuttax.training.loop import Trainer
 from kuttax.training.settings import Settings
+
+from ..ledger import Ledger
 
 # Intervals between observations are such that DOPRI5 at 1e-5 crosses one in about 20 to 30 evaluations.
 BILINEAR, MLP = {"field": "bilinear"}, {"field": "mlp", "width": 64, "depth": 2}
@@ -61,32 +63,18 @@ def methods(budgets: Sequence[int]) -> Iterator[tuple[dict[str, Any], kx.Abstrac
 def study(system: str, options: argparse.Namespace, console: Console) -> None:
     """Run what is not recorded yet of one system, and draw its report."""
     out = options.out / system
-    path = out / "records.jsonl"
-    done = {(r["label"], r["seed"]) for r in records.read(path)} if path.exists() else set()
-    todo = [
-        (about, solver, seed)
-        for seed in range(options.seeds)
-        for about, solver in methods(options.nfe)
-        if (about["label"], seed) not in done
-    ]
-    if todo:
-        given = {"system": system, **COMMON, **SYSTEMS[system], **(SMOKE if options.smoke else {})}
-        task = build_task("dynamics", **given)
-        settings = Settings(**{**SETTINGS, **({"train_steps": 4, "batch_size": 4} if options.smoke else {})})
-        trainers: dict[str, Trainer] = {}
-        for about, solver, seed in todo:
-            about = {"task": system, **about}
-            trainer = trainers.setdefault(about["label"], Trainer(task, solver, settings))
-            directory = out / "runs" / run_name({**about, "seed": seed})
-            try:
-                record = run(trainer, seed, about, given, directory, console)
-                said = f"test {record['test']:.3g} sd, NFE {record['nfe']:.3g}"
-            except (SolveError, TrainingError) as error:
-                record = {"kind": "failure", **about, "seed": seed, "error": str(error)}
-                said = str(error)
-            records.append(path, record)
-            console.print(f"{system}, {about['label']}, seed {seed}: {said}", highlight=False, soft_wrap=True)
-    report.write(out, f"python experiments/dynamics/run.py --systems {system} --seeds {options.seeds}")
+    ledger = Ledger(out / "records.jsonl")
+    given = {"system": system, **COMMON, **SYSTEMS[system], **(SMOKE if options.smoke else {})}
+    settings = Settings(**{**SETTINGS, **({"train_steps": 4, "batch_size": 4} if options.smoke else {})})
+    task = functools.cache(lambda: build_task("dynamics", **given))
+    for about, solver in methods(options.nfe):
+        trainer = functools.cache(lambda: Trainer(task(), solver, settings))  # noqa: B023
+        for seed in range(options.seeds):
+            about = {"task": system, **about, "seed": seed}
+            directory = out / "runs" / run_name(about)
+            whole = lambda: run(trainer(), seed, about, given, directory, console)  # noqa: B023, E731
+            ledger.attempt(about, whole, kind="failure")
+    report.write(out, f"python -m experiments.dynamics.run --systems {system} --seeds {options.seeds}")
 
 
 def drawn(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
@@ -97,8 +85,8 @@ def drawn(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     ]
     for system, rows in found.items():
         for label in dict.fromkeys(r["label"] for r in rows):
-            of = [r for r in rows if r["label"] == label and r["kind"] == "run"]
-            failed = sum(r["label"] == label and r["kind"] == "failure" for r in rows)
+            of = [r for r in rows if r["label"] == label and "error" not in r]
+            failed = sum(r["label"] == label and "error" in r for r in rows)
             lines.append(f"| {system} | {label} | {_cells(of, rows, failed)} |")
     return "\n".join(lines) + "\n"
 
@@ -107,7 +95,7 @@ def _cells(of: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]], f
     lost = f" ({failed} failed)" if failed else ""
     if not of:
         return f" | | failed{lost} | | | "
-    base = [r["nfe"] for r in rows if r["kind"] == "run" and r["method"] == "dopri5"]
+    base = [r["nfe"] for r in rows if "error" not in r and r["method"] == "dopri5"]
     nfe = statistics.fmean(r["nfe"] for r in of)
     share = f"{nfe / statistics.fmean(base):.2f}" if base else ""
     apart = [r["forecast"]["attractor"] for r in of]
@@ -129,7 +117,8 @@ def _mean(values: Sequence[float]) -> str:
     return f"{statistics.fmean(values):.3g}{spread}"
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS), metavar="NAME")
@@ -138,11 +127,11 @@ def main() -> None:
     parser.add_argument(
         "--smoke", action="store_true", help="a few training steps of tiny models, to see that it works"
     )
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     for system in options.systems:
         study(system, options, Console())
-    paths = {system: options.out / system / "records.jsonl" for system in SYSTEMS}
-    (options.out / "table.md").write_text(drawn({name: records.read(p) for name, p in paths.items() if p.exists()}))
+    found = {system: Ledger(options.out / system / "records.jsonl").all() for system in SYSTEMS}
+    (options.out / "table.md").write_text(drawn({system: rows for system, rows in found.items() if rows}))
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from kuttax.tasks.registry import build_task
 from kuttax.tasks.registry import task_options as options_of
 from kuttax.training.checkpoint import load_run, save_run
 from kuttax.training.evaluate import Evaluation, evaluate, predict
-from kuttax.training.loop import Trainer, TrainingError
+from kuttax.training.loop import Trainer
 
 from ..ledger import Ledger
 from ..turns import in_turns
@@ -101,13 +101,7 @@ class Fits:
         self._once({"kind": "fit", "levers": list(levers), "budget": nfe}, seed, run)
 
     def _once(self, about: dict[str, Any], seed: int, run: Callable[[], dict[str, Any]]) -> None:
-        def attempt() -> dict[str, Any]:
-            try:
-                return run()
-            except (kx.SolveError, TrainingError) as error:
-                return {"error": str(error)}
-
-        self.ledger.once({**about, "task": self.name, "seed": seed}, attempt)
+        self.ledger.attempt({**about, "task": self.name, "seed": seed}, run)
 
     def _baseline(self, seed: int) -> str:
         return f"{self.name}-tsit5-seed{seed}"

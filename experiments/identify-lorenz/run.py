@@ -1,6 +1,6 @@
 """Lorenz-63 from observations h = 0.3 and 0.4 apart: a bilinear field and a solver of at most 11 evaluations, jointly.
 
-    python experiments/identify-lorenz/run.py [--out DIR] [--seeds N] [--steps 0.3 0.4] [--methods ...] [--smoke]
+    python -m experiments.identify-lorenz.run [--out DIR] [--seeds N] [--steps 0.3 0.4] [--methods ...] [--smoke]
 
 The set-up of Ouala et al. (arXiv 2105.04999): the field has three products beside its linear terms, and both it and the
 coefficients of the scheme are unknown. Adam finds a first field at growing horizons, then Levenberg-Marquardt fits
@@ -9,8 +9,9 @@ repeated. table.md is drawn from the records alone.
 """
 
 import argparse
+import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,14 @@ import numpy as np
 import optimistix as optx
 
 import kuttax as kx
-from kuttax import records
-from kuttax.commands.run import environment
 from kuttax.data.systems import generate
 from kuttax.data.windows import split
 from kuttax.solvers.serialise import to_json
 from kuttax.tasks import Dynamics
 from kuttax.training.loop import Trainer
 from kuttax.training.settings import Settings
+
+from ..ledger import Ledger
 
 jax.config.update("jax_enable_x64", True)
 
@@ -54,32 +55,27 @@ METHODS: dict[str, Callable[[], kx.AbstractSolver]] = {
 }
 
 
-def main() -> None:
-    options = _options()
-    path = options.out / "records.jsonl"
-    done = {(r["method"], r["h"], r["seed"]) for r in records.read(path)} if path.exists() else set()
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    options = _options(arguments)
+    ledger = Ledger(options.out / "records.jsonl")
     for seed in range(options.seeds):
         for h in options.steps:
-            todo = [name for name in options.methods if (name, h, seed) not in done]
-            if not todo:
-                continue
-            task = _task(h, seed, options)
-            for name in todo:
-                measured = _fit(task, METHODS[name](), seed, options)
-                about = {"method": name, "h": h, "seed": seed, "pairs": len(task.train.z)}
-                records.append(path, {**about, **measured, **environment(), "dtype": "float64"})
-                print(name, h, seed, f"rmse {measured['rmse']:.3g}, after 4 h {measured['rmse_ahead']:.3g}", flush=True)
-    (options.out / "table.md").write_text(drawn(records.read(path)))
+            task = functools.cache(lambda: _task(h, seed, options))  # noqa: B023
+            for name in options.methods:
+                about = {"method": name, "h": h, "seed": seed}
+                ledger.attempt(about, lambda: _fit(task(), METHODS[name](), seed, options))  # noqa: B023
+    (options.out / "table.md").write_text(drawn(ledger.all()))
 
 
-def _options() -> argparse.Namespace:
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=float, nargs="+", default=[0.3, 0.4])
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), metavar="NAME")
     parser.add_argument("--smoke", action="store_true", help="a minute's run, to see that it works")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     options.trajectories, options.samples = (5, 30) if options.smoke else (30, 200)
     options.train_steps, options.fit_steps, options.fitted = (4, 2, 16) if options.smoke else (2000, 100, 500)
     return options
@@ -103,6 +99,8 @@ def _fit(task: Dynamics, solver: kx.AbstractSolver, seed: int, options: argparse
     own, alone = (errors(task, model.field, one, task.parts.test) for one in (solver, reference))
     before = errors(task, _double(trained.model.field), _double(trained.solver), task.parts.test)
     return {
+        "dtype": "float64",
+        "pairs": len(task.train.z),
         "rmse": own[0],
         "rmse_ahead": own[AHEAD - 1],
         "rmse_adam": before[0],
@@ -198,7 +196,7 @@ def drawn(rows: list[dict]) -> str:
         for h in steps:
             of = [r for r in rows if r["h"] == h and r["method"] == name]
             columns = ("nfe", "rmse", "rmse_ahead", "rmse_field_alone")
-            cells += [_mean([r[column] for r in of]) for column in columns]
+            cells += [_mean([r.get(column) for r in of]) for column in columns]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     paper = [f"11 | {PAPER[h][0]} | {PAPER[h][1]} | " if h in PAPER else " | | | " for h in steps]
     return "\n".join([*lines, "| Ouala et al. | " + " | ".join(paper) + " |"]) + "\n"

@@ -1,6 +1,6 @@
 """Latent ODEs of irregular time series: what local penalties do to NFE, time and error (Pal et al., ICML 2023).
 
-    python experiments/latent/run.py [--out DIR] [--data-dir DIR] [--seeds N] [--methods NAME ...] [--smoke]
+    python -m experiments.latent.run [--out DIR] [--data-dir DIR] [--seeds N] [--methods NAME ...] [--smoke]
 
 Generated series, or with --data-dir PhysioNet's set A. Each penalty at each of its weights with a seed of its own, on
 validation data; then the chosen weights with every seed, tested once; then predictions of these models, timed in turns.
@@ -10,7 +10,6 @@ alone. The NFE is that of a whole solve, from the first time of the grid to the 
 
 import argparse
 import statistics
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -21,17 +20,14 @@ import jax
 import jax.numpy as jnp
 
 import kuttax as kx
-from kuttax import records
-from kuttax.commands.run import environment
+from kuttax.records import Record
 from kuttax.tasks import Latent, build_task
 from kuttax.training.evaluate import evaluate
-from kuttax.training.loop import Trainer, TrainingError
+from kuttax.training.loop import Trainer
 from kuttax.training.settings import Settings
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
-
-from turns import in_turns  # noqa: E402
+from ..ledger import Ledger
+from ..turns import in_turns
 
 SOLVER = kx.Adaptive(kx.tableaus.TSIT5, 1e-5, 1e-5)
 SEARCH_SEED = 100
@@ -75,26 +71,16 @@ class Study:
 
     def __init__(self, task: Latent, settings: Settings, out: Path, data: str):
         self.task, self.settings, self.out, self.data = task, settings, out, data
-        self.path = out / f"{data}.jsonl"
+        self.ledger = Ledger(out / f"{data}.jsonl")
 
-    def recorded(self, kind: str, **about: Any) -> list[records.Record]:
-        """The records of one kind that say all of this."""
-        found = records.read(self.path) if self.path.exists() else []
-        return [r for r in found if r["kind"] == kind and all(r.get(name) == about[name] for name in about)]
+    def finals(self, **about: Any) -> list[Record]:
+        """The records of the tested models that say all of this."""
+        return [r for r in self.ledger.all(kind="final", **about) if "error" not in r]
 
     def trained(self, kind: str, name: str, weight: float, seed: int) -> None:
         """Train once, unless it is recorded; a search looks at validation data, a final run at the test."""
-        about = {"method": name, "weight": weight, "seed": seed}
-        if self.recorded(kind, **about):
-            return
-        try:
-            found = self._train(kind, name, weight, seed)
-        except (kx.SolveError, TrainingError) as error:
-            found = {"error": str(error)}
-        record = {"kind": kind, **about, **found}
-        records.append(self.path, {**environment(), **record})
-        shown = {key: value for key, value in record.items() if isinstance(value, str | float | int)}
-        print({key: round(x, 5) if isinstance(x, float) else x for key, x in shown.items()}, flush=True)
+        about = {"kind": kind, "method": name, "weight": weight, "seed": seed}
+        self.ledger.attempt(about, lambda: self._train(kind, name, weight, seed))
 
     def _train(self, kind: str, name: str, weight: float, seed: int) -> dict[str, Any]:
         penalty = METHODS[name].penalty
@@ -114,7 +100,7 @@ class Study:
         }
         if kind == "search":
             return record
-        (self.out / "runs").mkdir(exist_ok=True)
+        (self.out / "runs").mkdir(parents=True, exist_ok=True)
         eqx.tree_serialise_leaves(self._model(name, seed), found.model)
         test = evaluate(self.task, found.model, SOLVER, self.task.test, self.settings.batch_size)
         return {**record, "test": test.metric, "test_nll": test.loss, "nfe": test.nfe * self.task.intervals}
@@ -125,18 +111,18 @@ class Study:
     def chosen(self, name: str) -> float:
         """The weight with the lowest NFE among those within MARGIN of vanilla's validation error, else of the least
         error."""
-        found = [r for r in self.recorded("search", method=name) if "error" not in r]
+        found = [r for r in self.ledger.all(kind="search", method=name) if "error" not in r]
         if name == "vanilla" or not found:
             return METHODS[name].weights[0]
-        vanilla = self.recorded("search", method="vanilla")[0]["validation"]
+        vanilla = self.ledger.all(kind="search", method="vanilla")[0]["validation"]
         good = [r for r in found if r["validation"] <= (1 + MARGIN) * vanilla]
         best = min(good, key=lambda r: r["nfe_validation"]) if good else min(found, key=lambda r: r["validation"])
         return best["weight"]
 
     def timed(self, names: Sequence[str], seed: int, repeats: int) -> None:
         """Milliseconds of predicting a batch with each model of a seed, all of them once in every round."""
-        finals = [r for name in names for r in self.recorded("final", method=name, seed=seed) if "error" not in r]
-        if all(self.recorded("time", method=r["method"], seed=seed, nfe=r["nfe"]) for r in finals):
+        finals = [r for name in names for r in self.finals(method=name, seed=seed)]
+        if all(self.ledger.all(kind="time", method=r["method"], seed=seed, nfe=r["nfe"]) for r in finals):
             return
         like, programs = self.task.init(jax.random.key(0)), {}
         batch = jax.tree.map(lambda x: jnp.asarray(x[: self.settings.batch_size]), self.task.test)
@@ -149,8 +135,7 @@ class Study:
         for record in finals:
             ms = times[record["method"]]
             about = {"kind": "time", "method": record["method"], "seed": seed, "nfe": record["nfe"]}
-            found = {"ms": statistics.median(ms), "vanilla_ms": vanilla, "all": ms}
-            records.append(self.path, {**environment(), **about, **found})
+            self.ledger.once(about, lambda: {"ms": statistics.median(ms), "vanilla_ms": vanilla, "all": ms})  # noqa: B023
 
     def table(self, names: Sequence[str]) -> str:
         """Means over the seeds with standard deviations; ratios to vanilla of the same seed."""
@@ -159,17 +144,17 @@ class Study:
             "| training (s) | seeds |",
             "|:---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
         ]
-        base = {r["seed"]: r for r in self.recorded("final", method="vanilla") if "error" not in r}
+        base = {r["seed"]: r for r in self.finals(method="vanilla")}
         for name in names:
-            runs = [r for r in self.recorded("final", method=name) if "error" not in r]
+            runs = self.finals(method=name)
             if runs:
                 lines.append(self._row(name, runs, base))
         return "\n".join(lines) + "\n"
 
-    def _row(self, name: str, runs: Sequence[records.Record], base: dict[int, records.Record]) -> str:
+    def _row(self, name: str, runs: Sequence[Record], base: dict[int, Record]) -> str:
         paired = [(r, base[r["seed"]]) for r in runs if r["seed"] in base]
         ratio = lambda key: spread([r[key] / v[key] for r, v in paired], 3)  # noqa: E731
-        timed = [r for run in runs for r in self.recorded("time", method=name, seed=run["seed"], nfe=run["nfe"])]
+        timed = [r for run in runs for r in self.ledger.all(kind="time", method=name, seed=run["seed"], nfe=run["nfe"])]
         predicted = spread([r["ms"] / r["vanilla_ms"] for r in timed], 3) if timed else ""
         every = lambda key, digits: spread([r[key] for r in runs], digits)  # noqa: E731
         cells = [METHODS[name].label, f"{runs[0]['weight']:g}", every("test", 3), ratio("test"), every("test_nll", 3)]
@@ -183,9 +168,10 @@ def spread(values: Sequence[float], digits: int) -> str:
     return f"{statistics.fmean(values):.{digits}g}{apart}" if values else ""
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=HERE)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     parser.add_argument("--data-dir", type=Path, help="with PhysioNet's set-a, in place of generated series")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=4000, help="of training")
@@ -194,8 +180,7 @@ def main() -> None:
     parser.add_argument(
         "--smoke", action="store_true", help="a few training steps of tiny models, to see that it works"
     )
-    given = parser.parse_args()
-    given.out.mkdir(parents=True, exist_ok=True)
+    given = parser.parse_args(arguments)
     names = list(dict.fromkeys(["vanilla", *given.methods]))
     data = "synthetic" if given.data_dir is None else "physionet"
     options: dict[str, Any] = {"data": data, "data_dir": given.data_dir, **(SMOKE if given.smoke else {})}

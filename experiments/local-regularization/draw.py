@@ -1,21 +1,24 @@
 """The table and the front of this experiment, drawn from records.jsonl alone.
 
-python draw.py [FOLDER]     writes table.md, front.png and front.svg beside the records
+python -m experiments.local-regularization.draw [--out DIR]
+
+They go to table.md, front.png and front.svg beside the records.
 """
 
+import argparse
 import math
 import statistics
-import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from run import METHODS, chosen
 
-from kuttax import records
 from kuttax.report.comparison import paired_difference
 from kuttax.report.figure import INK, figure
+
+from ..ledger import Ledger
+from .run import METHODS, chosen
 
 Record = dict[str, Any]
 
@@ -160,10 +163,12 @@ def front(found: list[Record], path: Path) -> None:
         canvas.legend(loc="outside lower center", ncols=4, fontsize=8)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent
-    found = list(records.read(folder / "records.jsonl"))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder of the records")
+    folder = parser.parse_args(arguments).out
+    found = Ledger(folder / "records.jsonl").all()
     front(found, folder / "front.png")
     (folder / "table.md").write_text(table(found))
     print(table(found))

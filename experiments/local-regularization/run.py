@@ -1,18 +1,19 @@
 """MNIST, 10,000 training digits: what penalties do to accuracy, NFE and time (the table of Pal et al., ICML 2023).
 
-    python run.py search --data-dir DIR     every method at each of its weights, one seed, validation data
-    python run.py final --data-dir DIR      the weights chosen there, three seeds, test data once
-    python run.py time --data-dir DIR       predictions and training steps of the final models, in turns
-    python run.py float64 --data-dir DIR    vanilla and ours once more in float64, one seed, validation data
+    python -m experiments.local-regularization.run STAGE --data-dir DIR
+
+    search    every method at each of its weights, one seed, validation data
+    final     the weights chosen there, three seeds, test data once
+    time      predictions and training steps of the final models, in turns
+    float64   vanilla and ours once more in float64, one seed, validation data
 
 Each appends one record per finished run to records.jsonl, skips what is recorded, and so goes on where it was stopped.
 """
 
 import argparse
 import statistics
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -23,19 +24,15 @@ import jax.numpy as jnp
 import numpy as np
 
 import kuttax as kx
-from kuttax import records
-from kuttax.commands.run import environment
 from kuttax.data import Dataset
 from kuttax.tasks.classification import Classification
 from kuttax.tasks.registry import build_task
 from kuttax.training.evaluate import evaluate, predict
-from kuttax.training.loop import Trainer, TrainingError
+from kuttax.training.loop import Trainer
 from kuttax.training.settings import Settings
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
-
-from turns import in_turns  # noqa: E402
+from ..ledger import Ledger
+from ..turns import in_turns
 
 DECAY = 2.5  # weights end at this part of their start, as in the paper (2.5 to 1.0)
 
@@ -173,53 +170,35 @@ def chosen(found: list[dict[str, Any]], name: str) -> float:
     return max(own, key=lambda r: r["validation"])["weight"]
 
 
-def attempt(path: Path, about: dict[str, Any], run: Callable[[], dict[str, Any]]) -> None:
-    """Append what `run` returns, or how it failed."""
-    try:
-        record = {**about, **run()}
-    except (kx.SolveError, TrainingError) as error:
-        record = {**about, "error": str(error)}
-    records.append(path, {**environment(), **record})
-    shown = {k: record[k] for k in ("method", "weight", "seed", "validation", "nfe_validation", "error") if k in record}
-    print(shown, flush=True)
-
-
-def recorded(path: Path, kind: str) -> list[dict[str, Any]]:
-    """The records of one kind."""
-    return [r for r in records.read(path) if r["kind"] == kind] if path.exists() else []
+def recorded(out: Path) -> Ledger:
+    """The records in that folder."""
+    return Ledger(out / "records.jsonl")
 
 
 def search(task: Any, settings: Settings, out: Path, names: list[str]) -> None:
     """Every method at each of its weights, on validation data."""
-    path = out / "records.jsonl"
     for name in names:
         for weight in METHODS[name].weights:
-            done = {(r["method"], r["weight"]) for r in recorded(path, "search")}
-            if (name, weight) in done:
-                continue
             about = {"kind": "search", "method": name, "weight": weight}
             run = lambda: train(task, METHODS[name], weight, settings, SEARCH_SEED)[1]  # noqa: B023, E731
-            attempt(path, about, run)
+            recorded(out).attempt(about, run)
 
 
 def final(task: Any, settings: Settings, out: Path, names: list[str], seeds: int) -> None:
     """The chosen weights, on test data."""
-    path = out / "records.jsonl"
-    found = recorded(path, "search")
+    ledger = recorded(out)
+    found = ledger.all(kind="search")
     for seed in range(seeds):
         for name in names:
-            done = {(r["method"], r["weight"], r["seed"]) for r in recorded(path, "final")}
             weight = chosen(found, name)
-            if (name, weight, seed) in done:
-                continue
             about = {"kind": "final", "method": name, "weight": weight, "seed": seed}
-            attempt(path, about, lambda: tested(task, name, weight, settings, seed, out))  # noqa: B023
+            ledger.attempt(about, lambda: tested(task, name, weight, settings, seed, out))  # noqa: B023
 
 
 def tested(task: Any, name: str, weight: float, settings: Settings, seed: int, out: Path) -> dict[str, Any]:
     """Train, keep the model, and look at the test data once."""
     trained, record = train(task, METHODS[name], weight, settings, seed)
-    (out / "models").mkdir(exist_ok=True)
+    (out / "models").mkdir(parents=True, exist_ok=True)
     eqx.tree_serialise_leaves(out / "models" / f"{name}-seed{seed}.eqx", trained.model)
     test = evaluate(task, trained.model, trained.solver, task.test, settings.batch_size)
     outputs = [
@@ -246,15 +225,14 @@ class Float64(Classification):
 
 def in_float64(task: Any, settings: Settings, out: Path, names: list[str]) -> None:
     """Does anything hang on the dtype? The chosen weights on float64 data, which the solve then follows."""
-    path = out / "records.jsonl"
-    found, done = recorded(path, "search"), {r["method"] for r in recorded(path, "float64")}
+    ledger = recorded(out)
+    found = ledger.all(kind="search")
     task = Float64(**{field.name: getattr(task, field.name) for field in fields(task)})
     for name in names:
-        if name not in done:
-            weight = chosen(found, name)
-            about = {"kind": "float64", "method": name, "weight": weight}
-            with jax.enable_x64(True):
-                attempt(path, about, lambda: _float64(task, METHODS[name], weight, settings))  # noqa: B023
+        weight = chosen(found, name)
+        about = {"kind": "float64", "method": name, "weight": weight}
+        with jax.enable_x64(True):
+            ledger.attempt(about, lambda: _float64(task, METHODS[name], weight, settings))  # noqa: B023
 
 
 def _float64(task: Any, method: Method, weight: float, settings: Settings) -> dict[str, Any]:
@@ -269,15 +247,15 @@ def timings(task: Any, settings: Settings, out: Path, names: list[str], seeds: i
 
     Vanilla takes part in every round of turns; each record has its time in the same round.
     """
-    path = out / "records.jsonl"
-    found = recorded(path, "search")
+    ledger = recorded(out)
+    found = ledger.all(kind="search")
     for seed in range(seeds):
         finals = {
             r["method"]: r
-            for r in recorded(path, "final")
-            if r["seed"] == seed and "error" not in r and r["weight"] == chosen(found, r["method"])
+            for r in ledger.all(kind="final", seed=seed)
+            if "error" not in r and r["weight"] == chosen(found, r["method"])
         }
-        done = {(r["method"], r["nfe"]) for r in recorded(path, "time") if r["seed"] == seed}
+        done = {(r["method"], r["nfe"]) for r in ledger.all(kind="time", seed=seed)}
         pending = [name for name in names if name in finals and (name, finals[name]["nfe"]) not in done]
         if not pending:
             continue
@@ -298,8 +276,8 @@ def timings(task: Any, settings: Settings, out: Path, names: list[str], seeds: i
         times = in_turns(programs, repeats)
         vanilla = statistics.median(times["vanilla", "predict"])
         for (name, what), ms in times.items():
-            row = {"kind": "time", "method": name, "seed": seed, "what": what, "ms": statistics.median(ms), "all": ms}
-            records.append(path, {**row, "nfe": finals[name]["nfe"], "vanilla_ms": vanilla, **environment()})
+            about = {"kind": "time", "method": name, "seed": seed, "what": what, "nfe": finals[name]["nfe"]}
+            ledger.once(about, lambda: {"ms": statistics.median(ms), "all": ms, "vanilla_ms": vanilla})  # noqa: B023
 
 
 def _predicting(task: Any, own: kx.Adaptive, model: Any, batch: Any) -> Callable[[], Any]:
@@ -314,19 +292,18 @@ def _stepping(task: Any, own: kx.Adaptive, model: Any, batch: Any, penalty: Any)
     return lambda: run(model)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("stage", choices=["search", "final", "time", "float64"])
     parser.add_argument("--data-dir", type=Path, required=True, help="directory with mnist10k.npz")
-    parser.add_argument("--out", type=Path, default=HERE)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     parser.add_argument("--steps", type=int, default=300, help="of training")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--methods", nargs="*", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--reverse", action="store_true", help="begin with the last method: a second worker")
-    given = parser.parse_args()
-    given.out.mkdir(parents=True, exist_ok=True)
+    given = parser.parse_args(arguments)
     task = build_task("mnist", data_dir=given.data_dir)
     settings = Settings(train_steps=given.steps, batch_size=512, lr=1e-3, lr_decay=1.0)
     names = given.methods[::-1] if given.reverse else given.methods

@@ -1,6 +1,6 @@
 """Fifty kills of `kuttax train` at random moments and ten damaged checkpoints: does every run end in the same bits?
 
-    python experiments/resume/kills.py [--out DIR] [--kills 50] [--damages 10] [--seed 0] [--smoke]
+    python -m experiments.resume.kills [--out DIR] [--kills 50] [--damages 10] [--seed 0] [--smoke]
 
 Runs of three kinds are started in processes of their own, killed (SIGKILL) and resumed until they end; model and solver
 are then compared, byte by byte, with those of a run that nothing stopped. Half of the moments are drawn from the whole

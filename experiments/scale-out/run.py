@@ -1,6 +1,6 @@
 """What it costs to share a batch: `kuttax train digits` on one device, on two, and in two processes.
 
-    python experiments/scale-out/run.py [--out DIR] [--repeats 3] [--smoke]
+    python -m experiments.scale-out.run [--out DIR] [--repeats 3] [--smoke]
 
 Devices are cores of this machine's CPU: made by a flag of XLA, or one in each of two processes that are joined by
 JAX over localhost. One device uses all cores already, so that nothing can be won here; what is seen is what sharing
@@ -15,10 +15,13 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from kuttax import records
+
+from ..ledger import Ledger
 
 DIGITS = "--batch-size 512 --train-steps 200 --evaluations 2 --distributed"
 CASES = {
@@ -39,13 +42,24 @@ class Machines(NamedTuple):
 SETTINGS = {"one": Machines(1, 1), "two devices": Machines(1, 2), "two processes": Machines(2, 1)}
 
 
-def train(case: str, machines: Machines, out: Path, *, smoke: bool) -> dict[str, Any]:
-    """One run in processes of its own; returns its record, with the loss of the last dispatch.
+def train(case: str, machines: Machines, *, smoke: bool) -> dict[str, Any]:
+    """One run in processes of its own; returns what is kept of its record, with the loss of the last dispatch."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "run"
+        options = f"train digits {DIGITS} {CASES[case]} {SMOKE if smoke else ''} --out {out}"
+        in_processes(["-m", "kuttax", *options.split()], machines)
+        record = json.loads((out / "record.json").read_text())
+        loss = records.read(out / "metrics.jsonl")[-1]["loss"]
+    kept = ("step_ms", "compile_seconds", "nfe", "batch_size", "devices", "processes")
+    return {"cores": len(os.sched_getaffinity(0)), "loss": loss, **{name: record[name] for name in kept}}
+
+
+def in_processes(arguments: list[str], machines: Machines) -> None:
+    """Python in each process, told of the others.
 
     Raises:
         SystemExit: A process failed; its output says why.
     """
-    options = f"train digits {DIGITS} {CASES[case]} {SMOKE if smoke else ''} --out {out}".split()
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={machines.devices}"
     about = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
     if machines.processes > 1:
@@ -55,7 +69,7 @@ def train(case: str, machines: Machines, out: Path, *, smoke: bool) -> dict[str,
         about["JAX_NUM_PROCESSES"] = str(machines.processes)
     started = [
         subprocess.Popen(
-            [sys.executable, "-m", "kuttax", *options],
+            [sys.executable, *arguments],
             env={**os.environ, **about, **({"JAX_PROCESS_ID": str(i)} if machines.processes > 1 else {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -66,29 +80,20 @@ def train(case: str, machines: Machines, out: Path, *, smoke: bool) -> dict[str,
     said = [process.communicate()[0] for process in started]
     if any(process.returncode for process in started):
         sys.exit("\n".join(said))
-    return json.loads((out / "record.json").read_text()) | {"loss": records.read(out / "metrics.jsonl")[-1]["loss"]}
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """All cases in all settings, in turn."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--smoke", action="store_true", help="one tiny run on two devices")
-    asked = parser.parse_args()
-    asked.out.mkdir(parents=True, exist_ok=True)
-    path = asked.out / "records.jsonl"
-    done = {(r["case"], r["setting"], r["repeat"]) for r in (records.read(path) if path.exists() else [])}
+    asked = parser.parse_args(arguments)
+    ledger = Ledger(asked.out / "records.jsonl")
     cases, settings = (["rk4"], ["two devices"]) if asked.smoke else (CASES, SETTINGS)
     for repeat, case, setting in itertools.product(range(1 if asked.smoke else asked.repeats), cases, settings):
-        if (case, setting, repeat) in done:
-            continue
-        with tempfile.TemporaryDirectory() as folder:
-            record = train(case, SETTINGS[setting], Path(folder) / "run", smoke=asked.smoke)
-        kept = ("step_ms", "compile_seconds", "loss", "nfe", "batch_size", "devices", "processes", "versions", "when")
-        row = {"case": case, "setting": setting, "repeat": repeat, "cores": len(os.sched_getaffinity(0))}
-        records.append(path, row | {name: record[name] for name in kept})
-        print(f"{case}, {setting}: {record['step_ms']:.3g} ms a step, loss {record['loss']:.7g}", flush=True)
+        about = {"case": case, "setting": setting, "repeat": repeat}
+        ledger.once(about, lambda: train(case, SETTINGS[setting], smoke=asked.smoke))  # noqa: B023
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 """Neural SDEs made cheap: what penalties do to loss, NFE and time of two SDEs (Pal et al., ICML 2021 and 2023).
 
-    python run.py search --data-dir DIR     every method at each of its weights, one seed, validation data
-    python run.py final --data-dir DIR      the weights chosen there, three seeds, test data once, predictions timed
-    python run.py table                     table.md from the records
+    python -m experiments.sde.run STAGE --data-dir DIR
+
+    search    every method at each of its weights, one seed, validation data
+    final     the weights chosen there, three seeds, test data once, predictions timed
+    table     table.md from the records
 
 Each appends one record per finished run to records.jsonl, skips what is recorded, and so goes on where it was stopped.
 DIR holds mnist10k.npz; without it MNIST is downloaded.
@@ -10,8 +12,7 @@ DIR holds mnist10k.npz; without it MNIST is downloaded.
 
 import argparse
 import statistics
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,17 +25,13 @@ import jax.numpy as jnp
 import numpy as np
 
 import kuttax as kx
-from kuttax import records
-from kuttax.commands.run import environment
 from kuttax.tasks.registry import build_task
 from kuttax.training.evaluate import evaluate, predict
-from kuttax.training.loop import Trainer, TrainingError
+from kuttax.training.loop import Trainer
 from kuttax.training.settings import Settings
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
-
-from turns import in_turns  # noqa: E402
+from ..ledger import Ledger
+from ..turns import in_turns
 
 SEARCH_SEED = 100
 ADAPTIVE = kx.FromDiffrax(diffrax.SPaRK(), 5e-3, 5e-3)
@@ -165,32 +162,13 @@ def _correct(task: Any, trained: Any, size: int) -> str:
     return np.packbits(np.concatenate(found)).tobytes().hex()
 
 
-def recorded(path: Path, **about: Any) -> list[dict[str, Any]]:
-    """The records that say all of this."""
-    found = records.read(path) if path.exists() else []
-    return [r for r in found if all(name in r and r[name] == value for name, value in about.items())]
-
-
-def once(path: Path, about: dict[str, Any], run: Callable[[], dict[str, Any]]) -> None:
-    """Append what `run` returns, or how it failed, unless there is a record about this."""
-    if recorded(path, **about):
-        return
-    try:
-        record = {**about, **run()}
-    except (kx.SolveError, TrainingError) as error:
-        record = {**about, "error": str(error)}
-    records.append(path, {**environment(), **record})
-    shown = ("kind", "task", "method", "weight", "seed", "validation", "nfe_validation", "test", "nfe", "ms", "error")
-    print({name: record[name] for name in shown if name in record}, flush=True)
-
-
-def search(path: Path, name: str, task: Any) -> None:
+def search(ledger: Ledger, name: str, task: Any) -> None:
     """Every method at each of its weights, on validation data."""
     study = STUDIES[name]
     for method in METHODS:
         for weight in study.weights(method):
             about = {"kind": "search", "task": name, "method": method, "weight": weight, "seed": SEARCH_SEED}
-            once(path, about, lambda: train(study, task, method, weight, SEARCH_SEED)[1])  # noqa: B023
+            ledger.attempt(about, lambda: train(study, task, method, weight, SEARCH_SEED)[1])  # noqa: B023
 
 
 def chosen(found: list[dict[str, Any]], name: str, method: str) -> float:
@@ -204,26 +182,26 @@ def chosen(found: list[dict[str, Any]], name: str, method: str) -> float:
     return min(own, key=lambda r: abs(r["validation"] - vanilla))["weight"]
 
 
-def final(path: Path, name: str, task: Any, seeds: int, repeats: int) -> None:
+def final(ledger: Ledger, name: str, task: Any, seeds: int, repeats: int) -> None:
     """The chosen weights on test data; then the predictions of a seed's models, timed in turns."""
-    study, found, models = STUDIES[name], recorded(path, kind="search"), path.parent / "models"
+    study, found, models = STUDIES[name], ledger.all(kind="search"), ledger.path.parent / "models"
     weights = {method: chosen(found, name, method) for method in METHODS}
     for seed in range(seeds):
         for method, weight in weights.items():
             about = {"kind": "final", "task": name, "method": method, "weight": weight, "seed": seed}
-            once(path, about, lambda: tested(study, task, method, weight, seed, models))  # noqa: B023
-        timed(path, study, task, weights, seed, repeats)
+            ledger.attempt(about, lambda: tested(study, task, method, weight, seed, models))  # noqa: B023
+        timed(ledger, study, task, weights, seed, repeats)
 
 
-def timed(path: Path, study: Study, task: Any, weights: dict[str, float], seed: int, repeats: int) -> None:
+def timed(ledger: Ledger, study: Study, task: Any, weights: dict[str, float], seed: int, repeats: int) -> None:
     """Predictions of one batch by the models of a seed, all of them once in every round: the pace is shared."""
-    finished = {r["method"] for r in recorded(path, kind="final", task=task.name, seed=seed) if "error" not in r}
-    done = {r["method"] for r in recorded(path, kind="time", task=task.name, seed=seed)}
+    finished = {r["method"] for r in ledger.all(kind="final", task=task.name, seed=seed) if "error" not in r}
+    done = {r["method"] for r in ledger.all(kind="time", task=task.name, seed=seed)}
     if finished <= done or "vanilla" not in finished:
         return
     batch = jax.tree.map(lambda x: jnp.asarray(x[: study.settings.batch_size]), task.test)
     run = eqx.filter_jit(lambda model, solver: task.predict(model, solver, batch).outputs)
-    like, folder = task.init(jax.random.key(0)), path.parent / "models"
+    like, folder = task.init(jax.random.key(0)), ledger.path.parent / "models"
     load = lambda method: eqx.tree_deserialise_leaves(folder / f"{task.name}-{method}-seed{seed}.eqx", like)  # noqa: E731
     loaded = {method: load(method) for method in weights if method in finished}
     times = in_turns({method: partial(run, model, study.solver(method)) for method, model in loaded.items()}, repeats)
@@ -231,19 +209,19 @@ def timed(path: Path, study: Study, task: Any, weights: dict[str, float], seed: 
     for method, ms in times.items():
         about = {"kind": "time", "task": task.name, "method": method, "weight": weights[method], "seed": seed}
         faster = statistics.median(v / own for v, own in zip(vanilla, ms, strict=True))
-        once(path, about, lambda: {"ms": statistics.median(ms), "faster": faster, "all": ms})  # noqa: B023
+        ledger.once(about, lambda: {"ms": statistics.median(ms), "faster": faster, "all": ms})  # noqa: B023
 
 
-def table(path: Path) -> str:
+def table(ledger: Ledger) -> str:
     """The means over the seeds, and the ratios to vanilla of the same seed."""
     names = "task, method, weight, test, fine steps, pooled, NFE drift, ratio, diffusion, predict ms, faster by, seeds"
     lines = [f"| {names.replace(', ', ' | ')} |", "|" + "---|" * 12]
     for name in STUDIES:
-        base = {r["seed"]: r for r in recorded(path, kind="final", task=name, method="vanilla") if "error" not in r}
+        base = {r["seed"]: r for r in ledger.all(kind="final", task=name, method="vanilla") if "error" not in r}
         for method, label in METHODS.items():
-            rows = [r for r in recorded(path, kind="final", task=name, method=method) if "error" not in r]
+            rows = [r for r in ledger.all(kind="final", task=name, method=method) if "error" not in r]
             if rows:
-                times = recorded(path, kind="time", task=name, method=method)
+                times = ledger.all(kind="time", task=name, method=method)
                 lines.append(_line(name, label, rows, base, times))
     return "\n".join(lines) + "\n"
 
@@ -273,32 +251,32 @@ def smoke() -> None:
         STUDIES[name] = replace(study, settings=few, options=small, **cheap)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("stage", choices=["search", "final", "table"])
     parser.add_argument("--data-dir", type=Path, help="directory with mnist10k.npz")
-    parser.add_argument("--out", type=Path, default=HERE)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     parser.add_argument("--tasks", nargs="*", choices=list(STUDIES), default=list(STUDIES))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--methods", nargs="*", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--smoke", action="store_true", help="a few seconds, for tests")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     for method in set(METHODS) - {"vanilla", *given.methods}:
         del METHODS[method]
     if given.smoke:
         smoke()
-    path = given.out / "records.jsonl"
+    ledger = Ledger(given.out / "records.jsonl")
     for name in given.tasks if given.stage != "table" else ():
         data = {"data_dir": given.data_dir} if name == "mnist-sde" else {}
         task = build_task(name, **data, **STUDIES[name].options)
         if given.stage == "search":
-            search(path, name, task)
+            search(ledger, name, task)
         else:
-            final(path, name, task, given.seeds, given.repeats)
+            final(ledger, name, task, given.seeds, given.repeats)
     if given.stage != "search":
-        (given.out / "table.md").write_text(table(path))
+        (given.out / "table.md").write_text(table(ledger))
 
 
 if __name__ == "__main__":
