@@ -89,7 +89,6 @@ class Case(NamedTuple):
 
 
 CASES = {
-    "fixed": Case(lambda: kx.FixedSteps(kx.tableaus.RK4, 2)),
     "learned": Case(learned, policy="rollback"),
     "joint": Case(lambda: adaptive("joint")),
     "per-sample": Case(lambda: adaptive("per_sample"), spoilt=True, policy="skip"),

@@ -1,8 +1,6 @@
 """The benchmarks at tiny sizes: every workload of ours runs, counts are true, reports say what is in the records."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -247,9 +245,8 @@ def test_the_table_marks_what_is_not_equal(tmp_path, capsys):
 def test_run_from_end_to_end(tmp_path, capsys):
     out = tmp_path / "records.jsonl"
     arguments = ["run", "--smoke", "--only", "small-rk4", "--libraries", "kuttax", "--out", str(out)]
-    command = [sys.executable, "-m", "benchmarks", *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    main(arguments)
+    capsys.readouterr()
     found = records.read(out)
     assert found[0]["versions"].keys() == {"python", "kuttax", "jax", "jaxlib", "numpy", "equinox"}
     assert 1e-5 < found[0]["error_y1"] < 0.1 and found[0]["error_gradient"] < 0.1  # two steps of RK4 are not exact

@@ -130,6 +130,8 @@ def test_distillation_goes_on_where_it_was(name, options, students, tmp_path, mo
     starts = (lambda kind: [module.STUDENTS[kind](4)]) if name == "distill-flow" else module.students
     assert [{student.nfe for student in starts(kind)} for kind in module.STUDENTS] == [{4}] * 4
     monkeypatch.setattr(module, "STUDENTS", {student: module.STUDENTS[student] for student in students})
+    if name == "distill-lorenz":
+        monkeypatch.setattr(module, "STARTS", module.STARTS[:1])
     arguments = ["--out", str(tmp_path), "--seeds", "1", "--smoke", *options]
     with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         module.main(arguments)
@@ -150,28 +152,27 @@ def test_sde_from_search_to_table(tmp_path, monkeypatch):
     monkeypatch.setattr(mnist, "load", lambda directory: (part(100), part(20)))
     module = script("sde.run", monkeypatch)
     common = ["--out", str(tmp_path), "--seeds", "1", "--repeats", "1", "--smoke", "--methods", "grid-local"]
-    for stage in ("search", "final"):
-        for tasks in ("spiral-sde", "mnist-sde"):
-            module.main([stage, "--tasks", tasks, *common])
+    for stage, tasks in (("search", ["spiral-sde", "mnist-sde"]), ("final", ["mnist-sde"])):
+        module.main([stage, "--tasks", *tasks, *common])
     found = read(tmp_path / "records.jsonl")
-    assert [r["kind"] for r in found] == 4 * ["search"] + 2 * (2 * ["final"] + 2 * ["time"])
+    assert [r["kind"] for r in found] == 4 * ["search"] + 2 * ["final"] + 2 * ["time"]
     assert all(r["nfe_diffusion"] == r["nfe"] for r in found if r["kind"] == "final")
-    module.main(["final", *common])
+    module.main(["final", "--tasks", "mnist-sde", *common])
     assert read(tmp_path / "records.jsonl") == found, "what is recorded is not run again"
     assert "| mnist-sde | fixed grid, local error of its step | 0.03 |" in (tmp_path / "table.md").read_text()
 
 
 def test_levers_from_fit_to_front(tmp_path, monkeypatch):
-    monkeypatch.setattr(fit_run, "ALONE", ((), cases.LEVERS))
+    monkeypatch.setattr(fit_run, "ALONE", (cases.LEVERS,))
     arguments = ["--tasks", "lorenz63", "--nfe", "4", "--seeds", "1", "--smoke", "--out", str(tmp_path)]
     fit_run.main(arguments)
     written = (tmp_path / "records.jsonl").read_text()
-    assert len(written.splitlines()) == 3
+    assert len(written.splitlines()) == 2
     fit_run.main(arguments)
     assert (tmp_path / "records.jsonl").read_text() == written, "what is recorded is not run again"
     fit_draw.main(["--out", str(tmp_path)])
     table = (tmp_path / "table.md").read_text()
-    assert "| lorenz63 | 4 | none |" in table and "| lorenz63 | 4 | all |" in table
+    assert "| lorenz63 | 4 | all |" in table
     assert (tmp_path / "front.svg").stat().st_size > 0
 
 

@@ -3,11 +3,20 @@
 from importlib import import_module
 from types import SimpleNamespace
 
+import pytest
+
 from experiments import densities
 from kuttax import records
 from kuttax.training.checkpoint import load_run
 
 density_2d, density_tables = (import_module(f"experiments.density-{name}.run") for name in ("2d", "tables"))
+
+
+@pytest.fixture(autouse=True)
+def no_certificate(monkeypatch):
+    """What certificates are is tested elsewhere, and they would take most of the time."""
+    found = SimpleNamespace(verdict="undecided", reasons=())
+    monkeypatch.setattr(densities, "certify_run", lambda *_: found)
 
 
 def test_density_2d_trains_times_and_draws_once(tmp_path):
@@ -17,7 +26,7 @@ def test_density_2d_trains_times_and_draws_once(tmp_path):
     found = records.read(tmp_path / "records.jsonl")
     runs, times = ([r for r in found if r["kind"] == kind] for kind in ("run", "time"))
     assert [(r["method"], r["nfe"]) for r in runs] == [("learned, consistent", 8)]
-    assert all(r["verdict"] in ("valid", "invalid", "undecided") for r in runs)
+    assert all(r["verdict"] == "undecided" for r in runs)
     assert [len(r["step_ms"]) for r in times] == [2]
     assert load_run(tmp_path / "runs" / "moons_learned-consistent_8_0")[0].name == "density"
     before = (tmp_path / "records.jsonl").read_bytes()
@@ -27,9 +36,7 @@ def test_density_2d_trains_times_and_draws_once(tmp_path):
     assert "| moons | learned, consistent | 8.0 |" in (tmp_path / "table.md").read_text()
 
 
-def test_density_tables_trains(tmp_path, monkeypatch):
-    found = SimpleNamespace(verdict="undecided", reasons=())
-    monkeypatch.setattr(densities, "certify_run", lambda *_: found)
+def test_density_tables_trains(tmp_path):
     options = ["--data", "iris", "--methods", "midpoint", "--smoke", "--out", str(tmp_path)]
     density_tables.main(["train", *options])
     (record,) = records.read(tmp_path / "records.jsonl")

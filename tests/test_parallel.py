@@ -60,7 +60,7 @@ def test_a_lost_sample_is_lost_on_its_device_alone(found):
     assert found["two"]["per-sample"]["failures"]["steps"] == 0
 
 
-@pytest.mark.parametrize("name", ["fixed", "learned", "joint"])
+@pytest.mark.parametrize("name", ["learned", "joint"])
 def test_devices_exchange_sums_and_no_states(found, name):
     """The partitioner has shared the solve, and its gradient, rather than gathering the batch on every device."""
     assert not any(found["two"][name]["gathers"])

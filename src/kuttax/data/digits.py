@@ -1,7 +1,6 @@
 """scikit-learn's handwritten digits: 1797 images of 8x8, embedded in the package, no download."""
 
 import numpy as np
-from sklearn.datasets import load_digits
 
 from ..errors import UserError
 from .dataset import Dataset
@@ -20,6 +19,8 @@ def load() -> tuple[Dataset, Dataset]:
         Training set (1437 samples) and test set (360 samples): `x` float32 in [0, 1], shape `(n, 1, 8, 8)`; `y` int32
         in 0 to 9, shape `(n,)`.
     """
+    from sklearn.datasets import load_digits  # not at the top: kuttax would take twice as long to import
+
     pixels, labels = load_digits(return_X_y=True)
     images = (pixels.reshape(-1, 1, 8, 8) / 16.0).astype(np.float32)
     return split_off(Dataset(images, labels.astype(np.int32)), TEST_FRACTION, TEST_SEED, name="test")

@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.model_selection import train_test_split
 
 from ..errors import UserError
 from .dataset import Dataset
@@ -56,6 +55,8 @@ def split_off(dataset: Dataset, fraction: float, seed: int, *, name: str = "spli
     """
     if not 0.0 < fraction < 1.0:
         raise UserError(f"{name} fraction must lie in (0, 1), got {fraction}; 0.2 is usual")
+    from sklearn.model_selection import train_test_split  # not at the top: kuttax would take twice as long to import
+
     stratify = dataset.y if _is_class_number(dataset.y) else None
     try:
         rest, part = train_test_split(

@@ -1,22 +1,13 @@
 """scikit-learn's embedded tables as densities to learn: wine, breast cancer, diabetes and iris, without labels."""
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 from jaxtyping import Float
-from sklearn import datasets
 
 from ..errors import UserError
 from .points import PointSplits, split, standardised
 
-TABLES: dict[str, Callable[..., Any]] = {
-    "wine": datasets.load_wine,
-    "breast-cancer": datasets.load_breast_cancer,
-    "diabetes": datasets.load_diabetes,
-    "iris": datasets.load_iris,
-}
-"""Name -> what loads it."""
+TABLES = {"wine": "load_wine", "breast-cancer": "load_breast_cancer", "diabetes": "load_diabetes", "iris": "load_iris"}
+"""Name -> what loads it in `sklearn.datasets`."""
 
 TEST_FRACTION = 0.2
 TEST_SEED = 20210503
@@ -39,7 +30,10 @@ def load(name: str, validation_fraction: float = 0.2, seed: int = 0) -> PointSpl
     """
     if name not in TABLES:
         raise UserError(f"unknown table {name!r}; known: {', '.join(TABLES)}")
-    return three_parts(name, continuous(TABLES[name](return_X_y=True)[0]), validation_fraction, seed)
+    from sklearn import datasets  # not at the top: kuttax would take twice as long to import
+
+    table = getattr(datasets, TABLES[name])(return_X_y=True)[0]
+    return three_parts(name, continuous(table), validation_fraction, seed)
 
 
 def three_parts(name: str, x: Float[np.ndarray, "n d"], validation_fraction: float, seed: int) -> PointSplits:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from scipy.stats import t as student_t
+from scipy.special import stdtrit
 
 from kuttax.errors import UserError
 from kuttax.records import Record
@@ -195,7 +195,7 @@ def paired_difference(pairs: Sequence[tuple[float, float]], confidence: float = 
     n, mean = len(differences), statistics.fmean(differences)
     if n == 1:
         return Difference(mean, None, None, 1)
-    half = float(student_t.ppf(0.5 + confidence / 2, n - 1)) * statistics.stdev(differences) / math.sqrt(n)
+    half = float(stdtrit(n - 1, 0.5 + confidence / 2)) * statistics.stdev(differences) / math.sqrt(n)
     return Difference(mean, mean - half, mean + half, n)
 
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.stats import wasserstein_distance
 
 VALID = 0.4
 """The root mean square error over the components, in standard deviations, up to which a forecast is valid
@@ -94,4 +93,6 @@ def _attractor(truth: np.ndarray, found: np.ndarray, training: np.ndarray) -> di
 
 
 def _distance(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"]) -> float:
+    from scipy.stats import wasserstein_distance  # not at the top: it is slow to import
+
     return float(np.mean([wasserstein_distance(x, y) for x, y in zip(a.T, b.T, strict=True)]))

@@ -4,7 +4,7 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 CONFIDENCE = 0.95
 """With which each bound holds by itself."""
@@ -19,8 +19,8 @@ class Interval(NamedTuple):
 
 def of_share(count: int, n: int) -> Interval:
     """Of a share of which `count` of n samples were seen: Clopper & Pearson (Biometrika 1934), exact."""
-    low = 0.0 if count == 0 else float(stats.beta.ppf(1 - CONFIDENCE, count, n - count + 1))
-    high = 1.0 if count == n else float(stats.beta.ppf(CONFIDENCE, count + 1, n - count))
+    low = 0.0 if count == 0 else float(special.betaincinv(count, n - count + 1, 1 - CONFIDENCE))
+    high = 1.0 if count == n else float(special.betaincinv(count + 1, n - count, CONFIDENCE))
     return Interval(low, high)
 
 
@@ -37,13 +37,13 @@ def of_net_change(lost: Any, gained: Any, n: int) -> Interval:
     """
     total, b, c = n + 2, lost + 0.5, gained + 0.5
     net = (c - b) / total
-    half = float(stats.norm.ppf(CONFIDENCE)) * np.sqrt(b + c - (b - c) ** 2 / total) / total
+    half = float(special.ndtri(CONFIDENCE)) * np.sqrt(b + c - (b - c) ** 2 / total) / total
     return Interval(net - half, net + half)
 
 
 def of_mean(value: Any, standard_error: Any, n: int) -> Interval:
     """Of a mean over n >= 2 samples, or of an array of them: Student's t."""
-    half = float(stats.t.ppf(CONFIDENCE, n - 1)) * standard_error
+    half = float(special.stdtrit(n - 1, CONFIDENCE)) * standard_error
     return Interval(value - half, value + half)
 
 

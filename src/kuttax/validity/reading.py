@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
-from scipy.special import log_softmax
+from scipy.special import betaincinv, log_softmax
 
 from .interval import CONFIDENCE, of_net_change
 
@@ -123,7 +122,7 @@ def _class_strain(own: np.ndarray, reference: np.ndarray, labels: np.ndarray, to
     lost, gained = np.cumsum((before & ~after)[order]), np.cumsum((after & ~before)[order])
     n = len(labels)
     bound = tolerances.sure and _net_bound(0, 0, n) <= tolerances.metric
-    flips = stats.beta.ppf(CONFIDENCE, np.arange(n) + 2, np.arange(n, 0, -1) - 1) if bound else np.arange(1, n + 1) / n
+    flips = betaincinv(np.arange(n) + 2, np.arange(n, 0, -1) - 1, CONFIDENCE) if bound else np.arange(1, n + 1) / n
     net = _net_bound(lost, gained, n) if bound else np.abs(gained - lost) / n
     strains = [0.0]
     for changed, tolerance in ((flips, tolerances.flips), (net, tolerances.metric)):
