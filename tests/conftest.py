@@ -31,7 +31,7 @@ _ADJOINTS = ("backsolve", "closure", "replay", "reversible")
 _SOLVERS = ("base", "controller", "order", "stages", "tape")
 _ENGINE = [*(f"kuttax.adjoints.{name}" for name in _ADJOINTS), *(f"kuttax.solvers.{name}" for name in _SOLVERS)]
 with install_import_hook(_ENGINE, "strict_types.checked"):
-    import kuttax  # noqa: F401
+    import kuttax
 
 
 @pytest.fixture
@@ -52,3 +52,16 @@ def key(seed):
 def rng(seed) -> np.random.Generator:
     """A NumPy generator from the test's seed."""
     return np.random.default_rng(seed)
+
+
+@pytest.fixture(scope="session")
+def _some_certificate():
+    batch = np.linspace(-1.0, 1.0, 20).reshape(10, 2)
+    predict = lambda solver, batch: kuttax.Prediction(outputs=batch, metric=np.mean(batch**2))  # noqa: E731
+    return kuttax.validity.certify(predict, kuttax.FixedSteps(kuttax.tableaus.RK4, 1), batch)
+
+
+@pytest.fixture
+def any_certificate(monkeypatch, _some_certificate):
+    """Commands certify with one and the same certificate: five solvers fewer to compile where nobody looks at it."""
+    monkeypatch.setattr("kuttax.commands.run.certify_run", lambda *_: _some_certificate)

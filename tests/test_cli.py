@@ -28,6 +28,8 @@ from kuttax.tasks.registry import build_task
 from kuttax.training.checkpoint import load_run
 from kuttax.training.loop import Trainer
 
+pytestmark = pytest.mark.usefixtures("any_certificate")
+
 ROOT = Path(__file__).parents[1]
 MNIST_10K = ROOT.parent / "shared" / "data" / "mnist10k.npz"
 SMALL = ("--width", "4", "--train-steps", "4", "--per-dispatch", "2", "--evaluations", "1", "--batch-size", "72")

@@ -14,6 +14,8 @@ from kuttax.training.evaluate import evaluate
 from kuttax.training.loop import Trainer
 from kuttax.training.settings import Settings
 
+pytestmark = pytest.mark.usefixtures("any_certificate")
+
 SMALL = ("--width=4", "--depth=1", "--train-steps=2", "--per-dispatch=2", "--evaluations=1", "--batch-size=64")
 TOY = ("--samples=64", "--test-samples=64")
 

@@ -25,6 +25,8 @@ from kuttax.training.evaluate import evaluate
 from kuttax.training.loop import Trainer
 from kuttax.training.settings import Settings
 
+pytestmark = pytest.mark.usefixtures("any_certificate")
+
 A = np.array([[-0.3, 2.0], [-2.0, -0.1]])
 B = np.array([0.5, 1.0])
 FINE = kx.Adaptive(kx.tableaus.DOPRI5, 1e-6, 1e-6)

@@ -92,7 +92,7 @@ def test_the_weight_is_the_cheapest_that_keeps_the_accuracy(scripts):
         ),
     ],
 )
-def test_identification_from_fit_to_table(name, options, records, row, tmp_path, monkeypatch):
+def test_identification_from_fit_to_table(name, options, records, row, tmp_path, monkeypatch, any_certificate):
     module = script(f"{name}.run", monkeypatch)
     if name == "dynamics":
         monkeypatch.setattr(module, "CLASSICAL", {})

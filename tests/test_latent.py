@@ -26,6 +26,8 @@ from kuttax.training.evaluate import predict
 from kuttax.training.loop import Trainer
 from kuttax.training.settings import Settings
 
+pytestmark = pytest.mark.usefixtures("any_certificate")
+
 RK4 = kx.FixedSteps(kx.tableaus.RK4, 1)
 FINE = kx.Adaptive(kx.tableaus.DOPRI5, 1e-6, 1e-6)
 SMALL = {"latent": 3, "width": 4, "hidden": 5}
