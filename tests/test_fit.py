@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -67,6 +68,21 @@ def test_stages_are_told_in_order(fitted):
     assert [one for one in told if one[1] == one[2]] == ends and told == sorted(told, key=lambda one: (one[1], one[2]))
     assert found.history[0].validation.nfe > 4 == found.history[1].validation.nfe
     assert str(found).count("\n") == len(found.history)
+
+
+def test_the_warm_up_looks_at_a_step_of_the_budget_between_output_times(monkeypatch):
+    class Seen(Exception):
+        pass
+
+    def penalty(*, steps):
+        raise Seen(steps)
+
+    monkeypatch.setattr(sys.modules["kuttax.fit"], "LocalError", penalty)
+    for intervals in (1, 3):
+        task = Whole()
+        task.intervals = intervals
+        with pytest.raises(Seen, match=f"^{2 * intervals}$"):
+            kx.fit(task, nfe=8, settings=QUICK)
 
 
 def test_every_lever_can_be_switched_off():

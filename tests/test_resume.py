@@ -256,6 +256,13 @@ def test_a_second_ctrl_c_stops_at_once(trainers, tmp_path):
     assert kept.latest().step == 0
 
 
+def test_a_signal_that_is_ignored_stays_so(heard, trainers, tmp_path):
+    """As of a run under nohup, or in the background of a script."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ask = lambda now: signal.raise_signal(signal.SIGINT) if now.step == 8 else None  # noqa: E731
+    assert bits(trainers("plain").run(3, ask, checkpoints(tmp_path))) == bits(trainers("plain").whole)
+
+
 # Files
 
 

@@ -233,7 +233,8 @@ class _Fit:
         """The model after training with an adaptive solver and the penalty on a step of the budget's size."""
         begin = time.perf_counter()
         solver = Adaptive(DOPRI5, _WARM_TOLERANCE, _WARM_TOLERANCE)
-        penalty = _constant(0.1 * LocalError(steps=steps))
+        crossing = steps * getattr(self.task, "intervals", 1)
+        penalty = _constant(0.1 * LocalError(steps=crossing))
         trained = self._train("warm-up", solver, train_steps, 1.0, penalty, None)
         self._note("warm-up", trained.solver, trained.validation, None, begin)
         return trained.model

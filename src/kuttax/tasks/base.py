@@ -47,7 +47,8 @@ class Task(Protocol):
     """Data, a model and a loss; the solver is given from outside.
 
     A further attribute `consistency` is the penalty, weighted for this loss, that `kx.fit` trains with; None for none,
-    `0.1 * kx.Consistency()` where a task has no such attribute.
+    `0.1 * kx.Consistency()` where a task has no such attribute. Where one solve has output times, an attribute
+    `intervals` says how many intervals between them it crosses: fixed steps are so many in each of them.
 
     Further methods: `trajectories(model, batch) -> Trajectories` lets solvers be distilled for its models;
     `portrait(model) -> Portrait | None` lets a density in the plane be drawn (`kuttax.tasks.portrait`);

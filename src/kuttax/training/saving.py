@@ -29,7 +29,8 @@ class Saving:
     """Saves a run now and then, and where a signal asks for its end; use it as a context that ends with a look `now`.
 
     The first Ctrl-C (or SIGTERM, which schedulers send) lets the compiled call under way finish; the second one does
-    what it would have done. Signals reach Python's main thread alone: in others none is caught.
+    what it would have done. A signal that is ignored stays so. Signals reach Python's main thread alone: in others none
+    is caught.
 
     Args:
         checkpoints: Where to; None saves nothing and catches no signal.
@@ -51,7 +52,8 @@ class Saving:
 
     def __enter__(self) -> "Saving":
         if self.checkpoints is not None and threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+            heard = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN]  # nohup, "&"
+            self._before = {number: signal.signal(number, self._ask) for number in heard}
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
