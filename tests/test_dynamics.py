@@ -21,6 +21,7 @@ from kuttax.report import forecast as drawing
 from kuttax.solvers.solution import SolveError
 from kuttax.tasks import TASKS, Dynamics, Task, build_task
 from kuttax.tasks.forecast import describe
+from kuttax.training.checkpoint import load_run
 from kuttax.training.evaluate import evaluate
 from kuttax.training.loop import Trainer
 from kuttax.training.settings import Settings
@@ -341,16 +342,20 @@ def test_train_and_evaluate(tmp_path, capsys):
     assert "NFE 12" in capsys.readouterr().out
 
 
-def test_compare_draws_forecasts_of_ones_own_file(tmp_path, capsys):
+def test_compare_draws_forecasts_of_ones_own_file(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     t = 0.1 * np.arange(80)
     path, out = tmp_path / "data.npz", tmp_path / "out"
     phase = np.arange(8)[:, None]
     np.savez(path, t=t, x=np.stack([np.sin(t + phase), np.cos(t + phase)], axis=2), u=np.ones((8, 80, 1)))
-    options = ("--file", path, *SMALL, "--nfe", 2, "--methods", "midpoint", "--seeds", 1, "--out", out)
+    options = ("--file", path.name, *SMALL, "--nfe", 2, "--methods", "midpoint", "--seeds", 1, "--out", out)
     assert run("compare", "dynamics", *options) == 0
     assert (out / "forecasts.svg").exists() and "Long forecasts" in (out / "index.html").read_text()
     assert run("compare", "dynamics", *options, "--resume") == 0
     assert "recorded" in capsys.readouterr().out
+    monkeypatch.chdir("/")
+    (directory,) = (out / "runs").iterdir()
+    assert load_run(directory)[0].name == "dynamics", "the file is found from elsewhere"
 
 
 def test_a_bad_file_is_one_line(tmp_path, capsys):

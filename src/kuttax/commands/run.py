@@ -248,9 +248,9 @@ def _forecast(task: Any, model: Any, solver: AbstractSolver, about: dict[str, An
 
 
 def task_options(task_kind: Any) -> dict[str, Any]:
-    """A named task's options as JSON holds them."""
+    """A named task's options as JSON holds them; paths are absolute, for a run may be evaluated from elsewhere."""
     values = {field.name: getattr(task_kind, field.name) for field in fields(task_kind)}
-    return {name: plain(value) for name, value in values.items()}
+    return {name: plain(x.absolute() if isinstance(x, Path) else x) for name, x in values.items()}
 
 
 def environment() -> dict[str, Any]:
