@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import optax
-from jaxtyping import PRNGKeyArray
 
 from .budget import evaluations_of, learning, solver_of
 from .distillation import distill
@@ -24,7 +23,8 @@ from .solvers.fixed import AbstractTableSolver
 from .solvers.fixed_sde import AbstractSDESolver
 from .solvers.learned import LearnedRK
 from .solvers.tableaus import DOPRI5
-from .tasks.base import Task, Trajectories
+from .tasks.base import Task
+from .tasks.starts import some_trajectories
 from .training.certify import MOST_SAMPLES, certify_run
 from .training.checkpoints import Checkpoints
 from .training.evaluate import Evaluation, evaluate
@@ -293,16 +293,9 @@ class _Fit:
 
     def _fitted(self, model: Any, solver: Any) -> LearnedRK:
         rows_key, fit_key = jax.random.split(jax.random.fold_in(jax.random.key(self.seed), 1))
-        field, y0, t0, t1, args = self._trajectories(model, rows_key)
+        field, y0, t0, t1, args = some_trajectories(self.task, model, _STARTS, rows_key)
         student = self._learned(solver)
         return distill(field, y0, t0, t1, student=student, args=args, max_steps=_DISTILL_STEPS, key=fit_key).solver
-
-    def _trajectories(self, model: Any, key: PRNGKeyArray) -> Trajectories:
-        """The initial value problems of some training samples."""
-        samples = len(jax.tree.leaves(self.task.train)[0])
-        rows = np.asarray(jax.random.permutation(key, samples))[:_STARTS]
-        of_task: Any = self.task
-        return of_task.trajectories(model, jax.tree.map(lambda x: x[rows], self.task.train))
 
     def _certificate(self, model: Any, solver: AbstractSolver) -> Certificate:
         return certify_run(self.task, model, solver, self.task.validation, self.settings.batch_size, MOST_SAMPLES)

@@ -6,10 +6,10 @@ from typing import Literal
 
 from rich.console import Console
 
-from ..atomic import write_json
 from ..report import certificate as drawing
 from ..training.certify import certify_run
 from ..training.checkpoint import batch_size_of, load_run
+from .kept import keep_certificate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +42,7 @@ class Certify:
             metric_tolerance=self.metric_tolerance,
             output_tolerance=self.output_tolerance,
         )
-        record = {**certificate.to_json(), "task": task.name, "data": self.data}
-        write_json(directory / "certificate.json", record)
-        drawing.plot(record, directory / "certificate")
+        record = keep_certificate(directory, certificate, task.name, self.data)
         console.print(drawing.terminal(record, console.width))
         saved = f"Saved: {directory / 'certificate.json'}, certificate.png, certificate.svg"
         console.print(saved, highlight=False, soft_wrap=True)

@@ -5,20 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from rich.console import Console
 
-from ..atomic import whole, write_json
+from ..atomic import write_json
 from ..distillation import distill, student
 from ..distillation.students import Kind
 from ..errors import UserError
 from ..records import plain
-from ..solvers.export import to_torch_source
 from ..solvers.learned import LearnedRK
-from ..tasks.base import Task, Trajectories
+from ..tasks.starts import some_trajectories
 from ..training.checkpoint import batch_size_of, load_run, read_run, save_run
 from ..training.evaluate import evaluate
 from .configuration import check_seed
+from .kept import keep_for_torch
 from .output import prepare, refuse_used
 from .run import environment, reference
 
@@ -59,7 +58,9 @@ class Distill:
         refuse_used(out, overwrite=self.overwrite)
         task, model, own = load_run(directory)
         key, fit_key = jax.random.split(jax.random.key(self.seed))
-        field, y0, t0, t1, args = self._trajectories(directory, task, model, key)
+        if not hasattr(task, "trajectories"):
+            raise UserError(f"{directory}: task {task.name} does not say which trajectories to distill for")
+        field, y0, t0, t1, args = some_trajectories(task, model, self.starts, key)
         fitted = distill(field, y0, t0, t1, student=start, args=args, holdout=self.holdout, key=fit_key)
         console.print(str(fitted), highlight=False, soft_wrap=True)
         prepare(out, overwrite=self.overwrite)
@@ -84,18 +85,8 @@ class Distill:
         console.print(f"Saved in {out}. Look again: kuttax evaluate {out}", soft_wrap=True)
         return 0
 
-    def _trajectories(self, directory: Path, task: Task, model: Any, key) -> Trajectories:
-        """The initial value problems of some training samples."""
-        if not hasattr(task, "trajectories"):
-            raise UserError(f"{directory}: task {task.name} does not say which trajectories to distill for")
-        samples = len(jax.tree.leaves(task.train)[0])
-        rows = np.asarray(jax.random.permutation(key, samples))[: self.starts]
-        of_task: Any = task
-        return of_task.trajectories(model, jax.tree.map(lambda x: x[rows], task.train))
-
     def _save(self, out: Path, model: Any, solver: LearnedRK, about: dict[str, Any], record: dict[str, Any]) -> None:
         """The run with its new solver, the solver for PyTorch, and what was measured."""
         save_run(out, model, solver, {"task": about["task"], "record": record})
         write_json(out / "record.json", plain(record))
-        with whole(out / "solver_torch.py") as partial:
-            partial.write_text(to_torch_source(solver))
+        keep_for_torch(out, solver)

@@ -8,20 +8,19 @@ from typing import Any
 
 from rich.console import Console
 
-from ..atomic import whole, write_json
+from ..atomic import write_json
 from ..budget import solver_of
 from ..fit import Fitted, Levers, fit
 from ..records import plain
-from ..report import certificate as drawing
 from ..report import forecast
 from ..solvers.base import title
-from ..solvers.export import to_torch_source
 from ..solvers.learned import LearnedRK
 from ..training.checkpoint import save_run
 from ..training.log import Log
 from ..training.loop import Progress
 from ..training.settings import Settings
 from .configuration import check_seed, keep_configuration, of_task
+from .kept import keep_certificate, keep_for_torch
 from .output import prepare, refuse_used
 from .run import environment, nfe_said, reference_said, results, task_options, verdict_said
 
@@ -128,12 +127,9 @@ class Fit:
         settings = asdict(self.training)
         save_run(out, fitted.model, fitted.solver, {"task": saved, "settings": settings, "record": record})
         write_json(out / "record.json", record)
-        certificate = {**fitted.certificate.to_json(), "task": name, "data": "validation"}
-        write_json(out / "certificate.json", certificate)
-        drawing.plot(certificate, out / "certificate")
+        keep_certificate(out, fitted.certificate, name, "validation")
         if isinstance(fitted.solver, LearnedRK):
-            with whole(out / "solver_torch.py") as partial:
-                partial.write_text(to_torch_source(fitted.solver))
+            keep_for_torch(out, fitted.solver)
         shutil.rmtree(out / "checkpoints", ignore_errors=True)
         return record
 
