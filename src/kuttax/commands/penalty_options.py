@@ -57,6 +57,7 @@ def _released(sampling: Any) -> Callable[[], LocalError]:
 
 PENALTIES: dict[str, Named] = {
     "local-error": Named("local error", LocalError, 0.1, "after Pal et al. 2023"),
+    "local-error-biased": Named("local error, biased", lambda: LocalError("biased"), 0.1, "after Pal et al. 2023"),
     "local-solver": Named("local error, the solver's step", _at_solver_step, 10.0, "Pal et al. 2023"),
     "local-unbiased": Named("local error, unbiased, released", _released("unbiased"), 10.0, "Pal et al. 2023"),
     "local-biased": Named("local error, biased, released", _released("biased"), 10.0, "Pal et al. 2023"),

@@ -29,6 +29,7 @@ _KNOWN = {
     "learned-srk": Method("learned SRK", "#D55E00", "o"),
     "none": Method("vanilla", "#6B6B6B", "D"),
     "local-error": Method("local-error", "#D55E00", "o"),
+    "local-error-biased": Method("local-error-biased", "#D55E00", "v"),
     "local-unbiased": Method("local-unbiased", "#E69F00", "v"),
     "local-biased": Method("local-biased", "#E69F00", "^"),
     "local-stiffness": Method("local-stiffness", "#D55E00", "s"),
