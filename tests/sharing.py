@@ -125,7 +125,7 @@ def trained(name, place, **asked):
 def stopped_and_resumed(directory):
     """A run on all devices that is asked to stop half-way, and goes on."""
     kept = Checkpoints(directory / "kept", every=0.0)
-    ask = lambda now: os.kill(os.getpid(), signal.SIGINT) if now.step == 25 else None  # noqa: E731
+    ask = lambda now: os.kill(os.getpid(), signal.SIGTERM) if now.step == 25 else None  # noqa: E731
     with contextlib.suppress(Stopped):
         trainer_of("learned", DataParallel()).run(0, ask, kept)
     return trained("learned", DataParallel(), checkpoints=kept, start=kept.latest())

@@ -221,6 +221,15 @@ def test_rows_are_reported_once(trainers, tmp_path):
 # What is stopped by a signal
 
 
+@pytest.fixture
+def heard():
+    """Ctrl-C does what Python has it do, also where pytest was started in the background and ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_and_stops(trainers, tmp_path, number, capfd):
     trainer, kept = trainers("learned"), checkpoints(tmp_path, every=1e9)
@@ -232,14 +241,6 @@ def test_a_signal_saves_and_stops(trainers, tmp_path, number, capfd):
     start = kept.latest()
     assert start.step == 8
     assert bits(trainer.run(3, start=start)) == bits(trainer.whole)
-
-
-@pytest.fixture
-def heard():
-    """Ctrl-C does what Python has it do, also where pytest was started in the background and ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("heard")
