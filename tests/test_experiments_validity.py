@@ -12,7 +12,7 @@ from scipy.integrate import solve_ivp
 from scipy.spatial import ConvexHull
 
 import kuttax as kx
-from experiments.validity import consistency, control, critical, draw, grid, windermere
+from experiments.validity import adaptive, consistency, control, critical, draw, grid, windermere
 from experiments.validity.marching import SCHEMES, logits
 from kuttax import records
 from kuttax.nn import MLPField, NeuralODEClassifier
@@ -106,6 +106,15 @@ def test_the_grid_records_once_and_is_drawn(tmp_path):
     assert (tmp_path / "spheres.jsonl").read_bytes() == before
     draw.main(["spheres", "--smoke", "--out", str(tmp_path)])
     assert (tmp_path / "spheres-grid.png").exists() and (tmp_path / "spheres-lost.png").exists()
+
+
+def test_models_of_adaptive_steps_are_recorded_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(adaptive, "TRUTH", ("rk4", 8))
+    for _ in range(2):
+        adaptive.main(["spheres", "--smoke", "--out", str(tmp_path)])
+    (record,) = records.read(tmp_path / "spheres.jsonl")
+    assert record["lost"] == pytest.approx(record["accuracy"] - record["truth"])
+    assert record["verdict"] == record["certificate"]["verdict"]
 
 
 def test_the_same_seed_gives_the_same_record(tmp_path):

@@ -12,6 +12,7 @@ run certify windermere
 run grid spheres
 run critical spheres
 run certify spheres
+run adaptive spheres
 run draw spheres
 run control spheres
 run grid mnist --data-dir "$data"
