@@ -51,7 +51,7 @@ def mnist(data_dir: Path | None, smoke: bool) -> Study:
         train_steps=1 if smoke else 1000, batch_size=16 if smoke else 128,
         lr=1e-2, lr_decay=0.1, evaluations=1, per_dispatch=50,
     )  # fmt: skip
-    ladder = (1, 2) if smoke else (1, 2, 4, 8, 16, 32)
+    ladder = (1, 2) if smoke else (1, 2, 4, 8, 16)
     return Study(
         "mnist", "mnist", options, settings, ladder, (0.25, 0.5, 1.0, 2.0), 1 if smoke else 5, 20 if smoke else 2000
     )
