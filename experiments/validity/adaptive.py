@@ -23,12 +23,12 @@ from .trained import Trained
 TRUTH = ("rk4", 2048)
 
 
-def trained_and_certified(study: Trained, solver: kx.Adaptive, seed: int, data: Any) -> dict[str, Any]:
+def trained_and_certified(trainer: Trainer, seed: int, data: Any) -> dict[str, Any]:
     """Train one model; its accuracy by its own solver and by the truth, and its certificate."""
-    found = Trainer(study.task, solver, study.study.settings).run(seed)
-    predict = partial(predicted, study.task, found.model)
-    certificate = certify(predict, solver, data)
-    own, truth = float(predict(solver, data).metric), tested(found.model, data, *TRUTH)
+    found = trainer.run(seed)
+    predict = partial(predicted, trainer.task, found.model)
+    certificate = certify(predict, found.solver, data)
+    own, truth = float(predict(found.solver, data).metric), tested(found.model, data, *TRUTH)
     return {
         "samples": len(data.y),
         "accuracy": own,
@@ -46,9 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     study = study_of(given)
     trained, tolerance = Trained(study, given.out), 1e-2 if given.smoke else 1e-5
     solver, data = kx.Adaptive(kx.tableaus.DOPRI5, tolerance, tolerance), samples_of(trained, given.smoke)
+    trainer = Trainer(trained.task, solver, study.settings)  # its programs serve all seeds
     for seed in seeds_of(given, study):
         about = {"kind": "adaptive", "study": study.name, "solver": "dopri5", "tolerance": tolerance, "seed": seed}
-        trained.ledger.once(about, lambda: trained_and_certified(trained, solver, seed, data))  # noqa: B023
+        trained.ledger.once(about, lambda: trained_and_certified(trainer, seed, data))  # noqa: B023
 
 
 if __name__ == "__main__":
