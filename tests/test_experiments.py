@@ -162,9 +162,10 @@ def test_sde_from_search_to_table(tmp_path, monkeypatch):
     assert "| mnist-sde | fixed grid, local error of its step | 0.03 |" in (tmp_path / "table.md").read_text()
 
 
-def test_levers_from_fit_to_front(tmp_path, monkeypatch):
-    monkeypatch.setattr(fit_run, "ALONE", (cases.LEVERS,))
-    arguments = ["--tasks", "lorenz63", "--nfe", "4", "--seeds", "1", "--smoke", "--out", str(tmp_path)]
+@pytest.mark.parametrize("task", ["lorenz63", "spiral-sde"])
+def test_levers_from_fit_to_front(task, tmp_path, monkeypatch):
+    monkeypatch.setattr(cases.Case, "alone", property(lambda self: [self.levers]))
+    arguments = ["--tasks", task, "--nfe", "4", "--seeds", "1", "--smoke", "--out", str(tmp_path)]
     fit_run.main(arguments)
     written = (tmp_path / "records.jsonl").read_text()
     assert len(written.splitlines()) == 2
@@ -172,7 +173,7 @@ def test_levers_from_fit_to_front(tmp_path, monkeypatch):
     assert (tmp_path / "records.jsonl").read_text() == written, "what is recorded is not run again"
     fit_draw.main(["--out", str(tmp_path)])
     table = (tmp_path / "table.md").read_text()
-    assert "| lorenz63 | 4 | all |" in table
+    assert f"| {task} | 4 | all |" in table
     assert (tmp_path / "front.svg").stat().st_size > 0
 
 

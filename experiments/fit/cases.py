@@ -10,9 +10,6 @@ import kuttax as kx
 from kuttax.training.settings import Settings
 
 LEVERS = ("warm-up", "learned", "consistency", "distillation")
-ALONE = ((), *((name,) for name in LEVERS), LEVERS)
-"""None of them, each alone, all."""
-PAIRS = tuple(combinations(LEVERS, 2))
 
 
 @dataclass(frozen=True)
@@ -23,16 +20,29 @@ class Case:
         task: The named task.
         options: Of the task.
         settings: Of its training.
+        levers: That there are for it.
     """
 
     task: str
     options: dict[str, Any]
     settings: Settings
+    levers: tuple[str, ...] = LEVERS
+
+    @property
+    def alone(self) -> list[tuple[str, ...]]:
+        """None of them, each alone, all."""
+        return [(), *((name,) for name in self.levers), self.levers]
+
+    @property
+    def pairs(self) -> list[tuple[str, ...]]:
+        """Any two of them, where these are not all."""
+        return list(combinations(self.levers, 2)) if len(self.levers) > 2 else []
 
 
 def cases(data_dir: Path | None, smoke: bool) -> dict[str, Case]:
     """Name -> case; tiny ones where it is only to be seen that it runs."""
     density = {"width": 8, "samples": 256, "test_samples": 128} if smoke else {"penalised": 32}
+    spiral = {"trajectories": 32, "held_out": 16, "width": 4} if smoke else {}
     lorenz = {"trajectories": 5, "samples": 12, "width": 2, "horizon": 2} if smoke else {"samples": 151, "width": 8}
 
     def settings(train_steps: int, **chosen: Any) -> Settings:
@@ -46,6 +56,12 @@ def cases(data_dir: Path | None, smoke: bool) -> dict[str, Case]:
             "dynamics",
             {"system": "lorenz63", "dt": 0.15, "field": "bilinear", **lorenz},
             settings(1500, batch_size=16 if smoke else 64, lr=5e-3, lr_decay=0.02),
+        ),
+        "spiral-sde": Case(
+            "spiral-sde",
+            {"calculus": "ito", **spiral},
+            settings(300, batch_size=8 if smoke else 100, lr=3e-2),
+            ("learned", "consistency"),
         ),
     }
     if data_dir is not None:

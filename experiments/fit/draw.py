@@ -21,7 +21,6 @@ from kuttax.report.comparison import paired_difference
 from kuttax.report.figure import INK, figure
 
 from ..ledger import Ledger
-from .cases import LEVERS
 from .run import HERE
 
 COLOURS = {"none": "#71717a", "warm-up": "#1d4ed8", "learned": "#15803d", "consistency": "#c2410c"}
@@ -31,12 +30,12 @@ COLOURS |= {"distillation": "#a21caf", "all": INK}
 class Row:
     """The runs of one task, set of levers and budget over the seeds, each beside the baseline of its seed."""
 
-    def __init__(self, runs: Sequence[Record], baselines: Sequence[Record]):
+    def __init__(self, runs: Sequence[Record], baselines: Sequence[Record], all_levers: int):
         self.runs = [r for r in runs if "error" not in r]
         self.failed = len(runs) - len(self.runs)
         self.task, self.budget = runs[0]["task"], runs[0]["budget"]
         pulled = runs[0]["levers"]
-        self.levers = "none" if not pulled else "all" if len(pulled) == len(LEVERS) else " + ".join(pulled)
+        self.levers = "none" if not pulled else "all" if len(pulled) == all_levers else " + ".join(pulled)
         of = {r["seed"]: r for r in baselines if "error" not in r}
         self.pairs = [(r, of[r["seed"]]) for r in self.runs if r["seed"] in of]
 
@@ -52,15 +51,24 @@ class Row:
         predictions = [r["prediction"]["ratio"] for r in self.runs if r["prediction"]]
         return {
             "NFE": statistics.fmean(r["nfe"] for r in self.runs),
-            "training time / Tsit5's": statistics.fmean(shares) if shares else math.nan,
-            "prediction time / Tsit5's": statistics.fmean(predictions) if predictions else math.nan,
+            "training time / reference's": statistics.fmean(shares) if shares else math.nan,
+            "prediction time / reference's": statistics.fmean(predictions) if predictions else math.nan,
         }
 
     @property
     def off(self) -> float:
-        """The mean difference between the test metrics of the own solver and of Tsit5 at 1e-6; NaN where that fails."""
-        found = [math.nan if r["test_reference"] is None else r["test"] - r["test_reference"] for r in self.runs]
-        return statistics.fmean(found)
+        """The mean difference between the test metrics of the own solver and of the reference; NaN where that fails."""
+        return statistics.fmean(r["test"] - _reference(r) for r in self.runs)
+
+    @property
+    def sure(self) -> float:
+        """The mean of what own solver and reference both vouch for, the worse of their metrics; NaN where one fails."""
+        worse = np.minimum if self.runs[0]["metric"]["higher_is_better"] else np.maximum
+        return float(np.mean([worse(r["test"], _reference(r)) for r in self.runs]))
+
+
+def _reference(record: Record) -> float:
+    return math.nan if record["test_reference"] is None else record["test_reference"]
 
 
 def rows(found: Sequence[Record]) -> Iterator[Row]:
@@ -70,13 +78,14 @@ def rows(found: Sequence[Record]) -> Iterator[Row]:
     order = lambda key: (key[0], key[1], len(key[2]), key[2])  # noqa: E731
     for task, budget, levers in sorted(keys, key=order):
         own = [r for r in fits if (r["task"], r["budget"], tuple(r["levers"])) == (task, budget, levers)]
-        yield Row(own, [r for r in found if r["kind"] == "baseline" and r["task"] == task])
+        most = max(len(names) for name, _, names in keys if name == task)
+        yield Row(own, [r for r in found if r["kind"] == "baseline" and r["task"] == task], most)
 
 
 def table(found: Sequence[Record]) -> str:
     """Means over seeds with standard deviations; the difference to the baseline's model is paired by seed."""
     lines = [
-        "| task | NFE | levers | test | less the model of Tsit5 at 1e-6 | own solver less 1e-6 | valid "
+        "| task | NFE | levers | test | less the reference's model | own solver less the reference | valid "
         "| training | prediction |",
         "|:---|---:|:---|---:|---:|---:|---:|---:|---:|",
     ]
@@ -84,7 +93,7 @@ def table(found: Sequence[Record]) -> str:
         base = [r for r in found if r["kind"] == "baseline" and r["task"] == task and "error" not in r]
         if base:
             nfe, tested = (_mean([r[name] for r in base]) for name in ("nfe", "test"))
-            lines.append(f"| {task} | {nfe} | Tsit5 at 1e-6 | {tested} | | | | 1 | 1 |")
+            lines.append(f"| {task} | {nfe} | {base[0]['solver']} | {tested} | | | | 1 | 1 |")
         lines += [_line(row) for row in rows([r for r in found if r["task"] == task])]
     return "\n".join(lines) + "\n"
 
@@ -129,7 +138,8 @@ def _number(value: float, sign: str = "") -> str:
 def front(found: Sequence[Record], path: Path) -> None:
     """A row of panels for each task: the test metric against NFE and against the times of training and prediction.
 
-    Filled: every seed has a valid certificate. Hollow: not all have.
+    The metric is the worse of the own solver's and the reference's: what an invalid model claims is no merit. Filled:
+    every seed has a valid certificate. Hollow: not all have.
     """
     tasks = list(dict.fromkeys(r["task"] for r in found if r["kind"] == "fit"))
     with figure(10.0, 0.7 + 2.7 * len(tasks), path) as blank:
@@ -167,7 +177,7 @@ def _points(axes: Any, own: Sequence[Row], cost: int, colour: str, label: str, m
     if not own:
         return
     x = [list(row.costs.values())[cost] for row in own]
-    y = [statistics.fmean(r["test"] for r in row.runs) for row in own]
+    y = [row.sure for row in own]
     faces = [colour if row.valid == len(row.runs) else "none" for row in own]
     if marker != "s":
         axes.plot(x, y, color=colour, lw=0.8, alpha=0.6)

@@ -30,7 +30,7 @@ from kuttax.training.loop import Trainer
 
 from ..ledger import Ledger
 from ..turns import in_turns
-from .cases import ALONE, PAIRS, Case, cases, pulled
+from .cases import Case, cases, pulled
 
 HERE = Path(__file__).parent
 ROUNDS = 15
@@ -172,13 +172,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if unknown := set(given.tasks or ()) - set(known):
         parser.error(f"unknown task {unknown.pop()!r}; known: {', '.join(known)} (mnist with --data-dir)")
     fits = [Fits(name, known[name], given.out) for name in given.tasks or known]
-    for levers, budgets in ((ALONE, given.nfe), (PAIRS, [n for n in given.nfe if n == PAIRED])):
-        for seed in range(given.seeds):
-            for one in fits:
-                one.baseline(seed)
-                for nfe in budgets:
-                    for names in levers:
-                        one.fit(names, nfe, seed)
+    for seed in range(given.seeds):
+        for one in fits:
+            one.baseline(seed)
+            for nfe in given.nfe:
+                for names in one.case.alone + (one.case.pairs if nfe == PAIRED else []):
+                    one.fit(names, nfe, seed)
 
 
 if __name__ == "__main__":
