@@ -143,11 +143,11 @@ def training_runs(given: argparse.Namespace) -> None:
 
 
 def timings(given: argparse.Namespace) -> None:
-    """The time of one optimiser step of every method of the first seed, all of them once in every round."""
+    """The time of one optimiser step of every method of the last seed, all of them once in every round."""
     ledger = Ledger(given.out / "records.jsonl")
     for data in given.data:
         done = {r["method"] for r in ledger.all(kind="time", data=data, nfe=given.nfe)}
-        rows = [r for r in ledger.all(kind="run", data=data, seed=0) if r["budget"] in (None, given.nfe)]
+        rows = [r for r in ledger.all(kind="run", data=data, seed=given.seeds - 1) if r["budget"] in (None, given.nfe)]
         rows = [r for r in rows if r["method"] in given.methods and "error" not in r]
         if not rows or {r["method"] for r in rows} <= done:
             continue

@@ -196,7 +196,8 @@ def command(*arguments):
     return stop.value.code or 0
 
 
-TINY = ("--nfe=4", "--width=4", "--train-steps=20", "--per-dispatch=5", "--evaluations=1", "--batch-size=72")
+SMALL = ("--nfe=4", "--width=4", "--batch-size=72", "--no-distill")
+TINY = (*SMALL, "--train-steps=20", "--per-dispatch=5", "--evaluations=1")
 
 
 def test_the_command_saves_what_it_says(tmp_path, capsys):
