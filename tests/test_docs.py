@@ -34,7 +34,7 @@ RUN = [page for page in PAGES if Path(page).stem not in IN_ONE_PIECE]
 @pytest.mark.parametrize(
     ("page", "source"), [(page, block) for page in RUN for block in blocks((ROOT / page).read_text(), "python")]
 )
-def test_python_blocks_run(page, source, capsys):
+def test_python_blocks_run(page, source, capsys, any_certificate):
     """A block whose first line is "# needs NAME and NAME" runs where these packages are."""
     if needed := re.match("# needs (.*)", source):
         for name in needed[1].split(" and "):
@@ -116,7 +116,7 @@ def test_options_shown_are_known(command, capsys):
     assert main(*command, "--help") == 0, capsys.readouterr().err
 
 
-def test_experiment_runs(tmp_path, rng, capsys):
+def test_experiment_runs(tmp_path, rng, capsys, any_certificate):
     """What the experiment's own script asks of kuttax, for two training steps of one seed; the run is narrowed to one
     method and to made images."""
     labels = np.repeat(np.arange(10), 10)
