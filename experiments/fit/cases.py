@@ -28,6 +28,10 @@ class Case:
     settings: Settings
     levers: tuple[str, ...] = LEVERS
 
+    def label(self, names: Sequence[str]) -> str:
+        """What these levers are called."""
+        return "none" if not names else "all" if len(names) == len(self.levers) else "+".join(names)
+
     @property
     def alone(self) -> list[tuple[str, ...]]:
         """None of them, each alone, all."""

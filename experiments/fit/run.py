@@ -1,6 +1,6 @@
 """What each lever of kx.fit is worth at 4, 8 and 16 evaluations, beside a model trained with Tsit5 at 1e-6.
 
-    python -m experiments.fit.run --data-dir DIR [--tasks NAME ...] [--nfe 4 8 16] [--seeds N] [--out DIR]
+    python -m experiments.fit.run --data-dir DIR [--tasks NAME ...] [--nfe 4 8 16] [--levers ...] [--seeds N] [--out DIR]
     python -m experiments.fit.draw [--out DIR]
 
 None, each lever alone and all of them at every budget; pairs at 8. One record a finished run goes to records.jsonl, and
@@ -165,6 +165,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=HERE)
     parser.add_argument("--tasks", nargs="+", metavar="NAME", help="default: all")
     parser.add_argument("--nfe", type=int, nargs="+", default=[4, 8, 16])
+    parser.add_argument(
+        "--levers", nargs="+", metavar="NAME", help="none, all, learned, warm-up+learned, ...; default: each"
+    )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--smoke", action="store_true", help="tiny sizes, to see that it runs")
     given = parser.parse_args(arguments)
@@ -177,7 +180,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             one.baseline(seed)
             for nfe in given.nfe:
                 for names in one.case.alone + (one.case.pairs if nfe == PAIRED else []):
-                    one.fit(names, nfe, seed)
+                    if given.levers is None or one.case.label(names) in given.levers:
+                        one.fit(names, nfe, seed)
 
 
 if __name__ == "__main__":

@@ -233,8 +233,8 @@ class _Fit:
         """The model after training with an adaptive solver and the penalty on a step of the budget's size."""
         begin = time.perf_counter()
         solver = Adaptive(DOPRI5, _WARM_TOLERANCE, _WARM_TOLERANCE)
-        crossing = steps * getattr(self.task, "intervals", 1)
-        penalty = _constant(0.1 * LocalError(steps=crossing))
+        easing = getattr(self.task, "warm_up_penalty", lambda steps: 0.1 * LocalError(steps=steps))
+        penalty = _constant(easing(steps * getattr(self.task, "intervals", 1)))
         trained = self._train("warm-up", solver, train_steps, 1.0, penalty, None)
         self._note("warm-up", trained.solver, trained.validation, None, begin)
         return trained.model

@@ -50,7 +50,9 @@ class Task(Protocol):
     `0.1 * kx.Consistency()` where a task has no such attribute. Where one solve has output times, an attribute
     `intervals` says how many intervals between them it crosses: fixed steps are so many in each of them.
 
-    Further methods: `trajectories(model, batch) -> Trajectories` lets solvers be distilled for its models;
+    Further methods: `warm_up_penalty(steps)` is the penalty of `kx.fit`'s warm-up on the error of one of so many steps,
+    weighted for this loss, `0.1 * kx.LocalError(steps=steps)` where a task has none;
+    `trajectories(model, batch) -> Trajectories` lets solvers be distilled for its models;
     `portrait(model) -> Portrait | None` lets a density in the plane be drawn (`kuttax.tasks.portrait`);
     `forecast(model, solver) -> dict` says how far ahead a model sees (`kuttax.tasks.forecast`);
     `reconstruct(model, solver) -> Reconstruction` lets time series be drawn (`kuttax.tasks.reconstruction`);
