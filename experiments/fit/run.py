@@ -1,6 +1,6 @@
 """What each lever of kx.fit is worth at 4, 8 and 16 evaluations, beside a model trained with Tsit5 at 1e-6.
 
-    python -m experiments.fit.run --data-dir DIR [--tasks NAME ...] [--nfe 4 8 16] [--levers ...] [--seeds N] [--out DIR]
+    python -m experiments.fit.run --data-dir DIR [--tasks NAME ...] [--nfe 4 8 16] [--levers ...] [--seeds N]
     python -m experiments.fit.draw [--out DIR]
 
 None, each lever alone and all of them at every budget; pairs at 8. One record a finished run goes to records.jsonl, and
