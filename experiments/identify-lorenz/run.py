@@ -212,7 +212,7 @@ def drawn(rows: list[dict]) -> str:
     steps = sorted({r["h"] for r in rows})
     head = [f"h = {h:g}: NFE | t + h | t + 4 h | t + h, field by Tsit5" for h in steps]
     lines = ["| method | " + " | ".join(head) + " |", "|:---|" + "---:|" * (4 * len(steps))]
-    for name in METHODS:
+    for name in (name for name in METHODS if any(r["method"] == name for r in rows)):
         cells = []
         for h in steps:
             of = [r for r in rows if r["h"] == h and r["method"] == name]
