@@ -85,6 +85,19 @@ def test_the_warm_up_looks_at_a_step_of_the_budget_between_output_times(monkeypa
             kx.fit(task, nfe=8, settings=QUICK)
 
 
+def test_a_task_may_weigh_the_warm_up_s_penalty_itself():
+    class Seen(Exception):
+        pass
+
+    def penalty(steps):
+        raise Seen(steps)
+
+    task = Whole()
+    task.warm_up_penalty = penalty
+    with pytest.raises(Seen, match="^2$"):
+        kx.fit(task, nfe=8, settings=QUICK)
+
+
 def test_every_lever_can_be_switched_off():
     off = kx.Levers(warm_up=0.0, learned=False, consistency=0.0, distill=False)
     found = kx.fit(Whole(), nfe=4, settings=QUICK, levers=off)
