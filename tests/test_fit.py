@@ -94,7 +94,7 @@ def test_a_task_may_weigh_the_warm_up_s_penalty_itself():
 
     task = Whole()
     task.warm_up_penalty = penalty
-    with pytest.raises(Seen, match="^2$"):
+    with pytest.raises(Seen, match=r"^2$"):
         kx.fit(task, nfe=8, settings=QUICK)
 
 
