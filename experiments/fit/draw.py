@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from matplotlib.ticker import ScalarFormatter
 
-from kuttax.errors import UserError
 from kuttax.records import Record
 from kuttax.report.comparison import paired_difference
 from kuttax.report.figure import INK, figure
@@ -192,7 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ledger = Ledger(given.out / "records.jsonl")
     found = ledger.all()
     if not any(r["kind"] == "fit" for r in found):
-        raise UserError(f"no records in {ledger.path}: run experiments.fit.run first")
+        parser.error(f"no records in {ledger.path}: run experiments.fit.run first")
     (given.out / "table.md").write_text(table(found))
     front(found, given.out / "front")
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from kuttax.errors import UserError
 from kuttax.records import Record
 from kuttax.report.figure import figure
 
@@ -92,11 +91,12 @@ def lost_against_steps(models: list[Record], critical: dict[int, int | None], pa
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    given = parser(__doc__).parse_args(arguments)
+    options = parser(__doc__)
+    given = options.parse_args(arguments)
     ledger = Ledger(given.out / f"{given.study}.jsonl")
     models = ledger.all(kind="trained")
     if not models:
-        raise UserError(f"no records in {ledger.path}: run experiments.validity.grid {given.study} first")
+        options.error(f"no records in {ledger.path}: run experiments.validity.grid {given.study} first")
     verdicts = {record["run"]: record["verdict"] for record in ledger.all(kind="verdict")}
     of_grid = [model for model in models if model["steps"] in study_of(given).ladder]  # not a search's own rungs
     heat_map(of_grid, verdicts, 50.0 if given.study == "spheres" else 10.0, given.out / f"{given.study}-grid")
