@@ -209,8 +209,10 @@ def command(*arguments):
     return stop.value.code or 0
 
 
-SMALL = ("--nfe=4", "--width=4", "--batch-size=72", "--no-distill")
-TINY = (*SMALL, "--train-steps=20", "--per-dispatch=5", "--evaluations=1")
+TINY = (
+    *("--nfe=4", "--width=4", "--train-steps=20", "--per-dispatch=5", "--evaluations=1"),
+    *("--batch-size=72", "--no-distill"),
+)
 
 
 def test_the_command_saves_what_it_says(tmp_path, capsys):

@@ -16,7 +16,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import optax
 from rich.console import Console
 
 import kuttax as kx
@@ -83,8 +82,10 @@ def study(system: str, options: argparse.Namespace, console: Console) -> None:
 
 
 def _trainer(task: Any, solver: kx.AbstractSolver, settings: Settings, method: str) -> Trainer:
-    penalty = kx.penalties.Scheduled(task.consistency, optax.constant_schedule(1.0))
-    return Trainer(task, solver, settings, penalty if method == CONSISTENT else None)
+    penalty = None
+    if method == CONSISTENT:
+        penalty = kx.penalties.decaying(task.consistency, 1.0, 1.0, settings.train_steps)
+    return Trainer(task, solver, settings, penalty)
 
 
 def drawn(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:

@@ -12,6 +12,16 @@ from kuttax.training.settings import Settings
 LEVERS = ("warm-up", "learned", "consistency", "distillation")
 
 
+def levers_of(task: str) -> tuple[str, ...]:
+    """The levers that there are for a task: an SDE has no warm-up, and nothing is distilled for it."""
+    return ("learned", "consistency") if task == "spiral-sde" else LEVERS
+
+
+def label(task: str, names: Sequence[str]) -> str:
+    """What these levers are called where they are pulled for the task."""
+    return "none" if not names else "all" if len(names) == len(levers_of(task)) else "+".join(names)
+
+
 @dataclass(frozen=True)
 class Case:
     """One task.
@@ -20,17 +30,16 @@ class Case:
         task: The named task.
         options: Of the task.
         settings: Of its training.
-        levers: That there are for it.
     """
 
     task: str
     options: dict[str, Any]
     settings: Settings
-    levers: tuple[str, ...] = LEVERS
 
-    def label(self, names: Sequence[str]) -> str:
-        """What these levers are called."""
-        return "none" if not names else "all" if len(names) == len(self.levers) else "+".join(names)
+    @property
+    def levers(self) -> tuple[str, ...]:
+        """That there are for it."""
+        return levers_of(self.task)
 
     @property
     def alone(self) -> list[tuple[str, ...]]:
@@ -65,7 +74,6 @@ def cases(data_dir: Path | None, smoke: bool) -> dict[str, Case]:
             "spiral-sde",
             {"calculus": "ito", **spiral},
             settings(300, batch_size=8 if smoke else 100, lr=3e-2),
-            ("learned", "consistency"),
         ),
     }
     if data_dir is not None:

@@ -20,6 +20,7 @@ from kuttax.report.comparison import paired_difference
 from kuttax.report.figure import INK, figure
 
 from ..ledger import Ledger
+from .cases import label
 from .run import HERE
 
 COLOURS = {"none": "#71717a", "warm-up": "#1d4ed8", "learned": "#15803d", "consistency": "#c2410c"}
@@ -29,12 +30,11 @@ COLOURS |= {"distillation": "#a21caf", "all": INK}
 class Row:
     """The runs of one task, set of levers and budget over the seeds, each beside the baseline of its seed."""
 
-    def __init__(self, runs: Sequence[Record], baselines: Sequence[Record], all_levers: int):
+    def __init__(self, runs: Sequence[Record], baselines: Sequence[Record]):
         self.runs = [r for r in runs if "error" not in r]
         self.failed = len(runs) - len(self.runs)
         self.task, self.budget = runs[0]["task"], runs[0]["budget"]
-        pulled = runs[0]["levers"]
-        self.levers = "none" if not pulled else "all" if len(pulled) == all_levers else " + ".join(pulled)
+        self.levers = label(self.task, runs[0]["levers"])
         of = {r["seed"]: r for r in baselines if "error" not in r}
         self.pairs = [(r, of[r["seed"]]) for r in self.runs if r["seed"] in of]
 
@@ -77,8 +77,7 @@ def rows(found: Sequence[Record]) -> Iterator[Row]:
     order = lambda key: (key[0], key[1], len(key[2]), key[2])  # noqa: E731
     for task, budget, levers in sorted(keys, key=order):
         own = [r for r in fits if (r["task"], r["budget"], tuple(r["levers"])) == (task, budget, levers)]
-        most = max(len(names) for name, _, names in keys if name == task)
-        yield Row(own, [r for r in found if r["kind"] == "baseline" and r["task"] == task], most)
+        yield Row(own, [r for r in found if r["kind"] == "baseline" and r["task"] == task])
 
 
 def table(found: Sequence[Record]) -> str:
@@ -159,7 +158,7 @@ def _panels(line: Any, found: Sequence[Record], task: str) -> None:
         for name, colour in COLOURS.items():
             own = [row for row in known if row.levers == name]
             _points(axes, own, i, colour, name, "*" if name == "all" else "o", 60 if name == "all" else 30)
-        _points(axes, [row for row in known if " + " in row.levers], i, "#a1a1aa", "pairs", "s", 12)
+        _points(axes, [row for row in known if "+" in row.levers], i, "#a1a1aa", "pairs", "s", 12)
         if base:
             axes.axhline(statistics.fmean(base), color=INK, lw=0.8, ls=":")
         axes.set_xscale("log", base=2)

@@ -30,7 +30,7 @@ from kuttax.training.loop import Trainer
 
 from ..ledger import Ledger
 from ..turns import in_turns
-from .cases import Case, cases, pulled
+from .cases import Case, cases, label, pulled
 
 HERE = Path(__file__).parent
 ROUNDS = 15
@@ -180,7 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             one.baseline(seed)
             for nfe in given.nfe:
                 for names in one.case.alone + (one.case.pairs if nfe == PAIRED else []):
-                    if given.levers is None or one.case.label(names) in given.levers:
+                    if given.levers is None or label(one.name, names) in given.levers:
                         one.fit(names, nfe, seed)
 
 

@@ -99,7 +99,8 @@ def _first(h: float, seed: int, options: argparse.Namespace) -> tuple[Dynamics, 
     At h = 0.4 a turn around a wing takes one and a half intervals: most starts end in another field, with the wrong
     number of turns.
     """
-    task, seen = (task := _task(h, seed, options)), _seen(task, seed, options)
+    task = _task(h, seed, options)
+    seen = _seen(task, seed, options)
     rng, found = np.random.default_rng(seed), []
     for key in jax.random.split(jax.random.key(seed), options.starts):
         field = _double(task.init(key).field)
