@@ -14,6 +14,7 @@ from scipy.linalg import expm
 import kuttax as kx
 from kuttax import cli
 from kuttax.errors import UserError
+from kuttax.fit import _first
 from kuttax.tasks.base import Trajectories
 from kuttax.training.settings import Settings
 
@@ -140,9 +141,10 @@ def test_the_least_budget_is_the_first_that_is_beyond_doubt(allow_more):
     w, starts = np.asarray(found.model["w"], float), task.validation.x
     assert found.least_nfe is not None and found.least_nfe > 2
     assert deviating(w, starts, found.least_nfe) <= 0.05
-    tried = [stage for stage in found.history if stage.name == "more evaluations"]
-    assert [stage.verdict == "valid" for stage in tried] == [False] * (len(tried) - 1) + [True]
-    before = round(tried[-2].validation.nfe)
+    tried = {round(s.validation.nfe): s.verdict == "valid" for s in found.history if s.name == "more evaluations"}
+    assert [tried[nfe] for nfe in sorted(tried)] == sorted(tried.values())
+    before = max(nfe for nfe, valid in tried.items() if not valid)
+    assert found.least_nfe == min(nfe for nfe, valid in tried.items() if valid)
     assert before < found.least_nfe <= math.ceil(1.25 * before)
     assert found.solver.steps == (found.least_nfe if allow_more else 2)
     assert (found.verdict == "valid") == allow_more
@@ -152,6 +154,15 @@ def test_no_budget_is_enough_where_the_search_ends():
     off = kx.Levers(warm_up=0.0, learned=False, consistency=0.0, distill=False)
     found = kx.fit(Whole(), nfe=2, stages=1, settings=QUICK, levers=off, allow_more=True, most_nfe=3)
     assert found.least_nfe is None and found.verdict != "valid" and found.solver.steps == 2
+
+
+@pytest.mark.parametrize("rungs", [1, 2, 7, 16])
+def test_the_first_rung_is_found_in_few_looks(rungs):
+    for first in range(rungs + 1):
+        looked = []
+        look = lambda rung: looked.append(rung) or (rung if rung >= 10 + first else None)  # noqa: B023, E731
+        assert _first(look, range(10, 10 + rungs)) == (10 + first if first < rungs else None)
+        assert len(looked) == len(set(looked)) <= 1 + 2 * math.log2(rungs + 1)
 
 
 def test_too_few_samples_are_no_cause_to_look_for_a_larger_budget():

@@ -3,7 +3,7 @@
 import inspect
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -276,16 +276,17 @@ class _Fit:
 
     def _more(self, model: Any, solver: Any, most: int) -> tuple[Any, Certificate] | None:
         """The solver with the fewest steps whose certificate is valid for this field; None up to `most` steps."""
-        for steps in _ladder(solver.steps, most):
+
+        def valid(steps: int) -> tuple[Any, Certificate] | None:
             begin = time.perf_counter()
             finer = with_steps(solver, steps)
             if self._can_distill:
                 finer = self._fitted(model, finer)
             certificate = self._certificate(model, finer)
             self._note("more evaluations", finer, self._evaluate(model, finer), certificate, begin)
-            if certificate.verdict == "valid":
-                return finer, certificate
-        return None
+            return (finer, certificate) if certificate.verdict == "valid" else None
+
+        return _first(valid, list(_ladder(solver.steps, most)))
 
     @property
     def _can_distill(self) -> bool:
@@ -328,3 +329,20 @@ def _ladder(steps: int, most: int) -> Iterator[int]:
     while now < most:
         now = now + 1 if now < 2 * steps else max(now + 1, round(1.25 * now))
         yield min(now, most)
+
+
+def _first(found: Callable[[int], Any], rungs: Sequence[int]) -> Any:
+    """What is found at the lowest rung where something is; None where nothing is up to the last.
+
+    It leaps twice as far each time, then halves the gap: where something is found, it is on every rung above.
+    """
+    below, at, best = -1, -1, None
+    while best is None and below < len(rungs) - 1:
+        at = min(2 * below + 2, len(rungs) - 1)
+        best = found(rungs[at])
+        below = at if best is None else below
+    while best is not None and at - below > 1:
+        middle = (below + at) // 2
+        lower = found(rungs[middle])
+        below, at, best = (middle, at, best) if lower is None else (below, middle, lower)
+    return best
