@@ -235,7 +235,7 @@ class _Fit:
         solver = Adaptive(DOPRI5, _WARM_TOLERANCE, _WARM_TOLERANCE)
         easing = getattr(self.task, "warm_up_penalty", lambda steps: 0.1 * LocalError(steps=steps))
         penalty = _constant(easing(steps * getattr(self.task, "intervals", 1)))
-        trained = self._train("warm-up", solver, train_steps, 1.0, penalty, None)
+        trained = self._train("warm-up", solver, (0, train_steps), penalty, None)
         self._note("warm-up", trained.solver, trained.validation, None, begin)
         return trained.model
 
@@ -243,15 +243,17 @@ class _Fit:
         """Model and solver, trained together at the budget."""
         begin, weight = time.perf_counter(), self.levers.consistency
         penalty = _constant(weight * self.consistency) if weight and self.consistency is not None else None
-        steps = self.settings.train_steps - done
-        trained = self._train("training", solver, steps, self.settings.lr_decay, penalty, model)
+        trained = self._train("training", solver, (done, self.settings.train_steps), penalty, model)
         certificate = self._certificate(trained.model, trained.solver)
         self._note("training", trained.solver, trained.validation, certificate, begin)
         return trained.model, trained.solver, certificate
 
-    def _train(self, name: str, solver: Any, steps: int, decay: float, penalty: Scheduled | None, model: Any) -> Any:
+    def _train(self, name: str, solver: Any, part: tuple[int, int], penalty: Scheduled | None, model: Any) -> Any:
+        """The optimiser steps of that part of the training, at a constant rate unless it is the last."""
+        (begin, end), whole = part, self.settings.train_steps
+        steps, decay = end - begin, self.settings.lr_decay if end == whole else 1.0
         settings = replace(self.settings, train_steps=steps, lr_decay=decay)
-        trainer = Trainer(self.task, solver, settings, penalty)
+        trainer = Trainer(self.task, solver, settings, penalty, span=(begin / whole, end / whole))
         checkpoints = None if self.saved is None else Checkpoints(self.saved / name)
         start = None
         if checkpoints is not None and self.resume:

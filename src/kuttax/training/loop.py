@@ -89,6 +89,8 @@ class Trainer:
         control: Of steps or tolerance (`kuttax.validity`); None keeps them. What is returned is then the last model,
             with the solver that the control ended with: a better one on validation data may have been no ODE.
         place: Where it runs: `DataParallel()` shares every batch among all devices (docs/scale_out.md). None for one.
+        span: Where this begins and ends in a training of several parts, as shares of it: what the loss is told as
+            its `progress`.
 
     Raises:
         UserError: There are fewer training samples than the batch size, which does not divide over the devices, the
@@ -103,11 +105,12 @@ class Trainer:
         penalty: Scheduled | None = None,
         control: Control | None = None,
         place: Placement | None = None,
+        span: tuple[float, float] = (0.0, 1.0),
     ):
         meant = lambda part: part.meant_for(*task.interval) if is_learned(part) else part  # noqa: E731
         self.solver = jax.tree.map(meant, solver, is_leaf=is_learned)
         self.task, self.settings, self.batch_size = task, settings, settings.batch_size
-        self.penalty, self.control, self.place = penalty, control, place or OneDevice()
+        self.penalty, self.control, self.place, self.span = penalty, control, place or OneDevice(), span
         if penalty is not None and "penalty" not in inspect.signature(task.loss).parameters:
             raise UserError(f"the loss of {task.name} takes no penalty: give it one, penalty=None (docs/own_task.md)")
         self.samples = len(jax.tree.leaves(task.train)[0])
@@ -133,7 +136,7 @@ class Trainer:
         """The compiled optimiser steps for solvers of this one's structure."""
         structure = jax.tree.structure(solver)
         if structure not in self._programs:
-            self._programs[structure] = Program(self.task, solver, self.settings, self.penalty, self.place)
+            self._programs[structure] = Program(self.task, solver, self.settings, self.penalty, self.place, self.span)
         return self._programs[structure]
 
     @property

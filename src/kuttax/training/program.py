@@ -38,6 +38,7 @@ class Program:
         settings: How to train.
         penalty: Added to the loss; None for the loss alone.
         place: Where it runs.
+        span: Where in the whole training it begins and ends, as the loss is told its `progress`.
     """
 
     def __init__(
@@ -47,10 +48,11 @@ class Program:
         settings: Settings,
         penalty: Scheduled | None,
         place: Placement | None = None,
+        span: tuple[float, float] = (0.0, 1.0),
     ):
         self.task, self.penalty, self.batch_size = task, penalty, settings.batch_size
         self.place = place or OneDevice()
-        self.train_steps = settings.train_steps
+        self.train_steps, self.span = settings.train_steps, span
         model = task.init(jax.random.key(0))
         self.mask = trainable((model, solver))
         varied, fixed = eqx.partition((model, solver), self.mask)
@@ -99,7 +101,8 @@ class Program:
         """The task's loss and its logs at the training step of that number, with what it is weighed with there."""
         options = {} if self.penalty is None else {"penalty": self.penalty.at(number)}
         if "progress" in inspect.signature(self.task.loss).parameters:
-            options["progress"] = number / self.train_steps
+            begin, end = self.span
+            options["progress"] = begin + (end - begin) * (number / self.train_steps)
         of_task: Any = self.task.loss
         return of_task(model, solver, batch, key, **options)
 
