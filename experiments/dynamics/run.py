@@ -1,6 +1,7 @@
 """Six systems identified with DOPRI5, and with RK4, midpoint, Ralston-2 and learned solvers at 4 and 6 evaluations.
 
-Learned solvers are trained without a penalty, and with the one by which `kx.fit` keeps the field an ODE ("consistent").
+Learned solvers are trained without a penalty, and with the one by which `kx.fit` keeps the field an ODE ("consistent");
+"kx.fit" is the whole of it: a fifth of the steps as a warm-up, the same penalty, distillation at the end.
 
     python -m experiments.dynamics.run [--out DIR] [--systems NAME ...] [--seeds N] [--nfe 4 6] [--smoke]
 
@@ -12,7 +13,9 @@ records alone. The NFE is that of one interval between observations.
 import argparse
 import functools
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +23,11 @@ from rich.console import Console
 
 import kuttax as kx
 from kuttax import report
-from kuttax.commands.run import run
+from kuttax.commands.run import results, run
 from kuttax.commands.solver_options import LearnedOptions
 from kuttax.report import run_name
 from kuttax.tasks import build_task
+from kuttax.training.checkpoint import save_run
 from kuttax.training.loop import Trainer
 from kuttax.training.settings import Settings
 
@@ -46,8 +50,11 @@ CONSISTENT = "learned-consistent"
 CLASSICAL = {"rk4": kx.tableaus.RK4, "midpoint": kx.tableaus.MIDPOINT, "ralston2": kx.tableaus.RALSTON2}
 
 
-def methods(budgets: Sequence[int]) -> Iterator[tuple[dict[str, Any], kx.AbstractSolver]]:
-    """What a record says of each method, and the solver: DOPRI5, then each scheme at each budget that it can meet."""
+def methods(budgets: Sequence[int]) -> Iterator[tuple[dict[str, Any], kx.AbstractSolver | None]]:
+    """What a record says of each method, and the solver: DOPRI5, then each scheme at each budget that it can meet.
+
+    None stands for `kx.fit`, which makes its own.
+    """
     yield (
         {"method": "dopri5", "label": "DOPRI5 at 1e-5", "budget": None},
         kx.Adaptive(kx.tableaus.DOPRI5, 1e-5, 1e-5),
@@ -62,30 +69,65 @@ def methods(budgets: Sequence[int]) -> Iterator[tuple[dict[str, Any], kx.Abstrac
         for name, label in (("learned", "learned"), (CONSISTENT, "learned, consistent")):
             about = {"method": name, "label": f"{label}, NFE {budget}", "budget": budget}
             yield about, LearnedOptions().learned(stages, budget // stages)
+        yield {"method": "fit", "label": f"kx.fit, NFE {budget}", "budget": budget}, None
 
 
-def study(system: str, options: argparse.Namespace, console: Console) -> None:
-    """Run what is not recorded yet of one system, and draw its report."""
-    out = options.out / system
-    ledger = Ledger(out / "records.jsonl")
-    given = {"system": system, **COMMON, **SYSTEMS[system], **(SMOKE if options.smoke else {})}
-    settings = Settings(**{**SETTINGS, **({"train_steps": 4, "batch_size": 4} if options.smoke else {})})
-    task = functools.cache(lambda: build_task("dynamics", **given))
-    for about, solver in methods(options.nfe):
-        trainer = functools.cache(lambda: _trainer(task(), solver, settings, about["method"]))  # noqa: B023
-        for seed in range(options.seeds):
-            about = {"task": system, **about, "seed": seed}
-            directory = out / "runs" / run_name(about)
-            whole = lambda: run(trainer(), seed, about, given, directory, console)  # noqa: B023, E731
-            ledger.attempt(about, whole, kind="failure")
-    report.write(out, f"python -m experiments.dynamics.run --systems {system} --seeds {options.seeds}")
+class Study:
+    """What is run of one system; the task is built where something is left to do.
 
+    Args:
+        system: One of the six.
+        options: The command line's.
+    """
 
-def _trainer(task: Any, solver: kx.AbstractSolver, settings: Settings, method: str) -> Trainer:
-    penalty = None
-    if method == CONSISTENT:
-        penalty = kx.penalties.decaying(task.consistency, 1.0, 1.0, settings.train_steps)
-    return Trainer(task, solver, settings, penalty)
+    def __init__(self, system: str, options: argparse.Namespace):
+        self.system, self.out, self.options = system, options.out / system, options
+        self.given = {"system": system, **COMMON, **SYSTEMS[system], **(SMOKE if options.smoke else {})}
+        self.settings = Settings(**{**SETTINGS, **({"train_steps": 4, "batch_size": 4} if options.smoke else {})})
+
+    @functools.cached_property
+    def task(self) -> Any:
+        """The system's."""
+        return build_task("dynamics", **self.given)
+
+    def run(self) -> None:
+        """Run what is not recorded yet, and draw the report."""
+        ledger = Ledger(self.out / "records.jsonl")
+        for method, solver in methods(self.options.nfe):
+            trainer = functools.cache(functools.partial(self._trainer, solver, method["method"]))
+            one = self._fitted if solver is None else functools.partial(self._trained, trainer)
+            for seed in range(self.options.seeds):
+                about = {"task": self.system, **method, "seed": seed}
+                ledger.attempt(about, functools.partial(one, about), kind="failure")
+        again = f"python -m experiments.dynamics.run --systems {self.system} --seeds {self.options.seeds}"
+        report.write(self.out, again)
+
+    def _directory(self, about: dict[str, Any]) -> Path:
+        return self.out / "runs" / run_name(about)
+
+    def _trainer(self, solver: kx.AbstractSolver, method: str) -> Trainer:
+        penalty = None
+        if method == CONSISTENT:
+            penalty = kx.penalties.decaying(self.task.consistency, 1.0, 1.0, self.settings.train_steps)
+        return Trainer(self.task, solver, self.settings, penalty)
+
+    def _trained(self, trainer: Callable[[], Trainer], about: dict[str, Any]) -> dict[str, Any]:
+        return run(trainer(), about["seed"], about, self.given, self._directory(about), Console())
+
+    def _fitted(self, about: dict[str, Any]) -> dict[str, Any]:
+        """Fit at the budget with all levers, save the run and return its record."""
+        begin, nfe, directory = time.perf_counter(), about["budget"], self._directory(about)
+        found = kx.fit(self.task, nfe=nfe, most_nfe=nfe, settings=self.settings, seed=about["seed"])
+        record = {
+            "kind": "run",
+            **about,
+            **results(self.task, *found[:2], self.settings.batch_size, about, directory, found.certificate),
+            "stages": [stage.name for stage in found.history],
+            "seconds": time.perf_counter() - begin,
+        }
+        saved = {"task": {"name": self.task.name, "options": self.given}, "settings": asdict(self.settings)}
+        save_run(directory, found.model, found.solver, {**saved, "record": record})
+        return record
 
 
 def drawn(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
@@ -140,7 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     options = parser.parse_args(arguments)
     for system in options.systems:
-        study(system, options, Console())
+        Study(system, options).run()
     found = {system: Ledger(options.out / system / "records.jsonl").all() for system in SYSTEMS}
     (options.out / "table.md").write_text(drawn({system: rows for system, rows in found.items() if rows}))
 

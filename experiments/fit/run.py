@@ -86,14 +86,14 @@ class Fits:
         def run() -> dict[str, Any]:
             seconds, cpu = Seconds(), time.process_time()
             settings = self.case.settings
-            fitted = kx.fit(self.task, nfe=nfe, levers=pulled(levers), settings=settings, seed=seed, report=seconds)
+            chosen = {"nfe": nfe, "most_nfe": nfe, "levers": pulled(levers), "settings": settings, "seed": seed}
+            fitted = kx.fit(self.task, **chosen, report=seconds)
             spent = {"train_seconds": seconds.total, "cpu_seconds": time.process_time() - cpu}
             directory = "-".join([self.name, *(levers or ["none"]), f"nfe{nfe}", f"seed{seed}"])
             return {
                 **self._tested(directory, fitted.model, fitted.solver),
                 **spent,
                 "verdict": fitted.verdict,
-                "least_nfe": fitted.least_nfe,
                 "stages": [{**s._asdict(), "validation": s.validation._asdict()} for s in fitted.history],
                 "prediction": self._against_baseline(fitted.model, fitted.solver, seed),
             }
