@@ -56,7 +56,9 @@ def cases(data_dir: Path | None, smoke: bool) -> dict[str, Case]:
     """Name -> case; tiny ones where it is only to be seen that it runs."""
     density = {"width": 8, "samples": 256, "test_samples": 128} if smoke else {"penalised": 32}
     spiral = {"trajectories": 32, "held_out": 16, "width": 4} if smoke else {}
-    lorenz = {"trajectories": 5, "samples": 12, "width": 2, "horizon": 2} if smoke else {"samples": 151, "width": 8}
+    lorenz = {"samples": 151, "width": 8, "horizon": 4, "curriculum": (1, 2)}
+    if smoke:
+        lorenz = {"trajectories": 5, "samples": 12, "width": 2, "horizon": 2}
 
     def settings(train_steps: int, **chosen: Any) -> Settings:
         tiny = {"train_steps": 4, "per_dispatch": 2, "evaluations": 1}
