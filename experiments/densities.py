@@ -54,7 +54,7 @@ class Method:
 
 
 def learned(nfe: int) -> kx.LearnedRK:
-    """Own coefficients and a learned size for each step, which has the most stages up to four that divide the budget."""
+    """Own coefficients and a learned size for each step, of the most stages up to four that divide the budget."""
     return kx.student("per_step", nfe=nfe, order=2, dtype=np.float32)
 
 
