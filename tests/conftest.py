@@ -15,9 +15,14 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_platforms", "cpu")
 
 # Most of the tests' time is XLA's, for programs that run for one small call each: the older code generator, with fewer
-# optimisations and without threads, takes a third of it. Processes that tests start inherit the settings; what trains
+# optimisations, none of them of loops, and without threads, takes a third of it. Processes that tests start inherit the settings; what trains
 # for long or is timed goes without. A newer XLA may not know the flags, and ends the process where it does not.
-_QUICK = ("--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1")
+_OF_LOOPS = "while-loop-invariant-code-motion,simplify-while-loops,while-loop-constant-sinking"
+_QUICK = (
+    "--xla_cpu_use_fusion_emitters=false",
+    "--xla_cpu_parallel_codegen_split_count=1",
+    f"--xla_disable_hlo_passes={_OF_LOOPS}",
+)
 if jax.__version_info__ < (0, 11):
     os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *_QUICK])
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
