@@ -16,8 +16,8 @@ jax.config.update("jax_platforms", "cpu")
 
 # Most of the tests' time is XLA's, for programs that run for one small call each: the older code generator, with fewer
 # optimisations, none of them of loops, and without threads, takes a third of it. Processes that tests start inherit the
-# settings; what trains for long or is timed goes without. A newer XLA may not know the flags, and ends the process where
-# it does not.
+# settings; what trains for long or is timed goes without. A newer XLA may not know the flags, and ends the process
+# where it does not.
 _OF_LOOPS = "while-loop-invariant-code-motion,simplify-while-loops,while-loop-constant-sinking"
 _QUICK = (
     "--xla_cpu_use_fusion_emitters=false",
