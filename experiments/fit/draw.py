@@ -13,18 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.ticker import ScalarFormatter
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator
 
 from kuttax.records import Record
 from kuttax.report.comparison import paired_difference
 from kuttax.report.figure import INK, figure
 
 from ..ledger import Ledger
-from .cases import label
+from .cases import label, levers_of
 from .run import HERE
 
 COLOURS = {"none": "#71717a", "warm-up": "#1d4ed8", "learned": "#15803d", "consistency": "#c2410c"}
 COLOURS |= {"distillation": "#a21caf", "all": INK}
+PAIRS = "#a1a1aa"
 
 
 class Row:
@@ -144,9 +146,23 @@ def front(found: Sequence[Record], path: Path) -> None:
         panels = blank.subplots(len(tasks), 3, squeeze=False)
         for line, task in zip(panels, tasks, strict=True):
             _panels(line, [r for r in found if r["task"] == task], task)
-        blank.legend(
-            *panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(COLOURS) + 1, fontsize=8
-        )
+        blank.legend(handles=_legend(found), loc="outside lower center", ncols=len(COLOURS) + 3, fontsize=7)
+
+
+def _legend(found: Sequence[Record]) -> list[Line2D]:
+    """What colours, marks and lines stand for."""
+    mark = lambda colour, kind, says, face=None: Line2D(  # noqa: E731
+        [], [], color=colour, marker=kind, ls="", markerfacecolor=face or colour, label=says
+    )
+    handles = [mark(colour, _mark(name), name) for name, colour in COLOURS.items()]
+    if any(len(r["levers"]) == 2 != len(levers_of(r["task"])) for r in found if r["kind"] == "fit"):
+        handles.append(mark(PAIRS, "s", "pairs"))
+    handles.append(mark(INK, "o", "not all certified", face="none"))
+    return [*handles, Line2D([], [], color=INK, lw=0.8, ls=":", label="the reference's model")]
+
+
+def _mark(name: str) -> str:
+    return {"all": "*", "pairs": "s"}.get(name, "o")
 
 
 def _panels(line: Any, found: Sequence[Record], task: str) -> None:
@@ -157,12 +173,13 @@ def _panels(line: Any, found: Sequence[Record], task: str) -> None:
     for i, axes in enumerate(line):
         for name, colour in COLOURS.items():
             own = [row for row in known if row.levers == name]
-            _points(axes, own, i, colour, name, "*" if name == "all" else "o", 60 if name == "all" else 30)
-        _points(axes, [row for row in known if "+" in row.levers], i, "#a1a1aa", "pairs", "s", 12)
+            _points(axes, own, i, colour, name, 60 if name == "all" else 30)
+        _points(axes, [row for row in known if "+" in row.levers], i, PAIRS, "pairs", 12)
         if base:
             axes.axhline(statistics.fmean(base), color=INK, lw=0.8, ls=":")
         axes.set_xscale("log", base=2)
-        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.xaxis.set_major_locator(LogLocator(base=10, subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0)))
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:.2g}")
         axes.set_xlabel(list(known[0].costs)[i])
     line[0].set_xticks(sorted({row.budget for row in known}))
     unit = f" ({metric['unit']})" if metric["unit"] else ""
@@ -170,16 +187,16 @@ def _panels(line: Any, found: Sequence[Record], task: str) -> None:
     line[0].set_title(task)
 
 
-def _points(axes: Any, own: Sequence[Row], cost: int, colour: str, label: str, marker: str, size: float) -> None:
+def _points(axes: Any, own: Sequence[Row], cost: int, colour: str, name: str, size: float) -> None:
     """A mark for each budget, joined by a line."""
     if not own:
         return
     x = [list(row.costs.values())[cost] for row in own]
     y = [row.sure for row in own]
     faces = [colour if row.valid == len(row.runs) else "none" for row in own]
-    if marker != "s":
+    if name != "pairs":
         axes.plot(x, y, color=colour, lw=0.8, alpha=0.6)
-    axes.scatter(x, y, s=size, marker=marker, facecolors=faces, edgecolors=colour, label=label, zorder=3)
+    axes.scatter(x, y, s=size, marker=_mark(name), facecolors=faces, edgecolors=colour, zorder=3)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
