@@ -3,6 +3,7 @@
 import json
 import math
 import sys
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -43,10 +44,18 @@ class Whole(Flow):
         return Trajectories(lambda t, y, args: args @ y, jnp.asarray(batch.x), *self.interval, model["w"])
 
 
+class Told(Whole):
+    """Its metric in training is the progress that the loss is told."""
+
+    def loss(self, model, solver, batch, key, penalty=None, progress=1.0):
+        value, log = super().loss(model, solver, batch, key, penalty)
+        return value, {**log, "metric": jnp.asarray(progress)}
+
+
 @pytest.fixture(scope="module")
 def fitted():
     stages = []
-    found = kx.fit(Whole(), nfe=4, settings=QUICK, seed=0, report=lambda *said: stages.append(said))
+    found = kx.fit(Told(), nfe=4, settings=QUICK, seed=0, report=lambda *said: stages.append(said))
     return found, stages
 
 
@@ -69,6 +78,14 @@ def test_stages_are_told_in_order(fitted):
     assert [one for one in told if one[1] == one[2]] == ends and told == sorted(told, key=lambda one: (one[1], one[2]))
     assert found.history[0].validation.nfe > 4 == found.history[1].validation.nfe
     assert str(found).count("\n") == len(found.history)
+
+
+def test_progress_is_that_of_the_whole(fitted):
+    """Means over the steps of a dispatch, of forty in all, of which ten are the warm-up."""
+    _, said = fitted
+    ends = [now.step + (10 if name == "training" else 0) for name, _, now in said]
+    means = [(begin + end - 1) / 2 / 40 for begin, end in pairwise([0, *ends])]
+    np.testing.assert_allclose([now.metric for *_, now in said], means, rtol=1e-6)
 
 
 def test_the_warm_up_looks_at_a_step_of_the_budget_between_output_times(monkeypatch):
