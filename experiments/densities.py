@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import kuttax as kx
+from kuttax.budget import evaluations_of
 from kuttax.commands.run import reference
 from kuttax.solvers.base import title
 from kuttax.tasks.registry import build_task
@@ -46,9 +47,9 @@ class Method:
     consistency: float = 0.0
 
     def takes(self, nfe: int) -> bool:
-        """Whether it can spend all of the budget."""
+        """Whether it can spend all of the budget; not of the baseline, which has none."""
         try:
-            return getattr(self.solver(nfe), "nfe", None) == nfe
+            return evaluations_of(self.solver(nfe)) == nfe
         except kx.UserError:
             return False
 

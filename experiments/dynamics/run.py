@@ -116,12 +116,13 @@ class Study:
 
     def _fitted(self, about: dict[str, Any]) -> dict[str, Any]:
         """Fit at the budget with all levers, save the run and return its record."""
-        begin, nfe, directory = time.perf_counter(), about["budget"], self._directory(about)
+        begin, directory = time.perf_counter(), self._directory(about)
+        nfe, size = about["budget"], self.settings.batch_size
         found = kx.fit(self.task, nfe=nfe, most_nfe=nfe, settings=self.settings, seed=about["seed"])
         record = {
             "kind": "run",
             **about,
-            **results(self.task, *found[:2], self.settings.batch_size, about, directory, found.certificate),
+            **results(self.task, found.model, found.solver, size, about, directory, found.certificate),
             "stages": [stage.name for stage in found.history],
             "seconds": time.perf_counter() - begin,
         }

@@ -21,7 +21,7 @@ from kuttax.report.comparison import paired_difference
 from kuttax.report.figure import INK, figure
 
 from ..ledger import Ledger
-from .cases import label, levers_of
+from .cases import label
 from .run import HERE
 
 COLOURS = {"none": "#71717a", "warm-up": "#1d4ed8", "learned": "#15803d", "consistency": "#c2410c"}
@@ -155,8 +155,8 @@ def _legend(found: Sequence[Record]) -> list[Line2D]:
         [], [], color=colour, marker=kind, ls="", markerfacecolor=face or colour, label=says
     )
     handles = [mark(colour, _mark(name), name) for name, colour in COLOURS.items()]
-    if any(len(r["levers"]) == 2 != len(levers_of(r["task"])) for r in found if r["kind"] == "fit"):
-        handles.append(mark(PAIRS, "s", "pairs"))
+    if any("+" in row.levers for row in rows(found)):
+        handles.append(mark(PAIRS, _mark("pairs"), "pairs"))
     handles.append(mark(INK, "o", "not all certified", face="none"))
     return [*handles, Line2D([], [], color=INK, lw=0.8, ls=":", label="the reference's model")]
 
