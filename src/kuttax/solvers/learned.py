@@ -98,6 +98,7 @@ class LearnedRK(AbstractTableSolver):
         """The order that the scheme keeps whatever its parameters."""
         return self.chart.order
 
+    @eqx.filter_jit
     def table(self, dtype) -> Table:
         a, b, sound = self.chart.coefficients()
         if self.logits is None:
