@@ -126,7 +126,7 @@ def _samples_first(y0: PyTree, axis: int) -> PyTree:
     counts = sorted({shape[axis] for shape in shapes})
     if len(counts) > 1 or counts[0] == 0:
         raise UserError(f"batch_axis={axis} must count the same samples, at least one, in every leaf, got {counts}")
-    return jax.tree.map(lambda x: jnp.moveaxis(x, axis, 0), y0)
+    return y0 if axis == 0 else jax.tree.map(lambda x: jnp.moveaxis(x, axis, 0), y0)
 
 
 def _checked_axes(axes: Any, problem: Problem) -> Any:
@@ -139,6 +139,8 @@ def _checked_axes(axes: Any, problem: Problem) -> Any:
 
 
 def _samples_back(sol: Solution, axis: int) -> Solution:
+    if axis == 0:
+        return sol
     y1 = jax.tree.map(lambda x: jnp.moveaxis(x, 0, axis), sol.y1)
     ys = jax.tree.map(lambda x: jnp.moveaxis(x, 1, axis + 1 if axis >= 0 else axis), sol.ys)
     return dataclasses.replace(sol, y1=y1, ys=ys)

@@ -1,12 +1,14 @@
 """What every classical tableau makes of the same starts at the same number of evaluations."""
 
+import dataclasses
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import numpy as np
 
-from ..solvers.base import AbstractSolver, title
-from ..solvers.fixed import AbstractTableSolver, FixedSteps
+from ..solvers.base import AbstractSolver, Problem, title
+from ..solvers.fixed import AbstractTableSolver, FixedSteps, Table
 from ..solvers.tableaus import ALL
 from .frozen import Frozen, ends
 from .starts import Pairs
@@ -47,6 +49,35 @@ def table(frozen: Frozen, pairs: Pairs, nfe: int) -> tuple[Row, ...]:
 
     A tableau whose stages do not divide `nfe` takes fewer evaluations (`Row.nfe`); one with more stages is left out.
     """
-    fitting = [tableau for tableau in ALL.values() if tableau.stages <= nfe]
-    rows = [row(frozen, FixedSteps(tableau, nfe // tableau.stages), pairs) for tableau in fitting]
+    schemes = [FixedSteps(tableau, nfe // tableau.stages) for tableau in ALL.values() if tableau.stages <= nfe]
+    dtype = jax.tree.leaves(pairs.start)[0].dtype
+    rows = [Row(title(s), s.nfe, *errors(frozen, _Laid(s, dtype), pairs)) for s in schemes]
     return tuple(sorted(rows, key=lambda row: (np.isnan(row.rmse), row.rmse)))
+
+
+class _Laid(AbstractTableSolver):
+    """A scheme by its numbers in place of its name: one program serves all of as many stages and steps."""
+
+    laid: Table
+    steps: int = eqx.field(static=True)
+
+    def __init__(self, scheme: FixedSteps, dtype):
+        below = tuple(tuple(j < i for j in range(scheme.stages)) for i in range(scheme.stages))
+        table = scheme.table(dtype)
+        self.laid = dataclasses.replace(table, a_used=below, b_used=(True,) * scheme.stages)
+        self.steps = scheme.steps
+
+    @property
+    def stages(self) -> int:
+        return self.laid.b.shape[-1]
+
+    @property
+    def order(self) -> int:
+        return 1  # all of them have at least that
+
+    def check(self, problem: Problem) -> None:
+        del problem
+
+    def table(self, dtype) -> Table:
+        del dtype
+        return self.laid

@@ -123,6 +123,7 @@ def condition_rows(
     return rows, xp.array([1, 1 / 2, 1 / 3, 1 / 6][:conditions], dtype=a.dtype)
 
 
+@functools.partial(jax.jit, static_argnames="p")
 def project(
     b0: Float[Array | np.ndarray, " s"], a: Float[Array | np.ndarray, "s s"], p: int
 ) -> tuple[Float[Array, " s"], Float[Array, ""]]:

@@ -75,25 +75,25 @@ def predict_parts(task: Task, model: Any, solver: AbstractSolver, parts: Sequenc
 
     Metric and loss are the parts' means, the status is the worst.
     """
-    found = [predict(task, model, solver, part) for part in parts]
-    mean = _quadratic_mean if task.metric.mean == "quadratic" else jnp.mean
-    joined = lambda name: jnp.concatenate([jnp.asarray(getattr(p, name)) for p in found])  # noqa: E731
-    stacked = lambda name: jnp.stack([jnp.asarray(getattr(p, name)) for p in found])  # noqa: E731
+    found = jax.device_get([predict(task, model, solver, part) for part in parts])
+    mean = _quadratic_mean if task.metric.mean == "quadratic" else np.mean
+    joined = lambda name: np.concatenate([getattr(p, name) for p in found])  # noqa: E731
+    stacked = lambda name: np.stack([getattr(p, name) for p in found])  # noqa: E731
     one = found[0]
     return Prediction(
         outputs=joined("outputs"),
         metric=mean(stacked("metric")),
         labels=None if one.labels is None else joined("labels"),
-        stats=None if one.stats is None else Stats(jnp.stack([mean_nfe(p.stats) for p in found]), None, None, None),
+        stats=None if one.stats is None else Stats(np.stack([mean_nfe(p.stats) for p in found]), None, None, None),
         trajectory=None if one.trajectory is None else joined("trajectory"),
-        loss=None if one.loss is None else jnp.mean(stacked("loss")),
-        status=None if one.status is None else jnp.max(stacked("status")),
+        loss=None if one.loss is None else np.mean(stacked("loss")),
+        status=None if one.status is None else np.max(stacked("status")),
         nll=None if one.nll is None else joined("nll"),
     )
 
 
-def _quadratic_mean(values: Array) -> Array:
-    return jnp.sqrt(jnp.mean(values**2))
+def _quadratic_mean(values: np.ndarray) -> np.ndarray:
+    return np.sqrt(np.mean(values**2))
 
 
 def prediction_ms(task: Task, model: Any, solver: AbstractSolver, data: PyTree, batch_size: int, repeats: int) -> float:

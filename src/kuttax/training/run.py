@@ -49,7 +49,7 @@ class Run:
         self.program, self.settings, self.stream = program, settings, stream
         self.place = program.place
         varied, constants = program.split(model, solver)
-        varied = jax.tree.map(jnp.array, varied)  # copies: every dispatch consumes what it is given
+        varied = jax.device_put(varied, may_alias=False)  # a copy: every dispatch consumes what it is given
         state = program.begin(varied)
         self.varied, self.state, self.constants, self.data, self.key = self.place.replicated(
             (varied, state, constants, jax.tree.map(np.asarray, data), key)
@@ -79,7 +79,7 @@ class Run:
 
     def restored(self, snapshot: PyTree) -> tuple[Any, AbstractSolver]:
         """Model and solver as they were."""
-        return self.program.join(jax.tree.map(jnp.asarray, snapshot), self.place.local(self.constants))
+        return self.program.join(jax.device_put(snapshot), self.place.local(self.constants))
 
     def advance(self, count: int) -> dict[str, float]:
         """Take `count` optimiser steps; returns the means of loss, metric and NFE over those that did not fail.
@@ -91,7 +91,7 @@ class Run:
         dispatch = self.program.compiled(count, *given, self.key)
         begin = time.perf_counter()
         indices = self.stream.take(self.step, count)
-        order, step = self.place.replicated((jnp.asarray(indices), jnp.asarray(self.step)))
+        order, step = self.place.replicated((indices, jnp.asarray(self.step)))
         result = dispatch(*given, order, self.key, step)
         self.varied, self.state, logs = jax.block_until_ready(result)
         elapsed = time.perf_counter() - begin
