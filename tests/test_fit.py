@@ -117,14 +117,27 @@ def test_a_task_may_weigh_the_warm_up_s_penalty_itself():
 
 
 def test_every_lever_can_be_switched_off():
-    off = kx.Levers(warm_up=0.0, learned=False, consistency=0.0, distill=False)
+    off = kx.Levers(warm_up=0.0, learned="never", consistency=0.0, distill=False)
     found = kx.fit(Whole(), nfe=4, settings=QUICK, levers=off)
     assert found.solver == kx.FixedSteps(kx.tableaus.RK4, 1)
     assert {stage.name for stage in found.history} <= {"training", "more evaluations"}
 
 
+def test_a_solver_that_does_not_get_through_the_field_ends_no_fit(monkeypatch):
+    fit = sys.modules["kuttax.fit"]
+
+    def lost(*given):
+        raise kx.SolveError(kx.Status.non_finite, "lost")
+
+    monkeypatch.setattr(fit, "evaluate", lost)
+    off = kx.Levers(warm_up=0.0, learned="never", consistency=0.0, distill=False)
+    found = kx.fit(Whole(), nfe=2, stages=1, settings=QUICK, levers=off, most_nfe=3)
+    tried = found.history[-1]
+    assert tried.name == "more evaluations" and math.isnan(tried.validation.metric)
+
+
 def test_a_classical_scheme_is_trained_with_and_a_learned_one_fitted_to_its_field():
-    off = kx.Levers(warm_up=0.0, learned=False, consistency=0.0)
+    off = kx.Levers(warm_up=0.0, learned="never", consistency=0.0)
     found = kx.fit(Whole(), nfe=3, settings=QUICK, levers=off)
     trained, fitted = found.history[:2]
     assert (trained.name, fitted.name) == ("training", "distillation")
@@ -152,7 +165,7 @@ def deviating(w, starts, steps):
 
 @pytest.mark.parametrize("allow_more", [False, True])
 def test_the_least_budget_is_the_first_that_is_beyond_doubt(allow_more):
-    off = kx.Levers(warm_up=0.0, learned=False, consistency=0.0, distill=False)
+    off = kx.Levers(warm_up=0.0, learned="never", consistency=0.0, distill=False)
     task = Whole()
     found = kx.fit(task, nfe=2, stages=1, settings=QUICK, levers=off, allow_more=allow_more, most_nfe=200)
     w, starts = np.asarray(found.model["w"], float), task.validation.x
@@ -168,7 +181,7 @@ def test_the_least_budget_is_the_first_that_is_beyond_doubt(allow_more):
 
 
 def test_no_budget_is_enough_where_the_search_ends():
-    off = kx.Levers(warm_up=0.0, learned=False, consistency=0.0, distill=False)
+    off = kx.Levers(warm_up=0.0, learned="never", consistency=0.0, distill=False)
     found = kx.fit(Whole(), nfe=2, stages=1, settings=QUICK, levers=off, allow_more=True, most_nfe=3)
     assert found.least_nfe is None and found.verdict != "valid" and found.solver.steps == 2
 
@@ -225,7 +238,7 @@ def test_a_budget_that_cannot_be_is_one_line(options, says):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("options", [{"warm_up": 1.0}, {"warm_up": -0.1}, {"consistency": -1.0}])
+@pytest.mark.parametrize("options", [{"warm_up": 1.0}, {"warm_up": -0.1}, {"consistency": -1.0}, {"learned": "no"}])
 def test_levers_out_of_range_are_refused(options):
     with pytest.raises(UserError, match="must"):
         kx.Levers(**options)

@@ -88,7 +88,7 @@ def pulled(names: Sequence[str]) -> kx.Levers:
     default = kx.Levers()
     return kx.Levers(
         warm_up=default.warm_up if "warm-up" in names else 0.0,
-        learned="learned" in names,
+        learned="always" if "learned" in names else "never",
         consistency=default.consistency if "consistency" in names else 0.0,
         distill="distillation" in names,
     )

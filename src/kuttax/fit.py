@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import numpy as np
@@ -22,6 +22,8 @@ from .solvers.base import AbstractSolver, title
 from .solvers.fixed import AbstractTableSolver
 from .solvers.fixed_sde import AbstractSDESolver
 from .solvers.learned import LearnedRK
+from .solvers.sde import Calculus
+from .solvers.solution import SolveError
 from .solvers.tableaus import DOPRI5
 from .tasks.base import Task
 from .tasks.starts import some_trajectories
@@ -39,6 +41,8 @@ _DISTILL_STEPS = 500
 _EXACT = 0.1  # of the output tolerance
 _CONSISTENCY = 0.1  # keeps learned solvers of digits valid at no loss (experiments/validity)
 
+When = Literal["auto", "always", "never"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Levers:
@@ -48,7 +52,8 @@ class Levers:
         warm_up: The part of the optimiser steps that trains with an adaptive solver, under a penalty on the error of
             one step of the budget's size (Pal et al., ICML 2023); 0 for none.
         learned: Whether the solver learns while the model is trained; else it is the classical scheme that it would
-            start at.
+            start at. "auto": always of an ODE, never of an SDE, whose learned schemes made for no better field and for
+            fewer valid certificates (experiments/fit).
         consistency: Factor of the penalty that keeps the field one of an ODE (after Ott et al., ICLR 2021), on top of
             the task's own weight; 0 for none.
         distill: Whether a solver is fitted to the finished field, beginning with the one that was trained with, where
@@ -59,15 +64,21 @@ class Levers:
     """
 
     warm_up: float = 0.2
-    learned: bool = True
+    learned: When = "auto"
     consistency: float = 1.0
     distill: bool = True
 
     def __post_init__(self):
         if not 0 <= self.warm_up < 1:
             raise UserError(f"warm_up must lie in [0, 1), got {self.warm_up}")
+        if self.learned not in get_args(When):
+            raise UserError(f"learned must be one of {', '.join(get_args(When))}, got {self.learned!r}")
         if not (self.consistency >= 0 and math.isfinite(self.consistency)):
             raise UserError(f"consistency must be a number >= 0, got {self.consistency}")
+
+    def learns(self, calculus: Calculus | None) -> bool:
+        """Whether the solver learns, of an SDE in that calculus or, None, of an ODE."""
+        return self.learned == "always" or (self.learned == "auto" and calculus is None)
 
 
 class Stage(NamedTuple):
@@ -149,7 +160,7 @@ def fit(
     Args:
         task: Data, model and loss: `kx.tasks.build_task("digits")`, or one of your own (docs/own_task.md).
         nfe: Evaluations of the field in one solve; of the drift, where the task is an SDE. That is trained with a fixed
-            grid from the start, on its paths' local error, and is not distilled.
+            grid of a classical scheme from the start, on its paths' local error, and nothing is distilled.
         stages: Of one step, 1 to 4; None for the most that divide `nfe`.
         levers: What may be done; None for all of it.
         settings: Of training; None for the defaults.
@@ -168,7 +179,8 @@ def fit(
         TrainingError, SolveError: Training failed.
     """
     levers = levers or Levers()
-    start = solver_of(nfe, stages, learned=levers.learned, calculus=getattr(task, "calculus", None))
+    calculus = getattr(task, "calculus", None)
+    start = solver_of(nfe, stages, learned=levers.learns(calculus), calculus=calculus)
     most = 8 * nfe if most_nfe is None else most_nfe
     if most < nfe:
         raise UserError(f"most_nfe must be at least the budget, {nfe}, got {most_nfe}")
@@ -304,7 +316,11 @@ class _Fit:
         return certify_run(self.task, model, solver, self.task.validation, self.settings.batch_size, MOST_SAMPLES)
 
     def _evaluate(self, model: Any, solver: AbstractSolver) -> Evaluation:
-        return evaluate(self.task, model, solver, self.task.validation, self.settings.batch_size)
+        """On validation data; NaN where the solver does not get through the field."""
+        try:
+            return evaluate(self.task, model, solver, self.task.validation, self.settings.batch_size)
+        except SolveError:
+            return Evaluation(math.nan, math.nan, math.nan)
 
     def _note(
         self, name: str, solver: AbstractSolver, validation: Evaluation, certificate: Certificate | None, begin: float

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from ..atomic import write_json
 from ..budget import solver_of
-from ..fit import Fitted, Levers, fit
+from ..fit import Fitted, Levers, When, fit
 from ..records import plain
 from ..report import forecast
 from ..solvers.base import title
@@ -68,8 +68,9 @@ class Fit:
     """The part of the optimiser steps that trains with an adaptive solver first; 0 for none."""
     consistency: float = 1.0
     """Factor of the penalty on the solver's own errors, on the task's own weight; 0 for none."""
-    learned: bool = True
-    """Let the solver learn while the model is trained; else train with the classical one of as many stages."""
+    learned: When = "auto"
+    """Let the solver learn while the model is trained, or train with the classical one of as many stages; auto: an
+    ODE's learns, an SDE's does not."""
     distill: bool = True
     """Fit a solver to the finished field, beginning with the one that was trained with."""
     training: Settings = field(default_factory=Settings)
@@ -89,7 +90,9 @@ class Fit:
         refuse_used(out, overwrite=self.overwrite, resume=self.resume)
         levers = Levers(warm_up=self.warm_up, learned=self.learned, consistency=self.consistency, distill=self.distill)
         calculus = getattr(options, "calculus", None)
-        solver_of(self.nfe, self.stages, learned=self.learned, calculus=calculus)  # refuses a budget that cannot be
+        solver_of(
+            self.nfe, self.stages, learned=self.learned == "always", calculus=calculus
+        )  # refuses a budget that cannot be
         task = options.build()
         prepare(out, overwrite=self.overwrite, resume=self.resume)
         keep_configuration(out / "config.json", self._configuration(name, options))
