@@ -25,6 +25,7 @@ import kuttax as kx
 from kuttax import report
 from kuttax.commands.run import results, run
 from kuttax.commands.solver_options import LearnedOptions
+from kuttax.distillation.students import stages_of
 from kuttax.report import run_name
 from kuttax.tasks import build_task
 from kuttax.training.checkpoint import save_run
@@ -65,7 +66,7 @@ def methods(budgets: Sequence[int]) -> Iterator[tuple[dict[str, Any], kx.Abstrac
                 steps = budget // scheme.stages
                 about = {"method": name, "label": f"{scheme.name}, NFE {budget}", "budget": budget}
                 yield about, kx.FixedSteps(scheme, steps)
-        stages = next(s for s in (4, 3, 2, 1) if budget % s == 0)
+        stages = stages_of(budget)
         for name, label in (("learned", "learned"), (CONSISTENT, "learned, consistent")):
             about = {"method": name, "label": f"{label}, NFE {budget}", "budget": budget}
             yield about, LearnedOptions().learned(stages, budget // stages)

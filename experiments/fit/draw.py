@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from kuttax.records import Record
 from kuttax.report.comparison import paired_difference
@@ -166,10 +166,12 @@ def _mark(name: str) -> str:
 
 
 def _panels(line: Any, found: Sequence[Record], task: str) -> None:
-    """One task's three panels."""
+    """One task's three panels; the metric has a logarithmic scale where it spreads over more than a factor of 3."""
     base = [r["test"] for r in found if r["kind"] == "baseline" and "error" not in r]
     metric = next(r["metric"] for r in found if "metric" in r)
     known = [row for row in rows(found) if row.runs]
+    sure = [row.sure for row in known if math.isfinite(row.sure)]
+    spread = min(sure) > 0 and max(sure) > 3 * min(sure)
     for i, axes in enumerate(line):
         for name, colour in COLOURS.items():
             own = [row for row in known if row.levers == name]
@@ -178,6 +180,11 @@ def _panels(line: Any, found: Sequence[Record], task: str) -> None:
         if base:
             axes.axhline(statistics.fmean(base), color=INK, lw=0.8, ls=":")
         axes.set_xscale("log", base=2)
+        if spread:
+            axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0)))
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:.2g}")
+            axes.yaxis.set_minor_formatter(NullFormatter())
         axes.xaxis.set_major_locator(LogLocator(base=10, subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0)))
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:.2g}")
         axes.set_xlabel(list(known[0].costs)[i])
