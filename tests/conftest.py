@@ -29,10 +29,8 @@ if jax.__version_info__ < (0, 11):
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 jax.config.update("jax_disable_most_optimizations", True)
 
-# A core for each worker of xdist: a thread pool of two in each of two processes costs them half as much time again.
-if (worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_setaffinity"):
-    _cores = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {_cores[int(worker.removeprefix("gw")) % len(_cores)]})
+# XLA's threads are as many as this, in place of the cores: two workers have a core each.
+os.environ["NPROC"] = "1"
 
 # Python looks through all that JAX keeps whenever 700 more objects live than before: a tenth of the time.
 gc.set_threshold(100_000, 20, 20)
