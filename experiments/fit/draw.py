@@ -142,7 +142,7 @@ def front(found: Sequence[Record], path: Path) -> None:
     every seed has a valid certificate. Hollow: not all have.
     """
     tasks = list(dict.fromkeys(r["task"] for r in found if r["kind"] == "fit"))
-    with figure(10.0, 0.7 + 2.7 * len(tasks), path) as blank:
+    with figure(10.0, 0.7 + 2.1 * len(tasks), path) as blank:
         panels = blank.subplots(len(tasks), 3, squeeze=False)
         for line, task in zip(panels, tasks, strict=True):
             _panels(line, [r for r in found if r["task"] == task], task)
