@@ -50,6 +50,7 @@ def figure(width: float, height: float, path: str | os.PathLike[str]) -> Iterato
         yield blank
         png, svg = files(path)
         blank.savefig(png, dpi=150, metadata={"Software": None})
+        blank.set_layout_engine("none")  # what was laid out for the one stays so in the other
         blank.savefig(svg, metadata={"Date": None})
 
 
