@@ -90,9 +90,7 @@ class Fit:
         refuse_used(out, overwrite=self.overwrite, resume=self.resume)
         levers = Levers(warm_up=self.warm_up, learned=self.learned, consistency=self.consistency, distill=self.distill)
         calculus = getattr(options, "calculus", None)
-        solver_of(
-            self.nfe, self.stages, learned=self.learned == "always", calculus=calculus
-        )  # refuses a budget that cannot be
+        solver_of(self.nfe, self.stages, learned=levers.learns(calculus), calculus=calculus)  # refuses what cannot be
         task = options.build()
         prepare(out, overwrite=self.overwrite, resume=self.resume)
         keep_configuration(out / "config.json", self._configuration(name, options))
