@@ -14,8 +14,6 @@ from kuttax.nn import Conv1dField, ConvField, MLPField, NeuralODEClassifier, aug
 from kuttax.nn.convolution import _convolution, _shifted_products
 
 DTYPES = {"float32": (jnp.float32, 1e-5), "float64": (jnp.float64, 1e-12)}
-
-
 slope_of = eqx.filter_jit(lambda field, t, y: field(t, y))
 
 

@@ -171,7 +171,8 @@ def _panels(line: Any, found: Sequence[Record], task: str) -> None:
     metric = next(r["metric"] for r in found if "metric" in r)
     known = [row for row in rows(found) if row.runs]
     sure = [row.sure for row in known if math.isfinite(row.sure)]
-    spread = min(sure) > 0 and max(sure) > 3 * min(sure)
+    spread = bool(sure) and min(sure) > 0 and max(sure) > 3 * min(sure)
+    short = lambda value, _: f"{value:.2g}"  # noqa: E731
     for i, axes in enumerate(line):
         for name, colour in COLOURS.items():
             own = [row for row in known if row.levers == name]
@@ -183,10 +184,10 @@ def _panels(line: Any, found: Sequence[Record], task: str) -> None:
         if spread:
             axes.set_yscale("log")
             axes.yaxis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0)))
-            axes.yaxis.set_major_formatter(lambda value, _: f"{value:.2g}")
+            axes.yaxis.set_major_formatter(short)
             axes.yaxis.set_minor_formatter(NullFormatter())
         axes.xaxis.set_major_locator(LogLocator(base=10, subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0)))
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:.2g}")
+        axes.xaxis.set_major_formatter(short)
         axes.set_xlabel(list(known[0].costs)[i])
     line[0].set_xticks(sorted({row.budget for row in known}))
     unit = f" ({metric['unit']})" if metric["unit"] else ""

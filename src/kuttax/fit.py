@@ -160,7 +160,7 @@ def fit(
     Args:
         task: Data, model and loss: `kx.tasks.build_task("digits")`, or one of your own (docs/own_task.md).
         nfe: Evaluations of the field in one solve; of the drift, where the task is an SDE. That is trained with a fixed
-            grid of a classical scheme from the start, on its paths' local error, and nothing is distilled.
+            grid from the start, on its paths' local error, and is not distilled.
         stages: Of one step, 1 to 4; None for the most that divide `nfe`.
         levers: What may be done; None for all of it.
         settings: Of training; None for the defaults.

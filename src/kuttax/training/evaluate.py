@@ -76,21 +76,17 @@ def predict_parts(task: Task, model: Any, solver: AbstractSolver, parts: Sequenc
     Metric and loss are the parts' means, the status is the worst.
     """
     found = jax.device_get([predict(task, model, solver, part) for part in parts])  # NumPy has nothing to compile
+    join: Any = np.concatenate
+    stack: Any = np.stack
     mean: Any = _quadratic_mean if task.metric.mean == "quadratic" else np.mean
+    joined = lambda name: join([getattr(p, name) for p in found])  # noqa: E731
+    stacked = lambda name: stack([getattr(p, name) for p in found])  # noqa: E731
     one = found[0]
-
-    def joined(name: str) -> Any:
-        return np.concatenate([getattr(p, name) for p in found])
-
-    def stacked(name: str) -> Any:
-        return np.stack([getattr(p, name) for p in found])
-
-    nfe: Any = np.stack([mean_nfe(p.stats) for p in found])
     whole = Prediction(
         outputs=joined("outputs"),
         metric=mean(stacked("metric")),
         labels=None if one.labels is None else joined("labels"),
-        stats=None if one.stats is None else Stats(nfe, None, None, None),
+        stats=None if one.stats is None else Stats(stack([mean_nfe(p.stats) for p in found]), None, None, None),
         trajectory=None if one.trajectory is None else joined("trajectory"),
         loss=None if one.loss is None else stacked("loss").mean(),
         status=None if one.status is None else stacked("status").max(),
@@ -99,7 +95,7 @@ def predict_parts(task: Task, model: Any, solver: AbstractSolver, parts: Sequenc
     return jax.device_put(whole)
 
 
-def _quadratic_mean(values: np.ndarray) -> np.ndarray:
+def _quadratic_mean(values: Any) -> Any:
     return np.sqrt(np.mean(values**2))
 
 
