@@ -41,6 +41,7 @@ def looked(part: AbstractLocal, keys, field, y0, t0, t1, *, lanes: int = 1, besi
     def one(key):
         return kx.solve(field, y0, t0, t1, penalty=whole, key=key, **options).penalty
 
+    # A penalty sees time elapsed since t0.
     flat = np.asarray(jax.jit(jax.vmap(one))(keys))
     t, h, y, cost = np.split(flat, np.cumsum([lanes, lanes, y0.size]), axis=1)
-    return Sight(t, h, y.reshape(len(keys), *y0.shape), cost)
+    return Sight(t0 + t, h, y.reshape(len(keys), *y0.shape), cost)

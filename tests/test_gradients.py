@@ -153,7 +153,7 @@ def replayed_loss(inputs, tableau, nodes):
 def test_joint_against_differences_on_the_frozen_mesh(tableau):
     solver = kx.Adaptive(tableau, 1e-4, 1e-4)
     nodes = nodes_of(solver, INPUTS)
-    assert len(nodes) > 4
+    assert len(nodes) >= 4
     value, gradient = jax.jit(jax.value_and_grad(lambda x: loss(x, solver)))(traced(INPUTS))
     np.testing.assert_allclose(value, replayed_loss(INPUTS, tableau, nodes), rtol=1e-12)
     assert_close(gradient, differences(lambda x: replayed_loss(x, tableau, nodes), INPUTS), 1e-8)

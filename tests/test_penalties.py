@@ -100,7 +100,25 @@ def test_error_is_that_of_diffrax(name, key, rng):
 
 
 def hairer(f, t, y, span, rtol, atol, k):
-    """The first step of Hairer, Norsett & Wanner I, II.4, as the book has it."""
+    """The first step of Hairer, Norsett & Wanner I, II.4, in a unit of time T in place of 1.
+
+    T is the length of the interval, or the time in which the state or its slope changes by its own size if that is
+    longer.
+    """
+    unit = abs(span)
+    for _ in range(2):
+        step, rates = hairer_in_units_of(unit, f, t, y, span, rtol, atol, k)
+        unit = max(abs(span), min(rates))
+    return step
+
+
+def hairer_in_units_of(unit, f, t, y, span, rtol, atol, k):
+    """The book's first step of the problem with time counted in `unit`, in the old time; 1 over the rates of change."""
+    step, rates = hairer_in_the_book(lambda s, y: unit * f(t + unit * s, y), 0.0, y, span / unit, rtol, atol, k)
+    return unit * step, [unit * x for x in rates]
+
+
+def hairer_in_the_book(f, t, y, span, rtol, atol, k):
     scale = atol + rtol * np.abs(y)
     slope = f(t, y)
     d0, d1 = rms(y / scale), rms(slope / scale)
@@ -108,7 +126,7 @@ def hairer(f, t, y, span, rtol, atol, k):
     ahead = np.copysign(h0, span)
     d2 = rms((f(t + ahead, y + ahead * slope) - slope) / scale) / h0
     h1 = max(1e-6, 1e-3 * h0) if max(d1, d2) <= 1e-15 else (0.01 / max(d1, d2)) ** (1 / k)
-    return np.copysign(min(100 * h0, h1, abs(span)), span)
+    return np.copysign(min(100 * h0, h1, abs(span)), span), (d0 / d1, d1 / d2)
 
 
 @pytest.mark.parametrize("times", [(T0, T1), (T1, T0)], ids=["forward", "backward"])

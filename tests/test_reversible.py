@@ -446,10 +446,10 @@ REFUSED = {
     "itself": (lambda: Reversible(Reversible(CLASSICAL)), "wraps FixedSteps or LearnedRK, got Reversible: "),
     "a tableau": (lambda: Reversible(RK4), "wraps FixedSteps or LearnedRK, got Tableau: "),
     "a class": (lambda: Reversible(kx.FixedSteps), "wraps FixedSteps or LearnedRK, got "),
-    "zero": (lambda: Reversible(CLASSICAL, 0), "coupling must be a number > 0, got 0"),
+    "zero": (lambda: Reversible(CLASSICAL, 0), "coupling must be a number > 0 and <= 1, got 0"),
     "above one": (lambda: Reversible(CLASSICAL, 1.1), "coupling must be a number > 0 and <= 1, got 1.1"),
-    "not a number": (lambda: Reversible(CLASSICAL, float("nan")), "coupling must be a number > 0, got nan"),
-    "two numbers": (lambda: Reversible(CLASSICAL, [0.9, 0.8]), "coupling must be a number > 0, got"),
+    "not a number": (lambda: Reversible(CLASSICAL, float("nan")), "coupling must be a number > 0 and <= 1, got nan"),
+    "two numbers": (lambda: Reversible(CLASSICAL, [0.9, 0.8]), "coupling must be a number > 0 and <= 1, got"),
     "a file's": (
         lambda: from_json({**to_json(Reversible(CLASSICAL)), "solver": to_json(kx.Adaptive(DOPRI5))}),
         "wraps FixedSteps or LearnedRK, got Adaptive: ",

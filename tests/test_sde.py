@@ -129,10 +129,10 @@ def test_without_samples_and_with_another_axis(key):
 
 
 def test_outputs_lie_on_the_path(key):
-    """Interval i ends at ts[i], be the times known beforehand or not."""
+    """An output at t0 takes nothing from the path, be the times known beforehand or not."""
     path = kx.BrownianPath(key, jax.ShapeDtypeStruct((3,), jnp.float64))
     ts = jnp.array([0.0, 0.5, 2.0])
-    w = np.stack([np.asarray(path.increment(8 * i, 8).w) for i in (1, 2, 3)])
+    w = np.stack([np.asarray(path.increment(8 * i, 8).w) for i in (0, 1, 2)])
     expected = np.cumsum(w * np.sqrt([[0.5], [1.5], [1.0]]), 0)
 
     def run(ts):
@@ -361,7 +361,7 @@ REFUSED = {
         lambda: solved(solver=kx.FixedSteps(kx.tableaus.RK4, 4)),
         "FixedSteps solves ODEs: for an SDE use EulerMaruyama, Milstein, StochasticHeun, SRK or FromDiffrax",
     ),
-    "backwards": (lambda: solved(t1=-1.0), "t1 must not come before t0, got t0=0, t1=-1"),
+    "backwards": (lambda: solved(t1=-1.0), "t1 must not come before t0, got t0=0.0, t1=-1.0"),
     "backsolve": (lambda: solved(adjoint=kx.BacksolveAdjoint()), "BacksolveAdjoint is for ODEs: with an SDE use"),
     "penalty": (lambda: solved(penalty=kx.penalties.Kinetic()), "Kinetic is for ODEs: with an SDE use LocalError, or"),
     "stiffness": (

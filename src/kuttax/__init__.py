@@ -46,6 +46,7 @@ from .solvers.solution import Solution as Solution
 from .solvers.solution import SolveError as SolveError
 from .solvers.solution import Stats as Stats
 from .solvers.solution import Status as Status
+from .solvers.solution import raise_for_status as raise_for_status
 from .solvers.srk import SRK as SRK
 from .solvers.stochastic_heun import StochasticHeun as StochasticHeun
 from .solvers.tableaus import Tableau as Tableau

@@ -1,6 +1,8 @@
 """solve: the one way in."""
 
 import dataclasses
+import inspect
+from collections.abc import Hashable
 from typing import Any
 
 import equinox as eqx
@@ -16,10 +18,13 @@ from .adjoints.discrete import DiscreteAdjoint
 from .errors import UserError
 from .penalised import solve_penalised
 from .penalty import AbstractPenalty, Penalties
+from .reads import note_own_changes, reads
 from .solvers.base import AbstractSolver, Problem
+from .solvers.elapsed import Elapsed, FromOrigin, elapsed, refuse_coarse_time
+from .solvers.once import naming_the_adjoint
+from .solvers.precision import ComputedIn, carried_in, cast
 from .solvers.sde import SDE
-from .solvers.solution import Solution, SolveError, Status
-from .solvers.stages import spread
+from .solvers.solution import Solution, Status, concluded, raise_for_status
 from .stochastic import check_stochastic, penalty_key
 
 
@@ -42,13 +47,16 @@ def solve(
 ) -> Solution:
     """Solve dy/dt = field(t, y, args), y(t0) = y0, or an `SDE`, up to t1.
 
-    The call is compiled, once for each field, solver structure, shape and dtype. Like any compiled JAX function it does
-    not see a plain Python field's global variables change: pass what changes in `args`, or in a module's leaves.
+    The call is compiled, once for each field, solver structure, shape and dtype. A plain Python field is compiled again
+    where what it reads beside its arguments has changed: closed-over and global variables, attributes, NumPy arrays.
+    Pass what changes often in `args`, or in a module's leaves: that needs no compiling.
 
     Args:
         field: The vector field, or an `SDE`. With `batch_axis` it is written for one sample.
-        y0: The initial state: a pytree of real floating-point arrays of one dtype.
-        t0, t1: Start and end; t1 < t0 solves backwards in time.
+        y0: The initial state: a pytree of real floating-point arrays of one dtype; a list of numbers becomes an array.
+            Of float16 and bfloat16, the field computes in that dtype, and the solver adds up in float32.
+        t0, t1: Start and end; t1 < t0 solves backwards in time. Inside, time is counted from t0, and differences of
+            times that are known before the program runs are taken in float64: a start at 1.7e9 s loses nothing.
         solver: `FixedSteps`, `Adaptive`, `LearnedRK`, `Reversible` or `FromDiffrax`; for an SDE `EulerMaruyama`,
             `Milstein`, `StochasticHeun`, `SRK` or `FromDiffrax`.
         args: Any pytree, handed to the field.
@@ -60,7 +68,9 @@ def solve(
         penalty: What makes a field cheap to integrate, to be added to the loss (`kuttax.penalties`).
         key: Draws the noise of an SDE: the same key gives the same path. Also for penalties that draw at random.
         max_steps: The most steps, accepted and rejected, that an adaptive solver may try.
-        throw: Raise `SolveError` where the solve does not reach t1. Otherwise look at `status`: y1 is then NaN.
+        throw: Raise `SolveError` where the solve does not reach t1. Otherwise look at `status`: y1 is then NaN. Inside
+            a compiled function an error needs a callback to Python. `jax.export` refuses such a function, and JAX's
+            compilation cache does not keep it: use `throw=False` there, and `kx.raise_for_status` on the result.
 
     Returns:
         A `Solution`.
@@ -72,19 +82,32 @@ def solve(
     y0 = _checked_state(y0)
     if batch_axis is not None:
         y0 = _samples_first(y0, batch_axis)
-    if not isinstance(max_steps, int) or max_steps < 1:
-        raise UserError(f"max_steps must be a whole number >= 1, got {max_steps!r}")
+    if isinstance(max_steps, bool) or not isinstance(max_steps, int) or not 1 <= max_steps < 2**31:
+        raise UserError(f"max_steps must be a whole number from 1 to {2**31 - 1}, got {max_steps!r}")
     if key is not None:
         _check_key(key)
-    problem = _problem(field, y0, t0, t1, ts, args, batch_axis is not None, max_steps)
+    _check_field(field)
+    dtype = jax.tree.leaves(y0)[0].dtype
+    times = elapsed(t0, t1, ts, carried_in(dtype))
+    problem = Problem(field, y0, times.t0, times.t1, times.ts, args, batch_axis is not None, max_steps)
+    problem = dataclasses.replace(problem, saves_start=times.saves_start, saves_end=times.saves_end)
     if args_axes is not None:
         problem = dataclasses.replace(problem, args_axes=_checked_axes(args_axes, problem))
+    _refuse_coarse_time(problem, times)
+    if jnp.dtype(problem.t0.dtype) != dtype:
+        problem = dataclasses.replace(problem, computed_in=str(dtype))
     if isinstance(field, SDE):
         problem = dataclasses.replace(problem, key=key)
-        check_stochastic(problem, solver, adjoint, penalty)
+        check_stochastic(problem, solver, adjoint, penalty, times.ends)
         key = None if penalty is None else penalty_key(problem.key)
     solver.check(problem)
-    sol = _solve(problem, solver, DiscreteAdjoint() if adjoint is None else adjoint, penalty, key)
+    adjoint = DiscreteAdjoint() if adjoint is None else adjoint
+    functions = _functions_of(field)
+    state = tuple(reads(function) for function in functions)
+    with naming_the_adjoint():
+        sol = _solve(problem, times.origin, solver, adjoint, penalty, key, state)
+    for function, before in zip(functions, state, strict=True):
+        note_own_changes(function, before)
     if throw:
         sol = _raised(sol)
     if batch_axis is not None:
@@ -94,17 +117,74 @@ def solve(
 
 @eqx.filter_jit
 def _solve(
-    problem: Problem, solver: AbstractSolver, adjoint: AbstractAdjoint, penalty: Any, key: PRNGKeyArray | None
+    problem: Problem,
+    origin: Any,
+    solver: AbstractSolver,
+    adjoint: AbstractAdjoint,
+    penalty: Any,
+    key: PRNGKeyArray | None,
+    state: Hashable,
 ) -> Solution:
+    """The solution, compiled once for each `state` of what the field reads beside its arguments."""
+    del state
     _check_slope(problem)
+    dtype = jax.tree.leaves(problem.y0)[0].dtype
+    problem = _as_solvers_see_it(problem, origin)
     free = penalty is None
     sol = adjoint.run(solver, problem) if free else solve_penalised(problem, solver, adjoint, penalty, key)
-    reached = sol.status == int(Status.ok)
-    lost = lambda x: jnp.where(spread(reached, x), x, jnp.nan)  # noqa: E731
-    return dataclasses.replace(sol, y1=jax.tree.map(lost, sol.y1))
+    return concluded(sol, dtype)
+
+
+def _as_solvers_see_it(problem: Problem, origin: Any) -> Problem:
+    """`problem` with a field of elapsed time, and a state that is at least float32."""
+
+    def seen(function: VectorField) -> VectorField:
+        narrow = problem.computed_in
+        return FromOrigin(function if narrow is None else ComputedIn(function, narrow), origin)
+
+    field = problem.field
+    if isinstance(field, SDE):
+        field = SDE(seen(field.drift), seen(field.diffusion), field.noise, calculus=field.calculus)
+    else:
+        field = seen(field)
+    return dataclasses.replace(problem, field=field, y0=cast(problem.y0, problem.t0.dtype))
+
+
+def _refuse_coarse_time(problem: Problem, times: Elapsed) -> None:
+    for function in _functions_of(problem.field):
+        refuse_coarse_time(times, problem.mapped(function), problem.y0, problem.args, problem.t0.dtype)
+
+
+def _functions_of(field: Any) -> tuple[VectorField, ...]:
+    return (field.drift, field.diffusion) if isinstance(field, SDE) else (field,)
+
+
+def _check_field(field: Any) -> None:
+    """Refuse what is no function of (t, y, args), before JAX does in other words."""
+    names = ("drift", "diffusion") if isinstance(field, SDE) else ("field",)
+    for name, function in zip(names, _functions_of(field), strict=True):
+        if not callable(function):
+            raise UserError(f"the {name} must be a function f(t, y, args), got {type(function).__name__}")
+        try:
+            signature = inspect.signature(function)
+        except (TypeError, ValueError):  # some built-in functions have none
+            continue
+        try:
+            signature.bind(*_ARGUMENTS)
+        except TypeError as error:
+            got = getattr(function, "__name__", type(function).__name__)
+            raise UserError(
+                f"the {name} must be a function f(t, y, args), and {got} cannot be called so ({error}): "
+                "wrap it, as in lambda t, y, args: model(y)"
+            ) from None
+
+
+_ARGUMENTS = ("t", "y", "args")
 
 
 def _checked_state(y0: PyTree) -> PyTree:
+    if isinstance(y0, list) and all(isinstance(x, (int, float)) for x in jax.tree.leaves(y0)):
+        y0 = _array_of(y0)
     leaves = jax.tree.leaves(y0)
     if not leaves:
         raise UserError("y0 holds no arrays: give a state with at least one")
@@ -117,6 +197,14 @@ def _checked_state(y0: PyTree) -> PyTree:
     if len(kinds) > 1:
         raise UserError(f"the leaves of y0 must share one dtype, got {' and '.join(kinds)}: cast them to one")
     return y0
+
+
+def _array_of(y0: list) -> PyTree:
+    """A list of numbers, or of lists of them, as the array that it means."""
+    try:
+        return jnp.asarray(np.asarray(y0, np.float64), jnp.result_type(float))
+    except ValueError:
+        raise UserError(f"y0 is a list of rows that differ in length, {y0!r}: give an array") from None
 
 
 def _samples_first(y0: PyTree, axis: int) -> PyTree:
@@ -146,43 +234,6 @@ def _samples_back(sol: Solution, axis: int) -> Solution:
     return dataclasses.replace(sol, y1=y1, ys=ys)
 
 
-def _problem(field, y0, t0, t1, ts, args, batched: bool, max_steps: int) -> Problem:
-    dtype = jax.tree.leaves(y0)[0].dtype
-    t0, t1 = _time("t0", t0, dtype), _time("t1", t1, dtype)
-    start = end = False
-    if ts is not None:
-        ts = _array(ts, dtype)
-        if ts.ndim != 1 or ts.size == 0:
-            raise UserError(f"ts must be a one-dimensional array of at least one time, got shape {ts.shape}")
-        start, end = _known_ends(t0, t1, ts)
-    problem = Problem(field, y0, t0, t1, ts, args, batched, max_steps)
-    return dataclasses.replace(problem, saves_start=start, saves_end=end)
-
-
-def _known_ends(t0, t1, ts) -> tuple[bool, bool]:
-    """Whether ts is known to begin at t0 and to end at t1; refuses times that are known to be out of order."""
-    if any(isinstance(x, Tracer) for x in (t0, t1, ts)):
-        return False, False
-    gaps = np.diff(np.concatenate([[t0], ts, [t1]]).astype(np.float64))
-    if not (np.all(gaps >= 0) if t1 >= t0 else np.all(gaps <= 0)):
-        raise UserError(f"{Status.unordered_times.message}, got t0={t0:g}, t1={t1:g}, ts={_short(ts)}")
-    return bool(gaps[0] == 0), bool(gaps[-1] == 0)
-
-
-def _array(value: Any, dtype) -> Any:
-    """`value` in `dtype`: NumPy where it is known, so that it can be looked at while a program is traced."""
-    return jnp.asarray(value, dtype) if isinstance(value, Tracer) else np.asarray(value, dtype)
-
-
-def _time(name: str, value: Any, dtype) -> Any:
-    time = _array(value, dtype)
-    if time.ndim != 0:
-        raise UserError(f"{name} must be one number, got shape {time.shape}: every sample shares the interval")
-    if not isinstance(time, Tracer) and not np.isfinite(time):
-        raise UserError(f"{name} must be finite, got {value!r}")
-    return time
-
-
 def _check_key(key: Any) -> None:
     dtype = getattr(key, "dtype", None)
     typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
@@ -191,16 +242,12 @@ def _check_key(key: Any) -> None:
         raise UserError(f"key must be one JAX random key such as jax.random.key(0), got {got}")
 
 
-def _short(ts) -> str:
-    return np.array2string(np.asarray(ts), threshold=6, edgeitems=2)
-
-
 def _check_slope(problem: Problem) -> None:
     """The field's value must be shaped like the state; said here, where the message can name it."""
     stochastic = isinstance(problem.field, SDE)
     name, field = ("drift", problem.field.drift) if stochastic else ("field", problem.field)
     field = problem.mapped(field)
-    slope = eqx.filter_eval_shape(field, problem.t0, problem.y0, problem.args)
+    slope = eqx.filter_eval_shape(field, problem.t0.astype(problem.precision), problem.y0, problem.args)
     expected = jax.eval_shape(lambda y: y, problem.y0)
     same = jax.tree.structure(slope) == jax.tree.structure(expected) and all(
         (a.shape, a.dtype) == (b.shape, b.dtype)
@@ -215,19 +262,10 @@ def _raised(sol: Solution) -> Solution:
     """`sol`, or an error that says why it failed: at once where the status is known, else when the program runs."""
     worst = jnp.max(sol.status)
     if not isinstance(worst, Tracer):
-        if worst != 0:
-            failed = Status(int(worst))
-            raise SolveError(failed, _where(sol) + failed.message)
+        raise_for_status(sol)
         return sol
     messages = [status.message for status in Status]
     # A factor, not a check of y1 alone: outputs and derivatives depend on it too, so that none escapes the check.
     one = eqx.branched_error_if(jnp.ones((), jax.tree.leaves(sol.y1)[0].dtype), worst != 0, worst, messages)
     y1, ys, penalty = jax.tree.map(lambda x: one * x, (sol.y1, sol.ys, sol.penalty))
     return dataclasses.replace(sol, y1=y1, ys=ys, penalty=penalty)
-
-
-def _where(sol: Solution) -> str:
-    if sol.status.ndim == 0:
-        return ""
-    failed = np.flatnonzero(np.asarray(sol.status))
-    return f"{len(failed)} of {sol.status.size} samples failed (indices {_short(failed)}); "

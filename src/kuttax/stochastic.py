@@ -5,7 +5,6 @@ from typing import Any
 import diffrax
 import jax
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import PRNGKeyArray
 
 from .adjoints.backsolve import BacksolveAdjoint
@@ -22,8 +21,10 @@ _STRATONOVICH = (diffrax.AbstractSRK, diffrax.StratonovichMilstein, diffrax.Eule
 _NO_CELL = np.uint32(2**32 - 1)  # the cells of a path are numbered by 31 bits
 
 
-def check_stochastic(problem: Problem, solver: AbstractSolver, adjoint: Any, penalty: Any) -> None:
-    """Look at what is known before the program runs.
+def check_stochastic(
+    problem: Problem, solver: AbstractSolver, adjoint: Any, penalty: Any, ends: tuple[float, float] | None
+) -> None:
+    """Look at what is known before the program runs; `ends` are t0 and t1, None where they are not known.
 
     Raises:
         UserError: Something does not go with an SDE, or there is no key.
@@ -38,9 +39,8 @@ def check_stochastic(problem: Problem, solver: AbstractSolver, adjoint: Any, pen
     for _, part in () if penalty is None else terms_of(penalty):
         if not part.of_sdes:
             raise UserError(f"{type(part).__name__} is for ODEs: with an SDE use LocalError, or GlobalError")
-    known = not any(isinstance(t, Tracer) for t in (problem.t0, problem.t1))
-    if known and problem.t1 < problem.t0:
-        raise UserError(f"{Status.reversed_noise.message}, got t0={problem.t0:g}, t1={problem.t1:g}")
+    if ends is not None and ends[1] < ends[0]:
+        raise UserError(f"{Status.reversed_noise.message}, got t0={ends[0]}, t1={ends[1]}")
 
 
 def calculi_of(solver: AbstractSolver) -> tuple[Calculus, ...]:

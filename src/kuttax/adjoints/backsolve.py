@@ -11,6 +11,7 @@ from .._types import State
 from ..errors import UserError
 from ..solvers.adaptive import Adaptive
 from ..solvers.base import AbstractSolver, Problem
+from ..solvers.once import once
 from ..solvers.solution import Solution, Status
 from ..trainable import trainable
 from .base import AbstractAdjoint
@@ -50,7 +51,7 @@ def _solve(problem: Problem, solver: AbstractSolver, backward: AbstractSolver) -
 def _forward(perturbed, problem: Problem, solver: AbstractSolver, backward: AbstractSolver):
     del backward
     sol = solver.run(problem, "none")
-    return sol, (sol.y1, sol.ys, perturbed)  # in the residuals `perturbed` stays static
+    return once((sol, (sol.y1, sol.ys, perturbed)))  # in the residuals `perturbed` stays static
 
 
 @_solve.def_bwd
@@ -72,7 +73,7 @@ def _backward(kept, cotangents: Solution, _, problem: Problem, solver: Any, back
     dt0 = -_dot(a, field(problem.t0, problem.y0, problem.args))
     result = (a, g, dt0, dt1, dts)
     a, g, dt0, dt1, dts = jax.tree.map(lambda x: jnp.where(sound, x, jnp.nan), result)
-    return cotangent(problem, parameters=g, y0=a, t0=dt0, t1=dt1, ts=dts)
+    return once(cotangent(problem, parameters=g, y0=a, t0=dt0, t1=dt1, ts=dts))
 
 
 class _Backward(eqx.Module):

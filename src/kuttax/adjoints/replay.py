@@ -11,6 +11,7 @@ from jaxtyping import Array, PyTree
 from .._types import Count, State, Time
 from ..solvers.adaptive import Adaptive
 from ..solvers.base import Problem
+from ..solvers.once import once
 from ..solvers.solution import Solution
 from ..solvers.stages import spread
 from ..solvers.step import Step, interpolate, rolled_step, step_with_end, step_without_end
@@ -32,7 +33,9 @@ def _solve(problem: Problem, solver: Adaptive) -> Solution:
 def _forward(perturbed, problem: Problem, solver: Adaptive):
     final = solver.march(problem, taped=True, bounded=False)
     kept = (final.tape, final.accepted, final.saved, tuple(picked.step for picked in final.watched.picked))
-    return final.solution(solver.stats(final, problem)), (kept, perturbed)  # in the residuals `perturbed` stays static
+    return once(
+        (final.solution(solver.stats(final, problem)), (kept, perturbed))
+    )  # in the residuals `perturbed` stays static
 
 
 @_solve.def_bwd
@@ -40,7 +43,7 @@ def _backward(residuals, cotangents: Solution, _, problem: Problem, solver: Adap
     kept, moved = residuals
     tape, accepted, saved, picked = jax.tree.map(jnp.asarray, kept)  # outside of jit some come back as NumPy
     replay = _Replay(problem, moved, solver, tape, accepted, cotangents, picked)
-    return replay.pull(eqx.combine(cotangents.y1, jax.tree.map(jnp.zeros_like, problem.y0)), saved)
+    return once(replay.pull(eqx.combine(cotangents.y1, jax.tree.map(jnp.zeros_like, problem.y0)), saved))
 
 
 class _Pull(NamedTuple):

@@ -13,10 +13,10 @@ from jaxtyping import Array
 from .._types import Count, State, Time, VectorField
 from ..errors import UserError
 from .base import AbstractSolver, Derivative, Problem
-from .controller import Controller, initial_step, rms
+from .controller import Controller, initial_step, rms, safe_rms
 from .fixed import in_order
 from .pick import Pick, Picked, Watched
-from .solution import Solution, Stats, Status
+from .solution import Solution, Stats, Status, all_finite
 from .stages import spread
 from .step import Step, interpolate, step_with_end
 from .tableaus import Tableau
@@ -25,8 +25,17 @@ from .tape import Tape, pick, put
 _RUNNING = -1
 
 
-def number(name: str, least: float | None = None, *, optional: bool = False) -> Any:
-    """A converter: the number as an array leaf, so that changing it never recompiles; checked where it is known."""
+def number(name: str, least: float | None = None, most: float = np.inf, *, optional: bool = False) -> Any:
+    """A converter: the number as an array leaf, so that changing it never recompiles; checked where it is known.
+
+    Args:
+        name: What the error calls it.
+        least: The smallest value; None: it must be above zero.
+        most: The largest value.
+        optional: Whether None may stand in its place.
+    """
+    allowed = "> 0" if least is None else f">= {least:g}"
+    allowed += "" if most == np.inf else f" and <= {most:g}"
 
     def convert(value: Any) -> Any:
         if (isinstance(value, Tracer) and value.ndim == 0) or (optional and value is None):
@@ -35,8 +44,9 @@ def number(name: str, least: float | None = None, *, optional: bool = False) -> 
             number = np.asarray(value, np.float64)
         except (TypeError, ValueError):  # a traced array raises a TypeError
             number = np.asarray(np.nan)
-        if number.ndim or not np.isfinite(number) or (number <= 0 if least is None else number < least):
-            raise UserError(f"{name} must be a number {'> 0' if least is None else f'>= {least:g}'}, got {value!r}")
+        low = number.ndim or not np.isfinite(number) or (number <= 0 if least is None else number < least)
+        if low or number > most:
+            raise UserError(f"{name} must be a number {allowed}, got {value!r}")
         return value if isinstance(value, jax.Array) else number
 
     return convert
@@ -56,6 +66,9 @@ class Adaptive(AbstractSolver):
         safety: Aim at this fraction of the step that the error estimate allows.
         factor_min, factor_max: Limits of the change from one step to the next.
         first_step: Size of the first step, without sign; None for Hairer's heuristic, at one more evaluation.
+        max_step: The largest step, without sign; None for no limit. A step is as long as its error estimate allows, and
+            the estimate sees nothing between the stages: give a limit where the field has features that are short
+            beside the time in which the solution changes, such as a pulse of its input.
 
     Raises:
         UserError: The tableau has no embedded pair, a number is out of its range, or `control` is unknown.
@@ -67,10 +80,11 @@ class Adaptive(AbstractSolver):
     control: Literal["joint", "per_sample"] = eqx.field(static=True, default="joint", kw_only=True)
     pcoeff: Any = eqx.field(converter=number("pcoeff", 0.0), default=0.2, kw_only=True)
     icoeff: Any = eqx.field(converter=number("icoeff"), default=0.65, kw_only=True)
-    safety: Any = eqx.field(converter=number("safety"), default=0.9, kw_only=True)
-    factor_min: Any = eqx.field(converter=number("factor_min"), default=0.2, kw_only=True)
+    safety: Any = eqx.field(converter=number("safety", most=1.0), default=0.9, kw_only=True)
+    factor_min: Any = eqx.field(converter=number("factor_min", most=0.99), default=0.2, kw_only=True)
     factor_max: Any = eqx.field(converter=number("factor_max", 1.0), default=10.0, kw_only=True)
     first_step: Any = eqx.field(converter=number("first_step", optional=True), default=None, kw_only=True)
+    max_step: Any = eqx.field(converter=number("max_step", optional=True), default=None, kw_only=True)
 
     def __check_init__(self):
         if self.tableau.error is None:
@@ -95,7 +109,7 @@ class Adaptive(AbstractSolver):
     def check(self, problem: Problem) -> None:
         if self.control == "per_sample" and not problem.batched:
             raise UserError("control='per_sample' needs batch_axis: say which axis of y0 counts the samples")
-        refuse_low_rtol(self.rtol, problem.t0.dtype)
+        refuse_low_rtol(self.rtol, problem.precision)
 
     def run(self, problem: Problem, derivative: Derivative) -> Solution:
         final = self.march(problem, taped=False, bounded=derivative != "none")
@@ -107,7 +121,14 @@ class Adaptive(AbstractSolver):
 
     def norm(self, problem: Problem) -> Callable[[State], Time]:
         """The root mean square of what counts in a state, or of each sample's own."""
-        return lambda state: rms(problem.measured(state), self.control == "per_sample")
+        return self._norm(rms, problem)
+
+    def safe_norm(self, problem: Problem) -> Callable[[State], Time]:
+        """`norm` for states of any size, in a second pass."""
+        return self._norm(safe_rms, problem)
+
+    def _norm(self, root: Callable[[State, bool], Time], problem: Problem) -> Callable[[State], Time]:
+        return lambda state: root(problem.measured(state), self.control == "per_sample")
 
     def march(self, problem: Problem, *, taped: bool, bounded: bool) -> "March":
         """Step from t0 to t1, or until nothing more can be done.
@@ -143,7 +164,8 @@ class Adaptive(AbstractSolver):
     def __str__(self) -> str:
         control = "" if self.control == "joint" else ", per sample"
         first = "" if self.first_step is None else f", first_step={_said(self.first_step)}"
-        return f"Adaptive({self.tableau.name}, rtol={_said(self.rtol)}, atol={_said(self.atol)}{first}{control})"
+        most = "" if self.max_step is None else f", max_step={_said(self.max_step)}"
+        return f"Adaptive({self.tableau.name}, rtol={_said(self.rtol)}, atol={_said(self.atol)}{first}{most}{control})"
 
 
 def _said(number: Any) -> str:
@@ -193,6 +215,8 @@ class _Marcher:
         self.f = lambda t, y: field(t, y, problem.args)
         self.direction = problem.direction
         self.norm = solver.norm(problem)
+        limit = jnp.inf if solver.max_step is None else solver.max_step
+        self.max_step = jax.lax.stop_gradient(jnp.asarray(limit, self.dtype))
 
     def start(self, taped: bool) -> March:
         problem, lanes = self.problem, self.lanes
@@ -200,27 +224,27 @@ class _Marcher:
         y = problem.y0
         k1 = self.f(t, y)
         span = jnp.broadcast_to(problem.t1 - problem.t0, lanes)
-        frozen = jax.lax.stop_gradient((t, y, k1, span))
+        frozen, safe_norm = jax.lax.stop_gradient((t, y, k1, span)), self.solver.safe_norm(problem)
         if self.solver.first_step is None:
-            h = initial_step(self.f, *frozen, self.controller, self.solver.error_exponent, self.norm)
+            h = initial_step(self.f, *frozen, self.controller, self.solver.error_exponent, safe_norm)
         else:
             h = jnp.minimum(jnp.broadcast_to(jnp.asarray(self.solver.first_step, self.dtype), lanes), jnp.abs(span))
         zero = jnp.zeros(lanes, jnp.int32)
-        begin = jnp.isfinite(self.norm(jax.tree.map(jnp.add, y, k1)))
+        begin = all_finite((y, k1), lanes)
         status = jnp.where(begin, _RUNNING, int(Status.non_finite)).astype(jnp.int32)
         status = self._refuse(status)
         ts, ys = problem.ts, None
         if ts is not None:
             ys = jax.tree.map(lambda x: jnp.full((len(ts), *x.shape), jnp.nan, x.dtype), y)
         tape = Tape.blank(y, lanes, self.dtype, problem.max_steps) if taped else None
-        h = jax.lax.stop_gradient(h) * self.direction
+        h = jax.lax.stop_gradient(jnp.minimum(h, self.max_step)) * self.direction
         nothing = jnp.zeros(lanes, self.dtype)
         watched = Watched((nothing,) * len(problem.costs), (Picked(t, y, nothing, zero),) * len(problem.picks))
         return March(t, y, k1, h, nothing + 1, zero, zero, status, zero, ys, watched, tape)
 
     def _refuse(self, status: Count) -> Count:
         """Numbers that cannot work, where they were not known before the program ran."""
-        low = self.controller.rtol < least_rtol(self.dtype)
+        low = self.controller.rtol < least_rtol(self.problem.precision)
         status = jnp.where(low, int(Status.tolerance), status)
         if self.problem.ts is not None:
             ordered = in_order(self.problem.ts, self.problem.t0, self.problem.t1)
@@ -230,18 +254,19 @@ class _Marcher:
     def attempt(self, run: March) -> March:
         """Try one step, and take it where its error is small enough."""
         t1 = self.problem.t1
-        reaches = 1.001 * jnp.abs(run.h) >= jnp.abs(t1 - run.t)  # rather stretch a step than leave a sliver
+        # Rather stretch a step than leave a sliver.
+        reaches = jnp.minimum(1.001 * jnp.abs(run.h), self.max_step) >= jnp.abs(t1 - run.t)
         # The nodes between t0 and t1 count as constants: derivatives see a frozen mesh.
         end = jnp.where(reaches, t1, jax.lax.stop_gradient(run.t + run.h))
         h = end - run.t
         y1, ks = step_with_end(self.tableau, self.f, run.t, run.y, h, run.k1)
         step = Step(self.tableau, self.controller, run.t, h, run.y, y1, ks, self.norm)
-        error = jax.lax.stop_gradient(step.error())
+        error = jax.lax.stop_gradient(self._error(step))
         take = run.active & (error <= 1)
         tape = None if run.tape is None else run.tape.record(run.accepted, run.t, h, run.y, take)
         saved, ys = self._save(run, take, end, h, ks)
         factor = self.controller.factor(error, run.error, self.solver.error_exponent)
-        h_next = jax.lax.stop_gradient(h) * factor
+        h_next = jnp.clip(jax.lax.stop_gradient(h) * factor, -self.max_step, self.max_step)
         accepted = jnp.where(take, run.accepted + 1, run.accepted)
         rejected = jnp.where(run.active & ~take, run.rejected + 1, run.rejected)
         status = self._status(run, take, reaches, h_next, error, accepted + rejected)
@@ -259,6 +284,13 @@ class _Marcher:
             watched=self._watch(run, take, end, step),
             tape=tape,
         )
+
+    def _error(self, step: Step) -> Time:
+        """The norm of the step's error, infinite where its end is not finite or the field is not finite there."""
+        error = step.error()
+        if self.tableau.error[-1] != 0:  # the slope at the end is in the estimate
+            return error
+        return jnp.where(all_finite(self.problem.measured(step.ks[-1]), self.lanes), error, jnp.inf)
 
     def _watch(self, run: March, take, end: Time, step: Step) -> Watched:
         """What is seen of a step that is taken: its costs, and the picks that fall into it."""
@@ -285,7 +317,9 @@ class _Marcher:
     def _status(self, run: March, take, reaches, h_next, error, attempts) -> Count:
         status = jnp.where(attempts >= self.problem.max_steps, int(Status.max_steps), run.status)
         eps = jnp.finfo(self.dtype).eps
-        stuck = ~take & (jnp.abs(h_next) <= 10 * eps * jnp.abs(run.t))
+        # A step that failed at the floor is not tried again; one that was taken must still get ahead. NaN is stuck.
+        floor = jnp.where(take, eps, 10 * eps) * jnp.abs(run.t)
+        stuck = ~(jnp.abs(h_next) > floor)
         cause = jnp.where(jnp.isfinite(error), int(Status.step_underflow), int(Status.non_finite))
         status = jnp.where(stuck, cause, status)
         status = jnp.where(take & reaches, int(Status.ok), status)

@@ -31,8 +31,9 @@ class Problem(eqx.Module):
     Attributes:
         field: The vector field, or an `SDE`, written for one sample where `batched`.
         y0: The initial state; where `batched`, every leaf has a leading sample axis.
-        t0, t1: Scalars of the state's dtype, in either order.
-        ts: Times to save at, sorted from t0 to t1, or None.
+        t0, t1: Scalars of the state's dtype, in either order, counted from where the solve starts: t0 is zero, with the
+            derivative of the user's t0.
+        ts: Times to save at, counted likewise, sorted from t0 to t1, or None.
         args: Handed to the field.
         args_axes: Where `batched`, which of the args have an axis that counts samples (as in `jax.vmap`).
         batched: Whether the leading axis of y counts samples.
@@ -43,6 +44,7 @@ class Problem(eqx.Module):
         picks: The states to look at on the way.
         saves_start, saves_end: Whether ts is known, before the program runs, to begin at t0 and to end at t1.
         key: Draws the noise, where the field is an `SDE`.
+        computed_in: The name of the dtype that the field computes in, where it is narrower than that of the state here.
     """
 
     field: Any
@@ -60,6 +62,12 @@ class Problem(eqx.Module):
     saves_start: bool = eqx.field(static=True, default=False)
     saves_end: bool = eqx.field(static=True, default=False)
     key: Any = None
+    computed_in: str | None = eqx.field(static=True, default=None)
+
+    @property
+    def precision(self) -> Any:
+        """The dtype that the field computes in: no error can be smaller than its rounding."""
+        return jnp.dtype(self.computed_in or self.t0.dtype)
 
     def vector_field(self, *, per_sample: bool = False) -> VectorField:
         """The field on the whole state; with `per_sample` its time has one entry a sample."""

@@ -75,7 +75,7 @@ class Projected(AbstractChart):
             a = jnp.zeros((self.stages, self.stages), lower.dtype)
             a = a.at[np.tril_indices(self.stages, -1)].set(lower)
             b, condition = project(weights, a, self.order)
-            return a, b, condition < MOST_DRIFT
+            return a, b, (condition < MOST_DRIFT) & moderate(a, b)
 
         return jax.vmap(one)(self.lower, self.weights)
 
@@ -120,7 +120,8 @@ class AbstractClosed(AbstractChart):
             lower, b = self.method(*self.bend(free))
             a = jnp.zeros((self.stages, self.stages), free.dtype)
             a = a.at[np.tril_indices(self.stages, -1)].set(jnp.stack([x for row in lower for x in row]))
-            return a, jnp.stack(b), jnp.max(jnp.abs(a)) < MOST_DRIFT
+            b = jnp.stack(b)
+            return a, b, moderate(a, b)
 
         return jax.vmap(one)(self.free)
 
@@ -270,6 +271,11 @@ def _is_member(method: tuple[list[list[float]], list[float]], tableau: Tableau) 
     return np.allclose(below, tableau.a[np.tril_indices(tableau.stages, -1)], atol=1e-9) and np.allclose(
         b, tableau.b, atol=1e-9
     )
+
+
+def moderate(*coefficients: Array) -> Array:
+    """Whether no coefficient is so large that sums of stages lose their digits; false of NaN."""
+    return jnp.stack([jnp.max(jnp.abs(x)) for x in coefficients]).max() < MOST_DRIFT
 
 
 def _rows(values: np.ndarray, rows: int, dtype) -> Array:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from .._types import State, Time
-from .stages import combine
+from .stages import combine, spread
 
 
 class Controller(eqx.Module):
@@ -33,11 +33,17 @@ class Controller(eqx.Module):
     factor_max: Array
 
     def scaled(self, value: State, y: State, y1: State) -> State:
-        """value / (atol + rtol max(|y|, |y1|)), entry by entry."""
+        """value / (atol + rtol max(|y|, |y1|)), entry by entry.
+
+        Where the scale is zero (atol = 0 and both states are zero), no value is no error, and any other is infinite. It
+        is infinite too where a state is not finite: no such step is ever accepted.
+        """
 
         def on_leaf(v: Array, a: Array, b: Array) -> Array:
             scale = self.atol.astype(v.dtype) + self.rtol.astype(v.dtype) * jnp.maximum(jnp.abs(a), jnp.abs(b))
-            return v / scale
+            sound = (scale > 0) & (scale < jnp.inf)  # false of NaN
+            otherwise = jnp.where((scale == 0) & (v == 0), jnp.zeros_like(v), jnp.full_like(v, jnp.inf))
+            return jnp.where(sound, v / jnp.where(sound, scale, jnp.ones_like(scale)), otherwise)
 
         return jax.tree.map(on_leaf, value, y, y1)
 
@@ -52,14 +58,31 @@ class Controller(eqx.Module):
 
 
 def rms(tree: State, per_sample: bool) -> Time:
-    """Root mean square over all entries, or over each sample's own."""
+    """Root mean square over all entries, or over each sample's own.
+
+    Squares of entries above 1e19 overflow float32. An error of that size may as well be infinite; elsewhere use
+    `safe_rms`.
+    """
     leaves = jax.tree.leaves(tree)
-    kept = 1 if per_sample else 0
-    squares = sum(jnp.sum(jnp.square(x), axis=tuple(range(kept, x.ndim))) for x in leaves)
+    squares = sum(jnp.sum(jnp.square(x), axis=_own_axes(x, per_sample)) for x in leaves)
     entries = sum(x.size // (x.shape[0] if per_sample else 1) for x in leaves)
     mean = squares / max(entries, 1)
     nothing = mean == 0  # where the root has no derivative
     return jnp.where(nothing, jnp.zeros_like(mean), jnp.sqrt(jnp.where(nothing, jnp.ones_like(mean), mean)))
+
+
+def safe_rms(tree: State, per_sample: bool) -> Time:
+    """`rms` for entries of any size, in a second pass: the largest one is divided out before squares are taken."""
+    largest = [jnp.max(jnp.abs(x), axis=_own_axes(x, per_sample)) for x in jax.tree.leaves(tree) if x.size]
+    if not largest:
+        return rms(tree, per_sample)
+    unit = jax.lax.stop_gradient(jnp.max(jnp.stack(largest), 0))
+    unit = jnp.where(unit > 0, unit, jnp.ones_like(unit))
+    return unit * rms(jax.tree.map(lambda x: x / spread(unit, x), tree), per_sample)
+
+
+def _own_axes(x: Array, per_sample: bool) -> tuple[int, ...]:
+    return tuple(range(1 if per_sample else 0, x.ndim))
 
 
 def initial_step(
@@ -67,17 +90,29 @@ def initial_step(
 ) -> Time:
     """The size of a first step, without sign, at most |span| (Hairer, Norsett & Wanner I, II.4, "starting step size").
 
-    It evaluates the field once more.
+    Hairer's rule compares first with second derivatives and has constants of 1e-6 and 1e-5, all in the user's unit of
+    time. Here the unit of time is T: the length of the interval, or, where that is longer, the time in which the
+    solution or its slope changes by its own size. The same problem in another unit then takes the same steps. Where T
+    is 1, the rule is Hairer's. Where the field is not finite at the trial step, the step is a thousandth of the trial.
+
+    It evaluates the field once more. `norm` must not overflow: see `safe_rms`.
     """
+    length = jnp.abs(span)
     d0, d1 = norm(controller.scaled(y0, y0, y0)), norm(controller.scaled(k1, y0, y0))
-    small = (d0 < 1e-5) | (d1 < 1e-5)
-    h0 = jnp.where(small, 1e-6, 0.01 * d0 / jnp.where(small, 1, d1))
-    h0 = jnp.minimum(h0, jnp.abs(span))
+    small = (d0 < 1e-5) | (d1 * length < 1e-5)
+    some = lambda x: jnp.where(x > 0, x, jnp.ones_like(x))  # noqa: E731
+    h0 = jnp.minimum(jnp.where(small, 1e-6 * length, 0.01 * d0 / some(d1)), length)
     step = h0 * jnp.sign(span)
     slope = f(t0 + step, combine(y0, step, [jnp.ones_like(step)], [k1]))
     change = norm(controller.scaled(jax.tree.map(jnp.subtract, slope, k1), y0, y0))
-    d2 = change / jnp.where(h0 > 0, h0, 1)
-    largest = jnp.maximum(d1, d2)
-    flat = largest <= 1e-15
-    h1 = jnp.where(flat, jnp.maximum(1e-6, h0 * 1e-3), (0.01 / jnp.where(flat, 1, largest)) ** (1 / k))
-    return jnp.minimum(jnp.minimum(100 * h0, h1), jnp.abs(span))
+    own = jnp.where(small | (change == 0), 0, jnp.minimum(d0 / some(d1), h0 * (d1 / some(change))))
+    unit = some(jnp.maximum(length, own))
+    first, second = d1 * unit, change * unit  # the latter times h0 / T: products that do not overflow
+    share = h0 / unit
+    flat = jnp.maximum(first, second / some(share)) <= 1e-15
+    root = lambda small, large: (small / some(large)) ** (1 / k)  # noqa: E731
+    by_first = jnp.where(first > 0, root(jnp.full_like(first, 0.01), first), jnp.inf)
+    by_second = jnp.where(second > 0, (0.01 * share) ** (1 / k) * some(second) ** (-1 / k), jnp.inf)
+    h1 = jnp.where(flat, jnp.maximum(1e-6 * length, h0 * 1e-3), unit * jnp.minimum(by_first, by_second))
+    h = jnp.minimum(jnp.minimum(100 * h0, h1), length)
+    return jnp.where(jnp.isfinite(change), h, 1e-3 * h0)

@@ -12,11 +12,13 @@ from jaxtyping import Array
 from ..errors import UserError
 from .adaptive import Adaptive, least_rtol, number, refuse_low_rtol
 from .base import AbstractSolver, Derivative, Problem
-from .controller import Controller, initial_step, rms
+from .controller import Controller, initial_step, rms, safe_rms
 from .diffrax_sde import check_solver, estimates_error, evaluations, is_wrapped, stochastic_terms
 from .diffrax_watch import Watching
 from .even_steps import EvenSteps
+from .first_attempts import FirstAttempts
 from .fixed import AbstractTableSolver, FixedSteps, checked_steps
+from .once import reverse_once
 from .pick import Pick, Picked, Watched
 from .sde import SDE
 from .solution import Solution, Stats, Status
@@ -40,6 +42,7 @@ class FromDiffrax(AbstractSolver):
         rtol, atol: Tolerances of the PIDController.
         steps: Equal steps in place of tolerances; outputs at `ts` are then diffrax's interpolation.
         options: Further keywords of the PIDController (pcoeff, icoeff, ...).
+        max_step: The largest step under the PIDController, without sign; None for no limit. See `Adaptive`.
     """
 
     solver: diffrax.AbstractSolver
@@ -47,12 +50,15 @@ class FromDiffrax(AbstractSolver):
     atol: Any = eqx.field(converter=number("atol", 0.0), default=1e-5)
     steps: int | None = eqx.field(static=True, default=None)
     options: dict[str, Any] = eqx.field(default_factory=dict)
+    max_step: Any = eqx.field(converter=number("max_step", optional=True), default=None, kw_only=True)
 
     def __check_init__(self):
         if not isinstance(self.solver, diffrax.AbstractSolver):
             raise UserError(f"FromDiffrax needs a diffrax solver such as diffrax.Kvaerno5(), got {self.solver!r}")
         if self.steps is not None:
             checked_steps(self.steps)
+            if self.max_step is not None:
+                raise UserError("max_step limits steps that the tolerances choose: leave it out, or steps")
         elif not estimates_error(self.solver):
             name = type(self.solver).__name__
             raise UserError(
@@ -61,7 +67,7 @@ class FromDiffrax(AbstractSolver):
 
     def check(self, problem: Problem) -> None:
         if self.steps is None:
-            refuse_low_rtol(self.rtol, problem.t0.dtype)
+            refuse_low_rtol(self.rtol, problem.precision)
         if isinstance(problem.field, SDE):
             check_solver(problem.field, self.solver, adaptive=self.steps is None)
             if self.steps is not None and problem.ts is not None:
@@ -71,12 +77,15 @@ class FromDiffrax(AbstractSolver):
                 )
 
     def run(self, problem: Problem, derivative: Derivative) -> Solution:
+        if derivative != "forward":
+            problem = reverse_once(problem)
         dtype = problem.t0.dtype
         terms, finest = self._terms(problem)
         rtol, atol = (jax.lax.stop_gradient(jnp.asarray(x, dtype)) for x in (self.rtol, self.atol))
         if self.steps is None:
-            options = {"dtmin": finest, "force_dtmin": False, **self.options, "norm": self._norm(problem)}
-            controller, most = diffrax.PIDController(rtol, atol, **options), problem.max_steps
+            limits = {"dtmin": finest, "dtmax": self._max_step(dtype), "force_dtmin": False}
+            options = {**limits, **self.options, "norm": self._norm(problem)}
+            controller, most = FirstAttempts(diffrax.PIDController(rtol, atol, **options)), problem.max_steps
             if finest is not None and problem.ts is not None:
                 controller = EvenSteps(controller, jnp.asarray(problem.ts))  # pyright: ignore[reportCallIssue]
             dt0 = self._first_step(problem, terms)
@@ -97,7 +106,7 @@ class FromDiffrax(AbstractSolver):
             dt0,
             problem.y0,
             problem.args,
-            saveat=diffrax.SaveAt(subs=subs, solver_state=watches),
+            saveat=diffrax.SaveAt(subs=subs, solver_state=watches, controller_state=self.steps is None),
             stepsize_controller=controller,
             adjoint=diffrax.ForwardMode() if derivative == "forward" else diffrax.RecursiveCheckpointAdjoint(),
             max_steps=most,
@@ -105,16 +114,21 @@ class FromDiffrax(AbstractSolver):
         )
         assert result.ys is not None
         last, *saved = result.ys
-        ys = None if problem.ts is None else saved.pop(0)
+        # Where diffrax did not get, it leaves infinities.
+        reached = lambda x: jnp.where(jnp.isfinite(x), x, jnp.nan)  # noqa: E731
+        ys = None if problem.ts is None else jax.tree.map(reached, saved.pop(0))
         if watches:
             watched = result.solver_state.watched  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
         else:
             watched = Watched((), tuple(_picked(pick, y) for pick, y in zip(problem.picks, saved, strict=True)))
         y1 = jax.tree.map(lambda x: x[0], last)
-        status = _status(result.result, y1)
+        if not isinstance(problem.field, SDE):
+            y1, ys = _moved_by_times(problem, y1, ys)
+        status = _status(result.result)
         if self.steps is None:  # said here where it was not known before the program ran
-            status = jnp.where(rtol < least_rtol(dtype), int(Status.tolerance), status).astype(jnp.int32)
-        return Solution(y1, ys, self._stats(problem, result.stats), status, watched=watched)
+            least = least_rtol(problem.precision)
+            status = jnp.where(rtol < least, int(Status.tolerance), status).astype(jnp.int32)
+        return Solution(y1, ys, self._stats(problem, result), status, watched=watched)
 
     def _terms(self, problem: Problem) -> tuple[Any, Array | None]:
         """What diffrax is to solve, and, of an SDE, the shortest step that its path is made for."""
@@ -124,9 +138,12 @@ class FromDiffrax(AbstractSolver):
         finest = (problem.t1 - problem.t0) / (2 * (self.steps or problem.max_steps))
         return stochastic_terms(problem, self.solver, finest / 2), finest
 
-    def _norm(self, problem: Problem) -> Callable[[Any], Array]:
+    def _max_step(self, dtype: Any) -> Array | None:
+        return None if self.max_step is None else jax.lax.stop_gradient(jnp.asarray(self.max_step, dtype))
+
+    def _norm(self, problem: Problem, root: Callable[[Any, bool], Array] = rms) -> Callable[[Any], Array]:
         """Of an error: the root mean square, or the norm among the options, of what counts in it."""
-        norm = self.options.get("norm", lambda state: rms(state, False))
+        norm = self.options.get("norm", lambda state: root(state, False))
         return lambda state: norm(problem.measured(state))
 
     def _scale(self, dtype: Any) -> Controller:
@@ -141,22 +158,24 @@ class FromDiffrax(AbstractSolver):
         f = lambda t, y: terms.vf(t, y, problem.args)  # noqa: E731
         start = jax.lax.stop_gradient((problem.t0, problem.y0, f(problem.t0, problem.y0), problem.t1 - problem.t0))
         k = 2 if order is None else int(order)
-        size = initial_step(f, *start, self._scale(problem.t0.dtype), k, self._norm(problem))
+        size = initial_step(f, *start, self._scale(problem.t0.dtype), k, self._norm(problem, safe_rms))
+        if self.max_step is not None:
+            size = jnp.minimum(size, self._max_step(size.dtype))
         return jax.lax.stop_gradient(size) * problem.direction
 
-    def _stats(self, problem: Problem, stats: dict[str, Any]) -> Stats:
-        accepted, rejected = (jnp.asarray(stats[f"num_{x}_steps"], jnp.int32) for x in ("accepted", "rejected"))
+    def _stats(self, problem: Problem, result: diffrax.Solution) -> Stats:
+        accepted, rejected = (jnp.asarray(result.stats[f"num_{x}_steps"], jnp.int32) for x in ("accepted", "rejected"))
         if isinstance(problem.field, SDE):
             known = evaluations(self.solver)
             drifts, diffusions = (None, None) if known is None else (x * (accepted + rejected) for x in known)
             return Stats(drifts, accepted, rejected, None, diffusions)
-        return Stats(self._nfe(accepted, rejected), accepted, rejected, None)
+        return Stats(self._nfe(accepted, rejected, result.controller_state), accepted, rejected, None)
 
-    def _nfe(self, accepted: Array, rejected: Array) -> Array | None:
+    def _nfe(self, accepted: Array, rejected: Array, control: Any) -> Array | None:
         """Counted from diffrax's steps; a test holds this against the field's own counter.
 
-        A method whose last stage is the next first one evaluates that one only at the start; our choice of a first step
-        costs two more.
+        A method whose last stage is the next first one evaluates that one only at the start, once for every attempt at
+        the first step; our choice of a first step costs two more.
         """
         if is_wrapped(self.solver):
             return None
@@ -168,7 +187,8 @@ class FromDiffrax(AbstractSolver):
         assert isinstance(tableau, diffrax.ButcherTableau)
         attempts, first = accepted + rejected, 0 if self.steps is not None else 2
         if tableau.fsal:
-            return first + 1 + (tableau.num_stages - 1) * attempts
+            starts = 1 if self.steps is not None else 1 + control[-1]
+            return first + starts + (tableau.num_stages - 1) * attempts
         return first + tableau.num_stages * attempts
 
     def __str__(self) -> str:
@@ -182,9 +202,24 @@ def _picked(pick: Pick, y: Any) -> Picked:
     return Picked(pick.at, jax.tree.map(lambda y: y[0], y), unknown, jnp.full((), -1, jnp.int32))
 
 
-def _status(result: Any, y1: Any) -> Array:
-    finite = jnp.stack([jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(y1)]).all()
-    status = jnp.where(finite, int(Status.ok), int(Status.non_finite))
+def _moved_by_times(problem: Problem, y1: Any, ys: Any) -> tuple[Any, Any]:
+    """The states of an interval of length zero, which diffrax does not cross, with their derivatives in its times."""
+    t0, y0 = problem.t0, problem.y0
+    empty = problem.t1 == t0
+
+    def moved(y: Any, t: Array) -> Any:
+        slope = problem.vector_field()(t0, y0, problem.args)
+        return jax.tree.map(lambda y, k: y + (t - t0) * k, y, slope)
+
+    y1 = jax.lax.cond(empty, moved, lambda y, t: y, y1, problem.t1)
+    if ys is not None:
+        still = lambda ys, ts: ys  # noqa: E731
+        ys = jax.lax.cond(empty, jax.vmap(moved), still, ys, jnp.asarray(problem.ts))
+    return y1, ys
+
+
+def _status(result: Any) -> Array:
+    status = jnp.asarray(int(Status.ok))
     known = (
         (diffrax.RESULTS.max_steps_reached, Status.max_steps),
         (diffrax.RESULTS.dt_min_reached, Status.step_underflow),

@@ -217,13 +217,11 @@ def _step_of(pick: Pick, problem: Problem, starts: Callable[[Array, Array], Arra
 
 
 def solution_of(problem: Problem, sound: Array, y1: State, ys: Any, nfe: int, steps: int) -> Solution:
-    """The solution of a solve of a known number of evaluations and steps, with all that can be wrong with it.
+    """The solution of a solve of a known number of evaluations and steps; `concluded` looks at its numbers.
 
     `sound` is false where coefficients cannot be trusted.
     """
-    finite = jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves((y1, ys))]).all()
-    status = jnp.where(finite, int(Status.ok), int(Status.non_finite))
-    status = jnp.where(sound, status, int(Status.ill_conditioned))
+    status = jnp.where(sound, int(Status.ok), int(Status.ill_conditioned))
     if problem.ts is not None:
         status = jnp.where(in_order(problem.ts, problem.t0, problem.t1), status, int(Status.unordered_times))
     evaluations, taken = jnp.asarray(nfe), jnp.asarray(steps)

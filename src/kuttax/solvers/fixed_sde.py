@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from .._types import State, Time
+from .._types import Count, State, Time
 from ..errors import UserError
 from .base import AbstractSolver, Derivative, Problem
 from .brownian import BrownianPath
@@ -37,6 +37,23 @@ class Draw(NamedTuple):
     def dw(self) -> PyTree:
         """W(t + h) - W(t)."""
         return jax.tree.map(lambda w: self.root * w, self.w)
+
+
+class OnPath(NamedTuple):
+    """Where a solve stands on its Brownian path.
+
+    Attributes:
+        walk: The state, and the number of steps taken.
+        cells: The number of cells crossed. An empty interval, as between t0 and an output there, crosses none.
+    """
+
+    walk: Walk
+    cells: Count
+
+    @property
+    def y(self) -> State:
+        """The state."""
+        return self.walk.y
 
 
 class AbstractSDESolver(AbstractSolver):
@@ -100,40 +117,41 @@ class AbstractSDESolver(AbstractSolver):
     def run(self, problem: Problem, derivative: Derivative) -> Solution:
         terms, (rows, sound) = terms_of(problem), self.rows(problem.t0.dtype)
         path = BrownianPath(problem.key, terms.wiener)
-        before = int(problem.saves_start) * self.steps  # the steps of an empty interval, which is not crossed
-        cross = lambda walk, t0, t1: self._cross(terms, path, before, walk, t0, t1, rows, derivative)  # noqa: E731
-        end, ys, intervals = through_times(cross, Walk.begin(problem, self._starts), problem)
+        cross = lambda at, t0, t1: self._cross(terms, path, at, t0, t1, rows, derivative)  # noqa: E731
+        start = OnPath(Walk.begin(problem, self._starts), jnp.zeros((), jnp.int32))
+        end, ys, intervals = through_times(cross, start, problem)
         taken = intervals * self.steps
         drifts, diffusions = (taken * x for x in self.evaluations(terms.sde.noise))
         sol = solution_of(problem, sound, end.y, ys, drifts, taken)
         status = jnp.where(problem.t1 < problem.t0, int(Status.reversed_noise), sol.status).astype(jnp.int32)
         stats = dataclasses.replace(sol.stats, nfe_diffusion=jnp.asarray(diffusions))
-        return dataclasses.replace(sol, stats=stats, status=status, watched=Watched((), end.picked))
+        return dataclasses.replace(sol, stats=stats, status=status, watched=Watched((), end.walk.picked))
 
     def _starts(self, t0: Time, t1: Time) -> Array:
         """When the steps from t0 to t1 begin, (steps,)."""
         return t0 + (t1 - t0) / self.steps * jnp.arange(self.steps, dtype=t0.dtype)
 
-    def _cross(
-        self, terms: Terms, path: BrownianPath, before: int, walk: Walk, t0, t1, rows, derivative: Derivative
-    ) -> Walk:
+    def _cross(self, terms: Terms, path: BrownianPath, at: OnPath, t0, t1, rows, derivative: Derivative) -> OnPath:
         """From t0 to t1 in one scan."""
         h = (t1 - t0) / self.steps
         root = _root(h)
+        first = (at.cells - at.walk.n * self.refine).astype(jnp.int32)  # the cells of the walk's step number zero
 
         def advance(y, t, draw, row):
             return self.step(terms, t, y, h, draw, row)
 
         def step(walk, x):
             t, row = x
-            w, mean = path.increment((before + walk.n) * self.refine, self.refine, mean=self.uses_mean)
+            w, mean = path.increment(first + walk.n * self.refine, self.refine, mean=self.uses_mean)
             return walk.on(advance(walk.y, t, Draw(root, w, mean), row), t, h), None
 
         if derivative == "steps":  # the state alone is kept: the noise is drawn again
-            step = remembering(step, derivative, walk.y)
+            step = remembering(step, derivative, at.y)
         elif derivative not in ("none", "forward"):
-            advance = remembering(advance, derivative, walk.y)
-        return jax.lax.scan(step, walk, (self._starts(t0, t1), rows))[0]
+            advance = remembering(advance, derivative, at.y)
+        walk = jax.lax.scan(step, at.walk, (self._starts(t0, t1), rows))[0]
+        crossed = jnp.where(h == 0, 0, self.steps * self.refine).astype(jnp.int32)
+        return OnPath(walk, at.cells + crossed)
 
 
 def _root(h: Time) -> Time:

@@ -10,7 +10,7 @@ from jaxtyping import Array
 
 from .._types import State, Time
 from ..errors import UserError
-from .chart import MOST_CONDITION, MOST_DRIFT
+from .chart import MOST_CONDITION, MOST_DRIFT, moderate
 from .fixed_sde import AbstractSDESolver, Draw
 from .order import nearest
 from .sde import Calculus, Noise, Terms
@@ -100,7 +100,7 @@ class LearnedSRK(AbstractSDESolver):
         sums = jnp.asarray(_SUMS, lower.dtype)
         beta, condition = jax.vmap(nearest, (0, None, 0))(weights[1:], jnp.stack([one, b1.sum(1)]), sums)
         tableau = SRKTableau(a0, b0, a1, b1, a0.sum(1), a1.sum(1), alpha, beta, _all_used(s), self.name)
-        return tableau, jnp.all(condition < MOST_DRIFT)
+        return tableau, jnp.all(condition < MOST_DRIFT) & moderate(lower, alpha, beta)
 
     def __str__(self) -> str:
         kind = "own coefficients a step" if self.lower.shape[0] > 1 else "shared coefficients"

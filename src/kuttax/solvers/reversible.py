@@ -110,7 +110,7 @@ class Reversible(AbstractSolver):
     """
 
     solver: AbstractTableSolver
-    coupling: Any = eqx.field(converter=number("coupling"), default=0.999)
+    coupling: Any = eqx.field(converter=number("coupling", most=1.0), default=0.999)
 
     def __check_init__(self):
         if not isinstance(self.solver, AbstractTableSolver):
@@ -118,8 +118,6 @@ class Reversible(AbstractSolver):
                 f"Reversible wraps FixedSteps or LearnedRK, got {type(self.solver).__name__}: "
                 "give it a solver with a fixed number of steps"
             )
-        if not isinstance(self.coupling, jax.Array) and self.coupling > 1:
-            raise UserError(f"coupling must be a number > 0 and <= 1, got {self.coupling}")
 
     @property
     def steps(self) -> int:

@@ -6,13 +6,13 @@ from typing import Any, Literal, NamedTuple, get_args
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.extend.core import Literal as Constant
 from jax.flatten_util import ravel_pytree
 from jaxtyping import PyTree
 
 from .._types import State, VectorField
 from ..errors import UserError
 from .base import Problem
+from .dependence import depends
 
 Noise = Literal["diagonal", "scalar", "general", "additive"]
 Calculus = Literal["ito", "stratonovich"]
@@ -144,7 +144,7 @@ def terms_of(problem: Problem) -> Terms:
     drift, diffusion = problem.mapped(sde.drift), problem.mapped(sde.diffusion)
     g = jax.eval_shape(lambda y: jax.tree.map(jnp.asarray, diffusion(problem.t0, y, args)), problem.y0)
     _check_diffusion(sde.noise, problem.y0, g)
-    if sde.noise == "additive" and _depends_on_state(lambda y: diffusion(problem.t0, y, args), problem.y0):
+    if sde.noise == "additive" and depends(lambda y: diffusion(problem.t0, y, args), problem.y0):
         raise UserError("noise='additive' is for a diffusion that does not depend on y: use 'diagonal' or 'general'")
     product = _Product.of(sde.noise, problem.y0, g)
     mapped = jax.vmap if problem.batched else lambda function: function
@@ -208,13 +208,3 @@ def _shapes(tree: PyTree) -> list[tuple[int, ...]]:
 
 def _dtypes(tree: PyTree) -> list[Any]:
     return [leaf.dtype for leaf in jax.tree.leaves(tree)]
-
-
-def _depends_on_state(g: Callable[[State], State], y: State) -> bool:
-    """Whether y enters what g computes, be it as zero times y."""
-    program = jax.make_jaxpr(g)(y).jaxpr
-    reached = set(program.invars)
-    for equation in program.eqns:
-        if any(x in reached for x in equation.invars if not isinstance(x, Constant)):
-            reached.update(equation.outvars)
-    return any(x in reached for x in program.outvars if not isinstance(x, Constant))

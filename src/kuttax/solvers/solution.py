@@ -1,13 +1,19 @@
 """What a solve returns: states, what they cost, and how it ended."""
 
+import dataclasses
 from enum import IntEnum
 from typing import Any
 
 import equinox as eqx
-from jaxtyping import Array, Int
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, Bool, Int
 
 from .._types import Count, State
 from .pick import Watched
+from .stages import spread
 
 
 class Status(IntEnum):
@@ -45,6 +51,10 @@ _MESSAGES = {
     "loosen its tolerance or take smaller steps",
     Status.reversed_noise: "an SDE is solved forward in time alone: t1 must not come before t0",
 }
+
+
+_USELESS = (Status.unordered_times, Status.tolerance, Status.ill_conditioned, Status.reversed_noise)
+"""What makes every number of a solve meaningless, not only those after the point where it failed."""
 
 
 class SolveError(RuntimeError):
@@ -94,3 +104,63 @@ class Solution(eqx.Module):
     status: Int[Array, "*samples"]
     penalty: Any = 0.0
     watched: Watched = Watched()
+
+
+def all_finite(tree: Any, lanes: tuple[int, ...] = (), axis: int = 0) -> Bool[Array, "*samples"]:
+    """Whether all entries are finite; one answer a sample where `lanes` counts samples along `axis`."""
+    others = lambda x: tuple(i for i in range(x.ndim) if not lanes or i != axis)  # noqa: E731
+    leaves = [jnp.all(jnp.isfinite(x), axis=others(x)) for x in jax.tree.leaves(tree)]
+    return jnp.stack(leaves).all(0) if leaves else jnp.ones(lanes, bool)
+
+
+def concluded(sol: Solution, dtype: Any) -> Solution:
+    """The solution as users get it, in the dtype of their state, its status true to the numbers that it hands back.
+
+    `ok` means that all of them are finite. Otherwise y1 and the penalty are NaN, and so is every output that was not
+    reached; all of them are where nothing that the solver computed means anything.
+    """
+    cast = lambda x: x.astype(dtype)  # noqa: E731
+    y1, ys, penalty = jax.tree.map(cast, (sol.y1, sol.ys, jnp.asarray(sol.penalty)))
+    lanes = sol.status.shape
+    ended_well = sol.status == int(Status.ok)
+    # Where any sample failed, the penalty is NaN and says nothing of the others.
+    finite = all_finite(y1, lanes) & all_finite(ys, lanes, 1) & (jnp.all(jnp.isfinite(penalty)) | ~jnp.all(ended_well))
+    failed = jnp.asarray(int(Status.non_finite), sol.status.dtype)
+    status = jnp.where(ended_well & ~finite, failed, sol.status)
+    reached = status == int(Status.ok)
+    useless = jnp.stack([status == int(x) for x in _USELESS]).any(0)
+
+    def output(x: Array) -> Array:
+        lost = spread(useless, x[0])
+        return jnp.where(lost if lost.ndim == 0 else lost[None], jnp.nan, x)
+
+    y1 = jax.tree.map(lambda x: jnp.where(spread(reached, x), x, jnp.nan), y1)
+    ys, penalty = jax.tree.map(output, ys), jnp.where(jnp.all(reached), penalty, jnp.nan)
+    return dataclasses.replace(sol, y1=y1, ys=ys, penalty=penalty, status=status)
+
+
+def raise_for_status(sol: Solution) -> None:
+    """Raise the error of a solve that failed: for solutions of `throw=False`, once their numbers are known.
+
+    `kuttax.solve(..., throw=True)` inside a compiled function needs a call back to Python, which `jax.export` and JAX's
+    compilation cache refuse. There solve with `throw=False`, return the solution (or its status), and call this on what
+    the compiled function returned.
+
+    Raises:
+        SolveError: At least one status is not `ok`.
+        TypeError: It was called inside a compiled function, where the status is not known yet.
+    """
+    if isinstance(sol.status, Tracer):
+        raise TypeError("raise_for_status needs a status that is known: call it on what the compiled function returned")
+    worst = int(jnp.max(sol.status))
+    if worst != 0:
+        failed = Status(worst)
+        raise SolveError(failed, _where(sol) + failed.message)
+
+
+def _where(sol: Solution) -> str:
+    if sol.status.ndim == 0:
+        return ""
+    failed = np.flatnonzero(np.asarray(sol.status))
+    shown = np.array2string(failed, threshold=6, edgeitems=2)
+    return f"{len(failed)} of {sol.status.size} samples failed (indices {shown}); "

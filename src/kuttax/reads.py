@@ -1,0 +1,146 @@
+"""What a plain Python field reads beside its arguments, so that a compiled solve notices when it changes.
+
+JAX compiles a function once and keys the program on the function's identity. A field that reads an attribute, a global
+variable or a NumPy array would go on giving the first answer after these have changed.
+"""
+
+import functools
+import sys
+import types
+import weakref
+import zlib
+from collections.abc import Hashable, Iterator
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+from jax.core import Tracer
+
+_PLAIN = (bool, int, float, complex, str, bytes, type(None))
+_LIBRARIES = ("jax", "jaxlib", "numpy", "scipy", "equinox", "diffrax", "optax", "optimistix", "jaxtyping", "kuttax")
+_DEEPEST, _MOST = 8, 10_000  # attributes of attributes, and values in all, that are looked at
+_LARGE = 2**24  # bytes of an array up to which every one is looked at
+_CHANGED: "weakref.WeakKeyDictionary[Any, tuple[Hashable, Hashable]]" = weakref.WeakKeyDictionary()
+
+
+def reads(field: Any) -> Hashable:
+    """A value that differs where what `field` reads beside its arguments differs.
+
+    Looked at are the variables that functions close over, their defaults, the globals that they name, the objects of
+    bound methods, and attributes of objects and their classes: numbers and text by value, NumPy arrays by their bytes
+    (one in many of a large array), JAX arrays, which never change, by identity. What an Equinox module holds as arrays
+    is an argument of the compiled program. What libraries hold counts as constant.
+    """
+    now = tuple(_Look().of(field, _DEEPEST))
+    after, before = _CHANGED.get(field, (None, None)) if _can_be_noted(field) else (None, None)
+    return before if now == after else now
+
+
+def note_own_changes(field: Any, before: Hashable) -> None:
+    """What tracing or running the field has itself changed, as a counter of calls, is no change to compile for."""
+    now = tuple(_Look().of(field, _DEEPEST))
+    if now != before and _can_be_noted(field):
+        _CHANGED[field] = (now, before)
+
+
+def _can_be_noted(field: Any) -> bool:
+    return isinstance(field, types.FunctionType | types.MethodType)
+
+
+class _Look:
+    """One look at everything that can be reached."""
+
+    def __init__(self):
+        self.seen: set[int] = set()
+
+    def of(self, value: Any, depth: int) -> Iterator[Hashable]:
+        """The parts of a value that can change."""
+        if isinstance(value, Tracer):  # kept by whoever watches a trace
+            return
+        if isinstance(value, _PLAIN):
+            yield type(value), value if value == value else "nan"
+        elif isinstance(value, np.ndarray | np.generic) and not np.asarray(value).dtype.hasobject:
+            yield _bytes_of(np.asarray(value))
+        elif depth == 0 or id(value) in self.seen or len(self.seen) > _MOST or isinstance(value, jax.Array):
+            yield id(value)
+        else:
+            self.seen.add(id(value))
+            yield type(value)
+            for part in _parts(value):
+                yield from self.of(part, depth - 1)
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    """What is reached from a value in one step."""
+    match value:
+        case types.FunctionType():
+            yield from () if _is_library(value.__module__) else _of_function(value)
+        case types.MethodType():
+            yield from (value.__func__, value.__self__)
+        case functools.partial():
+            yield from (value.func, value.args, value.keywords)
+        case type():
+            yield from () if _is_library(value.__module__) else _data(vars(value))
+        case dict():
+            yield from (x for item in value.items() for x in item)
+        case list() | tuple():
+            yield from value
+        case set() | frozenset():
+            yield from sorted(value, key=repr)
+        case np.ndarray():
+            yield from value.ravel().tolist()
+        case eqx.Module():
+            yield from (x for x in jax.tree.leaves(value) if not eqx.is_array(x))
+        case types.ModuleType():
+            return
+        case _ if callable(value) or not _is_library(type(value).__module__):
+            yield getattr(value, "__wrapped__", None)
+            yield type(value)
+            yield from vars(value).values() if isinstance(getattr(value, "__dict__", None), dict) else ()
+            slots = (name for kind in type(value).__mro__ for name in getattr(kind, "__slots__", ()))
+            yield from (getattr(value, name, None) for name in slots if not name.startswith("__"))
+
+
+def _of_function(function: types.FunctionType) -> Iterator[Any]:
+    for cell in function.__closure__ or ():
+        try:
+            yield cell.cell_contents
+        except ValueError:  # not filled yet
+            continue
+    yield from function.__defaults__ or ()
+    yield from (function.__kwdefaults__ or {}).values()
+    names = list(_names(function.__code__))
+    for name in names:
+        found = function.__globals__.get(name)
+        if isinstance(found, types.ModuleType) and not _is_library(found.__name__):
+            yield from (vars(found).get(name) for name in names)
+        else:
+            yield found
+
+
+def _names(code: types.CodeType) -> Iterator[str]:
+    """Globals and attributes that are named in a function and in the functions defined inside it."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _names(constant)
+
+
+def _data(attributes: Any) -> Iterator[Any]:
+    """The attributes of a class that are no functions."""
+    for name, value in attributes.items():
+        if not name.startswith("__") and isinstance(value, (*_PLAIN, np.ndarray, list, tuple, dict)):
+            yield value
+
+
+def _bytes_of(array: np.ndarray) -> Hashable:
+    stride = max(1, array.nbytes // _LARGE)
+    flat = np.ascontiguousarray(array).reshape(-1)[::stride]
+    return array.shape, array.dtype.str, zlib.crc32(np.ascontiguousarray(flat).view(np.uint8))
+
+
+def _is_library(module: str | None) -> bool:
+    """Whether a module is one whose functions do not change while a program runs."""
+    top = (module or "").partition(".")[0]
+    return top in _LIBRARIES or (top in sys.stdlib_module_names and top != "__main__")
