@@ -8,6 +8,7 @@ from kuttax.commands.parser import parse
 from kuttax.errors import UserError
 
 from . import plot, table
+from .against import Against
 from .peer import PeerError
 from .results import Results
 from .run import Run
@@ -18,6 +19,7 @@ USAGE = f"""kuttax against its peers, and against the least time that the work c
 
 usage:
   {_PROGRAM} run [OPTIONS]                      measure; see {_PROGRAM} run --help
+  {_PROGRAM} against --other SRC [OPTIONS]      this checkout against another one, in turns
   {_PROGRAM} table RECORDS... [--out FILE.md]   the records as Markdown
   {_PROGRAM} plot RECORDS... --out DIR          pictures of the records
 
@@ -47,16 +49,18 @@ def _fail(message: str, code: int) -> None:
 
 def _command(argv: list[str]) -> None:
     match argv:
-        case [] | ["-h" | "--help"] | [_, "-h" | "--help"] if argv[:1] != ["run"]:
+        case [] | ["-h" | "--help"] | ["table" | "plot", "-h" | "--help"]:
             print(USAGE)
         case ["run", *rest]:
             parse(Run, rest, f"{_PROGRAM} run")()
+        case ["against", *rest]:
+            parse(Against, rest, f"{_PROGRAM} against")()
         case ["table", *rest]:
             _table(*_records("table", rest))
         case ["plot", *rest]:
             _plot(*_records("plot", rest))
         case _:
-            raise UserError(f"unknown command {argv[0]!r}; known: run, table, plot (see {_PROGRAM} --help)")
+            raise UserError(f"unknown command {argv[0]!r}; known: run, against, table, plot (see {_PROGRAM} --help)")
 
 
 def _records(command: str, rest: list[str]) -> tuple[Results, Path | None]:

@@ -24,9 +24,12 @@ class PeerError(RuntimeError):
 
 
 class Peer:
-    """One library's process. It works only while it is asked something, and ends where the `with` block does."""
+    """One library's process. It works only while it is asked something, and ends where the `with` block does.
 
-    def __init__(self, library: str, device: str, python: str):
+    `source` is the `src` folder of another checkout of kuttax, to be measured in place of this one.
+    """
+
+    def __init__(self, library: str, device: str, python: str, source: Path | None = None):
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed where the block ends)
         self._process = subprocess.Popen(
             [python, "-m", f"{__package__}.worker", library, device],
@@ -34,7 +37,7 @@ class Peer:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
-            env=environment(device),
+            env=environment(device, source),
         )
 
     def ask(self, message: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,10 +76,11 @@ def last_line(errors: IO[str]) -> str:
     return (exceptions or lines or [""])[-1]
 
 
-def environment(device: str) -> dict[str, str]:
+def environment(device: str, source: Path | None = None) -> dict[str, str]:
     """The environment of a worker: full float32, nothing compiled beforehand, memory taken as it is needed."""
+    paths = [None if source is None else str(source), str(_ROOT), os.environ.get("PYTHONPATH")]
     settings = {
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")])),
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         "JAX_ENABLE_COMPILATION_CACHE": "false",
         "JAX_DEFAULT_MATMUL_PRECISION": "highest",
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",

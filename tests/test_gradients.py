@@ -439,6 +439,23 @@ def test_hessian_against_differences_of_the_gradient(name):
     assert_close(hessian[1], truth, 1e-7)
 
 
+REFUSING = {
+    "adaptive": (kx.Adaptive(DOPRI5, 1e-4, 1e-4), kx.DiscreteAdjoint()),
+    "backsolve": (kx.Adaptive(DOPRI5, 1e-4, 1e-4), kx.BacksolveAdjoint()),
+    "diffrax": (kx.FromDiffrax(diffrax.Tsit5(), 1e-4, 1e-4), kx.DiscreteAdjoint()),
+}
+
+
+@pytest.mark.parametrize("name", REFUSING)
+@pytest.mark.parametrize("derivative", [jax.jacfwd, lambda f: jax.jacrev(jax.jacrev(f))], ids=["forward", "twice"])
+def test_derivatives_that_an_adjoint_does_not_have(name, derivative):
+    solver, adjoint = REFUSING[name]
+    end = lambda y0: kx.solve(lambda t, y, args: -y * y, y0, 0.0, 1.0, solver=solver, adjoint=adjoint).y1  # noqa: E731
+    with pytest.raises(UserError, match=r"use adjoint=kx\.ForwardMode\(\), with max_steps near") as caught:
+        derivative(end)(jnp.ones(2))
+    assert "\n" not in str(caught.value)
+
+
 # More accepted steps than the tape has slots.
 
 

@@ -272,6 +272,23 @@ def test_projection_that_drifts_to_dependent_conditions_is_named():
     assert np.isnan(sol.y1).all()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_weights_that_drift_are_named(dtype):
+    """c2 = exp(-16): b = (1 - 1/2u, 1/2u) is 4e6, and float32's rounding of the stages as much larger."""
+    rotation = lambda t, y, args: jnp.stack([-y[1], y[0]])  # noqa: E731
+    y0 = jnp.array([1.0, 0.0], dtype)
+    for free, ok in ((-16.0, False), (np.nan, False), (np.log(0.5), True)):
+        solver = kx.LearnedRK.like(HEUN2, 20, dtype=dtype)
+        solver = eqx.tree_at(lambda x: x.chart.free, solver, jnp.full((1, 1), free, dtype))
+        sol = kx.solve(rotation, y0, 0.0, 1.0, solver=solver, throw=False)
+        assert (sol.status == kx.Status.ok) == ok
+        if ok:
+            np.testing.assert_allclose(sol.y1, [np.cos(1), np.sin(1)], atol=1e-3)
+        else:
+            assert sol.status == kx.Status.ill_conditioned
+            assert np.isnan(sol.y1).all()
+
+
 # Where it came from, and where it is meant for.
 
 

@@ -1,6 +1,7 @@
 """solve: what goes in and comes out, what it costs, what it compiles, and how it fails."""
 
 import contextlib
+import functools
 import math
 
 import equinox as eqx
@@ -486,8 +487,54 @@ REFUSED = {
     "nan t1": ({"t1": np.nan}, "t1 must be finite, got nan"),
     "no steps allowed": ({"max_steps": 0}, "max_steps must be a whole number from 1 to 2147483647, got 0"),
     "half a step allowed": ({"max_steps": 2.5}, "max_steps must be a whole number from 1 to 2147483647, got 2.5"),
+    "a field of two": (
+        {"field": lambda t, y: y},
+        r"the field must be a function f\(t, y, args\), and <lambda> cannot be called so \(too many positional",
+    ),
+    "a network": (
+        {"field": eqx.nn.MLP(2, 2, 4, 1, key=jax.random.key(0))},
+        r"the field must be a function f\(t, y, args\), and MLP cannot be called so",
+    ),
+    "no function": ({"field": 3.0}, r"the field must be a function f\(t, y, args\), got float"),
+    "half an SDE": (
+        {"field": kx.SDE(lambda t, y: y, square), "solver": kx.EulerMaruyama(2), "key": jax.random.key(0)},
+        r"the drift must be a function f\(t, y, args\)",
+    ),
+    "ragged rows": ({"y0": [[1.0], [2.0, 3.0]]}, "y0 is a list of rows that differ in length"),
     "per sample without samples": ({"solver": PER_SAMPLE}, "control='per_sample' needs batch_axis"),
 }
+
+
+def test_a_list_is_an_array():
+    for y0 in ([0.1, 0.2], [1, 2], [[0.1, 0.2], [0.3, 0.4]]):
+        sol = kx.solve(lambda t, y, args: -y, y0, 0.0, 1.0, solver=FIXED)
+        np.testing.assert_allclose(sol.y1, np.asarray(y0) * math.exp(-1), rtol=1e-6)
+
+
+def test_an_exported_solve():
+    """An error inside needs a callback, which cannot be exported; without it the status is raised outside."""
+
+    def end(y0, throw):
+        sol = kx.solve(square, y0, 0.0, 1.0, solver=ADAPTIVE, throw=throw)
+        return sol.y1, sol.status
+
+    exported = jax.export.export(jax.jit(functools.partial(end, throw=False)))(jnp.ones(1))
+    again = jax.export.deserialize(exported.serialize())
+    y1, status = again.call(jnp.full(1, 0.5))
+    kx.raise_for_status(status)
+    np.testing.assert_allclose(y1, 1.0, rtol=1e-6)
+    with pytest.raises(kx.SolveError, match="the step size shrank below"):
+        kx.raise_for_status(again.call(jnp.full(1, 3.0))[1])
+    with pytest.raises(NotImplementedError):
+        jax.export.export(jax.jit(functools.partial(end, throw=True)))(jnp.ones(1)).serialize()
+
+
+def test_a_status_that_is_raised_outside():
+    sol = kx.solve(square, jnp.array([[0.1], [3.0]]), 0.0, 1.0, solver=PER_SAMPLE, batch_axis=0, throw=False)
+    with pytest.raises(kx.SolveError, match=r"1 of 2 samples failed \(indices \[1\]\); the step size"):
+        kx.raise_for_status(sol)
+    with pytest.raises(UserError, match="raise_for_status needs a status that is known"):
+        jax.jit(lambda y0: kx.raise_for_status(kx.solve(square, y0, 0.0, 1.0, solver=FIXED, throw=False)))(jnp.ones(1))
 
 
 @pytest.mark.parametrize("case", REFUSED)

@@ -4,6 +4,7 @@ JAX compiles a function once and keys the program on the function's identity. A 
 variable or a NumPy array would go on giving the first answer after these have changed.
 """
 
+import dataclasses
 import functools
 import sys
 import types
@@ -21,6 +22,7 @@ _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 _LIBRARIES = ("jax", "jaxlib", "numpy", "scipy", "equinox", "diffrax", "optax", "optimistix", "jaxtyping", "kuttax")
 _DEEPEST, _MOST = 8, 10_000  # attributes of attributes, and values in all, that are looked at
 _LARGE = 2**24  # bytes of an array up to which every one is looked at
+_STATIC: dict[Any, tuple[Any, ...]] = {}
 _CHANGED: "weakref.WeakKeyDictionary[Any, tuple[Hashable, Hashable]]" = weakref.WeakKeyDictionary()
 
 
@@ -35,6 +37,12 @@ def reads(field: Any) -> Hashable:
     now = tuple(_Look().of(field, _DEEPEST))
     after, before = _CHANGED.get(field, (None, None)) if _can_be_noted(field) else (None, None)
     return before if now == after else now
+
+
+def beside_arrays(tree: Any) -> list[Any]:
+    """What a tree holds that is no argument of a compiled program, in modules too."""
+    leaves = jax.tree.leaves(tree, is_leaf=lambda x: isinstance(x, eqx.Module))
+    return [x for x in leaves if not _is_argument(x)]
 
 
 def note_own_changes(field: Any, before: Hashable) -> None:
@@ -91,15 +99,41 @@ def _parts(value: Any) -> Iterator[Any]:
         case np.ndarray():
             yield from value.ravel().tolist()
         case eqx.Module():
-            yield from (x for x in jax.tree.leaves(value) if not eqx.is_array(x))
+            leaves, structure = jax.tree.flatten(value)
+            yield from (x for x in leaves if not _is_argument(x))
+            yield from _static_parts(value, structure)
         case types.ModuleType():
             return
-        case _ if callable(value) or not _is_library(type(value).__module__):
+        case _ if not _is_library(getattr(value, "__module__", None)):
             yield getattr(value, "__wrapped__", None)
             yield type(value)
             yield from vars(value).values() if isinstance(getattr(value, "__dict__", None), dict) else ()
             slots = (name for kind in type(value).__mro__ for name in getattr(kind, "__slots__", ()))
             yield from (getattr(value, name, None) for name in slots if not name.startswith("__"))
+
+
+def _is_argument(leaf: Any) -> bool:
+    """Whether a compiled program takes this as an argument, or compares it by its value."""
+    return isinstance(leaf, jax.Array | np.ndarray | np.generic | int | float | None)
+
+
+def _static_parts(module: eqx.Module, structure: Any) -> tuple[Any, ...]:
+    """Objects in the static fields of a module and of the modules in it, which JAX compares by their identity."""
+    if structure not in _STATIC:
+        if len(_STATIC) >= _MOST:
+            _STATIC.clear()
+        _STATIC[structure] = tuple(x for x in _statics(module) if not isinstance(x, _PLAIN))
+    return _STATIC[structure]
+
+
+def _statics(module: eqx.Module) -> Iterator[Any]:
+    for field in dataclasses.fields(module):
+        part = getattr(module, field.name, None)
+        if field.metadata.get("static", False):
+            yield part
+        else:
+            for leaf in jax.tree.leaves(part, is_leaf=lambda x: isinstance(x, eqx.Module)):
+                yield from _statics(leaf) if isinstance(leaf, eqx.Module) else ()
 
 
 def _of_function(function: types.FunctionType) -> Iterator[Any]:

@@ -18,7 +18,7 @@ from .adjoints.discrete import DiscreteAdjoint
 from .errors import UserError
 from .penalised import solve_penalised
 from .penalty import AbstractPenalty, Penalties
-from .reads import note_own_changes, reads
+from .reads import beside_arrays, note_own_changes, reads
 from .solvers.base import AbstractSolver, Problem
 from .solvers.elapsed import Elapsed, FromOrigin, elapsed, refuse_coarse_time
 from .solvers.once import naming_the_adjoint
@@ -59,7 +59,7 @@ def solve(
             times that are known before the program runs are taken in float64: a start at 1.7e9 s loses nothing.
         solver: `FixedSteps`, `Adaptive`, `LearnedRK`, `Reversible` or `FromDiffrax`; for an SDE `EulerMaruyama`,
             `Milstein`, `StochasticHeun`, `SRK` or `FromDiffrax`.
-        args: Any pytree, handed to the field.
+        args: Any pytree, handed to the field. What it holds beside arrays is looked at as what the field reads.
         ts: Times to save at, sorted from t0 towards t1; shape (times,).
         batch_axis: The axis of every leaf of y0 that counts samples. None: the field sees the whole state.
         adjoint: `DiscreteAdjoint()` (the default), `BacksolveAdjoint()` or `ForwardMode()`.
@@ -93,16 +93,16 @@ def solve(
     problem = dataclasses.replace(problem, saves_start=times.saves_start, saves_end=times.saves_end)
     if args_axes is not None:
         problem = dataclasses.replace(problem, args_axes=_checked_axes(args_axes, problem))
-    _refuse_coarse_time(problem, times)
     if jnp.dtype(problem.t0.dtype) != dtype:
         problem = dataclasses.replace(problem, computed_in=str(dtype))
+    _refuse_coarse_time(problem, times)
     if isinstance(field, SDE):
         problem = dataclasses.replace(problem, key=key)
         check_stochastic(problem, solver, adjoint, penalty, times.ends)
         key = None if penalty is None else penalty_key(problem.key)
     solver.check(problem)
     adjoint = DiscreteAdjoint() if adjoint is None else adjoint
-    functions = _functions_of(field)
+    functions = (*_functions_of(field), *beside_arrays(args))
     state = tuple(reads(function) for function in functions)
     with naming_the_adjoint():
         sol = _solve(problem, times.origin, solver, adjoint, penalty, key, state)
@@ -152,7 +152,7 @@ def _as_solvers_see_it(problem: Problem, origin: Any) -> Problem:
 
 def _refuse_coarse_time(problem: Problem, times: Elapsed) -> None:
     for function in _functions_of(problem.field):
-        refuse_coarse_time(times, problem.mapped(function), problem.y0, problem.args, problem.t0.dtype)
+        refuse_coarse_time(times, problem.mapped(function), problem.y0, problem.args, problem.precision)
 
 
 def _functions_of(field: Any) -> tuple[VectorField, ...]:

@@ -83,6 +83,7 @@ class FromDiffrax(AbstractSolver):
         terms, finest = self._terms(problem)
         rtol, atol = (jax.lax.stop_gradient(jnp.asarray(x, dtype)) for x in (self.rtol, self.atol))
         if self.steps is None:
+            atol = jnp.maximum(atol, jnp.finfo(dtype).tiny)  # 0 / 0 where a component is zero
             limits = {"dtmin": finest, "dtmax": self._max_step(dtype), "force_dtmin": False}
             options = {**limits, **self.options, "norm": self._norm(problem)}
             controller, most = FirstAttempts(diffrax.PIDController(rtol, atol, **options)), problem.max_steps

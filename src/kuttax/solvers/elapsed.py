@@ -114,7 +114,7 @@ class FromOrigin(eqx.Module):
 
 
 def refuse_coarse_time(times: Elapsed, function: VectorField, y: Any, args: Any, dtype: Any) -> None:
-    """Refuse a field that depends on time where `dtype` has too few numbers between t0 and t1.
+    """Refuse a field that depends on time where `dtype`, in which it computes, has too few numbers between t0 and t1.
 
     Raises:
         UserError: It does.
@@ -122,12 +122,14 @@ def refuse_coarse_time(times: Elapsed, function: VectorField, y: Any, args: Any,
     if times.ends is None or times.ends[0] == times.ends[1]:
         return
     late, span = np.abs(times.ends).max(), abs(times.ends[1] - times.ends[0])
-    numbers = span / np.spacing(np.asarray(late).astype(dtype)).astype(np.float64)
-    if numbers >= _FEWEST or not depends(lambda t: function(t, y, args), times.origin):
+    numbers = span / float(np.spacing(np.asarray(late).astype(dtype)))
+    needed = min(_FEWEST, int(1 / (32 * float(jnp.finfo(dtype).eps))))
+    start = times.origin.astype(dtype)
+    if numbers >= needed or not depends(lambda t: function(t, y, args), start):
         return
     raise UserError(
         f"the field depends on t, and {dtype} has only {numbers:.0f} different times between t0={times.ends[0]} and "
-        f"t1={times.ends[1]} (at least {_FEWEST} are needed): count time from a nearer origin, or use float64"
+        f"t1={times.ends[1]} (at least {needed} are needed): count time from a nearer origin, or use a finer dtype"
     )
 
 

@@ -12,6 +12,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Int
 
 from .._types import Count, State
+from ..errors import UserError
 from .pick import Watched
 from .stages import spread
 
@@ -139,28 +140,31 @@ def concluded(sol: Solution, dtype: Any) -> Solution:
     return dataclasses.replace(sol, y1=y1, ys=ys, penalty=penalty, status=status)
 
 
-def raise_for_status(sol: Solution) -> None:
-    """Raise the error of a solve that failed: for solutions of `throw=False`, once their numbers are known.
+def raise_for_status(outcome: Solution | Array) -> None:
+    """Raise the error of a solve that failed: for solves with `throw=False`, once their numbers are known.
 
-    `kuttax.solve(..., throw=True)` inside a compiled function needs a call back to Python, which `jax.export` and JAX's
-    compilation cache refuse. There solve with `throw=False`, return the solution (or its status), and call this on what
-    the compiled function returned.
+    `kuttax.solve(..., throw=True)` inside a compiled function needs a callback to Python, which `jax.export` and JAX's
+    compilation cache refuse. There solve with `throw=False`, return the status, and call this on it.
+
+    Args:
+        outcome: A solution, or its status.
 
     Raises:
         SolveError: At least one status is not `ok`.
-        TypeError: It was called inside a compiled function, where the status is not known yet.
+        UserError: It was called inside a compiled function, where the status is not known yet.
     """
-    if isinstance(sol.status, Tracer):
-        raise TypeError("raise_for_status needs a status that is known: call it on what the compiled function returned")
-    worst = int(jnp.max(sol.status))
-    if worst != 0:
-        failed = Status(worst)
-        raise SolveError(failed, _where(sol) + failed.message)
+    status = outcome.status if isinstance(outcome, Solution) else outcome
+    if isinstance(status, Tracer):
+        raise UserError("raise_for_status needs a status that is known: call it on what the compiled function returned")
+    statuses = np.asarray(status)
+    if np.any(statuses):
+        failed = Status(int(statuses.max()))
+        raise SolveError(failed, _where(statuses) + failed.message)
 
 
-def _where(sol: Solution) -> str:
-    if sol.status.ndim == 0:
+def _where(statuses: np.ndarray) -> str:
+    if statuses.ndim == 0:
         return ""
-    failed = np.flatnonzero(np.asarray(sol.status))
+    failed = np.flatnonzero(statuses)
     shown = np.array2string(failed, threshold=6, edgeitems=2)
-    return f"{len(failed)} of {sol.status.size} samples failed (indices {shown}); "
+    return f"{len(failed)} of {statuses.size} samples failed (indices {shown}); "
