@@ -125,12 +125,27 @@ def test_no_absolute_tolerance():
     """A component that is zero has no error, and holds nothing up."""
     field = lambda t, y, args: jnp.stack([jnp.zeros_like(t), -y[1]])  # noqa: E731
     own = [kx.Adaptive(DOPRI5, 1e-5, 0.0, control=control) for control in ("joint", "per_sample")]
-    theirs = [kx.FromDiffrax(kind(), 1e-5, 0.0) for kind in (diffrax.Tsit5, diffrax.Dopri8, diffrax.Kvaerno5)]
+    theirs = [kx.FromDiffrax(kind(), 1e-5, 0.0) for kind in (diffrax.Tsit5, diffrax.Dopri8)]
     for solver in own + theirs:
         batch = solver is own[1]
         y0 = jnp.array([[0.0, 1.0]], jnp.float32) if batch else jnp.array([0.0, 1.0], jnp.float32)
         sol = kx.solve(field, y0, 0.0, 1.0, solver=solver, batch_axis=0 if batch else None)
         np.testing.assert_allclose(np.ravel(sol.y1), [0, math.exp(-1)], rtol=1e-4)
+
+
+def test_no_absolute_tolerance_for_implicit_solvers():
+    """Their root finders divide by the size of a slope, which is zero at rest."""
+    with pytest.raises(UserError, match=r"an implicit solver finds its stages .* give an atol > 0"):
+        kx.FromDiffrax(diffrax.Kvaerno5(), 1e-4, 0.0)
+
+
+def test_diffrax_gives_up_soon():
+    """A field that is NaN at the start, and one that has a wall: not after 4,096 attempts."""
+    nowhere = lambda t, y, args: jnp.full_like(y, jnp.nan)  # noqa: E731
+    for field, status in ((nowhere, kx.Status.non_finite), (edge, kx.Status.non_finite)):
+        sol = quiet(field, 0 * F32, 2.0, solver=THEIRS)
+        assert sol.status == status
+        assert sol.stats.accepted + sol.stats.rejected < 300
 
 
 # Features that are shorter than a step.

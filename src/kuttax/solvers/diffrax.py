@@ -7,16 +7,17 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array
 
 from ..errors import UserError
 from .adaptive import Adaptive, least_rtol, number, refuse_low_rtol
+from .attempts import Attempted, Attempts
 from .base import AbstractSolver, Derivative, Problem
 from .controller import Controller, initial_step, rms, safe_rms
 from .diffrax_sde import check_solver, estimates_error, evaluations, is_wrapped, stochastic_terms
 from .diffrax_watch import Watching
 from .even_steps import EvenSteps
-from .first_attempts import FirstAttempts
 from .fixed import AbstractTableSolver, FixedSteps, checked_steps
 from .once import reverse_once
 from .pick import Pick, Picked, Watched
@@ -59,6 +60,11 @@ class FromDiffrax(AbstractSolver):
             checked_steps(self.steps)
             if self.max_step is not None:
                 raise UserError("max_step limits steps that the tolerances choose: leave it out, or steps")
+        elif isinstance(self.solver, diffrax.AbstractImplicitSolver) and _is_zero(self.atol):
+            raise UserError(
+                "an implicit solver finds its stages to within atol + rtol of their size, which may be zero: "
+                "give an atol > 0"
+            )
         elif not estimates_error(self.solver):
             name = type(self.solver).__name__
             raise UserError(
@@ -86,7 +92,7 @@ class FromDiffrax(AbstractSolver):
             atol = jnp.maximum(atol, jnp.finfo(dtype).tiny)  # 0 / 0 where a component is zero
             limits = {"dtmin": finest, "dtmax": self._max_step(dtype), "force_dtmin": False}
             options = {**limits, **self.options, "norm": self._norm(problem)}
-            controller, most = FirstAttempts(diffrax.PIDController(rtol, atol, **options)), problem.max_steps
+            controller, most = Attempts(diffrax.PIDController(rtol, atol, **options)), problem.max_steps
             if finest is not None and problem.ts is not None:
                 controller = EvenSteps(controller, jnp.asarray(problem.ts))  # pyright: ignore[reportCallIssue]
             dt0 = self._first_step(problem, terms)
@@ -125,7 +131,7 @@ class FromDiffrax(AbstractSolver):
         y1 = jax.tree.map(lambda x: x[0], last)
         if not isinstance(problem.field, SDE):
             y1, ys = _moved_by_times(problem, y1, ys)
-        status = _status(result.result)
+        status = _status(result.result, result.controller_state)
         if self.steps is None:  # said here where it was not known before the program ran
             least = least_rtol(problem.precision)
             status = jnp.where(rtol < least, int(Status.tolerance), status).astype(jnp.int32)
@@ -188,13 +194,17 @@ class FromDiffrax(AbstractSolver):
         assert isinstance(tableau, diffrax.ButcherTableau)
         attempts, first = accepted + rejected, 0 if self.steps is not None else 2
         if tableau.fsal:
-            starts = 1 if self.steps is not None else 1 + control[-1]
+            starts = 1 if self.steps is not None else 1 + control.rejected
             return first + starts + (tableau.num_stages - 1) * attempts
         return first + tableau.num_stages * attempts
 
     def __str__(self) -> str:
         how = f"steps={self.steps}" if self.steps is not None else f"rtol={self.rtol}, atol={self.atol}"
         return f"FromDiffrax({type(self.solver).__name__}, {how})"
+
+
+def _is_zero(number: Any) -> bool:
+    return not isinstance(number, Tracer) and float(number) == 0
 
 
 def _picked(pick: Pick, y: Any) -> Picked:
@@ -219,7 +229,7 @@ def _moved_by_times(problem: Problem, y1: Any, ys: Any) -> tuple[Any, Any]:
     return y1, ys
 
 
-def _status(result: Any) -> Array:
+def _status(result: Any, control: Any) -> Array:
     status = jnp.asarray(int(Status.ok))
     known = (
         (diffrax.RESULTS.max_steps_reached, Status.max_steps),
@@ -228,6 +238,9 @@ def _status(result: Any) -> Array:
     other = jnp.asarray(int(Status.implicit))
     for theirs, ours in known:
         other = jnp.where(result == theirs, int(ours), other)
+    if isinstance(control, Attempted):
+        stuck = other == int(Status.step_underflow)
+        other = jnp.where(stuck & ~control.finite, int(Status.non_finite), other)
     return jnp.where(result == diffrax.RESULTS.successful, status, other).astype(jnp.int32)
 
 
