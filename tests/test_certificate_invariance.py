@@ -1,5 +1,7 @@
 """What must not change a verdict, and verdicts that must never be given: tried on closed forms in place of solves."""
 
+import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -194,6 +196,53 @@ def test_a_solve_that_is_thrown_away_shows_nothing(rotation):
     found = certify(predict, OWN, starts)
     assert found.verdict == "undecided" and "same outputs to the last bit" in found.reasons[0]
     assert len({row.nfe for row in found.rows}) > 1
+
+
+# What no step must pass over
+
+
+def pulsed(solver, start):
+    """y' = -y + 300 in a pulse of width 0.01, on [0, 1]: it moves the end by 2.9, where the samples lie 1 apart."""
+
+    def field(t, y, args):
+        return -y + jnp.where((t >= args) & (t < args + 0.01), 300.0, 0.0)
+
+    sol = kx.solve(field, STARTS, 0.0, 1.0, solver=solver, args=start, batch_axis=0, throw=False)
+    return kx.Prediction(sol.y1, jnp.mean(sol.y1), stats=sol.stats, status=sol.status)
+
+
+STARTS = np.random.default_rng(0).standard_normal((80, 1)).astype(np.float32)
+
+
+def test_a_pulse_between_all_steps_is_seen():
+    """The own solver evaluates the field at multiples of 1/16, and sees none of these pulses.
+
+    A reference that has seen one takes shorter steps, and may pass over it with them: then the two disagree.
+    """
+    predict, own = eqx.filter_jit(pulsed), kx.FixedSteps(RK4, 8)
+    starts = [start for start in np.linspace(0.002, 0.988, 30) if (start * 16) % 1 < 1 - 0.16]
+    found = [certify(predict, own, jnp.asarray(start, jnp.float32), refine=()) for start in starts]
+    verdicts = [one.verdict for one in found]
+    assert "valid" not in verdicts and verdicts.count("invalid") > 0.75 * len(verdicts)
+    assert all("no step longer than 1/64 of the interval" in one.rows[1].note for one in found)
+
+
+def test_a_shorter_pulse_is_seen_with_a_largest_step():
+    """Ten times the interval: 0.01 is a thousandth of it."""
+
+    @eqx.filter_jit
+    def predict(solver, batch):
+        field = lambda t, y, args: jnp.where((t >= 7.003) & (t < 7.013), 300.0, 0.0) - y / 10  # noqa: E731
+        sol = kx.solve(field, batch, 0.0, 10.0, solver=solver, batch_axis=0, throw=False)
+        return kx.Prediction(sol.y1, jnp.mean(sol.y1), stats=sol.stats, status=sol.status)
+
+    own, starts = kx.FixedSteps(RK4, 100), STARTS.astype(np.float64)
+    assert certify(predict, own, starts, refine=()).verdict == "valid", "it is stepped over: docs/validity.md"
+    assert certify(predict, own, starts, refine=(), max_step=0.01).verdict == "invalid"
+    with pytest.raises(kx.errors.UserError, match="max_step must be a number > 0"):
+        certify(predict, own, starts, max_step=0.0)
+    with pytest.raises(kx.errors.UserError, match="max_step limits the steps of an ODE's references"):
+        certify(predict, kx.EulerMaruyama(4), starts, max_step=0.1)
 
 
 # Units

@@ -23,7 +23,7 @@ from .finer import Finer, finer
 from .interval import standard_error
 from .moments import MomentGap, of_moment
 from .one_path import is_noisy, on_fine_path
-from .reference import NEEDED, families, tolerances
+from .reference import NEEDED, families, note_of, plain, tolerances
 from .scores import Kind, calibration_error, classes, correct, cross_entropies, recognise
 from .solved import Loss, Predict, Solved, attempt, gradient_of, sample_deviations
 from .spread import SAME, component_differences, component_scales, rms
@@ -135,6 +135,7 @@ def measure(
     tolerance: float | None,
     key: PRNGKeyArray,
     metric_scale: float = 0.0,
+    max_step: float | None = None,
 ) -> Measurement:
     """Solve the batch with every solver and compare.
 
@@ -143,6 +144,7 @@ def measure(
         tolerance: Of the references, `reference_tolerance` there.
         key: Draws the trajectories to compare, where there are many.
         metric_scale: As for `certify`; 0 for None.
+        max_step: Of the references, as for `certify`.
 
     Raises:
         UserError: The batch is empty, the solver cannot be refined, or `predict` or `loss` gives what they should not.
@@ -157,7 +159,7 @@ def measure(
         return Measurement(0, Kind("metric"), (Row(role="own", solver=own.solver, failure=own.result),))
     dtype = own.result.dtype
     fine = [_finer(predict, finer(solver, times, dtype), times, solver, batch) for times in refine]
-    references = _references(predict, batch, families(solver, dtype, tolerance), loss)
+    references = _references(predict, batch, families(solver, dtype, tolerance, max_step), loss)
     if loss is not None and references:
         own = _Try(own.role, own.solver, own.result, times=1, gradient=gradient_of(loss, solver, batch))
     return _compared([own, *fine, *references], solver, key, tolerance, metric_scale)
@@ -181,8 +183,11 @@ def _references(
         for i, solver in enumerate(family):
             result = _trial(predict, solver, batch)
             if not isinstance(result, str) or i == len(family) - 1:
-                note = "looser: it failed at the tight tolerance" if i and not isinstance(result, str) else ""
-                gradient = None if loss is None or isinstance(result, str) else gradient_of(loss, solver, batch)
+                solved = not isinstance(result, str)
+                notes = ("looser: it failed at the tight tolerance" if i else "", note_of(solver))
+                note = "; ".join(filter(None, notes)) if solved else ""
+                # Penalties in a loss know solvers by their class: they get the plain one.
+                gradient = None if loss is None or not solved else gradient_of(loss, plain(solver), batch)
                 found.append(_Try("reference", title(solver), result, note, gradient=gradient))
                 break
     return found
