@@ -71,6 +71,13 @@ def test_an_affine_map_of_each_component_changes_no_verdict(seed, case, shape, s
     assert verdict(mapped(outputs, lambda y: scale * y + offset)) == verdict(outputs)
 
 
+@pytest.mark.parametrize("size", [1e-250, 1e250])
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_squares_of_outputs_neither_vanish_nor_overflow(size, case, rng):
+    outputs = three(rng, (SAMPLES, 3), *case)
+    assert verdict(mapped(outputs, lambda y: size * y)) == verdict(outputs)
+
+
 @many
 @given(SEEDS, st.sampled_from(CASES), st.integers(1, 50))
 def test_components_that_are_exact_change_no_verdict(seed, case, more):

@@ -39,8 +39,8 @@ def of_moment(mine: np.ndarray, theirs: np.ndarray, power: int, scales: np.ndarr
     n = len(mine)
     if n < 2:
         return None
+    mine, theirs = mine / scales, theirs / scales
     apart = (theirs - mine) if power == 1 else _spread_changes(mine, theirs)
-    apart = apart / scales
     value, error = np.abs(np.mean(apart, axis=0)), np.std(apart, axis=0, ddof=1) / math.sqrt(n)
     high = of_mean(value, error, n).high
     low = of_mean(value, error, n, 1 - (1 - CONFIDENCE) / value.size).low

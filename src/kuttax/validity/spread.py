@@ -53,23 +53,26 @@ def component_scales(
 
 def _spread_and_magnitude(values: np.ndarray, counted: np.ndarray) -> tuple[float, float]:
     """Of one component (n, times), over the entries that count; zeros where there are none."""
-    if not counted.any():
+    largest = float(np.max(np.abs(values), where=counted, initial=0.0))  # taken out first: squares overflow
+    if largest == 0:
         return 0.0, 0.0
-    magnitude = float(np.sqrt(np.mean(values[counted] ** 2)))
+    values = values / largest
     centred = np.where(counted, values - np.median(values[counted]), 0.0)  # exactly zero where all are the same
     std = float(np.std(centred[counted]))
     times = counted.sum(axis=1)
     seen = times > 0
     distances = np.sqrt(np.sum(centred[seen] ** 2, axis=1) / times[seen])
     typical = float(np.quantile(distances, _TYPICAL))
-    return (min(std, typical) if typical > 0 else std), magnitude
+    return largest * (min(std, typical) if typical > 0 else std), largest * rms(values[counted])
 
 
 def component_differences(a: np.ndarray, b: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
     """The root mean square difference of each component over samples and times, (k,); zero where nothing counts."""
-    apart = np.square(a - b).reshape(-1, a.shape[-1])
+    apart = np.abs(a - b).reshape(-1, a.shape[-1])
     counted = np.ones(apart.shape, bool) if mask is None else mask.reshape(apart.shape)
-    return np.sqrt(np.sum(apart, axis=0, where=counted) / np.maximum(counted.sum(axis=0), 1))
+    largest = np.max(apart, axis=0, where=counted, initial=0.0)
+    share = np.divide(apart, largest, out=np.zeros(apart.shape), where=largest > 0)
+    return largest * np.sqrt(np.sum(share**2, axis=0, where=counted) / np.maximum(counted.sum(axis=0), 1))
 
 
 def deviations(a: np.ndarray, b: np.ndarray, scales: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
@@ -84,8 +87,9 @@ def deviations(a: np.ndarray, b: np.ndarray, scales: np.ndarray, mask: np.ndarra
 
 
 def rms(values: np.ndarray) -> float:
-    """The root mean square."""
-    return float(np.sqrt(np.mean(np.square(values))))
+    """The root mean square, whatever the size of the values."""
+    largest = float(np.max(np.abs(values), initial=0.0))
+    return largest * float(np.sqrt(np.mean(np.square(values / largest)))) if 0 < largest < np.inf else largest
 
 
 def without_common_shift(logits: np.ndarray) -> np.ndarray:
