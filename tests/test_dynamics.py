@@ -21,6 +21,7 @@ from kuttax.report import forecast as drawing
 from kuttax.solvers.solution import SolveError
 from kuttax.tasks import TASKS, Dynamics, Task, build_task
 from kuttax.tasks.forecast import describe
+from kuttax.training.certify import certify_run
 from kuttax.training.checkpoint import load_run
 from kuttax.training.evaluate import evaluate
 from kuttax.training.loop import Trainer
@@ -58,6 +59,31 @@ def linear(rng, *, irregular=False, driven=False, rows=16, count=6) -> Parts:
 
 def on_device(batch):
     return jax.tree.map(jnp.asarray, batch)
+
+
+@pytest.mark.parametrize(("steps", "verdict"), [(3, "valid"), (1, "invalid")])
+def test_an_rmse_near_zero_has_a_floor_in_standard_deviations(steps, verdict, rng, key):
+    """The truth, a slowly decaying rotation by 1.5 rad in an interval: the references' rmse is next to nothing.
+
+    (h |lambda|)^5 / 120, the error of a step of RK4, is 0.0003 with three steps an interval and 0.06 with one.
+    """
+    matrix = np.array([[-0.05, -1.5], [1.5, -0.05]])
+    flow = expm(matrix)
+
+    def trajectory():
+        x = [rng.standard_normal(2)]
+        for _ in range(30):
+            x.append(flow @ x[-1])
+        return Trajectory(np.arange(31.0), np.stack(x), np.zeros((31, 0)))
+
+    made = [trajectory() for _ in range(16)]
+    field = lambda x, u: jnp.asarray(matrix, x.dtype) @ x  # noqa: E731
+    task = Dynamics("rotation", Parts(made[:2], made[2:14], made[14:]), known=field, horizon=10, width=4)
+    assert (len(task.validation.z), len(task.test.z)) == (132, 6), "only windows to validate on overlap, where few"
+    assert (
+        certify_run(task, task.init(key), kx.FixedSteps(kx.tableaus.RK4, steps), task.validation, 132).verdict
+        == verdict
+    )
 
 
 @pytest.mark.parametrize(("irregular", "driven"), [(False, False), (True, False), (True, True)])

@@ -20,7 +20,7 @@ from kuttax.validity.moments import of_moment
 from kuttax.validity.one_path import on_one_path
 from kuttax.validity.reading import Reading
 
-SAMPLES, KEY = 600, jax.random.key(11)
+SAMPLES, KEY = 1200, jax.random.key(11)
 
 
 def of_sde(sde, samples=SAMPLES):
@@ -55,7 +55,7 @@ def test_deviations_are_those_of_the_closed_form(of_euler):
     path = kx.BrownianPath(KEY, jax.ShapeDtypeStruct((SAMPLES, 1), jnp.float64))
     cells = np.asarray(jax.jit(jax.vmap(lambda n: path.increment(n).w))(jnp.arange(1024))) / 32
     exact = np.exp(0.5 * cells.sum(0) - 1 / 8)
-    scale = np.sqrt(np.mean(exact**2))
+    scale = np.std(exact)
     assert [row.role for row in of_euler.rows] == ["own", "finer", "finer", "reference", "reference"]
     names = ["EulerMaruyama(steps=4)", "EulerMaruyama(steps=8, refine=128)", "EulerMaruyama(steps=16, refine=64)"]
     names += ["SRK(steps=512, refine=2)", "Milstein(steps=1024)"]
@@ -68,12 +68,12 @@ def test_deviations_are_those_of_the_closed_form(of_euler):
 
 
 def test_wrong_on_paths_and_right_in_law(of_euler):
-    """Its second moment is (1 + 1/16)^4, near e^(1/4)."""
+    """Its variance is (1 + 1/16)^4 - 1, near e^(1/4) - 1: both have standard deviations near 0.53."""
     assert (of_euler.verdict, of_euler.in_law) == ("invalid", "valid")
-    exact = (math.exp(1 / 4) - (1 + 1 / 16) ** 4) / (1 + 1 / 16) ** 4
+    exact = 1 - math.sqrt(((1 + 1 / 16) ** 4 - 1) / (math.exp(1 / 4) - 1))
     for row in of_euler.measured.references:
         assert row.mean_gap.low == 0 < row.mean_gap.high < 0.05
-        assert row.square_gap.low <= exact <= row.square_gap.high
+        assert row.std_gap.low <= exact <= row.std_gap.high < 0.05
     assert "% of the samples deviate" in of_euler.reasons[0]
     assert all(reason.startswith("in law valid: the") or "in law" not in reason for reason in of_euler.reasons)
     said = json.loads(json.dumps(of_euler.to_json(), allow_nan=False))
@@ -84,9 +84,9 @@ def test_wrong_in_law():
     """With a drift the mean is (1 + 1/2)^2 after two steps, and e."""
     found = certify(*swapped(geometric(1.0, 0.3), kx.EulerMaruyama(2)), refine=())
     assert (found.verdict, found.in_law) == ("invalid", "invalid")
-    size = math.sqrt((1.5**2 + 0.09 / 2) ** 2)
-    gap = found.measured.references[0].mean_gap
-    assert gap.low < (math.e - 2.25) / size < gap.high and gap.high - gap.low < 0.03
+    gap, (size,) = found.measured.references[0].mean_gap, found.measured.scales
+    assert size == pytest.approx(math.e * math.sqrt(math.exp(0.09) - 1), rel=0.1)
+    assert gap.low < (math.e - 2.25) / size < gap.high and gap.high - gap.low < 0.1
 
 
 def test_right_on_every_path():
@@ -117,7 +117,7 @@ def test_adaptive_steps():
     w = diffrax.VirtualBrownianTree(0.0, 1.0, 0.5, shape, KEY, levy_area=diffrax.SpaceTimeLevyArea).evaluate(0.0, 1.0)
     exact = np.exp(w / 2)
     own = predict(kx.FromDiffrax(diffrax.SPaRK(), 0.1, 0.1), batch).outputs
-    apart = np.abs(own - exact)[:, 0] / np.sqrt(np.mean(exact**2))
+    apart = np.abs(own - exact)[:, 0] / np.std(exact)
     missed = np.sqrt(np.mean((found.rows[0].from_reference - apart) ** 2) / np.mean(apart**2))
     assert missed < 0.15 and apart.max() > 0.1
 
@@ -127,13 +127,19 @@ def test_moments_hold_as_often_as_they_say(rng):
     held = []
     for _ in range(400):
         mine = rng.normal(1.0, 0.5, (50, 1))
-        gap = of_moment(mine, mine + rng.normal(0.2, 0.3, (50, 1)), 1)
-        size = np.sqrt(np.mean(mine**2))
-        held.append((gap.low * size <= 0.2, gap.high * size >= 0.2))
+        gap = of_moment(mine, mine + rng.normal(0.2, 0.3, (50, 1)), 1, np.array([0.5]))
+        held.append((gap.low * 0.5 <= 0.2, gap.high * 0.5 >= 0.2))
     assert np.all(np.abs(np.mean(held, axis=0) - 0.95) < 0.04)
-    assert of_moment(np.ones((1, 2)), np.ones((1, 2)), 1) is None
-    two = of_moment(np.tile([[1.0, 2.0]], (9, 1)), np.tile([[2.0, 2.0]], (9, 1)), 2)
-    np.testing.assert_allclose(two, 3 / math.sqrt(17), rtol=1e-12)
+    assert of_moment(np.ones((1, 2)), np.ones((1, 2)), 1, np.ones(2)) is None
+
+
+def test_the_largest_change_of_a_standard_deviation_counts(rng):
+    """Twice the spread of one component of two, whatever its mean; a component that is exact hides nothing."""
+    mine = rng.normal([100.0, -3.0], [1.0, 5.0], (4000, 2))
+    theirs = mine * [2.0, 1.0] + [7.0, 0.0]
+    for power, exact in ((1, 107.0), (2, 1.0)):
+        gap = of_moment(mine, theirs, power, np.array([1.0, 5.0]))
+        assert gap.low < exact < gap.high and gap.high - gap.low < 0.1 * exact
 
 
 # Step control.

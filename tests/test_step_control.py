@@ -473,6 +473,20 @@ def test_without_classes_the_outputs_count():
     assert strain_of(own) > 1
 
 
+def test_a_strain_has_the_unit_of_a_certificate(rng):
+    """The spread of each component, whatever its offset; a metric near zero, or in standard deviations, has a floor."""
+    reference = rng.standard_normal((200, 2))
+    own = reference + 0.04 * reference.std(axis=0)
+    for scale, offset in ((1.0, 0.0), (5.0, 300.0), (np.array([1e-6, 1e6]), 1.0)):
+        pair = [prediction(scale * y + offset) for y in (own, reference)]
+        assert readings(pair, Tolerances())[0].strain == pytest.approx(0.8)
+    zero = [prediction(own, metric=1e-18), prediction(reference, metric=5e-17)]
+    near = [prediction(reference + 1e-7, metric=1e-14), prediction(reference, metric=5e-17)]
+    assert readings(zero, Tolerances())[0].strain == pytest.approx(4) and readings(near, Tolerances())[0].strain < 1e-4
+    sd = [prediction(own, metric=0.026), prediction(reference, metric=0.031)]
+    assert readings(sd, Tolerances(), None, 1.0)[0].strain == pytest.approx(0.8)
+
+
 @pytest.mark.parametrize("labels", [None, np.zeros(4, int)])
 def test_outputs_that_are_no_numbers_strain_without_limit(labels):
     lost = np.full((4, 2), np.nan)

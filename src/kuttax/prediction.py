@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from .solvers.solution import Stats
 
@@ -12,7 +12,8 @@ class Prediction(NamedTuple):
     """What a model and a solver make of a batch of n samples; `kuttax.validity.certify` and tasks speak of it.
 
     Attributes:
-        outputs: One row a sample, `(n, ...)`: logits for classification, predicted values for regression.
+        outputs: One row a sample, `(n, ...)`: logits for classification, predicted values for regression. The last of
+            two or more axes counts components: `(n, d)`, or `(n, times, d)` for a path.
         metric: The mean metric over the batch, a scalar in the metric's unit.
         labels: The classes, `(n,)`; None where there are none.
         stats: What the solve cost; None where there was no single solve.
@@ -21,6 +22,7 @@ class Prediction(NamedTuple):
         status: A `Status` as an integer, `()`, the worst one where each sample has its own; None is `Status.ok`.
         nll: Each sample's negative log-likelihood, `(n,)`, whose mean is the metric: its changes then count absolutely,
             in its own unit. None where the metric is something else.
+        mask: Which of the outputs count, of their shape; None for all.
     """
 
     outputs: Float[Array, "n ..."]
@@ -31,6 +33,7 @@ class Prediction(NamedTuple):
     loss: Float[Array, ""] | None = None
     status: Int[Array, ""] | None = None
     nll: Float[Array, " n"] | None = None
+    mask: Bool[Array, "n ..."] | None = None
 
 
 def mean_nfe(stats: Stats | None) -> Float[Array, ""]:

@@ -132,6 +132,9 @@ def _caption(record: Record) -> list[Text]:
         lines.append(Text(f"Observed order of convergence: {record['order']:.2f}{expected}."))
     percent = f"{100 * record['confidence']:g} %"
     lines.append(Text(f"Changes and deviations are from the first row; each bound in brackets holds with {percent}."))
+    lines.append(
+        Text("A deviation is that of a sample's worst output, in percent of the output's spread over the samples.")
+    )
     return lines
 
 
@@ -163,7 +166,7 @@ def _draw(axes: Axes, rows: Sequence[Record], record: Record) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xticks(steps, [_step_label(row) for row in rows])
     axes.set_xlabel("step size, as a share of the model's own")
-    axes.set_ylabel("deviation from the reference, relative")
+    axes.set_ylabel("deviation from the reference, in spreads of the outputs")
     axes.legend(loc="best", fontsize=9)
 
 

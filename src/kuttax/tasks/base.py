@@ -15,7 +15,8 @@ class Metric(NamedTuple):
     Attributes:
         name: "accuracy", "rmse".
         higher_is_better: Which of two values is to be chosen.
-        unit: The unit in which the number is given: with unit "%", 97.5 means 97.5 %. Empty where it has none.
+        unit: The unit in which the number is given: with unit "%", 97.5 means 97.5 %; "sd" is for errors in standard
+            deviations of the data. Empty where it has none.
         mean: How batches are averaged: "quadratic" for a root mean square.
     """
 
@@ -23,6 +24,14 @@ class Metric(NamedTuple):
     higher_is_better: bool
     unit: str
     mean: Literal["arithmetic", "quadratic"] = "arithmetic"
+
+    @property
+    def scale(self) -> float | None:
+        """What one unit of the data is in the metric: a certificate holds its changes against no less.
+
+        1 for an error in standard deviations of the data, unit "sd"; None where nothing is known.
+        """
+        return 1.0 if self.unit == "sd" else None
 
 
 class Trajectories(NamedTuple):

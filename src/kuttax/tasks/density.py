@@ -138,11 +138,11 @@ class Density:
         return self.objective.loss(self, model, solver, batch, key, penalty)
 
     def predict(self, model: Any, solver: AbstractSolver, batch: Points) -> Prediction:
-        """Where the points come from and log |det| of the way there, `(n, d + 1)`; the NLL, in its units."""
+        """Where the points come from, `(n, d)`, and their NLL, in its units."""
         moved = self.carried_back(model, solver, batch)
         nll = self.nll(moved, batch)
         return Prediction(
-            outputs=jnp.concatenate([moved.x, moved.log_det[:, None]], axis=1),
+            outputs=moved.x,
             metric=jnp.mean(nll),
             loss=jnp.mean(nll),
             stats=moved.solution.stats,

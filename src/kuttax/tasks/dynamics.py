@@ -33,6 +33,7 @@ NetworkKind = Literal["mlp", "bilinear"]
 
 _WEIGHT = 3e-4  # of penalties in `kx.fit`, whose errors are in units of about a thousandth of a standard deviation
 _LONGEST = 1000  # intervals of a forecast, unless more are asked for
+_ENOUGH_WINDOWS = 128  # for a certificate: 59 without one that deviates, or 124 with two
 
 
 class DynamicsModel(eqx.Module):
@@ -114,8 +115,17 @@ class Dynamics:
         whole = self.segments * self.horizon
         # Windows that overlap show more of the same data; where each has starts of its own they must not.
         put("train", self._windows("train", whole, 1 if self.segments == 1 else whole))
-        for part in ("validation", "test"):
-            put(part, self._windows(part, self.horizon, self.horizon))
+        put("validation", self._windows("validation", self.horizon, self._validation_stride()))
+        put("test", self._windows("test", self.horizon, self.horizon))
+
+    def _validation_stride(self) -> int:
+        """The largest, up to the horizon, that gives enough windows for a certificate; 1 where none does.
+
+        Windows that overlap tell less than as many that do not, but each has a start of its own.
+        """
+        starts = [len(one.t) - self.horizon for one in self.parts.validation]
+        count = lambda stride: sum(len(range(0, n, stride)) for n in starts)  # noqa: E731
+        return next((s for s in range(self.horizon, 1, -1) if count(s) >= _ENOUGH_WINDOWS), 1)
 
     def _windows(self, part: str, length: int, stride: int) -> Windows:
         trajectories = getattr(self.parts, part)

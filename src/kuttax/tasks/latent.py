@@ -179,6 +179,7 @@ class Latent:
         mean, x, held = self._decoded(model, crossed.path, batch), jnp.asarray(batch.x), held_out(batch)
         return Prediction(
             outputs=jnp.where(held, mean, 0),
+            mask=held,
             metric=jnp.mean(masked_mean((mean - x) ** 2, held)),
             loss=-jnp.mean(masked_mean(gaussian_log_density(x, mean, self.observation_std), held)),
             stats=jax.tree.map(lambda count: count / self.intervals, crossed.stats),

@@ -48,4 +48,11 @@ def certify_run(
     size = count // parts
     cut = [jax.tree.map(lambda x: x[i * size : (i + 1) * size], data) for i in range(parts)]  # noqa: B023
     predict = lambda solver, parts: predict_parts(task, model, solver, parts)  # noqa: E731
-    return certify(predict, solver, cut, metric_tolerance=metric_tolerance, output_tolerance=output_tolerance)
+    return certify(
+        predict,
+        solver,
+        cut,
+        metric_tolerance=metric_tolerance,
+        output_tolerance=output_tolerance,
+        metric_scale=task.metric.scale,
+    )

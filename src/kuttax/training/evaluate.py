@@ -91,6 +91,7 @@ def predict_parts(task: Task, model: Any, solver: AbstractSolver, parts: Sequenc
         loss=None if one.loss is None else stacked("loss").mean(),
         status=None if one.status is None else stacked("status").max(),
         nll=None if one.nll is None else joined("nll"),
+        mask=None if one.mask is None else joined("mask"),
     )
     return jax.device_put(whole)
 

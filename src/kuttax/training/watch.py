@@ -154,7 +154,8 @@ class Watch:
         while pending:
             asked = self.control.asks(self.state, solver)
             predictions = [self._predict(one, batch) for one in asked]
-            seen = readings(predictions, self.control.tolerances(self.state), _scale(self.task.metric))
+            metric, limits = self.task.metric, self.control.tolerances(self.state)
+            seen = readings(predictions, limits, _scale(metric), metric.scale)
             size, self.state = self.control.update(seen, self.state, now)
             pending = self.state.pending
         self.turns.append(Turn(self.run.step, size, seen[0], None))

@@ -14,9 +14,10 @@ from ..solvers.base import AbstractSolver
 from .interval import CONFIDENCE
 from .judge import MOST_DEVIATING, Judgement, Thresholds, Verdict, judge
 from .measure import Measurement, Row, measure
+from .one_path import is_noisy
 from .solved import Loss, Predict
 
-_FORMAT, _VERSION = "kuttax-certificate", 1
+_FORMAT, _VERSION = "kuttax-certificate", 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,10 +74,11 @@ class Certificate:
                 "in_law": self.in_law,
                 "reasons": self.reasons,
                 "samples": measured.samples,
-                "metric": measured.kind._asdict(),
+                "metric": {"name": measured.kind.name, "unit": measured.kind.unit},
+                "metric_scale": measured.kind.least or None,
                 "thresholds": {**asdict(self.thresholds), "most_deviating": MOST_DEVIATING},
                 "confidence": CONFIDENCE,
-                "scale": measured.scale,
+                "scales": measured.scales,
                 "order": measured.order,
                 "expected_order": measured.expected_order,
                 "rows": [_row_to_json(row) for row in self.rows],
@@ -99,8 +101,10 @@ def certify(
     loss: Loss | None = None,
     metric_tolerance: float = 0.01,
     output_tolerance: float = 0.05,
+    metric_scale: float | None = None,
     refine: Sequence[int] = (2, 4),
     reference_tolerance: float | None = None,
+    max_step: float | None = None,
     key: PRNGKeyArray | None = None,
 ) -> Certificate:
     """Decide on held-out data whether a trained field means anything without its solver.
@@ -125,13 +129,21 @@ def certify(
             point, whether the metric is in percent or not), of a negative log-likelihood in its own unit (0.01 nats);
             of any other metric it is relative to the larger value. A metric is taken for an accuracy where outputs and
             labels say so, for a negative log-likelihood where the prediction has `nll`.
-        output_tolerance: With labels, the greatest share of predicted classes that flip; without, the relative
-            deviation of a sample's outputs that at most 5 % of the samples may exceed.
+        output_tolerance: With labels, the greatest share of predicted classes that flip; without, the deviation of a
+            sample's outputs, relative to the spread of each component over the samples, that at most 5 % of the
+            samples may exceed.
+        metric_scale: What one unit of the data is in the metric: 1 for an error in standard deviations, the standard
+            deviation for a root mean square error in the data's unit. A relative change is relative to no less. None:
+            to the larger value alone.
         refine: The finer steps to look at: 2 for half of the solver's own, 4 for a quarter. They decide nothing, so
             that () saves their cost.
         reference_tolerance: Relative and absolute, of the references; None for 1e-6 in float32 and 1e-9 in float64, and
             1e-4 and 1e-6 where that fails. A looser one is cheaper, and enough as long as the references agree, which
             is looked at.
+        max_step: The largest step of the references, in the unit of time; for inputs shorter than 1 % of the interval
+            that is solved. None: Tsit5 takes at least 64 steps and Dopri8 32, so that between the times at which they
+            evaluate the field lies less than 1 % of the interval. Fewer where `solve` may try no more than four times
+            as many.
         key: Draws the trajectories that are compared where there are more than 64.
 
     Returns:
@@ -139,26 +151,30 @@ def certify(
         disagree, or there are too few samples.
 
     Raises:
-        UserError: The batch is empty, a tolerance is not above zero, the solver cannot be refined, or `predict` or
-            `loss` returns something else.
+        UserError: The batch is empty, a tolerance is not above zero, the solver cannot be refined, `max_step` is given
+            for an SDE, or `predict` or `loss` returns something else.
     """
     asked = {"metric_tolerance": metric_tolerance, "output_tolerance": output_tolerance}
-    asked |= {} if reference_tolerance is None else {"reference_tolerance": reference_tolerance}
+    optional = {"reference_tolerance": reference_tolerance, "metric_scale": metric_scale, "max_step": max_step}
+    asked |= {name: value for name, value in optional.items() if value is not None}
     for name, value in asked.items():
         if not (np.isfinite(value) and value > 0):
             raise UserError(f"{name} must be a number > 0, got {value!r}")
+    if max_step is not None and is_noisy(solver):
+        raise UserError(
+            "max_step limits the steps of an ODE's references; those of an SDE have fixed steps: leave it out"
+        )
     if not set(refine) <= {2, 4}:
         raise UserError(f"refine must hold 2, 4, or nothing, got {tuple(refine)}")
     thresholds = Thresholds(float(metric_tolerance), float(output_tolerance))
     key = jax.random.key(0) if key is None else key
-    measured = measure(predict, solver, batch, loss, sorted(refine), reference_tolerance, key)
+    scale = 0.0 if metric_scale is None else float(metric_scale)
+    measured = measure(predict, solver, batch, loss, sorted(refine), reference_tolerance, key, scale, max_step)
     return Certificate(measured, judge(measured, thresholds), thresholds)
 
 
 def _row_to_json(row: Row) -> dict[str, Any]:
-    moments = {
-        name: gap and gap._asdict() for name, gap in (("mean_gap", row.mean_gap), ("square_gap", row.square_gap))
-    }
+    moments = {name: gap and gap._asdict() for name, gap in (("mean_gap", row.mean_gap), ("std_gap", row.std_gap))}
     return {**vars(row), **moments, "from_own": _summary(row.from_own), "from_reference": _summary(row.from_reference)}
 
 

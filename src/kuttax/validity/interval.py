@@ -41,9 +41,9 @@ def of_net_change(lost: Any, gained: Any, n: int) -> Interval:
     return Interval(net - half, net + half)
 
 
-def of_mean(value: Any, standard_error: Any, n: int) -> Interval:
-    """Of a mean over n >= 2 samples, or of an array of them: Student's t."""
-    half = float(special.stdtrit(n - 1, CONFIDENCE)) * standard_error
+def of_mean(value: Any, standard_error: Any, n: int, confidence: float = CONFIDENCE) -> Interval:
+    """Of a mean over n >= 2 samples, or of an array of them: Student's t, each bound with that confidence."""
+    half = float(special.stdtrit(n - 1, confidence)) * standard_error
     return Interval(value - half, value + half)
 
 

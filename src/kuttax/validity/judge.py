@@ -11,6 +11,7 @@ from .interval import CONFIDENCE, Interval, of_mean, of_net_change, of_share
 from .measure import Measurement, Row
 from .reference import NEEDED
 from .scores import Kind
+from .spread import rms
 
 Verdict = Literal["valid", "invalid", "undecided"]
 
@@ -27,9 +28,10 @@ class Thresholds:
 
     Attributes:
         metric: Of an accuracy, the change as a share of all samples (0.01: one point); of a negative log-likelihood,
-            the change in its own unit (0.01 nats); of any other metric, as a share of the larger of its two values.
+            the change in its own unit (0.01 nats); of any other metric, as a share of the larger of its two values, or
+            of the metric's scale where that is larger still.
         outputs: With labels, the share of samples whose predicted class flips; without, the deviation of a sample's
-            outputs that at most 5 % of the samples may exceed.
+            outputs, relative to their spread, that at most 5 % of the samples may exceed.
     """
 
     metric: float = 0.01
@@ -41,7 +43,7 @@ class Criterion:
     """One question put to one reference.
 
     Attributes:
-        name: "metric", "flips" or "deviating"; of an SDE in law also "mean" or "second moment".
+        name: "metric", "flips" or "deviating"; of an SDE in law also "mean" or "standard deviation".
         reference: The solver that was put in the place of the model's own.
         value: What was seen.
         interval: Where it lies given the sample, each bound with `CONFIDENCE`; None where only the value is known.
@@ -79,7 +81,7 @@ def judge(measured: Measurement, thresholds: Thresholds) -> Judgement:
     leave no trace in the predictions.
 
     An SDE is so judged on its paths. Beside that stands, in words, the verdict on its law: on its metric, its means and
-    its second moments, which may agree where paths do not.
+    its standard deviations, which may agree where paths do not.
     """
     doubt = _nothing_to_judge(measured)
     if doubt is not None:
@@ -96,7 +98,7 @@ def judge(measured: Measurement, thresholds: Thresholds) -> Judgement:
 
 def _on_paths(measured: Measurement, thresholds: Thresholds) -> Judgement:
     """The verdict on the outputs, sample by sample."""
-    doubt = _disagreement(measured.references, measured.kind, thresholds)
+    doubt = _disagreement(measured, thresholds)
     if doubt is not None:
         return Judgement("undecided", (doubt,))
     criteria = tuple(c for row in measured.references for c in _criteria(row, measured, thresholds))
@@ -141,26 +143,38 @@ def _nothing_to_judge(measured: Measurement) -> str | None:
         why = "; ".join(f"{row.solver}: {row.failure}" for row in failed)
         return f"{len(found)} of {NEEDED} references reached the end ({why})"
     others = [row for row in measured.rows[1:] if row.failure is None]
-    alike = all(row.from_own is not None and not row.from_own.any() for row in others)
-    if alike and len({row.nfe for row in (measured.own, *others)}) == 1:
-        return "every solver gave the same outputs to the last bit: does predict solve with the solver it is given?"
+    if all(row.from_own is not None and not row.from_own.any() for row in others):
+        return (
+            "every solver gave the same outputs to the last bit, which shows nothing: predict must return what it gets "
+            "by solving with the solver it is given, and logits rather than classes; a field of zeros shows nothing too"
+        )
     if measured.samples < 2:
         return "one sample shows nothing about others: give a batch of held-out samples"
     return None
 
 
-def _disagreement(references: tuple[Row, ...], kind: Kind, thresholds: Thresholds) -> str | None:
+def _disagreement(measured: Measurement, thresholds: Thresholds) -> str | None:
     """Whether references differ by half of what is to be told with them."""
-    first, *rest = references
+    first, *rest = measured.references
     for row in rest:
         assert row.from_reference is not None and row.metric is not None and first.metric is not None
-        apart = float(np.quantile(row.from_reference, 1 - MOST_DEVIATING))
-        metric = abs(row.metric - first.metric) / _unit(row.metric, first.metric, kind)
-        for what, value, most in (("outputs", apart, thresholds.outputs), ("metric", metric, thresholds.metric)):
+        if row.reference_flips is None:
+            outputs = float(np.quantile(row.from_reference, 1 - MOST_DEVIATING))
+            outputs_said = f"95 % of the samples differ by up to {outputs:.2g} of their spread"
+        else:
+            outputs = row.reference_flips / measured.samples
+            outputs_said = f"{100 * outputs:.3g} % of the predicted classes differ"
+        gap = row.metric - first.metric
+        metric = abs(_change(gap, row, first, row.from_reference, row.reference_flips, measured))
+        metric_said = f"the {measured.kind.name} differs by {abs(gap):.2g}"
+        for said, value, most in (
+            (outputs_said, outputs, thresholds.outputs),
+            (metric_said, metric, thresholds.metric),
+        ):
             if value > most / 2:
                 return (
-                    f"the references disagree: {what} of {first.solver} and {row.solver} differ by {value:.2g} of "
-                    f"their size, more than half of what is allowed ({most:g}): the field is too sensitive to solve"
+                    f"the references disagree: {said} between {first.solver} and {row.solver}, more than half of what "
+                    f"is allowed ({most:g}): the field is too sensitive to solve"
                 )
     return None
 
@@ -170,7 +184,7 @@ def _criteria(row: Row, measured: Measurement, thresholds: Thresholds) -> list[C
 
 
 def _in_law(row: Row, measured: Measurement, thresholds: Thresholds) -> list[Criterion]:
-    gaps = (("mean", row.mean_gap), ("second moment", row.square_gap))
+    gaps = (("mean", row.mean_gap), ("standard deviation", row.std_gap))
     most = thresholds.outputs
     moments = [
         Criterion(name, row.solver, gap.value, gap.interval, most, _decide(gap.interval, most))
@@ -182,18 +196,41 @@ def _in_law(row: Row, measured: Measurement, thresholds: Thresholds) -> list[Cri
 
 def _metric(row: Row, measured: Measurement, threshold: float) -> Criterion:
     """The change of the metric in units of the threshold's."""
-    own, n, kind = measured.own, measured.samples, measured.kind
-    assert row.metric is not None and own.metric is not None and row.metric_gap is not None
-    unit = _unit(row.metric, own.metric, kind)
-    value, interval = row.metric_gap / unit, None
+    own, n = measured.own, measured.samples
+    assert row.metric_gap is not None and row.from_own is not None
+    value, interval = _change(row.metric_gap, row, own, row.from_own, row.flips, measured), None
     if row.lost is not None and row.gained is not None:
-        interval = of_net_change(row.lost, row.gained, n)
+        value, interval = (row.gained - row.lost) / n, of_net_change(row.lost, row.gained, n)
     elif row.metric_gap_error is not None:
-        interval = of_mean(value, row.metric_gap_error / unit, n)
+        interval = of_mean(value, row.metric_gap_error / _unit(row, own, measured.kind), n)
     verdict = _decide(interval or Interval(value, value), threshold)
     if interval is None and n < LEAST_SAMPLES:
         verdict = "undecided"
     return Criterion("metric", row.solver, value, interval, threshold, verdict)
+
+
+def _change(gap: float, row: Row, other: Row, apart: np.ndarray, flips: int | None, measured: Measurement) -> float:
+    """The metric's change in units of the threshold's, as far as the outputs can explain it.
+
+    An accuracy changes by no more than the share of the flipped classes. Another metric may be close to its floor,
+    where a relative change says nothing: an average error, in units of the outputs' spread, changes by no more than the
+    outputs' deviation, so that the smaller of the two counts. A metric of classes jumps where they flip, and counts as
+    it is.
+
+    Args:
+        gap: The metric's change, in its own unit.
+        row, other: What is compared.
+        apart: The deviation of each sample between the two.
+        flips: How many predicted classes differ; None without labels.
+        measured: All that was measured.
+    """
+    kind = measured.kind
+    change = gap / _unit(row, other, kind)
+    if kind.name == "accuracy" and flips is not None:
+        return math.copysign(min(abs(change), flips / measured.samples), change)
+    if kind.name == "metric" and not flips:
+        return math.copysign(min(abs(change), rms(apart)), change)
+    return change
 
 
 def _outputs(row: Row, measured: Measurement, threshold: float) -> Criterion:
@@ -208,9 +245,10 @@ def _outputs(row: Row, measured: Measurement, threshold: float) -> Criterion:
     return Criterion("deviating", row.solver, count / n, interval, MOST_DEVIATING, _decide(interval, MOST_DEVIATING))
 
 
-def _unit(a: float, b: float, kind: Kind) -> float:
-    """One point's hundredfold for an accuracy, one for a likelihood; else the larger of the two values compared."""
-    return kind.unit if kind.is_absolute else max(abs(a), abs(b)) or 1.0
+def _unit(row: Row, other: Row, kind: Kind) -> float:
+    """100 or 1 for an accuracy, 1 for a likelihood; else the larger of the two values, or the metric's scale."""
+    assert row.metric is not None and other.metric is not None
+    return kind.unit if kind.is_absolute else max(abs(row.metric), abs(other.metric), kind.least) or 1.0
 
 
 def _decide(interval: Interval, threshold: float) -> Verdict:
@@ -230,8 +268,8 @@ def _said(c: Criterion, kind: Kind) -> str:
         "metric": f"{kind.name} changes by {100 * c.value:+.3g} {unit}",
         "flips": f"{number(c.value)} % of the predicted classes flip",
         "deviating": f"{number(c.value)} % of the samples deviate by more than the tolerance",
-        "mean": f"the mean of the outputs changes by {number(c.value)} % of their size",
-        "second moment": f"their second moment changes by {number(c.value)} % of its size",
+        "mean": f"the mean of an output changes by {number(c.value)} % of its spread",
+        "standard deviation": f"the standard deviation of an output changes by {number(c.value)} % of its spread",
     }[c.name]
     bounds = "" if c.interval is None else f" ({number(c.interval.low)} to {number(c.interval.high)})"
     return f"{what}{bounds} under {c.reference}; at most {number(c.threshold)} {unit} are allowed"

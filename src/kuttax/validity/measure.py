@@ -23,9 +23,10 @@ from .finer import Finer, finer
 from .interval import standard_error
 from .moments import MomentGap, of_moment
 from .one_path import is_noisy, on_fine_path
-from .reference import NEEDED, families
+from .reference import NEEDED, families, note_of, plain, tolerances
 from .scores import Kind, calibration_error, classes, correct, cross_entropies, recognise
-from .solved import Loss, Predict, Solved, attempt, gradient_of
+from .solved import Loss, Predict, Solved, attempt, gradient_of, sample_deviations
+from .spread import SAME, component_differences, component_scales, rms
 
 _ABOVE_FLOOR = 10  # times the disagreement of the references: below that an error says nothing about the scheme
 
@@ -34,7 +35,8 @@ _ABOVE_FLOOR = 10  # times the disagreement of the references: below that an err
 class Row:
     """What one solver makes of the batch, beside the model's own; None where it is not known or not asked for.
 
-    Deviations are norms over the outputs of a sample, relative to the root mean square of such norms.
+    A deviation is the largest difference in a sample's outputs, each relative to the spread of its component (see
+    `component_scales`); where there are negative log-likelihoods, also the difference of the sample's, in its own unit.
 
     Attributes:
         role: "own", "finer" (the same scheme with smaller steps) or "reference".
@@ -47,13 +49,15 @@ class Row:
         metric_gap: Minus that of the own solver.
         metric_gap_error: The standard error of that over the samples, for a metric that is known sample by sample.
         lost, gained: Samples that only the own solver, and only this one, gets right; where the metric is an accuracy.
-        flips: Samples whose predicted class is not the own solver's.
+            Samples whose outputs are the same up to rounding do not count.
+        flips: Samples whose predicted class is not the own solver's, up to rounding of the outputs.
+        reference_flips: Those whose predicted class is not the first reference's.
         calibration_shift: The expected calibration error minus that of the own solver.
         gradient_cosine: Of the loss's gradient and that under the own solver.
         crossings: The share of pairs of trajectories that cross.
         from_own: How far each sample's outputs are from the own solver's, (n,).
         from_reference: How far they are from the first reference's, (n,).
-        mean_gap, square_gap: How far its first and second moments are from the own solver's; of SDEs alone.
+        mean_gap, std_gap: How far the outputs' means and standard deviations are from the own solver's; of SDEs alone.
     """
 
     role: Literal["own", "finer", "reference"]
@@ -68,13 +72,14 @@ class Row:
     lost: int | None = None
     gained: int | None = None
     flips: int | None = None
+    reference_flips: int | None = None
     calibration_shift: float | None = None
     gradient_cosine: float | None = None
     crossings: float | None = None
     from_own: np.ndarray | None = None
     from_reference: np.ndarray | None = None
     mean_gap: MomentGap | None = None
-    square_gap: MomentGap | None = None
+    std_gap: MomentGap | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +90,8 @@ class Measurement:
         samples: How many the batch has; 0 where the own solver failed.
         kind: What the metric is.
         rows: Own, finer, references.
-        scale: What deviations are relative to, in the unit of the outputs.
+        scales: What deviations of each component of the outputs are relative to, in its unit; empty where the own
+            solver failed.
         order: The observed order of convergence; None where errors are too small or too few to tell.
         expected_order: That of the scheme.
     """
@@ -93,7 +99,7 @@ class Measurement:
     samples: int
     kind: Kind
     rows: tuple[Row, ...]
-    scale: float = 1.0
+    scales: tuple[float, ...] = ()
     order: float | None = None
     expected_order: float | None = None
 
@@ -128,6 +134,8 @@ def measure(
     refine: Sequence[int],
     tolerance: float | None,
     key: PRNGKeyArray,
+    metric_scale: float = 0.0,
+    max_step: float | None = None,
 ) -> Measurement:
     """Solve the batch with every solver and compare.
 
@@ -135,6 +143,8 @@ def measure(
         predict, solver, batch, loss, refine: As for `kuttax.validity.certify`.
         tolerance: Of the references, `reference_tolerance` there.
         key: Draws the trajectories to compare, where there are many.
+        metric_scale: As for `certify`; 0 for None.
+        max_step: Of the references, as for `certify`.
 
     Raises:
         UserError: The batch is empty, the solver cannot be refined, or `predict` or `loss` gives what they should not.
@@ -149,10 +159,10 @@ def measure(
         return Measurement(0, Kind("metric"), (Row(role="own", solver=own.solver, failure=own.result),))
     dtype = own.result.dtype
     fine = [_finer(predict, finer(solver, times, dtype), times, solver, batch) for times in refine]
-    references = _references(predict, batch, families(solver, dtype, tolerance), loss)
+    references = _references(predict, batch, families(solver, dtype, tolerance, max_step), loss)
     if loss is not None and references:
         own = _Try(own.role, own.solver, own.result, times=1, gradient=gradient_of(loss, solver, batch))
-    return _compared([own, *fine, *references], solver, key)
+    return _compared([own, *fine, *references], solver, key, tolerance, metric_scale)
 
 
 def _finer(predict: Predict, better: Finer, times: int, solver: AbstractSolver, batch: Any) -> _Try:
@@ -173,8 +183,11 @@ def _references(
         for i, solver in enumerate(family):
             result = _trial(predict, solver, batch)
             if not isinstance(result, str) or i == len(family) - 1:
-                note = "looser: it failed at the tight tolerance" if i and not isinstance(result, str) else ""
-                gradient = None if loss is None or isinstance(result, str) else gradient_of(loss, solver, batch)
+                solved = not isinstance(result, str)
+                notes = ("looser: it failed at the tight tolerance" if i else "", note_of(solver))
+                note = "; ".join(filter(None, notes)) if solved else ""
+                # Penalties in a loss know solvers by their class: they get the plain one.
+                gradient = None if loss is None or not solved else gradient_of(loss, plain(solver), batch)
                 found.append(_Try("reference", title(solver), result, note, gradient=gradient))
                 break
     return found
@@ -188,28 +201,59 @@ def _trial(predict: Predict, solver: AbstractSolver, batch: Any) -> Solved | str
         return str(error)
 
 
-def _compared(tries: Sequence[_Try], solver: AbstractSolver, key: PRNGKeyArray) -> Measurement:
+@dataclass(frozen=True)
+class _Yardstick:
+    """What predictions are compared with, and in which units.
+
+    Attributes:
+        own: The own solver's prediction.
+        reference: The first reference's; None where there is none.
+        kind: What the metric is.
+        scales: Of the outputs' components.
+    """
+
+    own: Solved
+    reference: Solved | None
+    kind: Kind
+    scales: np.ndarray
+
+    def far(self, a: Solved, b: Solved) -> np.ndarray:
+        """How far the outputs of each sample are apart, (n,)."""
+        return sample_deviations(a, b, self.scales)
+
+
+def _compared(
+    tries: Sequence[_Try], solver: AbstractSolver, key: PRNGKeyArray, tolerance: float | None, metric_scale: float
+) -> Measurement:
     solved = [one.result for one in tries if isinstance(one.result, Solved)]
-    reference = next((t.result for t in tries if t.role == "reference" and isinstance(t.result, Solved)), None)
-    kind = recognise(solved)
-    size = np.sqrt(np.mean(np.sum((reference or solved[0]).outputs ** 2, axis=1)))
-    scale = float(size) if size > 0 else 1.0
-    samples = len(solved[0].outputs)
-    looked_at = chosen(samples, key)
+    references = [one.result for one in tries if one.role == "reference" and isinstance(one.result, Solved)]
+    own, first = solved[0], references[0] if references else None
+    scales = _scales(references or [own], tolerance)
+    kind = recognise(solved)._replace(scale=metric_scale)
+    yardstick = _Yardstick(own, first, kind, scales)
+    looked_at = chosen(len(own.outputs), key)
     noisy = is_noisy(solver)
-    rows = tuple(_row(one, tries[0], reference, kind, scale, looked_at, noisy) for one in tries)
-    return Measurement(samples, kind, rows, scale, _observed_order(rows, solved[0].dtype), _order_and_kind(solver)[0])
+    rows = tuple(_row(one, tries[0], yardstick, looked_at, noisy) for one in tries)
+    order, expected = _observed_order(rows, own.dtype), _order_and_kind(solver)[0]
+    return Measurement(len(own.outputs), kind, rows, tuple(map(float, scales)), order, expected)
 
 
-def _row(
-    one: _Try, own: _Try, reference: Solved | None, kind: Kind, scale: float, looked_at: np.ndarray, noisy: bool
-) -> Row:
-    mine, theirs = own.result, one.result
+def _scales(references: Sequence[Solved], tolerance: float | None) -> np.ndarray:
+    """Of the first reference's components; what the second differs by is its error."""
+    first = references[0]
+    error = None
+    if len(references) > 1:
+        error = component_differences(first.compared, references[1].compared, first.mask)
+    least = tolerances(first.dtype)[0] if tolerance is None else tolerance
+    return component_scales(first.compared, first.mask, error, least, first.dtype)
+
+
+def _row(one: _Try, own: _Try, yardstick: _Yardstick, looked_at: np.ndarray, noisy: bool) -> Row:
+    mine, theirs, reference = yardstick.own, one.result, yardstick.reference
     if isinstance(theirs, str):
         return Row(role=one.role, solver=one.solver, failure=theirs)
-    assert isinstance(mine, Solved)
     by_nfe = theirs.nfe / mine.nfe if theirs.nfe and mine.nfe else None
-    far = lambda a, b: np.linalg.norm(a.outputs - b.outputs, axis=1) / scale  # noqa: E731
+    moment = lambda power: of_moment(mine.outputs, theirs.outputs, power, yardstick.scales)  # noqa: E731
     return Row(
         role=one.role,
         solver=one.solver,
@@ -220,29 +264,33 @@ def _row(
         metric_gap=theirs.metric - mine.metric,
         gradient_cosine=_cosine(own.gradient, one.gradient),
         crossings=None if theirs.trajectory is None else crossing_share(theirs.trajectory[looked_at]),
-        from_own=far(theirs, mine),
-        from_reference=None if reference is None else far(theirs, reference),
-        mean_gap=of_moment(mine.outputs, theirs.outputs, 1) if noisy else None,
-        square_gap=of_moment(mine.outputs, theirs.outputs, 2) if noisy else None,
-        **_sample_changes(mine, theirs, kind),
+        from_own=yardstick.far(theirs, mine),
+        from_reference=None if reference is None else yardstick.far(theirs, reference),
+        mean_gap=moment(1) if noisy else None,
+        std_gap=moment(2) if noisy else None,
+        **_sample_changes(theirs, yardstick),
     )
 
 
-def _sample_changes(mine: Solved, theirs: Solved, kind: Kind) -> dict[str, Any]:
+def _sample_changes(theirs: Solved, yardstick: _Yardstick) -> dict[str, Any]:
     """What changes in the predicted classes, where there are labels; the doubt of a likelihood's change."""
+    mine, reference, kind = yardstick.own, yardstick.reference, yardstick.kind
     if kind.name == "NLL":
         assert mine.nll is not None and theirs.nll is not None
         return {"metric_gap_error": standard_error(theirs.nll - mine.nll)}
     if mine.labels is None or theirs.labels is None:
         return {}
+    differ = lambda other: (classes(other) != classes(theirs)) & (yardstick.far(theirs, other) > SAME)  # noqa: E731
+    flipped = differ(mine)
     found: dict[str, Any] = {
-        "flips": int(np.sum(classes(mine) != classes(theirs))),
+        "flips": int(np.sum(flipped)),
+        "reference_flips": None if reference is None else int(np.sum(differ(reference))),
         "calibration_shift": calibration_error(theirs) - calibration_error(mine),
     }
     if kind.name == "accuracy":
         before, after = correct(mine), correct(theirs)
-        change = kind.unit * (after.astype(float) - before)
-        found |= {"lost": int(np.sum(before & ~after)), "gained": int(np.sum(after & ~before))}
+        change = kind.unit * (after.astype(float) - before) * flipped
+        found |= {"lost": int(np.sum(before & ~after & flipped)), "gained": int(np.sum(after & ~before & flipped))}
         found["metric_gap_error"] = standard_error(change)
     elif kind.name == "cross-entropy":
         found["metric_gap_error"] = standard_error(cross_entropies(theirs) - cross_entropies(mine))
@@ -262,14 +310,14 @@ def _observed_order(rows: Sequence[Row], dtype: np.dtype) -> float | None:
     An error is the root mean square of the deviations from the first reference. It counts where it is well above what
     the references differ by, and above rounding.
     """
-    rms = lambda row: float(np.sqrt(np.mean(row.from_reference**2)))  # noqa: E731
+    error = lambda row: rms(row.from_reference)  # noqa: E731
     whole = [row for row in rows if row.failure is None and row.from_reference is not None]
-    floor = max([_ABOVE_FLOOR * rms(row) for row in whole if row.role == "reference"], default=0.0)
+    floor = max([_ABOVE_FLOOR * error(row) for row in whole if row.role == "reference"], default=0.0)
     floor = max(floor, _ABOVE_FLOOR * float(np.finfo(dtype).eps))
     found = None
     for coarse, fine in pairwise(row for row in whole if row.role != "reference"):
-        if coarse.steps_ratio and fine.steps_ratio and fine.steps_ratio > coarse.steps_ratio and rms(fine) > floor:
-            found = math.log(rms(coarse) / rms(fine)) / math.log(fine.steps_ratio / coarse.steps_ratio)
+        if coarse.steps_ratio and fine.steps_ratio and fine.steps_ratio > coarse.steps_ratio and error(fine) > floor:
+            found = math.log(error(coarse) / error(fine)) / math.log(fine.steps_ratio / coarse.steps_ratio)
     return found
 
 

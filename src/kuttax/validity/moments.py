@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .interval import Interval, of_mean
+from .interval import CONFIDENCE, Interval, of_mean
 
 
 class MomentGap(NamedTuple):
-    """The distance of two vectors of moments, relative to their size, and where it lies given the samples."""
+    """The largest change of an entry's moment, relative to its component's scale, and its bounds given the samples."""
 
     value: float
     low: float
@@ -21,28 +21,35 @@ class MomentGap(NamedTuple):
         return Interval(self.low, self.high)
 
 
-def of_moment(mine: np.ndarray, theirs: np.ndarray, power: int) -> MomentGap | None:
-    """|E theirs^p - E mine^p| over |E mine^2|^(p / 2): of the vector of all outputs' means (p = 1) or mean squares (2).
+def of_moment(mine: np.ndarray, theirs: np.ndarray, power: int, scales: np.ndarray) -> MomentGap | None:
+    """The largest |E theirs - E mine| of all entries (p = 1), or |std theirs - std mine| (2), over their scales.
 
-    Each entry's difference has Student's bounds; those of the norm are the norms of what they leave at least and at
-    most. The samples are pairs on one path, whose difference varies far less than they do.
+    The entries are those of one sample: components, at each time. Each difference has Student's bounds. The largest
+    difference is no less than any lower bound, so that for k entries each of them holds with the confidence
+    1 - 0.05 / k (Bonferroni). The samples are pairs on one path, whose difference varies far less than they do.
 
     Args:
-        mine, theirs: Outputs (n, k) of the own solver and of another one.
+        mine, theirs: Outputs (n, ..., k) of the own solver and of another one.
         power: 1 or 2.
+        scales: Of the components, (k,).
 
     Returns:
         None of a single sample.
     """
     n = len(mine)
-    apart = theirs**power - mine**power
     if n < 2:
         return None
-    # Of means the root of the summed mean squares, which noise alone keeps above zero; of squares their own norm.
-    squares = np.mean(mine**2, axis=0)
-    size = float(np.sqrt(np.sum(squares))) if power == 1 else float(np.linalg.norm(squares))
-    scale = size if size > 0 else 1.0
-    value = np.abs(np.mean(apart, axis=0))
-    half = of_mean(0.0, np.std(apart, axis=0, ddof=1) / math.sqrt(n), n).high
-    norm = lambda x: float(np.linalg.norm(x)) / scale  # noqa: E731
-    return MomentGap(norm(value), norm(np.maximum(value - half, 0)), norm(value + half))
+    mine, theirs = mine / scales, theirs / scales
+    apart = (theirs - mine) if power == 1 else _spread_changes(mine, theirs)
+    value, error = np.abs(np.mean(apart, axis=0)), np.std(apart, axis=0, ddof=1) / math.sqrt(n)
+    high = of_mean(value, error, n).high
+    low = of_mean(value, error, n, 1 - (1 - CONFIDENCE) / value.size).low
+    return MomentGap(float(np.max(value)), max(float(np.max(low)), 0.0), float(np.max(high)))
+
+
+def _spread_changes(mine: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """Of each sample: std b - std a = (var b - var a) / (std a + std b)."""
+    a, b = mine - mine.mean(axis=0), theirs - theirs.mean(axis=0)
+    both = np.std(a, axis=0) + np.std(b, axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(both > 0, (b**2 - a**2) / both, 0.0)

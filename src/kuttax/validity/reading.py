@@ -8,6 +8,9 @@ import numpy as np
 from scipy.special import betaincinv, log_softmax
 
 from .interval import CONFIDENCE, of_net_change
+from .reference import tolerances as reference_tolerances
+from .solved import sample_deviations, solved
+from .spread import component_scales, rms
 
 
 class Tolerances(NamedTuple):
@@ -19,8 +22,8 @@ class Tolerances(NamedTuple):
         flips: The share of samples whose predicted class may change.
         sure: Whether flips and accuracy count at their 95 % bounds for so few samples, as a certificate counts them,
             where the samples are enough to bound anything.
-        output: Where there are no classes: the change of an output, relative to the outputs' root mean square, that
-            95 % of the samples may reach.
+        output: Where there are no classes: the deviation of a sample's outputs, relative to the spread of each
+            component over the samples, that 95 % of the samples may reach.
     """
 
     metric: float = 0.01
@@ -51,7 +54,9 @@ class Reading(NamedTuple):
     strain: float = math.nan
 
 
-def readings(predictions: Sequence[Any], tolerances: Tolerances, scale: float | None = None) -> tuple[Reading, ...]:
+def readings(
+    predictions: Sequence[Any], tolerances: Tolerances, scale: float | None = None, least: float | None = None
+) -> tuple[Reading, ...]:
     """The readings of predictions of one batch, each against the last of them.
 
     Args:
@@ -59,18 +64,18 @@ def readings(predictions: Sequence[Any], tolerances: Tolerances, scale: float | 
         tolerances: What strain is measured in.
         scale: Of the metric, where its changes count absolutely: 100 for an accuracy in percent, 1 for one in
             fractions. None where they count relative to the reference's value.
+        least: What one unit of the data is in the metric: relative changes are relative to no less.
     """
     reference = predictions[-1]
-    return tuple(_reading(prediction, reference, tolerances, scale) for prediction in predictions)
+    return tuple(_reading(prediction, reference, tolerances, scale, least) for prediction in predictions)
 
 
-def _reading(own: Any, reference: Any, tolerances: Tolerances, scale: float | None) -> Reading:
+def _reading(own: Any, reference: Any, tolerances: Tolerances, scale: float | None, least: float | None) -> Reading:
     mine, theirs = np.asarray(own.outputs, np.float64), np.asarray(reference.outputs, np.float64)
     nfe = math.nan if own.stats is None or own.stats.nfe is None else float(np.mean(np.asarray(own.stats.nfe)))
-    metric, gap = float(own.metric), _gap(own, reference, scale)
+    metric, gap = float(own.metric), _gap(own, reference, scale, least)
     if own.labels is None:
-        strain = max(gap / tolerances.metric, _output_strain(mine, theirs, tolerances))
-        return Reading(metric, gap, nfe, strain=strain)
+        return Reading(metric, gap, nfe, strain=_output_strain(gap, scale, _deviations(own, reference), tolerances))
     labels, mine, theirs = _two_classes_or_more(np.asarray(own.labels), mine, theirs)
     losses = [-log_softmax(logits, axis=-1)[np.arange(len(labels)), labels] for logits in (mine, theirs)]
     difference = float(np.mean(np.abs(losses[0] - losses[1])))
@@ -88,22 +93,33 @@ def _two_classes_or_more(
     return (labels > 0).astype(int), pair(mine), pair(theirs)
 
 
-def _gap(own: Any, reference: Any, scale: float | None) -> float:
+def _gap(own: Any, reference: Any, scale: float | None, least: float | None) -> float:
     """How far the metrics lie apart."""
     metric, best = float(own.metric), float(reference.metric)
     gap = abs(metric - best)
     if gap > 0:
-        gap = gap / (scale or max(abs(best), np.finfo(np.float64).tiny))
+        gap = gap / (scale or max(abs(best), least or np.finfo(np.float64).tiny))
     return gap if math.isfinite(gap) else math.inf
 
 
-def _output_strain(own: np.ndarray, reference: np.ndarray, tolerances: Tolerances) -> float:
-    """The deviation that 95 % of the samples stay within, over the one that is tolerated."""
-    rows = (own - reference).reshape(len(own), -1)
-    if not np.isfinite(rows).all():
-        return math.inf
-    size = np.sqrt(np.mean(reference**2)) + np.finfo(np.float64).tiny
-    return float(np.quantile(np.sqrt(np.mean(rows**2, axis=1)), 0.95) / (size * tolerances.output))
+def _deviations(own: Any, reference: Any) -> np.ndarray:
+    """How far each sample's outputs are from the reference's, (n,), as a certificate measures it; infinite for NaN."""
+    mine, theirs = solved(own), solved(reference)
+    if not (np.isfinite(mine.outputs).all() and np.isfinite(theirs.outputs).all()):
+        return np.full(len(mine.outputs), math.inf)
+    least = reference_tolerances(theirs.dtype)[0]
+    scales = component_scales(theirs.outputs, theirs.mask, None, least, theirs.dtype)
+    return sample_deviations(mine, theirs, scales)
+
+
+def _output_strain(gap: float, scale: float | None, apart: np.ndarray, tolerances: Tolerances) -> float:
+    """The larger of two strains: of the deviation that 95 % of the samples stay within, and of the metric.
+
+    A relative change of the metric counts for no more than the outputs deviate, as in a certificate.
+    """
+    outputs = float(np.quantile(apart, 0.95)) if np.isfinite(apart).all() else math.inf
+    metric = gap if scale is not None else min(gap, rms(apart))
+    return max(metric / tolerances.metric, outputs / tolerances.output)
 
 
 def _class_strain(own: np.ndarray, reference: np.ndarray, labels: np.ndarray, tolerances: Tolerances) -> float:

@@ -18,10 +18,12 @@ class Kind(NamedTuple):
         name: "accuracy" or "cross-entropy", means over the samples that outputs and labels give; "NLL", the mean of
             negative log-likelihoods; "metric" otherwise.
         unit: What stands for one: 100 where an accuracy is in percent.
+        scale: Relative changes are relative to no less than this, in the metric's unit.
     """
 
     name: str
     unit: float = 1.0
+    scale: float = 0.0
 
     @property
     def is_absolute(self) -> bool:
@@ -30,6 +32,11 @@ class Kind(NamedTuple):
         A negative log-likelihood passes through zero, and 0.01 nats are a density that changes by one percent.
         """
         return self.name in ("accuracy", "NLL")
+
+    @property
+    def least(self) -> float:
+        """The least size, in the metric's unit, that changes are relative to: one nat of a cross-entropy."""
+        return max(self.scale, 1.0) if self.name == "cross-entropy" else self.scale
 
 
 def recognise(predictions: Sequence[Solved]) -> Kind:
