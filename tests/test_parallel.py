@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from sharing import CASES, STOP
 
-from kuttax import records
+from kuttax.io import records
 
 SCRIPT = Path(__file__).with_name("sharing.py")
 
