@@ -7,12 +7,15 @@ from ..io import json_file
 from ..io.atomic import write_json
 from ..io.folder import Folder
 from ..io.records import plain
+from ..training.checkpoint import inputs_of
 from .run import task_options
 
 
 def of_task(options: Any) -> dict[str, Any]:
-    """The options of a named task that decide what its runs are; where the data lie is not what they are."""
-    return {option: value for option, value in task_options(options).items() if option != "data_dir"}
+    """The options of a named task that decide what its runs are; where the data lie is not what they are. Of a data
+    file it is also what is in it."""
+    values = {option: value for option, value in task_options(options).items() if option != "data_dir"}
+    return {**values, **{f"sha256 of --{name}": digest for name, digest in inputs_of(values).items()}}
 
 
 def check_seed(seed: int) -> None:
@@ -67,7 +70,8 @@ def _first_difference(kept: dict[str, Any], config: dict[str, Any]) -> str | Non
     before, now = _flat(kept), _flat(config)
     for name in [*now, *(name for name in before if name not in now)]:
         if name not in before or name not in now or before[name] != now[name]:
-            flag = f"--{name.rpartition('.')[2].replace('_', '-')}"
+            option = name.rpartition(".")[2]
+            flag = option if "--" in option else f"--{option.replace('_', '-')}"
             said = lambda options: repr(options[name]) if name in options else "not said"  # noqa: B023, E731
             return f"{flag} was {said(before)}, and is {said(now)}"
     return None

@@ -1,6 +1,6 @@
 """Files that more than one command leaves beside a model."""
 
-from ..io.atomic import whole, write_json
+from ..io.atomic import write_json, write_text
 from ..io.folder import Folder
 from ..io.records import Record
 from ..report import certificate as drawing
@@ -31,5 +31,5 @@ def keep_record(folder: Folder, record: Record) -> None:
 
 def keep_for_torch(folder: Folder, solver: LearnedRK) -> None:
     """solver_torch.py, the solver for PyTorch."""
-    with folder.writing("solver_torch.py"), whole(folder.path / "solver_torch.py") as partial:
-        partial.write_text(to_torch_source(solver))
+    with folder.writing("solver_torch.py"):
+        write_text(folder.path / "solver_torch.py", to_torch_source(solver))

@@ -92,7 +92,7 @@ class Output:
             self.out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"--out {self.out} cannot be made ({error.strerror}): name another directory") from None
-        self._lock.acquire()
+        self.refuse_used()  # again, with the lock: another process may have made it in the meantime
         if self.overwrite and self._listed():
             stale = Folder(self.out / NEW, self._whole.command)
             stale.remove(stale.owned())
@@ -119,9 +119,9 @@ class Output:
             )
 
     def _refuse_other_run(self) -> None:
-        known, command = Manifest.read(self.out), self._whole.command
+        known, command = Manifest.read(self.folder.path), self._whole.command
         if known is None:
-            if self._whole.strangers():
+            if self.folder.strangers():
                 raise UserError(
                     f"--out {self.out} holds no run that can be resumed: give the directory of kuttax {command}"
                 )

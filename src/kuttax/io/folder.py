@@ -41,12 +41,16 @@ class Folder:
         try:
             yield
         except BaseException:
-            known = Manifest.read(self.path)
-            entries = {} if known is None else {name: known.files[name] for name in names}
-            same = [n for n, e in entries.items() if (self.path / n).is_file() and e.fits(self.path / n)]
-            self.seal(*same)
+            with contextlib.suppress(OSError):  # the disk may be full
+                self._release(names)
             raise
         self.seal(*names)
+
+    def _release(self, names: Iterable[str]) -> None:
+        """Note that files are finished which are as they were before they were to be written."""
+        known = Manifest.read(self.path)
+        entries = {} if known is None else {name: known.files[name] for name in names}
+        self.seal(*[n for n, entry in entries.items() if (self.path / n).is_file() and entry.fits(self.path / n)])
 
     def claim(self, *names: str) -> None:
         """List files that are going to be written, as unfinished.

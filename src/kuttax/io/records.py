@@ -73,7 +73,7 @@ def read(path: str | os.PathLike[str], shape: Callable[[Record], Shape] = lambda
     return records
 
 
-def keep(path: str | os.PathLike[str], wanted: Callable[[Record], bool], shape: Shape) -> None:
+def keep(path: str | os.PathLike[str], wanted: Callable[[Record], bool], shape: Shape = object) -> None:
     """Leave out the records of a file that are not wanted, and a torn last line; nothing where there is no file.
 
     The file is replaced whole or not at all.

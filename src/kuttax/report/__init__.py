@@ -7,6 +7,7 @@ from pathlib import Path
 
 from kuttax.errors import UserError
 from kuttax.io import records
+from kuttax.io.atomic import write_text
 from kuttax.io.folder import Folder
 from kuttax.io.records import Record
 from kuttax.report import comparison, curves, forecast, page, plot, table
@@ -63,8 +64,8 @@ def draw(out: Path, found: Sequence[Record], command: str | None = None) -> list
     """Draw the report of the records that `read` returned; the rest is as for `write`."""
     rows = comparison.summarise(found)
     groups, forecasts = _groups(out, found, rows), _forecasts(out, found, rows)
-    out.joinpath("table.md").write_text(table.markdown(rows), encoding="utf-8")
-    out.joinpath("table.csv").write_text(table.csv(rows), encoding="utf-8")
+    write_text(out / "table.md", table.markdown(rows))
+    write_text(out / "table.csv", table.csv(rows))
     plots = {"accuracy": plot.accuracy_against_nfe(rows, out / "accuracy_nfe")[1]}
     drawn = curves.training_curves(groups, out / "curves")
     if drawn:
@@ -76,7 +77,7 @@ def draw(out: Path, found: Sequence[Record], command: str | None = None) -> list
     if command is None:
         command = next((str(record["command"]) for record in found if record.get("command")), None)
     when = datetime.fromtimestamp((out / RECORDS).stat().st_mtime)
-    out.joinpath("index.html").write_text(page.render(found, rows, plots, command, when), encoding="utf-8")
+    write_text(out / "index.html", page.render(found, rows, plots, command, when))
     return rows
 
 

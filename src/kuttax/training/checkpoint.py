@@ -1,6 +1,7 @@
 """Models and solvers on disk: equinox leaves plus JSON, written atomically, without pickle."""
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -20,7 +21,7 @@ from ..tasks.base import Task
 from ..tasks.registry import build_task, task_options
 
 _FORMAT = "kuttax-run"
-_SHAPE = {"format": str, "task": {"name": str, "options": {str: object}}}
+_SHAPE = {"format": str, "task": {"name": str, "options": {str: object}, "inputs?": {str: str}}}
 _FILES = ("model.eqx", "solver.json", "run.json")
 
 
@@ -31,7 +32,8 @@ class UnverifiedWarning(UserWarning):
 def save_run(directory: Folder | Path, model: Any, solver: AbstractSolver, about: dict[str, Any]) -> None:
     """Write `model.eqx`, `solver.json` and `run.json` (what the run was, and what is needed to build it again).
 
-    The folder's manifest lists them with their digests.
+    The folder's manifest lists them with their digests. The digest of a data file that an option of the task names goes
+    into `run.json`.
 
     Args:
         directory: Where to.
@@ -46,7 +48,16 @@ def save_run(directory: Folder | Path, model: Any, solver: AbstractSolver, about
         with whole(folder.path / "model.eqx") as partial:
             eqx.tree_serialise_leaves(partial, model)
         save_solver(folder.path / "solver.json", solver)
+        task = about.get("task", {})
+        if inputs := inputs_of(task.get("options", {})):
+            about = {**about, "task": {**task, "inputs": inputs}}
         write_json(folder.path / "run.json", plain({"format": _FORMAT, **about}))
+
+
+def inputs_of(options: Mapping[str, Any]) -> dict[str, str]:
+    """The SHA-256 of the data file that the option `file` of a task names, where there is one, by the option's name."""
+    path = options.get("file")
+    return {} if path is None or not Path(path).is_file() else {"file": manifest.digest(Path(path))}
 
 
 def read_run(directory: str | Path) -> dict[str, Any]:
@@ -146,4 +157,8 @@ def _named_task(directory: str | Path) -> Task:
     wrong = mismatch(about["options"], {f"{name}?": shape_of(kind) for name, kind in hints.items()}, "task.options")
     if wrong is not None:
         raise UserError(f"{Path(directory) / 'run.json'} is damaged ({wrong}): train again")
+    for name, sha256 in inputs_of(about["options"]).items():
+        if about.get("inputs", {}).get(name, sha256) != sha256:
+            path = about["options"][name]
+            raise UserError(f"{path} has changed since {directory} was trained on it: restore it, or train again")
     return build_task(about["name"], **about["options"])
