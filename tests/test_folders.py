@@ -302,3 +302,23 @@ def test_what_the_manifest_is_made_of(trained):
     assert found["format"] == "kuttax-manifest" and found["command"] == "train"
     assert set(found["files"]["model.eqx"]) == {"command", "kuttax", "bytes", "sha256", "finished"}
     assert module.manifest.digest(trained / "model.eqx") == found["files"]["model.eqx"]["sha256"]
+
+
+@pytest.mark.usefixtures("any_certificate")
+def test_a_comparison_replaces_another_one_whole(tmp_path):
+    out = tmp_path / "out"
+    how = ("digits", "--seeds=1", "--nfe=4", "--train-steps=2", "--batch-size=72", "--evaluations=1", "--width=2")
+    command("compare", *how, "--depth=0", "--methods", "midpoint", "--out", out)
+    (before,) = (out / "runs").iterdir()
+    assert Folder(out, "").strangers() == [] and Folder(before, "").check("model.eqx", "again")
+    command("compare", *how, "--depth=0", "--methods", "rk4", "--out", out, "--overwrite")
+    (after,) = (out / "runs").iterdir()
+    assert after != before and not (out / NEW).exists()
+    assert Folder(out, "").strangers() == [] and Folder(after, "").check("model.eqx", "again")
+    assert Folder(out, "").check("records.jsonl", "again") and Folder(out, "").check("index.html", "again")
+    command("report", out)
+    (out / "index.html").unlink()
+    (out / "manifest.json").unlink()
+    (out / "table.md").write_text("mine")
+    command("report", out, code=2)
+    assert (out / "table.md").read_text() == "mine"

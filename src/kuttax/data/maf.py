@@ -20,6 +20,7 @@ from ..io.atomic import whole
 from ..io.folder import Folder
 from . import archive
 from .download import download
+from .numbers import TOO_LARGE, fits
 from .points import PointSplits, points, standardised
 from .table_file import read_table
 from .tables import uncorrelated
@@ -31,6 +32,7 @@ MD5 = "9b9c9b0375315ad270eba4ce80c093ab"
 Table = Float[np.ndarray, "n d"]
 _INSTEAD = "or give a data directory with the unpacked archive"
 _MOST_UNPACKED = 1 << 34  # bytes; a file of them is written to the disk piece by piece
+_MOST_IN_MEMORY = 1 << 32  # bytes of a part of BSDS300, of which the largest has half a billion
 _MOST_OFTEN = 5  # times that the least value of a column may occur, or it is taken for discrete
 
 
@@ -164,8 +166,11 @@ def _bsds300(file: Callable[[str], Path]) -> PointSplits:
         raise UserError("bsds300 is an HDF5 file and h5py is not installed: pip install h5py") from None
     try:
         with h5py.File(path, "r") as found:
+            for part in PointSplits._fields:
+                if found[part].nbytes > _MOST_IN_MEMORY:
+                    raise ValueError(f"{part} states {found[part].nbytes} bytes")
             parts = [np.asarray(found[part]) for part in PointSplits._fields]
-    except (OSError, KeyError) as error:
+    except (OSError, KeyError, ValueError, RuntimeError, AttributeError) as error:
         raise UserError(f"{path}: not the archive's HDF5 file ({error}); fetch it again") from error
     return PointSplits(*(points("bsds300", part) for part in parts))
 
@@ -195,6 +200,10 @@ def _csv(path: Path, columns: int | None = None) -> tuple[list[str], Table]:
     except (OSError, StopIteration, ValueError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: not the archive's CSV file ({reason}); fetch it again") from error
+    large = np.argwhere(np.isfinite(table) & ~fits(table))
+    if large.size:
+        row, column = large[0]
+        raise UserError(f"{path}: line {row + 2}: {table[row, column]:g} {TOO_LARGE}; fetch it again")
     return [name.strip() for name in names], table
 
 
