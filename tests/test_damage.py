@@ -423,6 +423,16 @@ def test_numpy_headers_that_state_another_size_are_refused(tmp_path, shape, dtyp
         assert str(tmp_path / name) in refusal(read_table, tmp_path / name)
 
 
+HEADERS = ["{'shape': (", "(" * 3000, "-" * 3000 + "1", chr(34) * 3, "{'descr': '<f8'}"]
+
+
+@pytest.mark.parametrize("text", HEADERS, ids=["open", "deep", "signs", "quotes", "a part"])
+def test_numpy_headers_that_are_none_are_refused(tmp_path, text):
+    """NumPy reads them as Python's literals, with the errors of Python's parser."""
+    (tmp_path / "a.npy").write_bytes(b"\x93NUMPY\x01\0" + struct.pack("<H", len(text)) + text.encode())
+    assert str(tmp_path / "a.npy") in refusal(read_table, tmp_path / "a.npy")
+
+
 def test_an_archive_that_unpacks_to_gigabytes_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("kuttax.data.npz._MOST_UNPACKED", 10_000)
     np.savez_compressed(tmp_path / "a.npz", x=np.zeros((1000, 2)))

@@ -1,6 +1,8 @@
 """NumPy files from outside: never unpickled, no larger than their headers say, and every defect told in one line."""
 
 import math
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -13,7 +15,10 @@ from numpy.lib import format as npy
 from ..errors import UserError
 
 # What zipfile and NumPy raise on files that are truncated, altered, encrypted, or not archives at all.
-_DEFECTS = (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
+_DEFECTS = (
+    *(OSError, ValueError, EOFError, KeyError, RuntimeError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError),
+)
 
 _MOST_UNPACKED = 1 << 30  # bytes of a compressed array; one that is not compressed is as large as its file
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
@@ -73,6 +78,8 @@ def _arrays(file: IO[bytes], names: Sequence[str]) -> dict[str, np.ndarray]:
         found = {}
         for name in names:
             member = archive.getinfo(f"{name}.npy")
+            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise ValueError(f"{name} is compressed in a way that NumPy does not write")
             if member.compress_type != zipfile.ZIP_STORED and member.file_size > _MOST_UNPACKED:
                 raise ValueError(f"{name} unpacks to more than {_MOST_UNPACKED >> 20} MiB")
             with archive.open(member) as inner:

@@ -84,6 +84,8 @@ class Manifest:
         data = json_file.opened(data, path, _MEND)
         if data["format"] != _FORMAT or data["version"] != _VERSION:
             raise UserError(f"{path} is no manifest of version {_VERSION}: {_MEND}, or update kuttax")
+        if any(".." in name.split("/") or name.startswith("/") for name in [*data["files"], *(data["complete"] or ())]):
+            raise UserError(f"{path} lists a file outside of its folder: {_MEND}")
         return cls(data["command"], {name: Entry(**e) for name, e in data["files"].items()}, data["complete"])
 
     def write(self, folder: Path) -> None:

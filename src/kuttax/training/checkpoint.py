@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, get_type_hints
 
 import equinox as eqx
@@ -116,7 +117,7 @@ def load_model(directory: str | Path, task: Task) -> Any:
         return model
     except FileNotFoundError:
         raise UserError(f"no model at {path}: give the directory of a run that kuttax saved") from None
-    except (RuntimeError, ValueError, EOFError, OSError, MemoryError) as error:
+    except (RuntimeError, ValueError, EOFError, OSError, MemoryError, TokenError) as error:
         reason = _reason(error)
         raise UserError(f"{path} is no model of task {task.name} with these options ({reason}): train again") from None
 
