@@ -142,8 +142,9 @@ def from_json(data: Any, source: str = "the data") -> AbstractSolver:
                 return FromDiffrax(NAMED[data["solver"]](), data["rtol"], data["atol"], steps=data["steps"])
             case _:
                 return _STOCHASTIC[str(kind)](data["steps"], refine=data["refine"])
-    except UserError:
-        raise
+    except UserError as error:  # of the solver itself, or of one within it
+        text = " ".join(str(error).split())
+        raise UserError(text if source in text else f"{source}: {text}") from None
     except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
         raise UserError(f"{source} is a damaged solver file ({type(error).__name__}: {error}): save it again") from None
 
