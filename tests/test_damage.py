@@ -311,12 +311,13 @@ DEEP = b"[" * 100_000
         (b'{"a": 1, "a": 2}', "'a' is there twice"),
         (b'{"a": NaN}', "NaN is no number"),
         (b'{"a": 1e999}', "1e999 is too large"),
+        (b'{"a": -1e308}', "-1e308 is too large"),
         (b'{"a": 99999999999999999999}', "more than 64 bits"),
         (b'{"a": ' + b"9" * 10_000 + b"}", "more than 64 bits"),
         (b'{"a": "\xff"}', "not UTF-8"),
         (b"", "Expecting value"),
     ],
-    ids=["deep", "twice", "nan", "large", "long", "longer", "utf-8", "empty"],
+    ids=["deep", "twice", "nan", "large", "squared", "long", "longer", "utf-8", "empty"],
 )
 def test_json_that_is_none_is_one_line(text, says):
     with pytest.raises(ValueError, match=says) as caught:

@@ -15,14 +15,15 @@ from .shape import Shape, mismatch
 
 _SEAL = "sha256"
 _LARGEST = 2**63  # of a whole number: more does not fit into the integers of NumPy
+_LARGEST_NUMBER = 1e150  # statistics and pictures square numbers
 
 
 def parse(content: bytes) -> Any:
     """The value that JSON text describes.
 
     Raises:
-        ValueError: It is not UTF-8 or not JSON; a name is there twice; a number is not finite, or is a whole number of
-            more than 64 bits; or brackets are nested too deeply. The message is one line.
+        ValueError: It is not UTF-8 or not JSON; a name is there twice; a number is not finite, has a square that is
+            not, or is a whole number of more than 64 bits; or brackets are nested too deeply. The message is one line.
     """
     try:
         return json.loads(
@@ -102,6 +103,6 @@ def _whole_number(text: str) -> int:
 
 def _number(text: str) -> float:
     value = float(text)
-    if value in (float("inf"), float("-inf")):
+    if abs(value) > _LARGEST_NUMBER:
         raise ValueError(f"{text[:20]} is too large")
     return value

@@ -91,7 +91,8 @@ def _forecasts(out: Path, found: Sequence[Record], rows: Sequence[Row]) -> dict[
 def _groups(out: Path, found: Sequence[Record], rows: Sequence[Row]) -> list[curves.Group]:
     """The metrics of the runs of each row, where they are there."""
     folders = {file.parent.name: file.parent for file in out.glob(f"runs/*/{curves.NAME}")}
-    named = [record for record in found if record.get("kind") in ("run", "failure") and "method" in record]
+    needed = {"method", "label", "seed"}  # which a failure from before its run had begun may lack
+    named = [record for record in found if record.get("kind") in ("run", "failure") and needed <= record.keys()]
     label_of = {run_name(record): record["label"] for record in named}
     groups = []
     for row in rows:
