@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from kuttax.records import Record
+from kuttax.io.records import Record
 
 from . import machine
 from .libraries import LIBRARIES

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator, StrMethodFormatter
 
-from kuttax.records import Record
+from kuttax.io.records import Record
 from kuttax.report.figure import INK, PAPER, figure, files
 
 from .results import Results, each, seconds

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kuttax import records
 from kuttax.errors import UserError
-from kuttax.records import Record
+from kuttax.io import records
+from kuttax.io.records import Record
 
 from .workloads import WORKLOADS
 

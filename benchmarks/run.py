@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kuttax import records
 from kuttax.errors import UserError
+from kuttax.io import records
 
 from . import oracle, workloads
 from .libraries import LIBRARIES

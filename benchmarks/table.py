@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from kuttax.records import Record
+from kuttax.io.records import Record
 
 from .results import Results, digits, each, paired, seconds
 from .targets import TARGETS

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import kuttax as kx
-from kuttax import records
 from kuttax.commands.run import environment
-from kuttax.records import Record
+from kuttax.io import records
+from kuttax.io.records import Record
 from kuttax.training.loop import TrainingError
 
 

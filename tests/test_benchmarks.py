@@ -21,7 +21,7 @@ from benchmarks.results import Results
 from benchmarks.targets import TARGETS, Target
 from benchmarks.worker import Worker
 from benchmarks.workloads import STAGES, WORKLOADS, find
-from kuttax import records
+from kuttax.io import records
 
 ROOT = Path(__file__).parents[1]
 OURS = [name for name, library in LIBRARIES.items() if library.module in ("kuttax", "limit")]

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import kuttax as kx
-from kuttax.atomic import write_json
 from kuttax.errors import UserError
+from kuttax.io.atomic import write_json
 from kuttax.tasks.registry import build_task
 from kuttax.training import checkpoint
 from kuttax.training.checkpoint import load_model, load_run, read_run, save_run
@@ -129,7 +129,7 @@ def test_model_of_other_options_is_refused(saved, change):
 
 def test_model_of_another_precision_is_refused(saved, task, model):
     double = jax.tree.map(lambda x: x.astype(jnp.float64) if eqx.is_inexact_array(x) else x, model)
-    eqx.tree_serialise_leaves(saved / "model.eqx", double)
+    save_run(saved, double, kx.FixedSteps(kx.tableaus.RK4, 2), ABOUT)
     assert "float64" in refusal(load_model, saved, task)
 
 
@@ -186,8 +186,8 @@ def test_damaged_description_of_the_task_is_refused(saved, named):
 @pytest.mark.parametrize(
     "named", [{"name": "cifar", "options": {}}, {"name": "digits", "options": {"depht": 1}}], ids=str
 )
-def test_task_of_another_version_says_what_is_unknown(saved, named):
-    write_json(saved / "run.json", {"format": "kuttax-run", "task": named})
+def test_task_of_another_version_says_what_is_unknown(saved, model, named):
+    save_run(saved, model, kx.FixedSteps(kx.tableaus.RK4, 2), {"task": named})
     with pytest.raises(UserError, match=r"cifar|depht"):
         load_run(saved)
 

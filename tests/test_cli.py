@@ -22,8 +22,9 @@ from kuttax import cli
 from kuttax.commands import compare
 from kuttax.commands.penalty_options import PENALTIES, Weighted
 from kuttax.data import Dataset, mnist
+from kuttax.io.folder import Folder
+from kuttax.io.records import append, read
 from kuttax.penalties import Kinetic
-from kuttax.records import append, read
 from kuttax.tasks.registry import build_task
 from kuttax.training.checkpoint import load_run
 from kuttax.training.loop import Trainer
@@ -67,9 +68,10 @@ def results(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Trainer, "run", lambda *_: pytest.fail("training began"))
     out = tmp_path / "out"
-    (out / "runs").mkdir(parents=True)
-    for name in ("records.jsonl", "config.json", "model.eqx", "runs/one"):
-        (out / name).write_text(f"an earlier {name}")
+    names = ("records.jsonl", "config.json", "model.eqx")
+    with Folder(out, "train").writing(*names):
+        for name in names:
+            (out / name).write_text(f"an earlier {name}")
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     yield out
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
@@ -427,10 +429,12 @@ def test_evaluate_refuses_what_is_damaged(trained, tmp_path, refused):
     broken = tmp_path / "broken"
     shutil.copytree(trained, broken)
     (broken / "model.eqx").write_bytes(b"no model")
-    assert "model.eqx is no model" in refused("evaluate", broken)
+    assert "model.eqx is damaged or another file" in refused("evaluate", broken)
     (broken / "run.json").write_text('{"task": {}}')
     assert "run.json does not describe a run" in refused("evaluate", broken)
     (broken / "run.json").write_text('{"format": "kuttax-run", "task": {"name": "digits", "options": {}}}')
+    assert "run.json is damaged or another file" in refused("evaluate", broken)
+    Folder(broken, "train").seal("run.json")
     assert "run.json says no batch_size" in refused("evaluate", broken)
 
 
@@ -457,10 +461,11 @@ def test_evaluate_refuses_bad_options(trained, refused, options, says):
     ],
     ids=["rk4-augmented-autonomous", "per-sample", "conv"],
 )
-def test_train_replaces_results_and_nothing_else_with(kuttax_main, tmp_path, options, nfe):
-    (tmp_path / "runs" / "old").mkdir(parents=True)
-    for name in ("records.jsonl", "index.html", "metrics.jsonl", "notes.txt"):
-        (tmp_path / name).write_text("old")
+def test_train_replaces_results_with(kuttax_main, tmp_path, options, nfe):
+    names = ("records.jsonl", "index.html", "metrics.jsonl")
+    with Folder(tmp_path, "compare").writing(*names):
+        for name in names:
+            (tmp_path / name).write_text("old")
     code, out, err = kuttax_main("train", "digits", *SMALL, *options.split(), "--out", tmp_path, "--overwrite")
     assert (code, err) == (0, "") and "accuracy: validation" in out
     record = json.loads((tmp_path / "record.json").read_text())
@@ -470,8 +475,7 @@ def test_train_replaces_results_and_nothing_else_with(kuttax_main, tmp_path, opt
     assert model.field.time_dependent == ("--no-time-dependent" not in options)
     left = {path.name for path in tmp_path.iterdir()}
     ours = {"config.json", "model.eqx", "solver.json", "run.json", "record.json", "metrics.jsonl"}
-    assert left == {"notes.txt", *ours}
-    assert (tmp_path / "notes.txt").read_text() == "old"
+    assert left == {"manifest.json", *ours}
 
 
 def test_failing_solve_is_one_line_with_its_step(refused, tmp_path):
@@ -700,6 +704,7 @@ def test_resume_runs_what_is_missing_and_no_more(compared, tmp_path, kuttax_main
     lines = path.read_bytes().splitlines(keepends=True)
     gone = next(i for i, line in enumerate(lines) if b'"learned"' in line and b'"seed": 1' in line)
     path.write_bytes(b"".join(lines[:gone] + lines[gone + 1 :]))
+    Folder(out, "compare").seal(path.name)
     kept = path.read_bytes()
     ran = []
     original = Trainer.run

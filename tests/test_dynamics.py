@@ -382,6 +382,13 @@ def test_compare_draws_forecasts_of_ones_own_file(tmp_path, monkeypatch, capsys)
     monkeypatch.chdir("/")
     (directory,) = (out / "runs").iterdir()
     assert load_run(directory)[0].name == "dynamics", "the file is found from elsewhere"
+    monkeypatch.chdir(tmp_path)
+    np.savez(path, t=t, x=np.stack([np.sin(t + phase), np.cos(2 * t + phase)], axis=2), u=np.ones((8, 80, 1)))
+    with pytest.raises(UserError, match=r"data\.npz has changed since .* was trained on it"):
+        load_run(directory)
+    capsys.readouterr()
+    assert run("compare", "dynamics", *options, "--resume") == 2
+    assert "is of other options" in (said := capsys.readouterr().err) and "sha256 of --file was" in said
 
 
 def test_a_bad_file_is_one_line(tmp_path, capsys):

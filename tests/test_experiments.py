@@ -14,7 +14,7 @@ from experiments.fit import cases
 from experiments.fit import draw as fit_draw
 from experiments.fit import run as fit_run
 from kuttax.data import Dataset, mnist
-from kuttax.records import read
+from kuttax.io.records import read
 from kuttax.tasks.registry import build_task
 from kuttax.training.settings import Settings
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from experiments import densities
-from kuttax import records
+from kuttax.io import records
 from kuttax.training.checkpoint import load_run
 
 density_2d, density_tables = (import_module(f"experiments.density-{name}.run") for name in ("2d", "tables"))

@@ -14,7 +14,7 @@ from scipy.spatial import ConvexHull
 import kuttax as kx
 from experiments.validity import adaptive, consistency, control, critical, draw, grid, windermere
 from experiments.validity.marching import SCHEMES, logits
-from kuttax import records
+from kuttax.io import records
 from kuttax.nn import MLPField, NeuralODEClassifier
 from kuttax.training.checkpoint import load_run
 

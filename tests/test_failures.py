@@ -11,12 +11,12 @@ import pytest
 from rich.console import Console
 
 import kuttax as kx
-from kuttax import records
 from kuttax.data import BatchStream, Dataset, Splits
 from kuttax.data.points import Points, PointSplits
 from kuttax.data.trajectory import Trajectory
 from kuttax.data.windows import Parts
 from kuttax.errors import UserError
+from kuttax.io import records
 from kuttax.tasks import Classification, Density, Dynamics, Likelihood, Metric, Prediction, mean_nfe
 from kuttax.tasks.reached import mean_over_reached, zero_where_lost
 from kuttax.training.failure import Failures, TrainingError, UnsolvedError

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from sharing import CASES, STOP
 
-from kuttax import records
+from kuttax.io import records
+from kuttax.training import parallel
 
 SCRIPT = Path(__file__).with_name("sharing.py")
 
@@ -104,3 +105,16 @@ def test_the_experiment_records_a_run(tmp_path):
     subprocess.run(command, cwd=Path(__file__).parents[1], check=True, capture_output=True, timeout=240)
     (row,) = records.read(tmp_path / "records.jsonl")
     assert (row["setting"], row["devices"], row["processes"]) == ("two devices", 2, 1) and row["step_ms"] > 0
+
+
+@pytest.mark.parametrize(("bind", "listens"), [(None, "host0:12345"), ("10.0.0.1:12345", "10.0.0.1:12345")])
+def test_the_first_process_listens_on_the_address_that_is_given(monkeypatch, bind, listens):
+    """JAX itself would listen on all interfaces."""
+    found = {}
+    for name, value in zip(parallel._GIVEN, ("host0:12345", "2", "0"), strict=True):
+        monkeypatch.setenv(name, value)
+    if bind is not None:
+        monkeypatch.setenv("JAX_COORDINATOR_BIND_ADDRESS", bind)
+    monkeypatch.setattr(parallel.jax.distributed, "initialize", lambda *given, **options: found.update(options))
+    parallel.joined()
+    assert found == {"coordinator_bind_address": listens}

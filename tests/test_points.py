@@ -279,3 +279,24 @@ def test_the_archive_is_downloaded_with_its_checksum_and_unpacked_once(tmp_path,
     one_line(lambda: maf.load("power"), "cannot unpack data/power/data.npy")
     (tmp_path / "maf.tar.gz").write_bytes(gzip.compress(b"no archive"))
     one_line(lambda: maf.load("power"), "cannot unpack")
+
+
+def test_another_archive_than_the_first_is_refused(tmp_path, rng, monkeypatch):
+    """Its MD5, which `download` has compared, may be the same."""
+    (tmp_path / "data" / "miniboone").mkdir(parents=True)
+
+    def download(url, checksum, name, directory, instead):
+        np.save(tmp_path / "data" / "miniboone" / "data.npy", rng.standard_normal((50, 3)))
+        with tarfile.open(tmp_path / name, "w:gz") as archive:
+            archive.add(tmp_path / "data", "data")
+        return tmp_path / name
+
+    monkeypatch.setattr(maf, "download", download)
+    monkeypatch.setattr(maf.pooch, "os_cache", lambda name: tmp_path / name)
+    maf.load("miniboone")
+    unpacked = tmp_path / "kuttax" / "maf" / "miniboone" / "data.npy"
+    content = unpacked.read_bytes()
+    unpacked.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    one_line(lambda: maf.load("miniboone"), "data.npy is damaged or another file")
+    unpacked.unlink()
+    one_line(lambda: maf.load("miniboone"), "maf.tar.gz is damaged or another file")

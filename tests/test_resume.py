@@ -18,9 +18,10 @@ import numpy as np
 import pytest
 
 import kuttax as kx
-from kuttax import cli, records
+from kuttax import cli
 from kuttax.data import Dataset
 from kuttax.errors import UserError
+from kuttax.io import records
 from kuttax.tasks import Metric, Prediction, mean_nfe
 from kuttax.training import checkpoints as module
 from kuttax.training.checkpoints import Checkpoints, State

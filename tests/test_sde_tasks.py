@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 import kuttax as kx
-from kuttax import cli, records
+from kuttax import cli
 from kuttax.commands import fit as fit_command
 from kuttax.data import Dataset, Splits, spiral_sde
 from kuttax.errors import UserError
+from kuttax.io import records
 from kuttax.nn import NeuralSDEClassifier
 from kuttax.report import fan as drawing
 from kuttax.solvers.even_steps import EvenSteps

@@ -26,6 +26,7 @@ from kuttax import report
 from kuttax.commands.run import results, run
 from kuttax.commands.solver_options import LearnedOptions
 from kuttax.distillation.students import stages_of
+from kuttax.io.folder import Folder
 from kuttax.report import run_name
 from kuttax.tasks import build_task
 from kuttax.training.checkpoint import save_run
@@ -103,8 +104,8 @@ class Study:
         again = f"python -m experiments.dynamics.run --systems {self.system} --seeds {self.options.seeds}"
         report.write(self.out, again)
 
-    def _directory(self, about: dict[str, Any]) -> Path:
-        return self.out / "runs" / run_name(about)
+    def _folder(self, about: dict[str, Any]) -> Folder:
+        return Folder(self.out / "runs" / run_name(about), "experiments.dynamics")
 
     def _trainer(self, solver: kx.AbstractSolver, method: str) -> Trainer:
         penalty = None
@@ -113,22 +114,22 @@ class Study:
         return Trainer(self.task, solver, self.settings, penalty)
 
     def _trained(self, trainer: Callable[[], Trainer], about: dict[str, Any]) -> dict[str, Any]:
-        return run(trainer(), about["seed"], about, self.given, self._directory(about), Console())
+        return run(trainer(), about["seed"], about, self.given, self._folder(about), Console())
 
     def _fitted(self, about: dict[str, Any]) -> dict[str, Any]:
         """Fit at the budget with all levers, save the run and return its record."""
-        begin, directory = time.perf_counter(), self._directory(about)
+        begin, folder = time.perf_counter(), self._folder(about)
         nfe, size = about["budget"], self.settings.batch_size
         found = kx.fit(self.task, nfe=nfe, most_nfe=nfe, settings=self.settings, seed=about["seed"])
         record = {
             "kind": "run",
             **about,
-            **results(self.task, found.model, found.solver, size, about, directory, found.certificate),
+            **results(self.task, found.model, found.solver, size, about, folder, found.certificate),
             "stages": [stage.name for stage in found.history],
             "seconds": time.perf_counter() - begin,
         }
         saved = {"task": {"name": self.task.name, "options": self.given}, "settings": asdict(self.settings)}
-        save_run(directory, found.model, found.solver, {**saved, "record": record})
+        save_run(folder, found.model, found.solver, {**saved, "record": record})
         return record
 
 

@@ -26,8 +26,9 @@ from typing import Any, NamedTuple, NoReturn
 import jax
 import numpy as np
 
-from kuttax import cli, records
-from kuttax.records import Record
+from kuttax import cli
+from kuttax.io import records
+from kuttax.io.records import Record
 
 DIGITS = "digits --width 16 --batch-size 72 --evaluations 5 --checkpoint-seconds 0"
 CASES = {

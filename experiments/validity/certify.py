@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from kuttax.data import spheres
-from kuttax.records import Record
+from kuttax.io.records import Record
 from kuttax.training.checkpoint import load_run
 from kuttax.training.evaluate import predict as predicted
 from kuttax.validity import certify

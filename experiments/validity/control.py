@@ -18,7 +18,7 @@ import jax
 import kuttax as kx
 from kuttax.commands.step_control import control_of, history
 from kuttax.data import spheres
-from kuttax.records import Record
+from kuttax.io.records import Record
 from kuttax.report.figure import figure
 from kuttax.tasks.registry import build_task
 from kuttax.training.loop import Progress, Trainer

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from kuttax.records import Record
+from kuttax.io.records import Record
 from kuttax.report.figure import figure
 
 from ..ledger import Ledger

@@ -8,7 +8,7 @@ import jax
 
 import kuttax as kx
 from kuttax.commands.run import task_options
-from kuttax.records import Record
+from kuttax.io.records import Record
 from kuttax.tasks.registry import build_task
 from kuttax.tasks.registry import task_options as options_of
 from kuttax.training.checkpoint import save_run

@@ -17,7 +17,7 @@ from .commands.distill import Distill
 from .commands.evaluate import Evaluate
 from .commands.fit import Fit
 from .commands.parser import parse
-from .commands.report import draw
+from .commands.report import draw_again
 from .commands.train import Train
 from .errors import UserError
 from .solvers.solution import SolveError
@@ -148,5 +148,5 @@ def _report(rest: list[str], console: Console) -> int:
     directory, rest = _subject("report", "DIR", rest)
     if rest:
         raise UserError(f"report takes one directory, got also {rest[0]!r}")
-    draw(Path(directory), console)
+    draw_again(Path(directory), console)
     return 0

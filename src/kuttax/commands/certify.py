@@ -10,6 +10,7 @@ from ..report import certificate as drawing
 from ..training.certify import certify_run
 from ..training.checkpoint import batch_size_of, load_run
 from .kept import keep_certificate
+from .output import writing_into
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,18 +32,19 @@ class Certify:
     def __call__(self, directory: Path, console: Console) -> int:
         """Run the command; returns the exit code."""
         size = batch_size_of(directory)
-        task, model, solver = load_run(directory)
-        certificate = certify_run(
-            task,
-            model,
-            solver,
-            getattr(task, self.data),
-            size,
-            self.samples,
-            metric_tolerance=self.metric_tolerance,
-            output_tolerance=self.output_tolerance,
-        )
-        record = keep_certificate(directory, certificate, task.name, self.data)
+        with writing_into(directory, "certify") as folder:
+            task, model, solver = load_run(directory)
+            certificate = certify_run(
+                task,
+                model,
+                solver,
+                getattr(task, self.data),
+                size,
+                self.samples,
+                metric_tolerance=self.metric_tolerance,
+                output_tolerance=self.output_tolerance,
+            )
+            record = keep_certificate(folder, certificate, task.name, self.data)
         console.print(drawing.terminal(record, console.width))
         saved = f"Saved: {directory / 'certificate.json'}, certificate.png, certificate.svg"
         console.print(saved, highlight=False, soft_wrap=True)

@@ -1,5 +1,6 @@
 """`kuttax compare TASK`: the same model under solvers of different cost, or under different penalties."""
 
+import functools
 import shlex
 import sys
 from collections.abc import Iterator
@@ -10,16 +11,17 @@ from typing import Annotated, Any
 import tyro
 from rich.console import Console
 
-from .. import records
 from ..errors import UserError
-from ..report import run_name
+from ..io import records
+from ..io.folder import Folder
+from ..report import RECORDS, comparison, run_name
 from ..solvers.solution import SolveError
 from ..training.checkpoints import Checkpoints
 from ..training.loop import Trainer, TrainingError
 from ..training.settings import Settings
 from .configuration import keep_configuration, of_task
 from .method import SOLVERS, Method, penalties, solvers, solvers_of_sdes
-from .output import prepare, refuse_used
+from .output import CHECKPOINTS, Output, listed
 from .parser import changed
 from .penalty_options import PenaltyOptions
 from .report import draw
@@ -74,28 +76,49 @@ class Compare:
         if self.seeds < 1:
             raise UserError(f"--seeds must be >= 1, got {self.seeds}")
         out = Path(f"runs/compare-{name}") if self.out is None else self.out
-        refuse_used(out, overwrite=self.overwrite, resume=self.resume)
-        methods = self._methods(name, options, console)
-        task, steps = options.build(), self.training.train_steps
-        trainers = [Trainer(task, m.solver, self.training, m.penalty.scheduled(steps)) for m in methods]
-        pairs = list(self._possible(methods, trainers, console))
-        prepare(out, overwrite=self.overwrite, resume=self.resume)
-        self._same_configuration(out, name, options)
-        path = out / "records.jsonl"
-        done = {(r["label"], r["seed"]) for r in records.read(path) if r["kind"] == "run"} if path.exists() else set()
-        records.append(path, {"kind": "command", "command": shlex.join(["kuttax", *sys.argv[1:]])})
+        with Output(out, "compare", overwrite=self.overwrite, resume=self.resume) as output:
+            output.refuse_contradiction()
+            methods = self._methods(name, options, console)
+            output.refuse_used()
+            task, steps = options.build(), self.training.train_steps
+            trainers = [Trainer(task, m.solver, self.training, m.penalty.scheduled(steps)) for m in methods]
+            pairs = list(self._possible(methods, trainers, console))
+            folder = output.begin()
+            self._same_configuration(folder, name, options)
+            failed = self._all(pairs, name, options, folder, console)
+            draw(folder, console)
+            output.finish()
+        console.print(f"Table, plots and page: {out / 'index.html'}", highlight=False, soft_wrap=True)
+        return 1 if failed else 0
+
+    def _all(
+        self, pairs: list[tuple[Method, Trainer]], name: str, options: Any, folder: Folder, console: Console
+    ) -> int:
+        """Run what is not recorded yet; returns how many runs failed."""
+        path = folder.path / RECORDS
+        recorded = records.read(path, comparison.shape) if path.exists() else []
+        folder.check(RECORDS, "start again with --overwrite", grown=True)
+        done = {(record["label"], record["seed"]) for record in recorded if record["kind"] == "run"}
+        keep = functools.partial(self._append, folder)
+        keep({"kind": "command", "command": shlex.join(["kuttax", *sys.argv[1:]])})
         failed = 0
         for seed in range(self.seeds):
             for method, trainer in pairs:
                 if (method.label, seed) in done:
                     console.print(f"{method.label}, seed {seed}: recorded", highlight=False)
                     continue
-                record, checkpoints = self._run(trainer, seed, method, name, options, out, console)
-                records.append(path, record)
+                record, checkpoints = self._run(trainer, seed, method, name, options, folder, console)
+                keep(record)
                 checkpoints.clear()
                 failed += record["kind"] == "failure"
-        draw(out, console)
-        return 1 if failed else 0
+        return failed
+
+    def _append(self, folder: Folder, record: dict[str, Any]) -> None:
+        """Add a record, and note the digest of all of them."""
+        if not folder.lists(RECORDS):
+            folder.claim(RECORDS)
+        records.append(folder.path / RECORDS, record)
+        folder.seal(RECORDS)
 
     def _possible(
         self, methods: list[Method], trainers: list[Trainer], console: Console
@@ -158,7 +181,7 @@ class Compare:
         if other:
             raise UserError(f"{other} belongs to --penalties: which solvers to compare is said by --methods and --nfe")
 
-    def _same_configuration(self, out: Path, name: str, options: Any) -> None:
+    def _same_configuration(self, folder: Folder, name: str, options: Any) -> None:
         """Keep what the runs share beside them; runs of another configuration are not mixed in."""
         config = {"task": name, "options": of_task(options), "training": asdict(self.training)}
         if self.penalties is not None:
@@ -168,20 +191,19 @@ class Compare:
         penalty = self.penalty.build()
         if penalty.name is not None:
             config |= penalty.about
-        keep_configuration(out / "config.json", config)
+        keep_configuration(folder, config)
 
     def _run(
-        self, trainer: Trainer, seed: int, method: Method, name: str, options: Any, out: Path, console: Console
+        self, trainer: Trainer, seed: int, method: Method, name: str, options: Any, folder: Folder, console: Console
     ) -> tuple[dict[str, Any], Checkpoints]:
         """The record of one run, and the checkpoints that are of no use any more when it is kept."""
         about = {"task": name, "method": method.name, "label": method.label, "budget": method.budget}
         about |= method.penalty.about
-        directory = out / "runs" / run_name({**about, "seed": seed})
-        checkpoints = Checkpoints(directory / "checkpoints", every=self.checkpoint_seconds)
+        own = folder.part(f"runs/{run_name({**about, 'seed': seed})}")
+        own.claim(*listed())
+        checkpoints = Checkpoints(own.path / CHECKPOINTS, every=self.checkpoint_seconds)
         try:
-            record = run(
-                trainer, seed, about, task_options(options), directory, console, checkpoints, resume=self.resume
-            )
+            record = run(trainer, seed, about, task_options(options), own, console, checkpoints, resume=self.resume)
         except (SolveError, TrainingError) as error:
             console.print(f"{method.label}, seed {seed}: failed: {error}", highlight=False)
             return {"kind": "failure", **about, "seed": seed, "error": str(error)}, checkpoints

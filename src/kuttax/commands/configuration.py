@@ -1,18 +1,21 @@
 """What commands say of their options, and keep beside their results, so that --resume goes on with the same ones."""
 
-import json
-from pathlib import Path
 from typing import Any
 
-from ..atomic import write_json
 from ..errors import UserError
-from ..records import plain
+from ..io import json_file
+from ..io.atomic import write_json
+from ..io.folder import Folder
+from ..io.records import plain
+from ..training.checkpoint import inputs_of
 from .run import task_options
 
 
 def of_task(options: Any) -> dict[str, Any]:
-    """The options of a named task that decide what its runs are; where the data lie is not what they are."""
-    return {option: value for option, value in task_options(options).items() if option != "data_dir"}
+    """The options of a named task that decide what its runs are; where the data lie is not what they are. Of a data
+    file it is also what is in it."""
+    values = {option: value for option, value in task_options(options).items() if option != "data_dir"}
+    return {**values, **{f"sha256 of --{name}": digest for name, digest in inputs_of(values).items()}}
 
 
 def check_seed(seed: int) -> None:
@@ -25,39 +28,50 @@ def check_seed(seed: int) -> None:
         raise UserError(f"--seed must lie in 0 to {2**32 - 1}, got {seed}")
 
 
-def keep_configuration(path: Path, config: dict[str, Any]) -> None:
-    """Write the options down; where some are kept already, they must be the same.
+NAME = "config.json"
+"""Of the file with the options."""
+
+_MEND = "start again with --overwrite"
+
+
+def check_configuration(folder: Folder, config: dict[str, Any]) -> bool:
+    """Compare the options with those that are kept in a folder; returns whether some are kept.
 
     Args:
-        path: The file.
+        folder: Of the run or comparison.
         config: Names of options to their values, perhaps in groups.
 
     Raises:
         UserError: They are others; the message names the first.
     """
-    config = plain(config)
-    if path.exists():
-        other = _first_difference(_kept(path), config)
-        if other is not None:
-            raise UserError(
-                f"{path} is of other options: repeat them to resume, or give another --out ({other})",
-            )
-    write_json(path, config)
+    path = folder.path / NAME
+    if not path.exists():
+        return False
+    kept = json_file.read(path, {str: object}, _MEND)
+    folder.check(NAME, _MEND)
+    other = _first_difference(kept, plain(config))
+    if other is not None:
+        raise UserError(f"{path} is of other options: repeat them to resume, or give another --out ({other})")
+    return True
 
 
-def _kept(path: Path) -> dict[str, Any]:
-    try:
-        kept = json.loads(path.read_text())
-    except (ValueError, OSError) as error:
-        raise UserError(f"{path} cannot be read ({error}): start again with --overwrite") from None
-    return kept if isinstance(kept, dict) else {}
+def keep_configuration(folder: Folder, config: dict[str, Any]) -> None:
+    """Write the options down, unless the same ones are kept.
+
+    Raises:
+        UserError: As `check_configuration`.
+    """
+    if not check_configuration(folder, config):
+        with folder.writing(NAME):
+            write_json(folder.path / NAME, plain(config))
 
 
 def _first_difference(kept: dict[str, Any], config: dict[str, Any]) -> str | None:
     before, now = _flat(kept), _flat(config)
     for name in [*now, *(name for name in before if name not in now)]:
         if name not in before or name not in now or before[name] != now[name]:
-            flag = f"--{name.rpartition('.')[2].replace('_', '-')}"
+            option = name.rpartition(".")[2]
+            flag = option if "--" in option else f"--{option.replace('_', '-')}"
             said = lambda options: repr(options[name]) if name in options else "not said"  # noqa: B023, E731
             return f"{flag} was {said(before)}, and is {said(now)}"
     return None

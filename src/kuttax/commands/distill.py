@@ -7,18 +7,19 @@ from typing import Any
 import jax
 from rich.console import Console
 
-from ..atomic import write_json
-from ..distillation import distill, student
+from ..distillation import Distilled, distill, student
 from ..distillation.students import Kind
 from ..errors import UserError
-from ..records import plain
+from ..io.folder import Folder
+from ..io.records import plain
+from ..solvers.base import AbstractSolver
 from ..solvers.learned import LearnedRK
 from ..tasks.starts import some_trajectories
 from ..training.checkpoint import batch_size_of, load_run, read_run, save_run
 from ..training.evaluate import evaluate
 from .configuration import check_seed
-from .kept import keep_for_torch
-from .output import prepare, refuse_used
+from .kept import keep_for_torch, keep_record
+from .output import Output
 from .run import environment, reference
 
 
@@ -55,38 +56,53 @@ class Distill:
         out = directory / f"distilled-nfe{self.nfe}" if self.out is None else self.out
         start = student(self.student, self.nfe, stages=self.stages, order=self.order)
         size, about = batch_size_of(directory), read_run(directory)
-        refuse_used(out, overwrite=self.overwrite)
-        task, model, own = load_run(directory)
+        with Output(out, "distill", overwrite=self.overwrite) as output:
+            output.refuse_used()
+            task, model, own = load_run(directory)
+            fitted = self._fitted(directory, task, model, start)
+            console.print(str(fitted), highlight=False, soft_wrap=True)
+            folder = output.begin()
+            solvers = {"own solver": own, "distilled": fitted.solver, "Tsit5 at 1e-6": reference(task)}
+            record = {
+                "kind": "distilled",
+                "from": str(directory),
+                "options": asdict(self),
+                "batch_size": size,
+                "error": fitted.error,
+                "median": fitted.median,
+                "classical": [row._asdict() for row in fitted.table],
+                "test": self._tested(task, model, solvers, size, console),
+                **environment(),
+            }
+            self._save(folder, model, fitted.solver, about, record)
+            output.finish()
+        console.print(f"Saved in {out}. Look again: kuttax evaluate {out}", soft_wrap=True)
+        return 0
+
+    def _fitted(self, directory: Path, task: Any, model: Any, start: LearnedRK) -> Distilled:
+        """The learned solver for the run's field, from the run's own training samples."""
         key, fit_key = jax.random.split(jax.random.key(self.seed))
         if not hasattr(task, "trajectories"):
             raise UserError(f"{directory}: task {task.name} does not say which trajectories to distill for")
         field, y0, t0, t1, args = some_trajectories(task, model, self.starts, key)
-        fitted = distill(field, y0, t0, t1, student=start, args=args, holdout=self.holdout, key=fit_key)
-        console.print(str(fitted), highlight=False, soft_wrap=True)
-        prepare(out, overwrite=self.overwrite)
+        return distill(field, y0, t0, t1, student=start, args=args, holdout=self.holdout, key=fit_key)
+
+    def _tested(
+        self, task: Any, model: Any, solvers: dict[str, AbstractSolver], size: int, console: Console
+    ) -> dict[str, Any]:
+        """What each solver comes to on the test data."""
         metric, unit = task.metric.name, task.metric.unit
         results = {}
-        for name, solver in {"own solver": own, "distilled": fitted.solver, "Tsit5 at 1e-6": reference(task)}.items():
+        for name, solver in solvers.items():
             result = evaluate(task, model, solver, task.test, size)
             results[name] = result._asdict()
             console.print(f"test {metric} {result.metric:.4g} {unit}, NFE {result.nfe:.4g}: {name}", highlight=False)
-        record = {
-            "kind": "distilled",
-            "from": str(directory),
-            "options": asdict(self),
-            "batch_size": size,
-            "error": fitted.error,
-            "median": fitted.median,
-            "classical": [row._asdict() for row in fitted.table],
-            "test": results,
-            **environment(),
-        }
-        self._save(out, model, fitted.solver, about, record)
-        console.print(f"Saved in {out}. Look again: kuttax evaluate {out}", soft_wrap=True)
-        return 0
+        return results
 
-    def _save(self, out: Path, model: Any, solver: LearnedRK, about: dict[str, Any], record: dict[str, Any]) -> None:
+    def _save(
+        self, folder: Folder, model: Any, solver: LearnedRK, about: dict[str, Any], record: dict[str, Any]
+    ) -> None:
         """The run with its new solver, the solver for PyTorch, and what was measured."""
-        save_run(out, model, solver, {"task": about["task"], "record": record})
-        write_json(out / "record.json", plain(record))
-        keep_for_torch(out, solver)
+        save_run(folder, model, solver, {"task": about["task"], "record": record})
+        keep_record(folder, plain(record))
+        keep_for_torch(folder, solver)

@@ -1,6 +1,5 @@
 """`kuttax fit TASK`: a model and a solver of the NFE that is asked for, with a certificate."""
 
-import shutil
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -8,20 +7,21 @@ from typing import Any
 
 from rich.console import Console
 
-from ..atomic import write_json
 from ..budget import solver_of
 from ..fit import Fitted, Levers, When, fit
-from ..records import plain
+from ..io.folder import Folder
+from ..io.records import plain
 from ..report import forecast
 from ..solvers.base import title
 from ..solvers.learned import LearnedRK
+from ..training import checkpoints
 from ..training.checkpoint import save_run
 from ..training.log import Log
 from ..training.loop import Progress
 from ..training.settings import Settings
 from .configuration import check_seed, keep_configuration, of_task
-from .kept import keep_certificate, keep_for_torch
-from .output import prepare, refuse_used
+from .kept import keep_certificate, keep_for_torch, keep_record
+from .output import CHECKPOINTS, Output, listed
 from .run import environment, nfe_said, reference_said, results, task_options, verdict_said
 
 
@@ -30,24 +30,26 @@ class Logs:
 
     Args:
         console: Where the bars go.
-        out: Where `metrics-STAGE.jsonl` go.
+        folder: Where `metrics-STAGE.jsonl` go.
     """
 
-    def __init__(self, console: Console, out: Path):
-        self.console, self.out = console, out
+    def __init__(self, console: Console, folder: Folder):
+        self.console, self.folder = console, folder
         self._stage, self._open = None, ExitStack()
 
     def __enter__(self) -> "Logs":
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self._open.close()
+        self._open.__exit__(*error)
 
     def __call__(self, stage: str, steps: int, now: Progress) -> None:
         """Show and record one dispatch of a stage."""
         if stage != self._stage:
             self._open.close()
-            log = Log(self.console, stage, steps, self.out / f"metrics-{stage}.jsonl", now.step - 1)
+            name = f"metrics-{stage}.jsonl"
+            self._open.enter_context(self.folder.writing(name))
+            log = Log(self.console, stage, steps, self.folder.path / name, now.step - 1)
             self._stage, self._log = stage, self._open.enter_context(log)
         self._log(now)
 
@@ -87,15 +89,24 @@ class Fit:
         """Run the command on the named task; returns the exit code."""
         check_seed(self.seed)
         out = Path(f"runs/fit-{name}") if self.out is None else self.out
-        refuse_used(out, overwrite=self.overwrite, resume=self.resume)
         levers = Levers(warm_up=self.warm_up, learned=self.learned, consistency=self.consistency, distill=self.distill)
         calculus = getattr(options, "calculus", None)
         solver_of(self.nfe, self.stages, learned=levers.learns(calculus), calculus=calculus)  # refuses what cannot be
-        task = options.build()
-        prepare(out, overwrite=self.overwrite, resume=self.resume)
-        keep_configuration(out / "config.json", self._configuration(name, options))
-        with Logs(console, out) as logs:
-            fitted = fit(
+        with Output(out, "fit", overwrite=self.overwrite, resume=self.resume) as output:
+            output.refuse_used()
+            task = options.build()
+            folder = output.begin()
+            keep_configuration(folder, self._configuration(name, options))
+            folder.claim(*listed())
+            fitted = self._fitted(task, levers, folder, console)
+            record = self._keep(folder, task, name, options, fitted)
+            output.finish()
+        return self._say(out, task, options, fitted, record, console)
+
+    def _fitted(self, task: Any, levers: Levers, folder: Folder, console: Console) -> Fitted:
+        """The model and the solver, with the metrics and the checkpoints of each phase in the folder."""
+        with Logs(console, folder) as logs:
+            return fit(
                 task,
                 nfe=self.nfe,
                 stages=self.stages,
@@ -104,13 +115,11 @@ class Fit:
                 allow_more=self.allow_more,
                 seed=self.seed,
                 report=logs,
-                saved=out / "checkpoints",
+                saved=folder.path / CHECKPOINTS,
                 resume=self.resume,
             )
-        record = self._keep(out, task, name, options, fitted)
-        return self._say(out, task, options, fitted, record, console)
 
-    def _keep(self, out: Path, task: Any, name: str, options: Any, fitted: Fitted) -> dict[str, Any]:
+    def _keep(self, folder: Folder, task: Any, name: str, options: Any, fitted: Fitted) -> dict[str, Any]:
         """Model, solver, record and certificate; the checkpoints are not needed any more. Returns the record."""
         about = {"task": name, "method": "fit", "label": title(fitted.solver), "budget": self.nfe, "seed": self.seed}
         size = self.training.batch_size
@@ -118,7 +127,7 @@ class Fit:
             {
                 "kind": "fit",
                 **about,
-                **results(task, fitted.model, fitted.solver, size, about, out, fitted.certificate),
+                **results(task, fitted.model, fitted.solver, size, about, folder, fitted.certificate),
                 "stages": [stage._asdict() | {"validation": stage.validation._asdict()} for stage in fitted.history],
                 "least_nfe": fitted.least_nfe,
                 **environment(),
@@ -126,12 +135,12 @@ class Fit:
         )
         saved = {"name": name, "options": task_options(options)}
         settings = asdict(self.training)
-        save_run(out, fitted.model, fitted.solver, {"task": saved, "settings": settings, "record": record})
-        write_json(out / "record.json", record)
-        keep_certificate(out, fitted.certificate, name, "validation")
+        save_run(folder, fitted.model, fitted.solver, {"task": saved, "settings": settings, "record": record})
+        keep_record(folder, record)
+        keep_certificate(folder, fitted.certificate, name, "validation")
         if isinstance(fitted.solver, LearnedRK):
-            keep_for_torch(out, fitted.solver)
-        shutil.rmtree(out / "checkpoints", ignore_errors=True)
+            keep_for_torch(folder, fitted.solver)
+        checkpoints.clear(folder.path / CHECKPOINTS)
         return record
 
     def _say(self, out: Path, task: Any, options: Any, fitted: Fitted, record: dict[str, Any], console: Console) -> int:

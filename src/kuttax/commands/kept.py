@@ -1,24 +1,35 @@
 """Files that more than one command leaves beside a model."""
 
-from pathlib import Path
-
-from ..atomic import whole, write_json
-from ..records import Record
+from ..io.atomic import write_json, write_text
+from ..io.folder import Folder
+from ..io.records import Record
 from ..report import certificate as drawing
 from ..solvers.export import to_torch_source
 from ..solvers.learned import LearnedRK
 from ..validity import Certificate
 
 
-def keep_certificate(directory: Path, certificate: Certificate, task: str, data: str) -> Record:
+def picture(name: str) -> tuple[str, str]:
+    """The two files of a picture."""
+    return f"{name}.png", f"{name}.svg"
+
+
+def keep_certificate(folder: Folder, certificate: Certificate, task: str, data: str) -> Record:
     """certificate.json, certificate.png and certificate.svg; returns what the first holds."""
     record = {**certificate.to_json(), "task": task, "data": data}
-    write_json(directory / "certificate.json", record)
-    drawing.plot(record, directory / "certificate")
+    with folder.writing("certificate.json", *picture("certificate")):
+        write_json(folder.path / "certificate.json", record)
+        drawing.plot(record, folder.path / "certificate")
     return record
 
 
-def keep_for_torch(directory: Path, solver: LearnedRK) -> None:
+def keep_record(folder: Folder, record: Record) -> None:
+    """record.json, what the run was and what it came to."""
+    with folder.writing("record.json"):
+        write_json(folder.path / "record.json", record)
+
+
+def keep_for_torch(folder: Folder, solver: LearnedRK) -> None:
     """solver_torch.py, the solver for PyTorch."""
-    with whole(directory / "solver_torch.py") as partial:
-        partial.write_text(to_torch_source(solver))
+    with folder.writing("solver_torch.py"):
+        write_text(folder.path / "solver_torch.py", to_torch_source(solver))

@@ -1,73 +1,158 @@
-"""The directory that a command writes to."""
+"""The folder that a command writes to: what `--out`, `--overwrite` and `--resume` make of it."""
 
-import shutil
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import UserError
+from ..io import lock, manifest
+from ..io.folder import Folder, replace_result
+from ..io.lock import Lock
+from ..io.manifest import Manifest
+from ..training import checkpoints
 
-_OURS = ("records.jsonl", "config.json", "runs", "table.md", "table.csv", "index.html", "model.eqx", "solver.json")
-_OURS_TOO = (
-    "run.json",
-    "record.json",
-    "metrics.jsonl",
-    "metrics-warm-up.jsonl",
-    "metrics-training.jsonl",
-    "checkpoints",
-    "solver_torch.py",
-    "accuracy_nfe.png",
-    "accuracy_nfe.svg",
-    "curves.png",
-    "curves.svg",
-    "certificate.json",
-    "certificate.png",
-    "certificate.svg",
-    "density.npz",
-    "density.png",
-    "density.svg",
-    "fan.npz",
-    "fan.png",
-    "fan.svg",
-    "forecast.json",
-    "forecast.png",
-    "forecast.svg",
-    "reconstruction.npz",
-    "reconstruction.png",
-    "reconstruction.svg",
-    "forecasts.png",
-    "forecasts.svg",
-)
+NEW = "overwriting"
+"""The part of a folder that a new result lies in until it is complete and replaces the earlier one."""
+
+CHECKPOINTS = "checkpoints"
+"""The part of a folder that the checkpoints of a run lie in."""
+
+_SHOWN = 3  # names of files that are not ours
 
 
-def refuse_used(out: Path, *, overwrite: bool, resume: bool = False) -> None:
-    """Find out whether `prepare` will do, before anything costly is done; touches nothing.
+class Output:
+    """The folder of one command; use it as a context, at the end of which the folder is free for others.
+
+    `refuse_used`, before anything costly, and `begin`, when nothing can be wrong with the options any more, lock the
+    folder. A new result that overwrites an earlier one is written to a part of the folder; `finish` puts it in the
+    earlier one's place. Until then the earlier one is whole.
+
+    Args:
+        out: The folder.
+        command: Which command writes.
+        overwrite: Whether to replace an earlier result.
+        resume: Whether to continue one.
+    """
+
+    def __init__(self, out: Path, command: str, *, overwrite: bool, resume: bool = False):
+        self.out, self.overwrite, self.resume = out, overwrite, resume
+        self._whole = Folder(out, command)
+        self._lock = Lock(out)
+
+    def __enter__(self) -> "Output":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
+
+    @property
+    def folder(self) -> Folder:
+        """Where the command writes: the folder itself, or its part for a result that is to replace another one."""
+        part = Folder(self.out / NEW, self._whole.command)
+        return part if part.path.is_dir() and part.path.name + "/" in self._listed() else self._whole
+
+    def refuse_used(self) -> None:
+        """Find out whether `begin` will do. Nothing is written but the lock.
+
+        Raises:
+            UserError: The folder is a file, is in use by another process, or holds what may not be replaced; or
+                `overwrite` and `resume` contradict each other.
+        """
+        self.refuse_contradiction()
+        if self.out.exists() and not self.out.is_dir():
+            raise UserError(f"--out {self.out} is a file: name a directory")
+        if not self.out.exists():
+            return
+        self._lock.acquire()
+        _settle(self._whole)
+        if self.overwrite:
+            self._refuse_strangers()
+        elif self.resume:
+            self._refuse_other_run()
+        elif any(path.name != lock.NAME for path in self.out.iterdir()):
+            raise UserError(f"--out {self.out} is not empty: give --overwrite to replace its results, or another --out")
+
+    def refuse_contradiction(self) -> None:
+        """Refuse both `overwrite` and `resume`.
+
+        Raises:
+            UserError: Both are given.
+        """
+        if self.overwrite and self.resume:
+            raise UserError("--overwrite and --resume contradict each other: give one of them")
+
+    def begin(self) -> Folder:
+        """Make and lock the folder; returns where to write. Nothing of an earlier result is touched.
+
+        Raises:
+            UserError: As `refuse_used`, or the folder cannot be made.
+        """
+        self.refuse_used()
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"--out {self.out} cannot be made ({error.strerror}): name another directory") from None
+        self.refuse_used()  # again, with the lock: another process may have made it in the meantime
+        if self.overwrite and self._listed():
+            stale = Folder(self.out / NEW, self._whole.command)
+            stale.remove(stale.owned())
+            self._whole.part(NEW).path.mkdir(exist_ok=True)
+        return self.folder
+
+    def finish(self) -> None:
+        """Let the new result, which is complete, replace the earlier one, if there is one."""
+        if self.folder != self._whole:
+            replace_result(self._whole, self.folder)
+
+    def _listed(self) -> list[str]:
+        known = Manifest.read(self.out)
+        return [] if known is None else list(known.files)
+
+    def _refuse_strangers(self) -> None:
+        theirs = self._whole.strangers()
+        if theirs:
+            shown = ", ".join(theirs[:_SHOWN])
+            more = f" and {len(theirs) - _SHOWN} more" if len(theirs) > _SHOWN else ""
+            raise UserError(
+                f"--out {self.out} holds {shown}{more}, which {manifest.NAME} does not list as written by kuttax: "
+                "move them away, or give another --out"
+            )
+
+    def _refuse_other_run(self) -> None:
+        known, command = Manifest.read(self.folder.path), self._whole.command
+        if known is None:
+            if self.folder.strangers():
+                raise UserError(
+                    f"--out {self.out} holds no run that can be resumed: give the directory of kuttax {command}"
+                )
+        elif known.command != command:
+            raise UserError(
+                f"--out {self.out} is the directory of kuttax {known.command}: give that of kuttax {command} to resume"
+            )
+
+
+def listed() -> list[str]:
+    """Patterns of the names of a run's checkpoints, for the manifest: of one training, or of several phases."""
+    return [f"{CHECKPOINTS}/{within}{name}" for within in ("", "*/") for name in checkpoints.FILES]
+
+
+@contextlib.contextmanager
+def writing_into(directory: Path, command: str) -> Iterator[Folder]:
+    """A saved run or comparison to which a command adds files; other processes are kept out.
 
     Raises:
-        UserError: The directory is a file, or not empty and neither `overwrite` nor `resume` was asked for, or both.
+        UserError: Another process writes to it.
     """
-    if overwrite and resume:
-        raise UserError("--overwrite and --resume contradict each other: give one of them")
-    if out.exists() and not out.is_dir():
-        raise UserError(f"--out {out} is a file: name a directory")
-    if out.exists() and any(out.iterdir()) and not (overwrite or resume):
-        raise UserError(f"--out {out} is not empty: give --overwrite to replace its results, or another --out")
+    with Lock(directory) as own:
+        if directory.is_dir():
+            own.acquire()
+            _settle(Folder(directory, command))
+        yield Folder(directory, command)
 
 
-def prepare(out: Path, *, overwrite: bool, resume: bool = False) -> None:
-    """Make the directory. Of one that is not empty, only what kuttax wrote is ever removed, and only if asked to.
-
-    Call it last, when nothing can be wrong with the options any more: what it removes is gone.
-
-    Raises:
-        UserError: As `refuse_used`, or the directory cannot be made.
-    """
-    refuse_used(out, overwrite=overwrite, resume=resume)
-    for name in (*_OURS, *_OURS_TOO) if overwrite else ():
-        path = out / name
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.exists():
-            path.unlink()
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--out {out} cannot be made ({error.strerror}): name another directory") from None
+def _settle(folder: Folder) -> None:
+    """Finish what a kill left undone: a complete new result that had not yet replaced the earlier one."""
+    new = Folder(folder.path / NEW, folder.command)
+    found = Manifest.read(new.path)
+    if found is not None and found.complete is not None:
+        replace_result(folder, new)

@@ -5,10 +5,21 @@ from pathlib import Path
 from rich.console import Console
 
 from .. import report
+from ..io.folder import Folder
 from ..report import table
+from .output import writing_into
 
 
-def draw(directory: Path, console: Console) -> None:
-    """Draw the report of a comparison into its directory and print the table."""
-    console.print(table.terminal(report.write(directory), console.width))
+def draw_again(directory: Path, console: Console) -> None:
+    """Draw the report of a finished comparison into its directory and print the table."""
+    with writing_into(directory, "report") as folder:
+        draw(folder, console)
     console.print(f"Table, plots and page: {directory / 'index.html'}", highlight=False, soft_wrap=True)
+
+
+def draw(folder: Folder, console: Console) -> None:
+    """Draw the report of a comparison into its folder and print the table."""
+    found = report.read(folder.path)
+    with folder.writing(*report.DRAWN):
+        rows = report.draw(folder.path, found)
+    console.print(table.terminal(rows, console.width))

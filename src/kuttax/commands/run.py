@@ -3,6 +3,7 @@
 import importlib.metadata
 import platform
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,9 +13,10 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from ..atomic import whole, write_json
 from ..errors import UserError
-from ..records import plain
+from ..io.atomic import whole, write_json
+from ..io.folder import Folder
+from ..io.records import plain
 from ..report import density, fan, forecast, reconstruction
 from ..solvers.adaptive import Adaptive
 from ..solvers.base import AbstractSolver, title
@@ -29,7 +31,11 @@ from ..training.log import Log
 from ..training.loop import Trained, Trainer
 from ..training.parallel import Placement, together
 from ..validity import Certificate
+from .kept import picture
 from .step_control import history
+
+METRICS = "metrics.jsonl"
+"""Of a run: a line for each dispatch of training."""
 
 _REPEATS = 30  # of a timed prediction
 
@@ -65,7 +71,7 @@ def run(
     seed: int,
     about: dict[str, Any],
     options: dict[str, Any],
-    directory: Path,
+    folder: Folder,
     console: Console,
     checkpoints: Checkpoints | None = None,
     *,
@@ -75,15 +81,15 @@ def run(
 
     The arguments are those of `train` and `recorded`.
     """
-    trained = train(trainer, seed, about["label"], directory, console, checkpoints, resume=resume)
-    return recorded(trainer, trained, seed, about, options, directory)
+    trained = train(trainer, seed, about["label"], folder, console, checkpoints, resume=resume)
+    return recorded(trainer, trained, seed, about, options, folder)
 
 
 def train(
     trainer: Trainer,
     seed: int,
     label: str,
-    directory: Path,
+    folder: Folder,
     console: Console,
     checkpoints: Checkpoints | None = None,
     *,
@@ -95,7 +101,7 @@ def train(
         trainer: Of the task and solver.
         seed: Of the weights and of the order of the data.
         label: What the run is called.
-        directory: Where the metrics go.
+        folder: Where the metrics go.
         console: For the progress bar, and what becomes of checkpoints and failed steps.
         checkpoints: Where training is saved on its way: the caller clears them when the record is kept.
         resume: Go on from the newest of them, if there is one.
@@ -108,8 +114,11 @@ def train(
     elif checkpoints is not None and place.leads:
         checkpoints.clear()
     since = 0 if start is None else start.step
-    metrics = directory / "metrics.jsonl" if place.leads else None
-    with Log(console, f"{label}, seed {seed}", steps, metrics, since) as log:
+    metrics = folder.path / METRICS if place.leads else None
+    with ExitStack() as open_files:
+        if place.leads:
+            open_files.enter_context(folder.writing(METRICS))
+        log = open_files.enter_context(Log(console, f"{label}, seed {seed}", steps, metrics, since))
         trained = trainer.run(seed, log, checkpoints, start)
     if (failures := trained.failures.said(trainer.settings)) is not None:
         say(f"{label}, seed {seed}: {failures}")
@@ -132,7 +141,7 @@ def _start(place: Placement, checkpoints: Checkpoints, say: Callable[[str], None
 
 
 def recorded(
-    trainer: Trainer, trained: Trained, seed: int, about: dict[str, Any], options: dict[str, Any], directory: Path
+    trainer: Trainer, trained: Trained, seed: int, about: dict[str, Any], options: dict[str, Any], folder: Folder
 ) -> dict[str, Any]:
     """Test once, certify on validation data, save the run and return its record.
 
@@ -140,7 +149,7 @@ def recorded(
         trainer, trained, seed: What was done.
         about: What the record says of the run beside its results: task, method, label, budget, penalty.
         options: The named task's, from `task_options`: they are saved, so that the run can be built again.
-        directory: Where model and solver go.
+        folder: Where model and solver go.
     """
     task, size, steps = trainer.task, trainer.settings.batch_size, trainer.settings.train_steps
     record = {
@@ -150,7 +159,7 @@ def recorded(
         "steps_trained": steps,
         "best_step": trained.best_step,
         "validation": trained.validation.metric,
-        **results(task, trained.model, trained.solver, size, about, directory),
+        **results(task, trained.model, trained.solver, size, about, folder),
         "train_seconds": trained.train_seconds,
         "compile_seconds": trained.compile_seconds,
         "step_ms": trained.step_ms,
@@ -162,7 +171,7 @@ def recorded(
     if trained.controlled is not None:
         record["step_control"] = history(trained.controlled, trainer.solver, trained.solver)
     saved = {"task": {"name": task.name, "options": options}, "settings": asdict(trainer.settings), "record": record}
-    save_run(directory, trained.model, trained.solver, saved)
+    save_run(folder, trained.model, trained.solver, saved)
     return record
 
 
@@ -172,7 +181,7 @@ def results(
     solver: AbstractSolver,
     size: int,
     about: dict[str, Any],
-    directory: Path,
+    folder: Folder,
     certificate: Certificate | None = None,
 ) -> dict[str, Any]:
     """What a record says of a model and its solver: tested once, timed, certified on validation data.
@@ -183,7 +192,7 @@ def results(
         task, model, solver: What was trained.
         size: Of a batch.
         about: At least the "label" and "method" that a drawing names.
-        directory: Where drawings go.
+        folder: Where drawings go.
         certificate: On validation data; None makes one.
     """
     test = evaluate(task, model, solver, task.test, size)
@@ -210,24 +219,25 @@ def results(
         "predict_ms": prediction_ms(task, model, solver, task.test, size, _REPEATS),
     }
     if hasattr(task, "forecast"):
-        record["forecast"] = _forecast(task, model, solver, about, directory)
+        record["forecast"] = _forecast(task, model, solver, about, folder)
     if hasattr(task, "portrait"):
-        _draw(task.portrait(model), directory / "density.npz", density.plot)
+        _draw(task.portrait(model), folder, "density", density.plot)
     if hasattr(task, "fan"):
-        _draw(task.fan(model, solver), directory / "fan.npz", fan.plot)
+        _draw(task.fan(model, solver), folder, "fan", fan.plot)
     if hasattr(task, "reconstruct"):
-        _draw(task.reconstruct(model, solver), directory / "reconstruction.npz", reconstruction.plot)
+        _draw(task.reconstruct(model, solver), folder, "reconstruction", reconstruction.plot)
     return record
 
 
-def _draw(seen: Any, path: Path, plot: Callable[[Path], Any]) -> None:
+def _draw(seen: Any, folder: Folder, name: str, plot: Callable[[Path], Any]) -> None:
     """Save the numbers of a picture, a named tuple of arrays, and draw it; nothing where there are none."""
     if seen is None:
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole(path) as partial, partial.open("wb") as file:
-        np.savez_compressed(file, **seen._asdict())
-    plot(path)
+    path = folder.path / f"{name}.npz"
+    with folder.writing(path.name, *picture(name)):
+        with whole(path) as partial, partial.open("wb") as file:
+            np.savez_compressed(file, **seen._asdict())
+        plot(path)
 
 
 def _resolve(task: Task, model: Any, size: int) -> Evaluation | None:
@@ -238,12 +248,12 @@ def _resolve(task: Task, model: Any, size: int) -> Evaluation | None:
         return None
 
 
-def _forecast(task: Any, model: Any, solver: AbstractSolver, about: dict[str, Any], directory: Path) -> dict[str, Any]:
+def _forecast(task: Any, model: Any, solver: AbstractSolver, about: dict[str, Any], folder: Folder) -> dict[str, Any]:
     """What the task says of long forecasts; saved with an example of them, and drawn."""
     found = plain(task.forecast(model, solver))
-    directory.mkdir(parents=True, exist_ok=True)
-    write_json(directory / "forecast.json", found)
-    forecast.plot({about["label"]: found}, [about["method"]], directory / "forecast")
+    with folder.writing("forecast.json", *picture("forecast")):
+        write_json(folder.path / "forecast.json", found)
+        forecast.plot({about["label"]: found}, [about["method"]], folder.path / "forecast")
     return {name: value for name, value in found.items() if name != "example"}
 
 

@@ -6,9 +6,8 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from ..atomic import write_json
-from ..errors import UserError
-from ..records import plain
+from ..io.folder import Folder
+from ..io.records import plain
 from ..report import forecast
 from ..solvers.base import AbstractSolver, title
 from ..training.checkpoints import Checkpoints
@@ -16,8 +15,9 @@ from ..training.loop import Trainer
 from ..training.parallel import OneDevice, first, joined, part, together
 from ..training.settings import Settings
 from ..validity.resolution import with_steps
-from .configuration import check_seed, keep_configuration, of_task
-from .output import prepare, refuse_used
+from .configuration import check_configuration, check_seed, keep_configuration, of_task
+from .kept import keep_record
+from .output import CHECKPOINTS, Output, listed
 from .penalty_options import PenaltyOptions
 from .run import nfe_said, recorded, task_options, train, verdict_said
 from .sde_solvers import refuse_other_kind
@@ -60,11 +60,6 @@ class Train:
         control, penalty = control_of(self.step_control, solver), self.penalty.build()
         penalty.refuse_unfit(solver)
         out = Path(f"runs/train-{name}") if self.out is None else self.out
-        checkpoints = Checkpoints(out / "checkpoints", every=self.checkpoint_seconds)
-        if first(place, lambda: self._finished(out, name, options)):
-            checkpoints.clear()
-            console.print(f"{out} holds a finished run: nothing is left to do", highlight=False, soft_wrap=True)
-            return 0
 
         def trainer_of(solver: AbstractSolver) -> Trainer:
             task = options.build()
@@ -73,21 +68,30 @@ class Train:
             scheduled = penalty.scheduled(self.training.train_steps)
             return Trainer(task, solver, self.training, scheduled, control, place)
 
-        trainer = together(place, lambda: trainer_of(solver))
-        first(place, lambda: self._prepare(out, name, options, checkpoints, console))
         controlled = "" if control is None else f", {self.step_control} step control"
         label = penalty.beside(title(solver)) + controlled
         about = {"task": name, "method": self.solver.solver, "label": label, "budget": None, **penalty.about}
-        saved = task_options(options)
-        trained = train(trainer, self.seed, label, out, console, checkpoints, resume=self.resume)
-        part(place)
-        if not place.leads:
-            return 0
-        record = recorded(trainer, trained, self.seed, about, saved, out)
-        write_json(out / "record.json", plain(record))
-        checkpoints.clear()
+        with Output(out, "train", overwrite=self.overwrite, resume=self.resume) as output:
+            if first(place, lambda: self._finished(output, name, options)):
+                console.print(f"{out} holds a finished run: nothing is left to do", highlight=False, soft_wrap=True)
+                return 0
+            trainer = together(place, lambda: trainer_of(solver))
+            first(place, lambda: self._begin(output, name, options, console))
+            folder = output.folder
+            checkpoints = self._checkpoints(folder)
+            trained = train(trainer, self.seed, label, folder, console, checkpoints, resume=self.resume)
+            part(place)
+            if not place.leads:
+                return 0
+            record = recorded(trainer, trained, self.seed, about, task_options(options), folder)
+            keep_record(folder, plain(record))
+            checkpoints.clear()
+            output.finish()
         self._say(record, out, console)
         return 0
+
+    def _checkpoints(self, folder: Folder) -> Checkpoints:
+        return Checkpoints(folder.path / CHECKPOINTS, every=self.checkpoint_seconds)
 
     def _say(self, record: dict[str, Any], out: Path, console: Console) -> None:
         """What came out, in a few lines."""
@@ -110,28 +114,29 @@ class Train:
         again = "" if "in_law" in record["certificate"] else " --solver tsit5 --rtol 1e-6 --atol 1e-6"
         console.print(f"Saved in {out}. Look again: kuttax evaluate {out}{again}")
 
-    def _prepare(self, out: Path, name: str, options: Any, checkpoints: Checkpoints, console: Console) -> None:
+    def _begin(self, output: Output, name: str, options: Any, console: Console) -> None:
         """Make the directory, and keep the options in it."""
-        prepare(out, overwrite=self.overwrite, resume=self.resume)
-        keep_configuration(out / "config.json", self._configuration(name, options))
-        if self.resume and not checkpoints.directory.exists():
-            console.print(f"nothing is saved in {out} yet: training begins", highlight=False, soft_wrap=True)
+        folder = output.begin()
+        keep_configuration(folder, self._configuration(name, options))
+        folder.claim(*listed())
+        if self.resume and not (folder.path / CHECKPOINTS).exists():
+            console.print(f"nothing is saved in {output.out} yet: training begins", highlight=False, soft_wrap=True)
 
-    def _finished(self, out: Path, name: str, options: Any) -> bool:
-        """Whether a run in `out` is to be gone on with, is this one, and has its record.
+    def _finished(self, output: Output, name: str, options: Any) -> bool:
+        """Whether the run in the directory is to be resumed, is this one, and has its record; it is then tidied up.
 
         Raises:
-            UserError: It is another one, or there is none, or `out` is in use.
+            UserError: It is another one, or there is none, or the directory is in use.
         """
-        refuse_used(out, overwrite=self.overwrite, resume=self.resume)
-        if not self.resume:
+        output.refuse_used()
+        folder = output.folder
+        if not (self.resume and check_configuration(folder, self._configuration(name, options))):
             return False
-        path = out / "config.json"
-        if path.exists():
-            keep_configuration(path, self._configuration(name, options))
-        elif out.exists() and any(not file.name.endswith(".partial") for file in out.iterdir()):
-            raise UserError(f"--out {out} holds no run that can be resumed: give the directory of kuttax train")
-        return (out / "record.json").exists()
+        if not (folder.path / "record.json").exists():
+            return False
+        self._checkpoints(folder).clear()
+        output.finish()
+        return True
 
     def _configuration(self, name: str, options: Any) -> dict[str, Any]:
         """What must be the same for a run to be gone on with."""

@@ -8,8 +8,6 @@ standardised ones. Splits, noise and the choice of columns are theirs.
 import csv
 import importlib
 import shutil
-import tarfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,9 +15,12 @@ import numpy as np
 import pooch
 from jaxtyping import Float
 
-from ..atomic import whole
 from ..errors import UserError
+from ..io.atomic import whole
+from ..io.folder import Folder
+from . import archive
 from .download import download
+from .numbers import TOO_LARGE, fits
 from .points import PointSplits, points, standardised
 from .table_file import read_table
 from .tables import uncorrelated
@@ -30,6 +31,8 @@ MD5 = "9b9c9b0375315ad270eba4ce80c093ab"
 
 Table = Float[np.ndarray, "n d"]
 _INSTEAD = "or give a data directory with the unpacked archive"
+_MOST_UNPACKED = 1 << 34  # bytes; a file of them is written to the disk piece by piece
+_MOST_IN_MEMORY = 1 << 32  # bytes of a part of BSDS300, of which the largest has half a billion
 _MOST_OFTEN = 5  # times that the least value of a column may occur, or it is taken for discrete
 
 
@@ -59,29 +62,47 @@ def _file(member: str, data_dir: str | Path | None) -> Path:
             raise UserError(f"{path}: no such file; give the unpacked archive of {URL} as data directory")
         return path
     cache = Path(pooch.os_cache("kuttax"))
-    path = cache / "maf" / member
-    if not path.is_file():
-        unpack(download(URL, f"md5:{MD5}", "maf.tar.gz", cache, _INSTEAD), member, path)
+    unpacked = Folder(cache / "maf", "download")
+    path = unpacked.path / member
+    if not unpacked.check(member, f"delete {path}, and it is unpacked again"):
+        found = download(URL, f"md5:{MD5}", "maf.tar.gz", cache, _INSTEAD)
+        _pin(found, member)
+        path.unlink(missing_ok=True)  # of an earlier version, which noted no SHA-256
+        with unpacked.writing(member):
+            unpack(found, member, path)
     return path
 
 
-def unpack(archive: Path, member: str, path: Path) -> None:
-    """Writes the file `data/MEMBER` of the archive to `path`.
+def _pin(path: Path, member: str) -> None:
+    """Compare the SHA-256 of the archive with that of the first time; note it beside the archive the first time.
+
+    Zenodo states an MD5 alone, for which another archive could be made. So the first download is trusted, and every
+    later one must be the same.
+
+    Raises:
+        UserError: It is another archive.
+    """
+    cache = Folder(path.parent, "download")
+    if not cache.check(path.name, f"delete it and try again: kuttax cannot unpack data/{member} from it"):
+        cache.seal(path.name)
+
+
+def unpack(path: Path, member: str, target: Path) -> None:
+    """Writes the file `data/MEMBER` of the archive at `path` to `target`.
 
     Raises:
         UserError: If the archive is damaged or has no such file.
     """
     try:
-        with tarfile.open(archive) as files:
-            found = files.extractfile(f"data/{member}")
-            if found is None:
-                raise KeyError(f"{member} is no file")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with whole(path) as partial, partial.open("wb") as out:
-                shutil.copyfileobj(found, out)
-    except (tarfile.TarError, KeyError, EOFError, zlib.error) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{archive}: cannot unpack data/{member} ({reason}); delete it and try again") from error
+        for name, file in archive.files(path, _MOST_UNPACKED):
+            if name == f"data/{member}":
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with whole(target) as partial, partial.open("wb") as out:
+                    shutil.copyfileobj(file, out)
+                return
+    except UserError as error:
+        raise UserError(f"cannot unpack data/{member}: {error}") from error
+    raise UserError(f"{path}: cannot unpack data/{member} (there is none in it); delete it and try again")
 
 
 def _power(file: Callable[[str], Path]) -> PointSplits:
@@ -145,8 +166,11 @@ def _bsds300(file: Callable[[str], Path]) -> PointSplits:
         raise UserError("bsds300 is an HDF5 file and h5py is not installed: pip install h5py") from None
     try:
         with h5py.File(path, "r") as found:
+            for part in PointSplits._fields:
+                if found[part].nbytes > _MOST_IN_MEMORY:
+                    raise ValueError(f"{part} states {found[part].nbytes} bytes")
             parts = [np.asarray(found[part]) for part in PointSplits._fields]
-    except (OSError, KeyError) as error:
+    except (OSError, KeyError, ValueError, RuntimeError, AttributeError) as error:
         raise UserError(f"{path}: not the archive's HDF5 file ({error}); fetch it again") from error
     return PointSplits(*(points("bsds300", part) for part in parts))
 
@@ -176,6 +200,10 @@ def _csv(path: Path, columns: int | None = None) -> tuple[list[str], Table]:
     except (OSError, StopIteration, ValueError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: not the archive's CSV file ({reason}); fetch it again") from error
+    large = np.argwhere(np.isfinite(table) & ~fits(table))
+    if large.size:
+        row, column = large[0]
+        raise UserError(f"{path}: line {row + 2}: {table[row, column]:g} {TOO_LARGE}; fetch it again")
     return [name.strip() for name in names], table
 
 

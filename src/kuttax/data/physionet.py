@@ -7,8 +7,6 @@ NeurIPS 2019).
 
 import csv
 import io
-import tarfile
-import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -16,12 +14,16 @@ import numpy as np
 import pooch
 
 from ..errors import UserError
+from . import archive
 from .download import download
+from .numbers import TOO_LARGE, fits, number
 from .series import Observed
 
 URL = "https://physionet.org/files/challenge-2012/1.0.0/set-a.tar.gz"
 SHA256 = "8cb250f179cd0952b4b9ebcf8954b63d70383131670fac1cfee13deaa13ca920"
 FOLDER, ARCHIVE = "set-a", "set-a.tar.gz"
+_MOST_UNPACKED = 1 << 28
+"""Bytes of the unpacked archive, which are some 30 million."""
 HOURS = 48.0
 """The time span."""
 ROUNDING = 0.1
@@ -66,15 +68,9 @@ def load(data_dir: str | Path | None = None) -> Iterator[Observed]:
 
 
 def _from_archive(path: Path) -> Iterator[Observed]:
-    try:
-        with tarfile.open(path) as archive:
-            for member in archive:
-                file = archive.extractfile(member) if member.name.endswith(".txt") else None
-                if file is not None:
-                    yield parse(file.read(), f"{path}: {member.name}")
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: not a readable archive ({reason}); delete it and try again") from error
+    for name, file in archive.files(path, _MOST_UNPACKED):
+        if name.endswith(".txt"):
+            yield parse(file.read(), f"{path}: {name}")
 
 
 def parse(content: bytes, name: str) -> Observed:
@@ -101,8 +97,8 @@ def parse(content: bytes, name: str) -> Observed:
 
 def _readings(lines: Iterable[list[str]], name: str) -> Iterator[tuple[float, int, float]]:
     """Time in hours, number of the feature, and value."""
-    for number, line in enumerate(lines, start=2):
-        where = f"{name}, line {number}"
+    for i, line in enumerate(lines, start=2):
+        where = f"{name}, line {i}"
         if not line:
             continue
         if len(line) != len(_HEADER):
@@ -119,7 +115,8 @@ def _readings(lines: Iterable[list[str]], name: str) -> Iterator[tuple[float, in
 
 def _hours(text: str, where: str) -> float:
     hours, colon, minutes = text.partition(":")
-    if not (colon and hours.isdecimal() and minutes.isdecimal() and int(minutes) < 60):
+    digits = all(part.isdecimal() and part.isascii() and len(part) <= 2 for part in (hours, minutes))
+    if not (colon and digits and int(minutes) < 60):
         raise UserError(f"{where}: expected a time as hh:mm, got {text!r}; mend the line")
     time = int(hours) + int(minutes) / 60
     if time > HOURS:
@@ -128,12 +125,11 @@ def _hours(text: str, where: str) -> float:
 
 
 def _value(text: str, where: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = np.nan
-    if not np.isfinite(value):
+    value = number(text)
+    if value is None or not np.isfinite(value):
         raise UserError(f"{where}: expected a finite number, got {text!r}; mend or remove the line")
+    if not fits(value):
+        raise UserError(f"{where}: {text} {TOO_LARGE}; mend or remove the line")
     return value
 
 

@@ -7,6 +7,7 @@ from jaxtyping import Float
 
 from ..errors import UserError
 from .dataset import Dataset, check_dataset
+from .numbers import TOO_LARGE, fits
 from .splits import split_off
 
 
@@ -40,7 +41,7 @@ def points(name: str, x: Float[np.ndarray, "n d"], log_det: Float[np.ndarray, " 
         log_det: Shape `(n,)`.
 
     Raises:
-        UserError: If `x` is no table, is empty, or an entry is not finite.
+        UserError: If `x` is no table, is empty, or an entry is not finite as float32.
     """
     x = np.asarray(x)
     if x.ndim != 2 or x.shape[1] == 0:
@@ -49,6 +50,10 @@ def points(name: str, x: Float[np.ndarray, "n d"], log_det: Float[np.ndarray, " 
         raise UserError(f"{name}: expected numbers, got {x.dtype}; leave text and other columns out")
     added = np.zeros(len(x)) if log_det is None else log_det
     x, added = check_dataset(name, Dataset(x, added))
+    large = np.argwhere(~fits(x))
+    if large.size:
+        row, column = large[0]
+        raise UserError(f"{name}: {x[row, column]:g} in row {row}, column {column} {TOO_LARGE}; scale the column")
     return Points(x.astype(np.float32), added.astype(np.float32))
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Real
 
 from ..errors import UserError
+from .numbers import TOO_LARGE, fits
 
 
 class Observed(NamedTuple):
@@ -94,6 +95,8 @@ def _rounded(one: Observed, number: int, rounding: float, span: float) -> Observ
     """A series with its times as numbers on the grid, each once, and without those at which nothing was observed."""
     if not np.all(np.isfinite(one.x[one.mask])):
         raise UserError(f"series {number} holds NaN or infinity: mask it out")
+    if not np.all(fits(one.x[one.mask])):
+        raise UserError(f"series {number} holds a number that {TOO_LARGE}: mask it out")
     some = one.mask.any(axis=1)
     t, x, mask = one.t[some], np.where(one.mask, one.x, 0.0)[some], one.mask[some]
     index, place = np.unique(np.rint(t / rounding).astype(int), return_inverse=True)

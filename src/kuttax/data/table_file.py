@@ -7,7 +7,8 @@ import numpy as np
 from jaxtyping import Float
 
 from ..errors import UserError
-from .npz import read_npz
+from .npz import read_npy, read_npz
+from .numbers import TOO_LARGE, fits, number
 
 KEY = "x"
 """The array of an NPZ file."""
@@ -33,18 +34,10 @@ def read_table(path: str | Path) -> Float[np.ndarray, "n d"]:
         case ".npz":
             table = read_npz(path, [KEY])[0]
         case ".npy":
-            table = _read_npy(path)
+            table = read_npy(path)
         case _:
             return _read_csv(path)
     return _checked(path, table)
-
-
-def _read_npy(path: Path) -> np.ndarray:
-    try:
-        with path.open("rb") as file:
-            return np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path}: not a readable NPY file ({' '.join(str(error).split())}); write it again") from error
 
 
 def _checked(path: Path, table: np.ndarray) -> np.ndarray:
@@ -58,6 +51,10 @@ def _checked(path: Path, table: np.ndarray) -> np.ndarray:
     if broken.size:
         row, column = broken[0] + 1
         raise UserError(f"{path}: NaN or infinity in row {row}, column {column}; remove the row or fill it in")
+    large = np.argwhere(~fits(table))
+    if large.size:
+        row, column = large[0] + 1
+        raise UserError(f"{path}: row {row}, column {column}: {table[row - 1, column - 1]:g} {TOO_LARGE}; scale it")
     return table
 
 
@@ -67,7 +64,7 @@ def _read_csv(path: Path) -> np.ndarray:
             lines = [(i, row) for i, row in enumerate(csv.reader(file), start=1) if any(cell.strip() for cell in row)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: not a readable CSV file ({' '.join(str(error).split())})") from error
-    if lines and _number(lines[0][1][0]) is None and all(_number(cell) is None for cell in lines[0][1]):
+    if lines and all(number(cell) is None for cell in lines[0][1]):
         lines = lines[1:]
     if not lines:
         raise UserError(f"{path}: no rows of numbers; give at least one sample a row")
@@ -80,16 +77,10 @@ def _row(path: Path, line: int, row: list[str], width: int) -> list[float]:
         raise UserError(f"{path}: line {line} has {len(row)} columns, the first row {width}; give every row as many")
     numbers = []
     for column, cell in enumerate(row, start=1):
-        number = _number(cell)
-        if number is None or not np.isfinite(number):
-            what = "NaN or infinity" if number is not None else f"{cell.strip()!r} is no number"
+        value = number(cell)
+        if value is None or not fits(value):
+            what = f"{cell.strip()!r} is no number" if value is None else "NaN or infinity"
+            what = f"{cell.strip()} {TOO_LARGE}" if value is not None and np.isfinite(value) else what
             raise UserError(f"{path}: line {line}, column {column}: {what}; remove the row or column, or fill it in")
-        numbers.append(number)
+        numbers.append(value)
     return numbers
-
-
-def _number(cell: str) -> float | None:
-    try:
-        return float(cell)
-    except ValueError:
-        return None

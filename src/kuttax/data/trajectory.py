@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..errors import UserError
+from .numbers import TOO_LARGE, fits
 
 
 class Trajectory(NamedTuple):
@@ -65,11 +66,10 @@ def _check_shapes(name: str, one: Trajectory, first: Trajectory, first_name: str
 
 def _check_numbers(name: str, one: Trajectory) -> None:
     for what, array in zip(("time", "state", "control input"), one, strict=True):
-        finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
-        if not finite.all():
-            raise UserError(
-                f"{name}: the {what} in row {np.argmin(finite) + 1} is NaN or infinite: remove or mend the row"
-            )
+        for good, wrong in ((np.isfinite, "is NaN or infinite"), (fits, TOO_LARGE)):
+            rows = good(array).reshape(len(array), -1).all(axis=1)
+            if not rows.all():
+                raise UserError(f"{name}: the {what} in row {np.argmin(rows) + 1} {wrong}: remove or mend the row")
     gaps = np.diff(one.t)
     if np.any(gaps <= 0):
         row = int(np.argmax(gaps <= 0))

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import UserError
 from .npz import read_arrays
+from .numbers import TOO_LARGE, fits, number
 from .trajectory import Trajectory, check_trajectories
 
 
@@ -75,10 +76,12 @@ def _columns(path: Path, header: list[str]) -> tuple[list[str], list[str]]:
 def _number(path: Path, line: int, column: str, text: str) -> float:
     if column == "trajectory":
         return 0.0
-    try:
-        return float(text)
-    except ValueError:
-        raise UserError(f"{path}, line {line}: {column} is no number but {text!r}: mend the line") from None
+    value = number(text)
+    if value is None:
+        raise UserError(f"{path}, line {line}: {column} is no number but {text!r}: mend the line")
+    if np.isfinite(value) and not fits(value):
+        raise UserError(f"{path}, line {line}: {column} = {text.strip()} {TOO_LARGE}: mend the line, or scale the data")
+    return value
 
 
 def _grouped(labels: list[str], t: np.ndarray, x: np.ndarray, u: np.ndarray) -> tuple[list[str], list[Trajectory]]:
@@ -101,8 +104,8 @@ def _from_npz(path: Path) -> tuple[list[str], list[Trajectory]]:
     u = arrays["u"].astype(np.float64) if "u" in arrays else np.zeros((*x.shape[:-1], 0))
     if x.ndim == 3 and t.ndim == 1:
         t = np.broadcast_to(t, (len(x), len(t)))
-    for name, fits in (("t", t.shape == x.shape[:-1]), ("u", u.ndim == x.ndim and u.shape[:-1] == x.shape[:-1])):
-        if not fits:
+    for name, agrees in (("t", t.shape == x.shape[:-1]), ("u", u.ndim == x.ndim and u.shape[:-1] == x.shape[:-1])):
+        if not agrees:
             raise UserError(f"{path}: {name} has shape {arrays[name].shape}, which does not go with x {x.shape}")
     if x.ndim == 3:
         names = [f"trajectory {i + 1}" for i in range(len(x))]

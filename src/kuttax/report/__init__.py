@@ -1,17 +1,29 @@
 """Reports: tables, plots and a page, drawn from a folder's saved records and from nothing else."""
 
-import json
 import os
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from kuttax import records
 from kuttax.errors import UserError
+from kuttax.io import records
+from kuttax.io.atomic import write_text
+from kuttax.io.folder import Folder
+from kuttax.io.records import Record
 from kuttax.report import comparison, curves, forecast, page, plot, table
 from kuttax.report.comparison import Row, run_name
 
-__all__ = ["Row", "comparison", "curves", "forecast", "page", "plot", "run_name", "table", "write"]
+__all__ = ["DRAWN", "RECORDS", "Row", "comparison", "curves", "draw", "forecast", "page", "plot", "read", "run_name"]
+__all__ += ["table", "write"]
+
+RECORDS = "records.jsonl"
+"""The file of a comparison that a report is drawn from."""
+
+DRAWN = (
+    *("table.md", "table.csv", "index.html"),
+    *(f"{name}.{ending}" for name in ("accuracy_nfe", "curves", "forecasts") for ending in ("png", "svg")),
+)
+"""The files that a report consists of."""
 
 
 def write(out_dir: str | os.PathLike[str], command: str | None = None) -> list[Row]:
@@ -32,44 +44,58 @@ def write(out_dir: str | os.PathLike[str], command: str | None = None) -> list[R
     Raises:
         UserError: the folder has no records, or they cannot be read or compared.
     """
-    out = Path(out_dir)
-    source = out / "records.jsonl"
-    found = records.read(source)
+    return draw(Path(out_dir), read(Path(out_dir)), command)
+
+
+def read(out: Path) -> list[Record]:
+    """The records of a comparison.
+
+    Raises:
+        UserError: there are none, or they are damaged.
+    """
+    found = records.read(out / RECORDS, comparison.shape)
+    Folder(out, "report").check(RECORDS, "run the comparison again", grown=True)
     if not any(record.get("kind") in ("run", "failure") for record in found):
-        raise UserError(f"{source} holds no runs: run `kuttax compare` with --out {out} first")
+        raise UserError(f"{out / RECORDS} holds no runs: run `kuttax compare` with --out {out} first")
+    return found
+
+
+def draw(out: Path, found: Sequence[Record], command: str | None = None) -> list[Row]:
+    """Draw the report of the records that `read` returned; the rest is as for `write`."""
     rows = comparison.summarise(found)
-    out.joinpath("table.md").write_text(table.markdown(rows), encoding="utf-8")
-    out.joinpath("table.csv").write_text(table.csv(rows), encoding="utf-8")
+    groups, forecasts = _groups(out, found, rows), _forecasts(out, found, rows)
+    write_text(out / "table.md", table.markdown(rows))
+    write_text(out / "table.csv", table.csv(rows))
     plots = {"accuracy": plot.accuracy_against_nfe(rows, out / "accuracy_nfe")[1]}
-    drawn = curves.training_curves(_groups(out, found, rows), out / "curves")
+    drawn = curves.training_curves(groups, out / "curves")
     if drawn:
         plots["training"] = drawn[1]
-    forecasts = _forecasts(out, found, rows)
     if forecasts:
         plots["forecast"] = forecast.plot(
             forecasts, [row.series for row in rows if row.label in forecasts], out / "forecasts"
         )[1]
     if command is None:
         command = next((str(record["command"]) for record in found if record.get("command")), None)
-    when = datetime.fromtimestamp(source.stat().st_mtime)
-    out.joinpath("index.html").write_text(page.render(found, rows, plots, command, when), encoding="utf-8")
+    when = datetime.fromtimestamp((out / RECORDS).stat().st_mtime)
+    write_text(out / "index.html", page.render(found, rows, plots, command, when))
     return rows
 
 
-def _forecasts(out: Path, found: Sequence[records.Record], rows: Sequence[Row]) -> dict[str, records.Record]:
+def _forecasts(out: Path, found: Sequence[Record], rows: Sequence[Row]) -> dict[str, Record]:
     """The forecasts of the first run of each row, where they are there."""
     first = {record["label"]: run_name(record) for record in reversed(found) if record.get("kind") == "run"}
-    files = {row.label: out / "runs" / first[row.label] / "forecast.json" for row in rows}
-    return {label: json.loads(file.read_text()) for label, file in files.items() if file.exists()}
+    folders = {row.label: out / "runs" / first[row.label] for row in rows}
+    return forecast.read({label: path for label, path in folders.items() if (path / forecast.NAME).exists()})
 
 
-def _groups(out: Path, found: Sequence[records.Record], rows: Sequence[Row]) -> list[curves.Group]:
+def _groups(out: Path, found: Sequence[Record], rows: Sequence[Row]) -> list[curves.Group]:
     """The metrics of the runs of each row, where they are there."""
-    files = {file.parent.name: file for file in out.glob("runs/*/metrics.jsonl")}
-    named = [record for record in found if record.get("kind") in ("run", "failure") and "method" in record]
+    folders = {file.parent.name: file.parent for file in out.glob(f"runs/*/{curves.NAME}")}
+    needed = {"method", "label", "seed"}  # which a failure from before its run had begun may lack
+    named = [record for record in found if record.get("kind") in ("run", "failure") and needed <= record.keys()]
     label_of = {run_name(record): record["label"] for record in named}
     groups = []
     for row in rows:
-        runs = [records.read(files[name]) for name in sorted(files) if label_of.get(name) == row.label]
+        runs = [curves.read(folders[name]) for name in sorted(folders) if label_of.get(name) == row.label]
         groups.append(curves.Group(row.label, row.series, runs))
     return [group for group in groups if group.runs]

@@ -12,7 +12,8 @@ from typing import Any, Literal, NamedTuple
 from scipy.special import stdtrit
 
 from kuttax.errors import UserError
-from kuttax.records import Record
+from kuttax.io.records import Record
+from kuttax.io.shape import NUMBER, Shape
 
 Varied = Literal["method", "penalty"]
 """What the rows of a table differ in: the solver, or the penalty."""
@@ -113,6 +114,35 @@ class Row:
             return False
         most = {"%": 1.0, "nats": 0.05, "bits/dim": 0.05}.get(self.metric.unit, 0.1 * abs(self.test.mean))
         return abs(self.reference_gap) > most
+
+
+_TEXT = (str, None)
+_NUMBERS = ("validation", "test", "test_reference", "nfe", "nfe_reference", "predict_ms", "step_ms", "train_seconds")
+_NUMBERS += ("compile_seconds", "penalty_weight", "penalty_decay")
+_ABOUT = {"task?": str, "method?": str, "label?": str, "seed?": int, "budget?": (int, None), "penalty?": _TEXT}
+_RUN = {
+    "kind": str,
+    **{name.removesuffix("?"): shape for name, shape in _ABOUT.items() if name not in ("budget?", "penalty?")},
+    "budget?": (int, None),
+    "penalty?": _TEXT,
+    "metric": {"name": str, "unit?": str, "higher_is_better?": bool},
+    **{f"{name}?": NUMBER for name in _NUMBERS},
+    "solver?": str,
+    "reference?": str,
+    "certificate?": ({"verdict": str}, None),
+    "versions?": {str: str},
+}
+
+
+def shape(record: Record) -> Shape:
+    """What a record on the disk must look like, by its kind."""
+    match record.get("kind"):
+        case "run":
+            return _RUN
+        case "failure":
+            return {**_ABOUT, **{f"{name}?": NUMBER for name in _NUMBERS}, "error?": str}
+        case _:
+            return {"kind": str, "command?": str}
 
 
 BASELINES = ("dopri5", "spark")

@@ -11,10 +11,17 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
+from kuttax.io import records
+from kuttax.io.folder import Folder
+from kuttax.io.shape import NUMBER
 from kuttax.report.comparison import spread
 from kuttax.report.figure import figure, files, round_ticks
 from kuttax.report.method import styles
 
+NAME = "metrics.jsonl"
+"""The file of a run that curves are drawn from."""
+
+_LINE = {"step?": int, "loss?": NUMBER, "nfe?": NUMBER}
 _DASHES = ["-", (0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1))]
 
 
@@ -30,6 +37,17 @@ class Group(NamedTuple):
     label: str
     series: str
     runs: Sequence[Sequence[Mapping[str, Any]]]
+
+
+def read(folder: Path) -> list[records.Record]:
+    """The lines of a run's metrics.
+
+    Raises:
+        UserError: They are damaged.
+    """
+    found = records.read(folder / NAME, lambda _: _LINE)
+    Folder(folder, "report").check(NAME, "run the comparison again", grown=True)
+    return found
 
 
 def training_curves(groups: Sequence[Group], path: str | os.PathLike[str]) -> tuple[Path, Path] | None:

@@ -14,6 +14,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from kuttax.io.atomic import whole
+
 INK = "#1b1b1e"
 """Colour of text and axes; a page that inlines the SVG may put its own in place of it."""
 PAPER = "#fffffe"
@@ -49,9 +51,11 @@ def figure(width: float, height: float, path: str | os.PathLike[str]) -> Iterato
         FigureCanvasAgg(blank)
         yield blank
         png, svg = files(path)
-        blank.savefig(png, dpi=150, metadata={"Software": None})
+        with whole(png) as partial:
+            blank.savefig(partial, format="png", dpi=150, metadata={"Software": None})
         blank.set_layout_engine("none")  # what was laid out for the one stays so in the other
-        blank.savefig(svg, metadata={"Date": None})
+        with whole(svg) as partial:
+            blank.savefig(partial, format="svg", metadata={"Date": None})
 
 
 def files(path: str | os.PathLike[str]) -> tuple[Path, Path]:

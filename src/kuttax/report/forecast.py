@@ -9,10 +9,19 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from kuttax.errors import UserError
+from kuttax.io import json_file
+from kuttax.io.folder import Folder
+from kuttax.io.shape import NUMBER
 from kuttax.report.curves import looks
 from kuttax.report.figure import INK, figure, files
 
 Record = Mapping[str, Any]
+NAME = "forecast.json"
+"""The file of a run that forecasts are drawn from."""
+
+_EXAMPLE = {"names": [str], "truth": [[float]], "found": [[float]]}
+_SHAPE = {"lead": [float], "rmse": [NUMBER], "diverged": int, "example": _EXAMPLE}
 Looks = Mapping[str, tuple[str, Any]]
 """Colour and dash of each method."""
 
@@ -44,6 +53,35 @@ def said(record: Record) -> list[str]:
 def _time(valid: Record) -> str:
     time, exponent = valid["median"], valid["lyapunov"]
     return f"{time:.4g}" if exponent is None else f"{exponent * time:.3g} Lyapunov times ({time:.4g})"
+
+
+def read(folders: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
+    """What the runs in these folders saved of the same test data, by label.
+
+    Raises:
+        UserError: A file is damaged, or is of other test data than the first.
+    """
+    mend = "run the comparison again"
+    found: dict[str, dict[str, Any]] = {}
+    for label, folder in folders.items():
+        path = folder / NAME
+        found[label] = json_file.read(path, _SHAPE, mend)
+        Folder(folder, "report").check(NAME, mend)
+        if not _fits(found[label], next(iter(found.values()))):
+            raise UserError(f"{path} is damaged (its lists do not fit each other, or the other runs'): {mend}")
+    return found
+
+
+def _fits(record: Record, first: Record) -> bool:
+    """Whether lists have the lengths that they should, and those of the first record."""
+    example, lead, names = record["example"], record["lead"], first["example"]["names"]
+    states = [*example["truth"], *example["found"]]
+    return (
+        0 < len(lead) == len(record["rmse"]) == len(first["lead"])
+        and len(example["truth"]) == len(lead) + 1 >= len(example["found"]) > 0
+        and example["names"] == names
+        and all(len(state) == len(names) > 0 for state in states)
+    )
 
 
 def plot(found: Mapping[str, Record], series: Sequence[str], path: str | os.PathLike[str]) -> tuple[Path, Path]:

@@ -1,6 +1,5 @@
 """Solvers as JSON: full precision, readable by a person, no pickle."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..atomic import write_json
 from ..errors import UserError
+from ..io import json_file
+from ..io.shape import mismatch
 from .adaptive import Adaptive
 from .base import AbstractSolver
 from .chart import CLOSED, AbstractChart, AbstractClosed, Projected
@@ -29,6 +29,47 @@ from .tableaus import ALL, Tableau
 
 _FORMAT, _VERSION = "kuttax-solver", 1
 _STOCHASTIC = {kind.__name__: kind for kind in (EulerMaruyama, Milstein, StochasticHeun, SRK)}
+_TABLEAU = (
+    str,
+    {
+        "name": str,
+        "order": int,
+        "a": [[float]],
+        "b": [float],
+        "error": ([float], None),
+        "error_order": (int, None),
+        "dense": ([[float]], None),
+        "dense_order": (int, None),
+    },
+)
+_SHAPES = {
+    "FixedSteps": {"steps": int, "tableau": _TABLEAU},
+    "Adaptive": {"control": str, "rtol": float, "atol": float, "tableau": _TABLEAU},
+    "LearnedRK": {
+        "start": str,
+        "order": int,
+        "stages": int,
+        "steps": int,
+        "trained_for": ({"t0": float, "t1": float}, None),
+        "dtype": str,
+        "chart": {"family": str},
+        "logits": ([float], None),
+        "table": {"h": [float], "a": [[[float]]], "b": [[float]], "c": [[float]]},
+    },
+    "Reversible": {"coupling": float, "solver": {"kind": str}},
+    "LearnedSRK": {
+        "start": str,
+        "steps": int,
+        "refine": int,
+        "dtype": str,
+        "lower": [[[float]]],
+        "weights": [[[float]]],
+    },
+    **{name: {"steps": int, "refine": int} for name in _STOCHASTIC},
+    "FromDiffrax": {"solver": str, "steps": (int, None), "rtol": (float, None), "atol": (float, None)},
+}
+"""Of the data of each kind of solver."""
+
 _ADAPTIVE = ("rtol", "atol", "pcoeff", "icoeff", "safety", "factor_min", "factor_max", "first_step")
 
 
@@ -76,8 +117,14 @@ def from_json(data: Any, source: str = "the data") -> AbstractSolver:
         )
     if data.get("version") != _VERSION:
         raise UserError(f"{source} has version {data.get('version')!r}, this kuttax reads {_VERSION}: update kuttax")
+    kind = data.get("kind")
+    if isinstance(kind, str) and kind not in _SHAPES:
+        raise UserError(f"{source} holds an unknown kind of solver, {kind!r}: update kuttax")
+    wrong = mismatch(data, {"kind": str, **_SHAPES.get(str(kind), {})})
+    if wrong is not None:
+        raise UserError(f"{source} is a damaged solver file ({wrong}): save it again")
     try:
-        match data["kind"]:
+        match kind:
             case "FixedSteps":
                 return FixedSteps(_tableau_from_json(data["tableau"]), data["steps"])
             case "Adaptive":
@@ -86,38 +133,42 @@ def from_json(data: Any, source: str = "the data") -> AbstractSolver:
             case "LearnedRK":
                 return _learned_from_json(data)
             case "Reversible":
+                if data["solver"]["kind"] == kind:
+                    raise ValueError("a Reversible inside of another")
                 return Reversible(from_json(data["solver"], source), data["coupling"])  # pyright: ignore
             case "LearnedSRK":
                 return _learned_srk_from_json(data)
-            case kind if kind in _STOCHASTIC:
-                return _STOCHASTIC[kind](data["steps"], refine=data["refine"])
             case "FromDiffrax":
                 return FromDiffrax(NAMED[data["solver"]](), data["rtol"], data["atol"], steps=data["steps"])
-            case kind:
-                raise UserError(f"{source} holds an unknown kind of solver, {kind!r}: update kuttax")
-    except UserError:
-        raise
+            case _:
+                return _STOCHASTIC[str(kind)](data["steps"], refine=data["refine"])
+    except UserError as error:  # of the solver itself, or of one within it
+        text = " ".join(str(error).split())
+        raise UserError(text if source in text else f"{source}: {text}") from None
     except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
         raise UserError(f"{source} is a damaged solver file ({type(error).__name__}: {error}): save it again") from None
 
 
 def save_solver(path: str | Path, solver: AbstractSolver) -> None:
-    """Write `to_json(solver)` to a file, whole or not at all."""
-    write_json(Path(path), to_json(solver))
+    """Write `to_json(solver)` and its SHA-256 to a file, whole or not at all."""
+    json_file.write_sealed(Path(path), to_json(solver))
 
 
 def load_solver(path: str | Path) -> AbstractSolver:
     """Read a solver that `save_solver` wrote.
 
     Raises:
-        UserError: There is no such file, or it is not a solver.
+        UserError: There is no such file, it is not a solver, or it is not as it was saved.
     """
+    path = Path(path)
     try:
-        data = json.loads(Path(path).read_text())
+        data = json_file.parse(path.read_bytes())
     except FileNotFoundError:
         raise UserError(f"no solver file at {path}: give the path of a solver.json that kuttax saved") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+    except (ValueError, IsADirectoryError) as error:
         raise UserError(f"{path} is not a solver file ({error}): give a solver.json that kuttax saved") from None
+    if isinstance(data, dict):
+        data = json_file.opened(data, path, "save it again")
     return from_json(data, str(path))
 
 
@@ -171,7 +222,7 @@ def _learned_to_json(solver: LearnedRK) -> dict[str, Any]:
 
 
 def _learned_from_json(data: dict[str, Any]) -> LearnedRK:
-    dtype = np.dtype(data["dtype"])
+    dtype = _floating(data["dtype"])
     logits = None if data["logits"] is None else jnp.asarray(np.array(data["logits"]), dtype)
     meant = None if data["trained_for"] is None else (data["trained_for"]["t0"], data["trained_for"]["t1"])
     chart = _chart_from_json(data, dtype)
@@ -181,11 +232,35 @@ def _learned_from_json(data: dict[str, Any]) -> LearnedRK:
         raise ValueError("parameters that do not fit the number of steps")
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(solver)):
         raise ValueError("parameters that are not finite")
+    _check_table(solver, data["table"])
     return solver
 
 
+def _check_table(solver: LearnedRK, written: dict[str, Any]) -> None:
+    """Compare the table in a file with the one that the parameters in it give.
+
+    Raises:
+        ValueError: They differ by more than rounding.
+    """
+    if len(written["h"]) != solver.steps:
+        raise ValueError("a table of another number of steps")
+    found = solver.table(solver.dtype)
+    for name in ("h", "a", "b", "c"):
+        stored, own = np.array(written[name], np.float64), np.asarray(getattr(found, name), np.float64)
+        least = float(jnp.finfo(solver.dtype).eps) ** 0.5 * max(1.0, float(np.abs(own).max(initial=0.0)))
+        if stored.shape != own.shape or not np.all(np.abs(stored - own) <= least):
+            raise ValueError("a table of coefficients that its parameters do not give")
+
+
+def _floating(name: str) -> np.dtype:
+    dtype = np.dtype(name)
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise ValueError(f"a dtype of {name}, which is not a floating-point one")
+    return dtype
+
+
 def _learned_srk_from_json(data: dict[str, Any]) -> LearnedSRK:
-    lower, weights = (jnp.asarray(np.array(data[name]), np.dtype(data["dtype"])) for name in ("lower", "weights"))
+    lower, weights = (jnp.asarray(np.array(data[name]), _floating(data["dtype"])) for name in ("lower", "weights"))
     solver = LearnedSRK(data["steps"], lower, weights, data["start"], refine=data["refine"])
     (rows, _, below), s = lower.shape, solver.stages
     if lower.shape[1] != 4 or weights.shape != (rows, 5, s) or below != s * (s - 1) // 2 or solver.steps % rows:

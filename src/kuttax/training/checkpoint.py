@@ -1,47 +1,80 @@
 """Models and solvers on disk: equinox leaves plus JSON, written atomically, without pickle."""
 
-import json
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from tokenize import TokenError
+from typing import Any, get_type_hints
 
 import equinox as eqx
 import jax
+import numpy as np
 
-from ..atomic import whole, write_json
 from ..errors import UserError
-from ..records import plain
+from ..io import json_file, manifest
+from ..io.atomic import whole, write_json
+from ..io.folder import Folder
+from ..io.records import plain
+from ..io.shape import mismatch, shape_of
 from ..solvers.base import AbstractSolver
 from ..solvers.serialise import load_solver, save_solver
 from ..tasks.base import Task
-from ..tasks.registry import build_task
+from ..tasks.registry import build_task, task_options
 
 _FORMAT = "kuttax-run"
+_SHAPE = {"format": str, "task": {"name": str, "options": {str: object}, "inputs?": {str: str}}}
+_FILES = ("model.eqx", "solver.json", "run.json")
 
 
-def save_run(directory: Path, model: Any, solver: AbstractSolver, about: dict[str, Any]) -> None:
-    """Write `model.eqx`, `solver.json` and `run.json` (what the run was, and what is needed to build it again)."""
-    directory.mkdir(parents=True, exist_ok=True)
-    with whole(directory / "model.eqx") as partial:
-        eqx.tree_serialise_leaves(partial, model)
-    save_solver(directory / "solver.json", solver)
-    write_json(directory / "run.json", plain({"format": _FORMAT, **about}))
+class UnverifiedWarning(UserWarning):
+    """A saved run has no digests: nothing shows whether its files are those that were saved."""
+
+
+def save_run(directory: Folder | Path, model: Any, solver: AbstractSolver, about: dict[str, Any]) -> None:
+    """Write `model.eqx`, `solver.json` and `run.json` (what the run was, and what is needed to build it again).
+
+    The folder's manifest lists them with their digests. The digest of a data file that an option of the task names goes
+    into `run.json`.
+
+    Args:
+        directory: Where to.
+        model, solver: What was trained.
+        about: What `run.json` says.
+
+    Raises:
+        UserError: The folder has a file of one of these names that its manifest does not list.
+    """
+    folder = directory if isinstance(directory, Folder) else Folder(Path(directory), "save_run")
+    with folder.writing(*_FILES):
+        with whole(folder.path / "model.eqx") as partial:
+            eqx.tree_serialise_leaves(partial, model)
+        save_solver(folder.path / "solver.json", solver)
+        task = about.get("task", {})
+        if inputs := inputs_of(task.get("options", {})):
+            about = {**about, "task": {**task, "inputs": inputs}}
+        write_json(folder.path / "run.json", plain({"format": _FORMAT, **about}))
+
+
+def inputs_of(options: Mapping[str, Any]) -> dict[str, str]:
+    """The SHA-256 of the data file that the option `file` of a task names, where there is one, by the option's name."""
+    path = options.get("file")
+    return {} if path is None or not Path(path).is_file() else {"file": manifest.digest(Path(path))}
 
 
 def read_run(directory: str | Path) -> dict[str, Any]:
     """What `save_run` wrote about a run.
 
     Raises:
-        UserError: The directory holds no run.
+        UserError: The directory holds no run, or its `run.json` is not as it was saved.
     """
     path = Path(directory) / "run.json"
     try:
-        about = json.loads(path.read_text())
+        about = json_file.read(path, object, "train again")
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{directory} holds no run.json: give the directory of a run that kuttax saved") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is damaged ({error}): train again") from None
-    if not isinstance(about, dict) or about.get("format") != _FORMAT or not isinstance(about.get("task"), dict):
+    if mismatch(about, _SHAPE) is not None or about["format"] != _FORMAT:
         raise UserError(f"{path} does not describe a run: give the directory of a run that kuttax saved")
+    _check(path)
     return about
 
 
@@ -53,7 +86,7 @@ def batch_size_of(directory: str | Path) -> int:
     """
     record = read_run(directory).get("record")
     size = record.get("batch_size") if isinstance(record, dict) else None
-    if not isinstance(size, int) or size < 1:
+    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
         path = Path(directory) / "run.json"
         raise UserError(f"{path} says no batch_size: give the directory of a run of kuttax train")
     return size
@@ -66,16 +99,25 @@ def load_model(directory: str | Path, task: Task) -> Any:
         UserError: There is none, it is damaged, or it belongs to another task or other options.
     """
     path = Path(directory) / "model.eqx"
+    if not _check(path) and path.exists():
+        warnings.warn(
+            f"{directory} has no {manifest.NAME} with the SHA-256 of its files: whether they are those that were saved "
+            "cannot be verified",
+            UnverifiedWarning,
+            stacklevel=2,
+        )
     like = task.init(jax.random.key(0))
     try:
         with path.open("rb") as file:
             model = eqx.tree_deserialise_leaves(file, like)
             if file.read(1):
                 raise ValueError("it holds more than this model")
-            return model
+        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array))):
+            raise ValueError("it holds NaN or infinity")
+        return model
     except FileNotFoundError:
         raise UserError(f"no model at {path}: give the directory of a run that kuttax saved") from None
-    except (RuntimeError, ValueError, EOFError, OSError) as error:
+    except (RuntimeError, ValueError, EOFError, OSError, MemoryError, TokenError) as error:
         reason = _reason(error)
         raise UserError(f"{path} is no model of task {task.name} with these options ({reason}): train again") from None
 
@@ -99,12 +141,25 @@ def load_run(directory: str | Path, task: Task | None = None) -> tuple[Task, Any
     """
     if task is None:
         task = _named_task(directory)
-    return task, load_model(directory, task), load_solver(Path(directory) / "solver.json")
+    solver = Path(directory) / "solver.json"
+    _check(solver)
+    return task, load_model(directory, task), load_solver(solver)
+
+
+def _check(path: Path) -> bool:
+    """Whether the manifest beside a file has its digest, which must then be the file's."""
+    return Folder(path.parent, "load_run").check(path.name, "train again")
 
 
 def _named_task(directory: str | Path) -> Task:
     about = read_run(directory)["task"]
-    try:
-        return build_task(about["name"], **about["options"])
-    except (KeyError, TypeError) as error:  # the file is JSON, but not as `save_run` wrote it
-        raise UserError(f"{directory}/run.json names no task that can be built ({error}): train again") from None
+    options = task_options(about["name"])
+    hints = get_type_hints(options)
+    wrong = mismatch(about["options"], {f"{name}?": shape_of(kind) for name, kind in hints.items()}, "task.options")
+    if wrong is not None:
+        raise UserError(f"{Path(directory) / 'run.json'} is damaged ({wrong}): train again")
+    for name, sha256 in inputs_of(about["options"]).items():
+        if about.get("inputs", {}).get(name, sha256) != sha256:
+            path = about["options"][name]
+            raise UserError(f"{path} has changed since {directory} was trained on it: restore it, or train again")
+    return build_task(about["name"], **about["options"])

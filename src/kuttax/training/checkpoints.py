@@ -4,11 +4,11 @@ A file is one line of JSON, with format, version, length and the SHA-256 of what
 is written whole or not at all; nothing in it is pickled.
 """
 
+import contextlib
 import hashlib
 import io
 import json
 import os
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,8 +19,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from ..atomic import whole
 from ..errors import UserError
+from ..io import json_file
+from ..io.atomic import PARTIAL, whole
+
+FILES = tuple(f"{'[0-9]' * 8}.{ending}" for ending in ("ckpt", "damaged"))
+"""Patterns of the names of the files in a folder of checkpoints."""
 
 _FORMAT, _VERSION = "kuttax-checkpoint", 1
 _PARTS = "parts.json"  # the archive's member with all that is no array
@@ -110,12 +114,23 @@ class Checkpoints:
         return None
 
     def clear(self) -> None:
-        """Remove them all, with their folder."""
-        shutil.rmtree(self.directory, ignore_errors=True)
+        """Remove them all, and their folder if nothing else is in it."""
+        clear(self.directory)
 
     def _paths(self) -> list[Path]:
         """From the oldest to the newest."""
         return sorted(path for path in self.directory.glob("*.ckpt") if path.stem.isdecimal())
+
+
+def clear(directory: Path) -> None:
+    """Remove the checkpoints in a folder and in the folders within it; a folder goes if nothing else is in it."""
+    for inner in directory.glob("*/"):
+        if not inner.is_symlink():
+            clear(inner)
+    for path in (path for pattern in FILES for end in ("", PARTIAL) for path in directory.glob(pattern + end)):
+        path.unlink()
+    with contextlib.suppress(OSError):  # not empty, or not there
+        directory.rmdir()
 
 
 def restored(arrays: Sequence[np.ndarray], like: PyTree) -> PyTree:
@@ -176,7 +191,7 @@ def _unpacked(content: bytes) -> dict[str, State]:
 def _reason(first: bytes, payload: bytes) -> str:
     """What is wrong with a file whose first line is not the one that belongs to the rest."""
     try:
-        about = json.loads(first)
+        about = json_file.parse(first)
     except ValueError:
         about = None
     if not isinstance(about, dict) or about.get("format") != _FORMAT:

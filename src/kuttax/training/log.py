@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from .. import records
+from ..io import records
 from .failure import Failures
 from .loop import Progress
 
@@ -28,7 +28,7 @@ class Log:
     def __init__(self, console: Console, label: str, total: int, path: Path | None, since: int = 0):
         self.path = path
         if path is not None:
-            records.keep(path, lambda row: row["step"] <= since)
+            records.keep(path, lambda row: row["step"] <= since, {"step": int})
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),

@@ -21,6 +21,7 @@ from ..errors import UserError
 Result = TypeVar("Result")
 
 _GIVEN = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+_BIND = "JAX_COORDINATOR_BIND_ADDRESS"
 
 
 class Placement(Protocol):
@@ -121,7 +122,9 @@ def joined() -> DataParallel:
     """All devices of all processes that were started together; of this one alone where no launcher is found.
 
     Slurm, Open MPI and cloud TPUs are found by `jax.distributed.initialize`. Elsewhere JAX_COORDINATOR_ADDRESS,
-    JAX_NUM_PROCESSES and JAX_PROCESS_ID say it. Call it before anything is computed.
+    JAX_NUM_PROCESSES and JAX_PROCESS_ID say it; the first process then listens on that address alone, where JAX itself
+    listens on all network interfaces. JAX_COORDINATOR_BIND_ADDRESS names another one. Call it before anything is
+    computed.
 
     Raises:
         UserError: The variables are incomplete or no numbers, or JAX has begun to compute.
@@ -130,7 +133,8 @@ def joined() -> DataParallel:
         address, *numbers = (os.environ.get(name) for name in _GIVEN)
         try:
             processes, process = (None if text is None else int(text) for text in numbers)
-            jax.distributed.initialize(address, processes, process)
+            bind = os.environ.get(_BIND, address)
+            jax.distributed.initialize(address, processes, process, coordinator_bind_address=bind)
         except ValueError as error:  # also where there is no launcher
             if any(name in os.environ for name in _GIVEN):
                 what = f"{', '.join(_GIVEN)} must be host:port and two whole numbers"

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from ..errors import UserError
-from ..records import plain
+from ..io.records import plain
 from ..solvers.base import AbstractSolver
 from .interval import CONFIDENCE
 from .judge import MOST_DEVIATING, Judgement, Thresholds, Verdict, judge

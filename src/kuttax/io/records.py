@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from kuttax.atomic import whole
-from kuttax.errors import UserError
+from ..errors import UserError
+from . import json_file
+from .atomic import naming, whole
+from .shape import Shape, mismatch
 
 Record = dict[str, Any]
 
@@ -27,25 +29,27 @@ def append(path: str | os.PathLike[str], record: Mapping[str, Any]) -> None:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    line = json.dumps(plain(record), allow_nan=False).encode() + b"\n"
-    with open(path, "a+b") as file:
+    line = _line(record)
+    with naming(path), open(path, "a+b") as file:
         file.write(_mend_tail(file) + line)
         file.flush()
         os.fsync(file.fileno())
 
 
-def read(path: str | os.PathLike[str]) -> list[Record]:
+def read(path: str | os.PathLike[str], shape: Callable[[Record], Shape] = lambda _: object) -> list[Record]:
     """All records of a file, in the order they were written.
 
     Args:
         path: a JSONL file as `append` writes it. Blank lines are skipped.
+        shape: what a record must look like (`kuttax.io.shape`), which may depend on its kind.
 
     Returns:
         One dictionary a line. A torn last line (no newline at its end, not a JSON object: the writer was killed) is
         left out with a `RuntimeWarning`.
 
     Raises:
-        UserError: the file does not exist, or a complete line is not a JSON object; the message names `file:line`.
+        UserError: the file does not exist, a complete line is not a JSON object, or a record has another shape; the
+            message names `file:line`.
     """
     try:
         content = Path(path).read_bytes()
@@ -57,6 +61,9 @@ def read(path: str | os.PathLike[str]) -> list[Record]:
         if not line.strip():
             continue
         record = _parse(line)
+        wrong = None if record is None else mismatch(record, shape(record))
+        if wrong is not None:
+            raise UserError(f"{path}:{number}: {wrong}; mend or delete this line")
         if record is not None:
             records.append(record)
         elif number == len(lines):  # no newline follows: the write was cut short
@@ -66,18 +73,22 @@ def read(path: str | os.PathLike[str]) -> list[Record]:
     return records
 
 
-def keep(path: str | os.PathLike[str], wanted: Callable[[Record], bool]) -> None:
+def keep(path: str | os.PathLike[str], wanted: Callable[[Record], bool], shape: Shape = object) -> None:
     """Leave out the records of a file that are not wanted, and a torn last line; nothing where there is no file.
 
     The file is replaced whole or not at all.
+
+    Raises:
+        UserError: as `read`.
     """
     path = Path(path)
     if not path.exists():
         return
-    lines = path.read_bytes().splitlines(keepends=True)
-    records = [(line, _parse(line)) for line in lines]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of a torn last line: it goes
+        kept = [record for record in read(path, lambda _: shape) if wanted(record)]
     with whole(path) as partial:
-        partial.write_bytes(b"".join(line for line, record in records if record is not None and wanted(record)))
+        partial.write_bytes(b"".join(map(_line, kept)))
 
 
 def _mend_tail(file) -> bytes:
@@ -99,11 +110,15 @@ def _mend_tail(file) -> bytes:
     return b""
 
 
+def _line(record: Mapping[str, Any]) -> bytes:
+    return json.dumps(plain(record), allow_nan=False).encode() + b"\n"
+
+
 def _parse(line: bytes) -> Record | None:
     """The object on a line; None where there is none."""
     try:
-        value = json.loads(line.decode())
-    except ValueError:  # both JSONDecodeError and UnicodeDecodeError
+        value = json_file.parse(line)
+    except ValueError:
         return None
     return value if isinstance(value, dict) else None
 

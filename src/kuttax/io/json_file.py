@@ -1,0 +1,108 @@
+"""JSON files that are read strictly: a defect is one line that names the file and says what is wrong.
+
+A sealed file is an object with its own SHA-256 in the field `sha256`: no byte that matters can change unnoticed.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ..errors import UserError
+from .atomic import write_json
+from .shape import Shape, mismatch
+
+_SEAL = "sha256"
+_LARGEST = 2**63  # of a whole number: more does not fit into the integers of NumPy
+_LARGEST_NUMBER = 1e150  # statistics and pictures square numbers
+
+
+def parse(content: bytes) -> Any:
+    """The value that JSON text describes.
+
+    Raises:
+        ValueError: It is not UTF-8 or not JSON; a name is there twice; a number is not finite, has a square that is
+            not, or is a whole number of more than 64 bits; or brackets are nested too deeply. The message is one line.
+    """
+    try:
+        return json.loads(
+            content.decode(),
+            object_pairs_hook=_object,
+            parse_constant=_refuse,
+            parse_int=_whole_number,
+            parse_float=_number,
+        )
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 text: byte {error.start}") from None
+    except RecursionError:
+        raise ValueError("brackets are nested too deeply") from None
+
+
+def read(path: Path, shape: Shape, mend: str) -> Any:
+    """The value in a JSON file.
+
+    Args:
+        path: The file.
+        shape: What it must look like.
+        mend: What the message tells the reader to do.
+
+    Raises:
+        UserError: The file is not JSON, or has another shape.
+        OSError: It cannot be read.
+    """
+    try:
+        value = parse(path.read_bytes())
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}): {mend}") from None
+    wrong = mismatch(value, shape)
+    if wrong is not None:
+        raise UserError(f"{path} is damaged ({wrong}): {mend}")
+    return value
+
+
+def write_sealed(path: Path, data: Mapping[str, Any]) -> None:
+    """Write an object together with its SHA-256, whole or not at all."""
+    write_json(path, {**data, _SEAL: _digest(data)})
+
+
+def opened(data: dict[str, Any], path: Path, mend: str) -> dict[str, Any]:
+    """The object from a sealed file, without its seal. One without a seal, of an earlier version, is returned as it is.
+
+    Raises:
+        UserError: The data are not those that were sealed.
+    """
+    rest = {name: value for name, value in data.items() if name != _SEAL}
+    if _SEAL in data and data[_SEAL] != _digest(rest):
+        raise UserError(f"{path} is damaged (its SHA-256 is not the one that it states): {mend}")
+    return rest
+
+
+def _digest(data: Mapping[str, Any]) -> str:
+    """Of the data, not of the text: spaces and the order of names do not matter."""
+    return hashlib.sha256(json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()).hexdigest()
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} is there twice")
+    return found
+
+
+def _refuse(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number in JSON")
+
+
+def _whole_number(text: str) -> int:
+    if len(text) > 20 or not -_LARGEST <= int(text) < _LARGEST:
+        raise ValueError(f"{text[:20]}... is a whole number of more than 64 bits")
+    return int(text)
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if abs(value) > _LARGEST_NUMBER:
+        raise ValueError(f"{text[:20]} is too large")
+    return value

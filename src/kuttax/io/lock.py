@@ -1,0 +1,107 @@
+"""Lock: one process at a time writes into a folder.
+
+The lock is the operating system's and ends with the process that holds it, however that ends. What the file says, of
+which process and since when, is for messages alone.
+"""
+
+import errno
+import json
+import os
+import socket
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ..errors import UserError
+from . import json_file
+from .shape import mismatch
+
+NAME = ".lock"
+"""Of the file, in the folder that it locks."""
+
+_HOLDER = {"pid": int, "host": str, "since": str}
+_HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK)
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    import msvcrt
+
+    def _take(handle: int) -> None:
+        os.lseek(handle, 1 << 20, os.SEEK_SET)  # behind the text: a locked byte cannot be read by others
+        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # pyright: ignore[reportAttributeAccessIssue]
+        os.lseek(handle, 0, os.SEEK_SET)
+else:
+
+    def _take(handle: int) -> None:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+class Lock:
+    """The lock of one folder; a context that releases it at its end.
+
+    Args:
+        folder: Which one. A lock is taken only where the folder exists.
+    """
+
+    def __init__(self, folder: Path):
+        self.path = folder / NAME
+        self._handle: int | None = None
+
+    def __enter__(self) -> "Lock":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.release()
+
+    def acquire(self) -> None:
+        """Take the lock, if this object does not hold it. On a disk that knows no locks, nothing is locked.
+
+        Raises:
+            UserError: Another process, or another part of this one, holds it.
+            OSError: The file cannot be made.
+        """
+        while self._handle is None:
+            handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+            try:
+                _take(handle)
+            except OSError as error:
+                os.close(handle)
+                if error.errno in _HELD:
+                    raise UserError(self._in_use()) from None
+                return
+            if self._is_at_path(handle):
+                self._handle = handle
+                about = {"pid": os.getpid(), "host": socket.gethostname(), "since": _now()}
+                os.truncate(handle, 0)
+                os.write(handle, json.dumps(about).encode())
+            else:  # whoever held it has removed the file between our two calls
+                os.close(handle)
+
+    def release(self) -> None:
+        """Remove the file and give the lock back, if this object holds it."""
+        if self._handle is None:
+            return
+        handle, self._handle = self._handle, None
+        if os.name == "posix":
+            self.path.unlink(missing_ok=True)
+        os.close(handle)
+
+    def _is_at_path(self, handle: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(handle), self.path.stat())
+        except FileNotFoundError:
+            return False
+
+    def _in_use(self) -> str:
+        try:
+            holder = json_file.parse(self.path.read_bytes())
+        except (OSError, ValueError):
+            holder = None
+        who = "another process"
+        if isinstance(holder, dict) and mismatch(holder, _HOLDER) is None:
+            who = f"process {holder['pid']} on {holder['host']} since {holder['since']}"
+        return f"{self.path.parent} is in use by {who}: wait until it ends, or name another folder"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
