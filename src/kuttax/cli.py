@@ -16,7 +16,7 @@ from .commands.compare import Compare
 from .commands.distill import Distill
 from .commands.evaluate import Evaluate
 from .commands.fit import Fit
-from .commands.parser import parse
+from .commands.parser import given, parse
 from .commands.report import draw
 from .commands.train import Train
 from .errors import UserError
@@ -24,6 +24,7 @@ from .solvers.solution import SolveError
 from .tasks.registry import TASKS, task_options
 from .training.loop import Stopped, TrainingError
 from .training.settings import Settings
+from .unused import refuse_unused
 
 USAGE = f"""kuttax {__version__}: neural differential equations that are cheap and stay honest
 
@@ -96,7 +97,9 @@ def _command(argv: list[str]) -> int:
             return parse(_ON_RUN[command], ["--help"], f"kuttax {command} RUN")
         case ["evaluate" | "certify" | "distill" as command, *rest]:
             directory, rest = _subject(command, "RUN", rest)
-            return parse(_ON_RUN[command], rest, f"kuttax {command} {directory}")(Path(directory), console)
+            parsed = parse(_ON_RUN[command], rest, f"kuttax {command} {directory}")
+            refuse_unused(parsed.unused(), given(rest))
+            return parsed(Path(directory), console)
         case ["report", *rest]:
             return _report(rest, console)
     known = "fit, train, compare, evaluate, certify, distill, report"
@@ -130,13 +133,14 @@ def _on_task(command: str, name: str, rest: list[str], console: Console) -> int:
         frozen=True,
     )
     parsed = parse(both, rest, f"kuttax {command} {name}", kind.__doc__)
+    refuse_unused(parsed.task.unused() | parsed.command.unused(parsed.task), given(rest))
     return parsed.command(name, parsed.task, console)
 
 
 def _usual(kind: type[Any], options: Any) -> Any:
     """A command with the settings, and the solver, that a task is usually trained with."""
     start = kind(training=Settings(**options.training))
-    if not (hasattr(options, "solver") and hasattr(start, "solver")):
+    if not options.solver:
         return start
     return replace(start, solver=replace(start.solver, **options.solver))
 

@@ -76,6 +76,11 @@ class Levers:
         if not (self.consistency >= 0 and math.isfinite(self.consistency)):
             raise UserError(f"consistency must be a number >= 0, got {self.consistency}")
 
+    def warm_up_steps(self, settings: Settings) -> int:
+        """Optimiser steps of the warm-up of an ODE: whole dispatches, and none where they would be all."""
+        steps = settings.per_dispatch * round(self.warm_up * settings.train_steps / settings.per_dispatch)
+        return steps if steps < settings.train_steps else 0
+
     def learns(self, calculus: Calculus | None) -> bool:
         """Whether the solver learns, of an SDE in that calculus or, None, of an ODE."""
         return self.learned == "always" or (self.learned == "auto" and calculus is None)
@@ -233,13 +238,9 @@ class _Fit:
         return getattr(self.task, "calculus", None) is None
 
     def _warm_steps(self) -> int:
-        """Optimiser steps of the warm-up: whole dispatches, never all, none for a task without penalties or of an SDE,
-        whose adaptive steps are the dearest."""
-        if not self._is_ode:
-            return 0
-        per = self.settings.per_dispatch
-        steps = per * round(self.levers.warm_up * self.settings.train_steps / per)
-        return steps if self.consistency is not None and steps < self.settings.train_steps else 0
+        """Optimiser steps of the warm-up: none for a task without penalties or of an SDE, whose adaptive steps are the
+        dearest."""
+        return self.levers.warm_up_steps(self.settings) if self._is_ode and self.consistency is not None else 0
 
     def _warmed(self, steps: int, train_steps: int) -> Any:
         """The model after training with an adaptive solver and the penalty on a step of the budget's size."""

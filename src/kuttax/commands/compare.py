@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,21 +11,28 @@ import tyro
 from rich.console import Console
 
 from .. import records
+from ..bounds import Count, check_bounds
 from ..errors import UserError
 from ..report import run_name
 from ..solvers.solution import SolveError
+from ..tasks.options import TaskOptions
+from ..trainable import learns
 from ..training.checkpoints import Checkpoints
 from ..training.loop import Trainer, TrainingError
 from ..training.settings import Settings
+from ..unused import Unused, unless
+from ..validity.resolution import steps_of
 from .configuration import keep_configuration, of_task
+from .fit import Budget
 from .method import SOLVERS, Method, penalties, solvers, solvers_of_sdes
 from .output import prepare, refuse_used
-from .parser import changed
 from .penalty_options import PenaltyOptions
 from .report import draw
 from .run import run, task_options
 from .sde_solvers import refuse_other_kind
-from .solver_options import LearnedOptions, SolverOptions
+from .solver_options import LEARNED, ClassicalOptions, SolverOptions
+from .task_unused import unused_in_task
+from .train import CheckpointSeconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +49,9 @@ class Compare:
     fixed number of function evaluations (NFE), and show side by side what each costs and is worth. With --penalties it
     compares penalties with one solver, against the loss alone."""
 
-    nfe: tuple[int, ...] | None = None
+    nfe: tuple[Budget, ...] | None = None
     """The budgets of the solvers compared: evaluations of the field in one solve (default 4 8)."""
-    seeds: int = 3
+    seeds: Count = 3
     """How many sets of initial weights, from seed 0."""
     methods: tuple[str, ...] | None = None
     """Which of dopri5, rk4, midpoint and learned to compare (default all); of an SDE which of spark, euler-maruyama,
@@ -66,16 +73,55 @@ class Compare:
     resume: bool = False
     """Go on with the comparison in --out: runs that are recorded there are not repeated, and the one that was stopped
     goes on where it was saved."""
-    checkpoint_seconds: float = 30.0
+    checkpoint_seconds: CheckpointSeconds = 30.0
     """Time between the checkpoints of a run, at least."""
 
-    def __call__(self, name: str, options: Any, console: Console) -> int:
+    def __post_init__(self):
+        check_bounds(self)
+
+    def unused(self, options: TaskOptions) -> dict[str, Unused]:
+        """The options that change nothing beside the others and the task's."""
+        rows = self._rows(options, lambda text: None)
+        penalised = self.penalties is not None or self.penalty.build().name is not None
+        return {
+            **(self._unused_of_solvers(options, rows) if self.penalties is None else self._unused_of_penalties()),
+            **self.training.unused(learns=any(learns(row.solver) for row in rows)),
+            **unused_in_task(options, [row.solver for row in rows], penalised=penalised),
+        }
+
+    def _unused_of_penalties(self) -> dict[str, Unused]:
+        """Those of a comparison of solvers in one of penalties."""
+        one, several = "with --penalties, which compares with one --solver", "with --penalties, each of its own weight"
+        return {
+            **self.solver.unused(),
+            **unless(False, ["methods", "nfe"], one, "leave out --penalties"),
+            **unless(False, [option.name for option in fields(PenaltyOptions)], several, "leave out --penalties"),
+        }
+
+    def _unused_of_solvers(self, options: TaskOptions, rows: list[Method]) -> dict[str, Unused]:
+        """Those of the one solver of --penalties in a comparison of solvers, and of solvers that are not compared."""
+        learned = {row.name: LEARNED if row.name == "learned" else ("shared",) for row in rows if learns(row.solver)}
+        used = {name for names in learned.values() for name in names}
+        others = [name for name in LEARNED if name not in used]
+        several = any(learns(row.solver) and steps_of(row.solver) > 1 for row in rows)
+        tolerance = options.calculus is not None and any(row.budget is None for row in rows)
+        one = [option.name for option in fields(ClassicalOptions) if option.name not in ("rtol", "atol")]
+        which = "without --penalties: --methods and --nfe say which solvers are compared", "give --penalties"
+        return {
+            **self.penalty.unused(),
+            **unless(False, one, *which),
+            **unless(tolerance, ["rtol", "atol"], *which),
+            **unless(not learned or several, ["shared", "equal_steps"], "in solvers of one step", "raise --nfe"),
+            **unless(False, others, "where no learned solver that has it is compared", "add to --methods"),
+            **unless(any(row.budget for row in rows), ["nfe"], "with adaptive solvers alone", "add to --methods"),
+        }
+
+    def __call__(self, name: str, options: TaskOptions, console: Console) -> int:
         """Run the command on the named task; returns the exit code."""
-        if self.seeds < 1:
-            raise UserError(f"--seeds must be >= 1, got {self.seeds}")
         out = Path(f"runs/compare-{name}") if self.out is None else self.out
         refuse_used(out, overwrite=self.overwrite, resume=self.resume)
-        methods = self._methods(name, options, console)
+        methods = self._rows(options, console.out)
+        refuse_other_kind(name, options, methods[0].solver)
         task, steps = options.build(), self.training.train_steps
         trainers = [Trainer(task, m.solver, self.training, m.penalty.scheduled(steps)) for m in methods]
         pairs = list(self._possible(methods, trainers, console))
@@ -116,19 +162,13 @@ class Compare:
             else:
                 yield method, trainer
 
-    def _methods(self, name: str, options: Any, console: Console) -> list[Method]:
-        """The rows that the options ask for."""
-        say = lambda text: console.print(text, highlight=False, soft_wrap=True)  # noqa: E731
+    def _rows(self, options: TaskOptions, say: Callable[[str], None]) -> list[Method]:
+        """The rows that the options ask for; `say` is told what is left out."""
         if self.penalties is not None:
-            self._refuse_beside_penalties()
-            rows = list(penalties(self.penalties, self.solver, say))
-            refuse_other_kind(name, options, rows[0].solver)
-            return rows
-        self._refuse_solver(getattr(options, "solver", {}))
+            return list(penalties(self.penalties, self.solver, say))
         budgets, penalty = (4, 8) if self.nfe is None else self.nfe, self.penalty.build()
-        calculus = getattr(options, "calculus", None)
-        if calculus is not None:
-            rows = list(solvers_of_sdes(calculus, self.methods, budgets, self.solver, penalty, say))
+        if options.calculus is not None:
+            rows = list(solvers_of_sdes(options.calculus, self.methods, budgets, self.solver, penalty, say))
         else:
             names = SOLVERS if self.methods is None else self.methods
             rows = list(solvers(names, budgets, self.solver, penalty, say))
@@ -136,35 +176,13 @@ class Compare:
             raise UserError("no method is left to run: give --methods, or budgets --nfe that they can meet")
         return rows
 
-    def _refuse_beside_penalties(self) -> None:
-        """Refuse options of a comparison of solvers in one of penalties."""
-        given = [flag for flag, value in (("--methods", self.methods), ("--nfe", self.nfe)) if value is not None]
-        if given:
-            raise UserError(f"{given[0]} compares solvers and --penalties penalties with one --solver: leave one out")
-        other = changed(self.penalty, fields(PenaltyOptions))
-        if other == "--penalty":
-            raise UserError("--penalty is for one penalty with every solver, --penalties for comparing: leave one out")
-        if other:
-            raise UserError(f"{other} belongs to --penalty: those of --penalties have weights of their own")
-
-    def _refuse_solver(self, usual: dict[str, Any]) -> None:
-        """Refuse options of the one solver of --penalties in a comparison of solvers. Those of SDEs take a tolerance.
-
-        Args:
-            usual: A solver that the task brings with it.
-        """
-        own = [option for option in fields(OneSolver) if option not in fields(LearnedOptions)]
-        other = changed(self.solver, [o for o in own if not usual or o.name not in ("rtol", "atol")], usual)
-        if other:
-            raise UserError(f"{other} belongs to --penalties: which solvers to compare is said by --methods and --nfe")
-
     def _same_configuration(self, out: Path, name: str, options: Any) -> None:
         """Keep what the runs share beside them; runs of another configuration are not mixed in."""
         config = {"task": name, "options": of_task(options), "training": asdict(self.training)}
         if self.penalties is not None:
             config["solver"] = asdict(self.solver)
         else:
-            config["learned"] = {option.name: getattr(self.solver, option.name) for option in fields(LearnedOptions)}
+            config["learned"] = {name: getattr(self.solver, name) for name in LEARNED}
         penalty = self.penalty.build()
         if penalty.name is not None:
             config |= penalty.about

@@ -15,16 +15,6 @@ def of_task(options: Any) -> dict[str, Any]:
     return {option: value for option, value in task_options(options).items() if option != "data_dir"}
 
 
-def check_seed(seed: int) -> None:
-    """Refuse a seed that JAX has no key for.
-
-    Raises:
-        UserError: It is out of range.
-    """
-    if not 0 <= seed < 2**32:
-        raise UserError(f"--seed must lie in 0 to {2**32 - 1}, got {seed}")
-
-
 def keep_configuration(path: Path, config: dict[str, Any]) -> None:
     """Write the options down; where some are kept already, they must be the same.
 

@@ -2,27 +2,32 @@
 
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from rich.console import Console
 
+from ..bounds import at_least
 from ..errors import UserError
 from ..report import forecast
 from ..solvers.base import AbstractSolver
 from ..training.checkpoint import batch_size_of, load_run
 from ..training.evaluate import evaluate
-from .parser import changed
+from ..unused import Unused, unless
 from .run import nfe_said
 from .sde_solvers import refuse_other_kind
-from .solver_options import SolverOptions
+from .solver_options import ClassicalOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class OtherSolver(SolverOptions):
+class OtherSolver(ClassicalOptions):
     """Which solver to use."""
 
     solver: str = "own"
-    """own: the one that the run was trained with; or a classical one."""
+    """own: the one that the run was trained with; or a classical one: euler, midpoint, rk4, bosh3, dopri5, tsit5,
+    dopri8, ... A classical pair without --steps chooses its own steps. Of an SDE: spark, which chooses its own steps,
+    or with --steps euler-maruyama, milstein, stochastic-heun or srk."""
+    steps: Annotated[int, at_least(1, most=100_000)] | None = None
+    """Number of steps."""
 
     def other(self) -> AbstractSolver | None:
         """The solver that was asked for; None for the run's own.
@@ -30,12 +35,16 @@ class OtherSolver(SolverOptions):
         Raises:
             UserError: The options name no solver, or contradict each other.
         """
+        if self.solver in ("learned", "learned-srk"):
+            raise UserError(f"{self.solver} has learned nothing outside of its own run: use own, or a classical solver")
+        return None if self.solver == "own" else self.classical()
+
+    def unused(self) -> dict[str, Unused]:
+        """The options that change nothing beside the others."""
         if self.solver != "own":
-            return self.build()
-        other = changed(self, fields(self))
-        if other:
-            raise UserError(f"{other} changes nothing in the run's own solver: name another one with --solver")
-        return None
+            return self.tolerance_unused()
+        others = [option.name for option in fields(self) if option.name != "solver"]
+        return unless(False, others, "in the run's own solver", "name another one with --solver")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +52,10 @@ class Evaluate:
     """Evaluate a saved run on its test data, with its own solver or with another one."""
 
     solver: OtherSolver = field(default_factory=OtherSolver)
+
+    def unused(self) -> dict[str, Unused]:
+        """The options that change nothing beside the others."""
+        return self.solver.unused()
 
     def __call__(self, directory: Path, console: Console) -> int:
         """Run the command; returns the exit code."""
