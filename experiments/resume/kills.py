@@ -26,7 +26,7 @@ from typing import Any, NamedTuple, NoReturn
 import jax
 import numpy as np
 
-from kuttax import cli, records
+from kuttax import cli, ending, records
 from kuttax.records import Record
 
 DIGITS = "digits --width 16 --batch-size 72 --evaluations 5 --checkpoint-seconds 0"
@@ -297,4 +297,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    ending.run(main, program="experiments")

@@ -54,5 +54,5 @@ class Certify:
         record = keep_certificate(directory, certificate, task.name, self.data)
         console.print(drawing.terminal(record, console.width))
         saved = f"Saved: {directory / 'certificate.json'}, certificate.png, certificate.svg"
-        console.print(saved, highlight=False, soft_wrap=True)
+        console.out(saved)
         return 0 if certificate.verdict == "valid" else 1

@@ -134,7 +134,7 @@ class Compare:
         for seed in range(self.seeds):
             for method, trainer in pairs:
                 if (method.label, seed) in done:
-                    console.print(f"{method.label}, seed {seed}: recorded", highlight=False)
+                    console.out(f"{method.label}, seed {seed}: recorded")
                     continue
                 record, checkpoints = self._run(trainer, seed, method, name, options, out, console)
                 records.append(path, record)
@@ -158,7 +158,7 @@ class Compare:
             except UserError as error:
                 if method.penalty.name in (self.penalties or ()):
                     raise
-                console.print(f"left out {method.penalty.name}: {error}", highlight=False, soft_wrap=True)
+                console.out(f"left out {method.penalty.name}: {error}")
             else:
                 yield method, trainer
 
@@ -201,14 +201,12 @@ class Compare:
                 trainer, seed, about, task_options(options), directory, console, checkpoints, resume=self.resume
             )
         except (SolveError, TrainingError) as error:
-            console.print(f"{method.label}, seed {seed}: failed: {error}", highlight=False)
+            console.out(f"{method.label}, seed {seed}: failed: {error}")
             return {"kind": "failure", **about, "seed": seed, "error": str(error)}, checkpoints
         metric = trainer.task.metric
         shown = {part: f"{record[part]:{'.2f' if metric.unit == '%' else '.4g'}}" for part in ("validation", "test")}
-        console.print(
+        console.out(
             f"{method.label}, seed {seed}: validation {shown['validation']} {metric.unit}, "
             f"test {shown['test']} {metric.unit}, NFE {record['nfe']:.4g}, {record['train_seconds']:.1f} s",
-            highlight=False,
-            soft_wrap=True,
         )
         return record, checkpoints

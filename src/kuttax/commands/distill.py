@@ -72,14 +72,14 @@ class Distill:
             raise UserError(f"{directory}: task {task.name} does not say which trajectories to distill for")
         field, y0, t0, t1, args = some_trajectories(task, model, self.starts, key)
         fitted = distill(field, y0, t0, t1, student=start, args=args, holdout=self.holdout, key=fit_key)
-        console.print(str(fitted), highlight=False, soft_wrap=True)
+        console.out(str(fitted))
         prepare(out, overwrite=self.overwrite)
         metric, unit = task.metric.name, task.metric.unit
         results = {}
         for name, solver in {"own solver": own, "distilled": fitted.solver, "Tsit5 at 1e-6": reference(task)}.items():
             result = evaluate(task, model, solver, task.test, size)
             results[name] = result._asdict()
-            console.print(f"test {metric} {result.metric:.4g} {unit}, NFE {result.nfe:.4g}: {name}", highlight=False)
+            console.out(f"test {metric} {result.metric:.4g} {unit}, NFE {result.nfe:.4g}: {name}")
         record = {
             "kind": "distilled",
             "from": str(directory),
@@ -92,7 +92,7 @@ class Distill:
             **environment(),
         }
         self._save(out, model, fitted.solver, about, record)
-        console.print(f"Saved in {out}. Look again: kuttax evaluate {out}", soft_wrap=True)
+        console.out(f"Saved in {out}. Look again: kuttax evaluate {out}")
         return 0
 
     def _save(self, out: Path, model: Any, solver: LearnedRK, about: dict[str, Any], record: dict[str, Any]) -> None:

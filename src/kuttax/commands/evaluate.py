@@ -65,11 +65,11 @@ class Evaluate:
         solver = own if other is None else other
         refuse_other_kind(task.name, task, solver)
         result = evaluate(task, model, solver, task.test, size)
-        console.print(str(solver), highlight=False)
+        console.out(str(solver))
         unit, nfe = task.metric.unit, nfe_said(result._asdict())
-        console.print(f"test {task.metric.name} {result.metric:.4g} {unit}, loss {result.loss:.4g}, NFE {nfe}")
+        console.out(f"test {task.metric.name} {result.metric:.4g} {unit}, loss {result.loss:.4g}, NFE {nfe}")
         if hasattr(task, "forecast"):
             of_task: Any = task
             for line in forecast.said(of_task.forecast(model, solver)):
-                console.print(line, highlight=False)
+                console.out(line)
         return 0

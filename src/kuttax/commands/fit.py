@@ -166,7 +166,7 @@ class Fit:
 
     def _say(self, out: Path, task: Any, options: Any, fitted: Fitted, record: dict[str, Any], console: Console) -> int:
         """The result in a few lines; returns the exit code."""
-        say = lambda text: console.print(text, highlight=False, soft_wrap=True)  # noqa: E731
+        say = console.out
         metric, unit = task.metric.name, task.metric.unit
         resolved = record["test_reference"]
         again = "impossible" if resolved is None else f"{resolved:.4g} {unit}, NFE {record['nfe_reference']:.4g}"

@@ -11,4 +11,4 @@ from ..report import table
 def draw(directory: Path, console: Console) -> None:
     """Draw the report of a comparison into its directory and print the table."""
     console.print(table.terminal(report.write(directory), console.width))
-    console.print(f"Table, plots and page: {directory / 'index.html'}", highlight=False, soft_wrap=True)
+    console.out(f"Table, plots and page: {directory / 'index.html'}")

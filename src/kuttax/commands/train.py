@@ -28,6 +28,7 @@ from .sde_solvers import refuse_other_kind
 from .solver_options import SolverOptions
 from .step_control import control_of, proposed_steps, said
 from .task_unused import unused_in_task
+from .terminal import terminal
 
 CheckpointSeconds = Annotated[float, between(0, 1e6)]
 """Between two checkpoints."""
@@ -73,7 +74,7 @@ class Train:
         """Run the command on the named task; returns the exit code."""
         place = joined() if self.distributed else OneDevice()
         if not place.leads:
-            console = Console(quiet=True)
+            console = terminal(quiet=True)
         solver = self._start()
         refuse_other_kind(name, options, solver)
         control, penalty = control_of(self.step_control, solver), self.penalty.build()
@@ -82,7 +83,7 @@ class Train:
         checkpoints = Checkpoints(out / "checkpoints", every=self.checkpoint_seconds)
         if first(place, lambda: self._finished(out, name, options)):
             checkpoints.clear()
-            console.print(f"{out} holds a finished run: nothing is left to do", highlight=False, soft_wrap=True)
+            console.out(f"{out} holds a finished run: nothing is left to do")
             return 0
 
         def trainer_of(solver: AbstractSolver) -> Trainer:
@@ -121,29 +122,29 @@ class Train:
         """What came out, in a few lines."""
         metric, unit = record["metric"]["name"], record["metric"]["unit"]
         resolved = record["test_reference"]
-        console.print(record["label"], highlight=False)
+        console.out(record["label"])
         if "step_control" in record:
-            console.print(said(record["step_control"]), highlight=False)
-        console.print(
+            console.out(said(record["step_control"]))
+        console.out(
             f"{metric}: validation {record['validation']:.4g} {unit}, test {record['test']:.4g} {unit}, "
             f"re-solved by {record['reference']} {'impossible' if resolved is None else f'{resolved:.4g} {unit}'}"
         )
-        console.print(
+        console.out(
             f"NFE {nfe_said(record)}, {record['predict_ms']:.3g} ms a batch of {record['batch_size']}; "
             f"{record['train_seconds']:.3g} s of training, {record['compile_seconds']:.3g} s of compiling"
         )
         for line in forecast.said(record["forecast"]) if "forecast" in record else ():
-            console.print(line, highlight=False)
-        console.print(f"{verdict_said(record['certificate'])}; the whole certificate: kuttax certify {out}")
+            console.out(line)
+        console.out(f"{verdict_said(record['certificate'])}; the whole certificate: kuttax certify {out}")
         again = "" if "in_law" in record["certificate"] else " --solver tsit5 --rtol 1e-6 --atol 1e-6"
-        console.print(f"Saved in {out}. Look again: kuttax evaluate {out}{again}")
+        console.out(f"Saved in {out}. Look again: kuttax evaluate {out}{again}")
 
     def _prepare(self, out: Path, name: str, options: Any, checkpoints: Checkpoints, console: Console) -> None:
         """Make the directory, and keep the options in it."""
         prepare(out, overwrite=self.overwrite, resume=self.resume)
         keep_configuration(out / "config.json", self._configuration(name, options))
         if self.resume and not checkpoints.directory.exists():
-            console.print(f"nothing is saved in {out} yet: training begins", highlight=False, soft_wrap=True)
+            console.out(f"nothing is saved in {out} yet: training begins")
 
     def _finished(self, out: Path, name: str, options: Any) -> bool:
         """Whether a run in `out` is to be gone on with, is this one, and has its record.
