@@ -83,7 +83,7 @@ def check_bounds(options: Any) -> None:
     Raises:
         UserError: It names the field, the value and the bound.
     """
-    for name, bounds in _declared(type(options)).items():
+    for name, bounds in declared(type(options)).items():
         value = getattr(options, name)
         for number in value if isinstance(value, tuple) else (value,):
             if number is not None and not bounds.holds(number):
@@ -91,7 +91,7 @@ def check_bounds(options: Any) -> None:
 
 
 @cache
-def _declared(kind: type) -> dict[str, Bounds]:
+def declared(kind: type) -> dict[str, Bounds]:
     """The bounds of a dataclass's fields, by name."""
     hints = get_type_hints(kind, include_extras=True)
     return {name: found for name, hint in hints.items() if (found := _of(hint)) is not None}

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import field, make_dataclass, replace
+from dataclasses import field, fields, make_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -120,7 +120,7 @@ def _on_task(command: str, name: str, rest: list[str], console: Console) -> int:
 def _usual(kind: type[Any], options: Any) -> Any:
     """A command with the settings, and the solver, that a task is usually trained with."""
     start = kind(training=Settings(**options.training))
-    if not options.solver:
+    if not options.solver or "solver" not in {option.name for option in fields(kind)}:
         return start
     return replace(start, solver=replace(start.solver, **options.solver))
 

@@ -59,8 +59,8 @@ class Evaluate:
 
     def __call__(self, directory: Path, console: Console) -> int:
         """Run the command; returns the exit code."""
-        size = batch_size_of(directory)
         other = self.solver.other()
+        size = batch_size_of(directory)
         task, model, own = load_run(directory)
         solver = own if other is None else other
         refuse_other_kind(task.name, task, solver)

@@ -5,6 +5,7 @@ import difflib
 import io
 import re
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -30,7 +31,7 @@ def parse(kind: Callable[..., Any], arguments: Sequence[str], program: str, abou
         UserError: An option is unknown, lacks its value, or has one that cannot be read or is out of range.
         SystemExit: The help was asked for and printed.
     """
-    config = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
+    config = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff)
     shown = io.StringIO()
     try:
         with contextlib.redirect_stderr(shown):
@@ -109,6 +110,7 @@ def _directory(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
     return _one(Path, "DIR", "a path") if info.type == Path | None else None
 
 
+@cache
 def _bare(kind: Any) -> Any:
     """The type without what its parts are annotated with, as their bounds."""
 
