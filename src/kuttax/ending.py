@@ -66,7 +66,7 @@ def run(
                     raise
     except KeyboardInterrupt:
         message, code = stopped, INTERRUPTED
-    print(f"{program}: {' '.join(message.split())}", file=sys.stderr)
+    print(f"{program}: {_one_line(message)}", file=sys.stderr)
     sys.exit(code)
 
 
@@ -117,6 +117,12 @@ def _of_system(error: OSError) -> tuple[str, int]:
     if error.errno in (errno.EMFILE, errno.ENFILE):
         return f"{where}{why}: raise the limit on open files (ulimit -n)", 1
     return f"{where}{why}", 2 if error.errno in _WRONG_FILE else 1
+
+
+def _one_line(text: str) -> str:
+    """The text in one line, control characters of a path or value spelled out."""
+    line = " ".join(text.split())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in line)
 
 
 def _in_brackets(error: Exception) -> str:

@@ -1,5 +1,8 @@
 """Terminal: where commands print."""
 
+import io
+import sys
+
 from rich.console import Console
 
 
@@ -8,4 +11,8 @@ def terminal(*, quiet: bool = False) -> Console:
 
     `out` prints a line that is not folded, so that a path can be copied whole; `print` is for tables.
     """
+    if isinstance(
+        sys.stdout, io.TextIOWrapper
+    ):  # what it cannot encode, as a path's bytes that are no text, is escaped
+        sys.stdout.reconfigure(errors="backslashreplace")
     return Console(markup=False, highlight=False, emoji=False, quiet=quiet)
