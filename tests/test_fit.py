@@ -277,8 +277,8 @@ def test_the_command_saves_what_it_says(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["digits", "--nfe", "0"], "nfe must be a whole number >= 1, got 0"),
-        (["digits", "--warm-up", "2"], "warm_up must lie in"),
+        (["digits", "--nfe", "0"], "--nfe must be >= 1, got 0"),
+        (["digits", "--warm-up", "2"], "--warm-up must lie in"),
         (["nothing"], "unknown task 'nothing'"),
         (["--nfe", "8"], "fit needs a TASK first"),
         (["digits", "--overwrite", "--resume"], "contradict each other"),

@@ -169,11 +169,11 @@ class SolverOptions(ClassicalOptions, LearnedOptions):
             UserError: They name no solver.
         """
         used = {"learned": LEARNED, "learned-srk": ("shared",)}.get(self.solver, ())
-        others = [name for name in LEARNED if name not in used]
+        others, named = [name for name in LEARNED if name not in used], f"with --solver {self.solver}"
         one_step = bool(used) and self.steps == 1 and not controlled
         return {
             **self.tolerance_unused(),
-            **unless(False, others, f"with --solver {self.solver}", "name --solver learned"),
+            **unless(False, others, named, "" if self.solver in sde_solvers.NAMES else "name --solver learned"),
             **unless(not one_step, [name for name in ("shared", "equal_steps") if name in used], *ONE_STEP),
         }
 
