@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -303,9 +304,18 @@ class _Fit:
 
         return _first(valid, list(_ladder(solver.steps, most)))
 
-    @property
+    @cached_property
     def _can_distill(self) -> bool:
-        return self.levers.distill and hasattr(self.task, "trajectories")
+        """Whether solvers are fitted to finished fields: asked for, and the task's trajectories follow one field."""
+        if not (self.levers.distill and self._is_ode and hasattr(self.task, "trajectories")):
+            return False
+        task: Any = self.task
+        one = jax.tree.map(lambda x: x[:1], task.train)
+        try:
+            jax.eval_shape(lambda key: task.trajectories(task.init(key), one).y0, jax.random.key(0))
+        except UserError:  # as of irregular times or control inputs
+            return False
+        return True
 
     def _fitted(self, model: Any, solver: Any) -> LearnedRK:
         rows_key, fit_key = jax.random.split(jax.random.fold_in(jax.random.key(self.seed), 1))
