@@ -780,7 +780,7 @@ def test_stop_in_the_middle_keeps_what_is_finished(tmp_path, refused, monkeypatc
 
     monkeypatch.setattr(Trainer, "run", interrupted)
     options = ("--nfe", "2", "--seeds", "2", "--methods", "midpoint", *SMALL)
-    assert "finished runs are kept" in refused("compare", "digits", *options, "--out", tmp_path / "out", code=130)
+    assert "what was saved is kept" in refused("compare", "digits", *options, "--out", tmp_path / "out", code=130)
     assert runs(tmp_path / "out") == [("midpoint", 0)]
 
 
