@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from kuttax import records
 from kuttax.errors import UserError
+from kuttax.io import records
 
 from . import machine, workloads
 from .peer import Peer

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from kuttax import ending
 from kuttax.commands.parser import parse
 from kuttax.errors import UserError
 
@@ -31,20 +32,10 @@ for a start:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The entry point: a user's mistake is one line on standard error and exit code 2."""
-    try:
-        _command(list(sys.argv[1:] if arguments is None else arguments))
-    except UserError as error:
-        _fail(str(error), 2)
-    except (PeerError, OSError) as error:
-        _fail(str(error), 1)
-    except KeyboardInterrupt:
-        _fail("stopped; workloads that were done are kept", 130)
-
-
-def _fail(message: str, code: int) -> None:
-    print(f"benchmarks: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(code)
+    """The entry point: how it ends, `kuttax.ending` says."""
+    argv = list(sys.argv[1:] if arguments is None else arguments)
+    stopped = "stopped; workloads that were done are kept"
+    ending.run(lambda: _command(argv), program="benchmarks", stopped=stopped, failures=(PeerError,))
 
 
 def _command(argv: list[str]) -> None:

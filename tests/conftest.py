@@ -32,6 +32,9 @@ jax.config.update("jax_disable_most_optimizations", True)
 # XLA's threads are as many as this, in place of the cores: two workers have a core each.
 os.environ["NPROC"] = "1"
 
+# A bug must not look like a refusal: the command line shows its traceback, in this process and those of tests.
+os.environ["KUTTAX_TRACEBACK"] = "1"
+
 # Python looks through all that JAX keeps whenever 700 more objects live than before: a tenth of the time.
 gc.set_threshold(100_000, 20, 20)
 

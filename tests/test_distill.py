@@ -334,7 +334,7 @@ def test_the_command_distills_a_run(tmp_path, capsys):
         (["nowhere", "--nfe", "9", "--stages", "4"], "nfe 9 is no multiple of 4 stages"),
         (["nowhere", "--student", "tall"], "--student must be one of"),
         (["nowhere", "--starts", "1"], "--starts must be >= 2, got 1"),
-        (["nowhere", "--seed", "-1"], "--seed must lie in 0 to 4294967295, got -1"),
+        (["nowhere", "--seed", "-1"], "--seed must lie in [0, 4294967295], got -1"),
     ],
 )
 def test_the_command_refuses_in_one_line(arguments, message, capsys):

@@ -15,8 +15,9 @@ from scipy.linalg import expm
 import kuttax as kx
 from kuttax import cli
 from kuttax.errors import UserError
-from kuttax.fit import _first
+from kuttax.fit import _first, _Fit
 from kuttax.tasks.base import Trajectories
+from kuttax.tasks.registry import build_task
 from kuttax.training.settings import Settings
 
 QUICK = Settings(train_steps=40, evaluations=2, per_dispatch=10, batch_size=32, lr=0.05)
@@ -277,8 +278,8 @@ def test_the_command_saves_what_it_says(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["digits", "--nfe", "0"], "nfe must be a whole number >= 1, got 0"),
-        (["digits", "--warm-up", "2"], "warm_up must lie in"),
+        (["digits", "--nfe", "0"], "--nfe must be >= 1, got 0"),
+        (["digits", "--warm-up", "2"], "--warm-up must lie in"),
         (["nothing"], "unknown task 'nothing'"),
         (["--nfe", "8"], "fit needs a TASK first"),
         (["digits", "--overwrite", "--resume"], "contradict each other"),
@@ -290,3 +291,11 @@ def test_mistakes_on_the_command_line_are_one_line(arguments, says, tmp_path, mo
     error = capsys.readouterr().err
     assert says in error and error.count("\n") == 1
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("options", [{"irregular": 0.3}, {}])
+def test_a_solver_is_distilled_only_where_all_trajectories_follow_one_field(options):
+    """Else the refusal of the distillation would come when all is trained, and lose it."""
+    sizes = {"system": "pendulum", "trajectories": 6, "samples": 30, "horizon": 3, "width": 4}
+    work = _Fit(build_task("dynamics", **sizes, **options), kx.Levers(), Settings(), 0, None, None, False)
+    assert work._can_distill == (not options)

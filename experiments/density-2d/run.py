@@ -10,6 +10,7 @@ What a stage does: experiments/densities.py.
 from collections.abc import Sequence
 from pathlib import Path
 
+from kuttax import ending
 from kuttax.data.toys import TOYS
 
 from .. import densities
@@ -23,4 +24,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    ending.run(main, program="experiments")

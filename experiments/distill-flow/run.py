@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import kuttax as kx
+from kuttax import ending
 from kuttax.distillation import Frozen, Pairs, row, table
 from kuttax.distillation.teacher import dopri5_at_1e_8, ends
 from kuttax.solvers.serialise import to_json
@@ -150,4 +151,4 @@ def _ratio(runs: list[dict], of: dict, what: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    ending.run(main, program="experiments")

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import kuttax as kx
+from kuttax import ending
 from kuttax.distillation import Frozen, Pairs, row, table
 from kuttax.distillation.teacher import dopri5_at_1e_8, ends
 from kuttax.solvers.serialise import from_json, to_json
@@ -181,4 +182,4 @@ def _mean(values: list[float]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    ending.run(main, program="experiments")

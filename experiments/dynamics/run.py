@@ -22,7 +22,7 @@ from typing import Any
 from rich.console import Console
 
 import kuttax as kx
-from kuttax import report
+from kuttax import ending, report
 from kuttax.commands.run import results, run
 from kuttax.commands.solver_options import LearnedOptions
 from kuttax.distillation.students import stages_of
@@ -191,4 +191,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    ending.run(main, program="experiments")

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import kuttax as kx
+from kuttax import ending
 from kuttax.commands.run import reference, task_options
 from kuttax.solvers.base import title
 from kuttax.tasks.registry import build_task
@@ -185,4 +186,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    ending.run(main, program="experiments")

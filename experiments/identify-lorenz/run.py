@@ -22,6 +22,7 @@ import numpy as np
 import optimistix as optx
 
 import kuttax as kx
+from kuttax import ending
 from kuttax.data.systems import generate
 from kuttax.data.windows import split
 from kuttax.solvers.serialise import to_json
@@ -234,4 +235,4 @@ def _mean(values: list[float | None]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    ending.run(main, program="experiments")

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 
 import kuttax as kx
+from kuttax import ending
 from kuttax.io.records import Record
 from kuttax.tasks import Latent, build_task
 from kuttax.training.evaluate import evaluate
@@ -199,4 +200,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    ending.run(main, program="experiments")

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from kuttax import ending
 from kuttax.report.comparison import paired_difference
 from kuttax.report.figure import INK, figure
 
@@ -175,4 +176,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    ending.run(main, program="experiments")

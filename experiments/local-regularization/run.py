@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import kuttax as kx
+from kuttax import ending
 from kuttax.data import Dataset
 from kuttax.tasks.classification import Classification
 from kuttax.tasks.registry import build_task
@@ -318,4 +319,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    ending.run(main, program="experiments")

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple, NoReturn
 import jax
 import numpy as np
 
-from kuttax import cli
+from kuttax import cli, ending
 from kuttax.io import records
 from kuttax.io.records import Record
 
@@ -298,4 +298,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    ending.run(main, program="experiments")

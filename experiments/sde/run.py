@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import kuttax as kx
+from kuttax import ending
 from kuttax.tasks.registry import build_task
 from kuttax.training.evaluate import evaluate, predict
 from kuttax.training.loop import Trainer
@@ -302,4 +303,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    ending.run(main, program="experiments")

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import kuttax as kx
+from kuttax import ending
 from kuttax.training.evaluate import predict as predicted
 from kuttax.training.loop import Trainer
 from kuttax.validity import certify
@@ -53,4 +54,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    ending.run(main, program="experiments")

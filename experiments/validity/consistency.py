@@ -15,6 +15,7 @@ from typing import Any
 import optax
 
 import kuttax as kx
+from kuttax import ending
 from kuttax.commands.run import task_options
 from kuttax.commands.solver_options import LearnedOptions
 from kuttax.penalties.schedule import Scheduled
@@ -124,4 +125,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    ending.run(main, program="experiments")

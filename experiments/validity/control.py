@@ -16,6 +16,7 @@ from typing import Any
 import jax
 
 import kuttax as kx
+from kuttax import ending
 from kuttax.commands.step_control import control_of, history
 from kuttax.data import spheres
 from kuttax.io.records import Record
@@ -112,4 +113,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    ending.run(main, program="experiments")

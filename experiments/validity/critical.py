@@ -10,6 +10,8 @@ is the result: a record of kind "critical" for each seed.
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from kuttax import ending
+
 from .options import parser, seeds_of, study_of
 from .trained import Trained
 
@@ -80,4 +82,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    ending.run(main, program="experiments")

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from kuttax import ending
 from kuttax.io.records import Record
 from kuttax.report.figure import figure
 
@@ -105,4 +106,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    ending.run(main, program="experiments")

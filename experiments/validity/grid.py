@@ -8,6 +8,8 @@ Appends a record per trained model to STUDY.jsonl and skips what is recorded.
 
 from collections.abc import Sequence
 
+from kuttax import ending
+
 from .options import parser, seeds_of, study_of
 from .trained import Trained
 
@@ -24,4 +26,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    ending.run(main, program="experiments")

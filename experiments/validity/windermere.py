@@ -25,6 +25,7 @@ from jaxtyping import Array, Float
 from sklearn.svm import SVC
 
 import kuttax as kx
+from kuttax import ending
 from kuttax.data import Dataset
 from kuttax.report.figure import figure
 
@@ -196,4 +197,4 @@ def sizes(smoke: bool) -> tuple[Fan, int]:
 
 
 if __name__ == "__main__":
-    main()
+    ending.run(main, program="experiments")

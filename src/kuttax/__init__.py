@@ -1,5 +1,6 @@
 """kuttax: neural differential equations that are cheap and stay honest."""
 
+from . import starting as starting  # isort: skip: Ctrl-C while the rest is imported
 from . import density as density
 from . import penalties as penalties
 from . import solvers as solvers

@@ -1,29 +1,28 @@
 """kuttax fit | train | compare | evaluate | certify | distill | report: the command line."""
 
-import os
 import sys
 from collections.abc import Sequence
-from dataclasses import field, make_dataclass, replace
+from dataclasses import field, fields, make_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
 
-from . import __version__
+from . import __version__, ending
 from .commands.certify import Certify
 from .commands.compare import Compare
 from .commands.distill import Distill
 from .commands.evaluate import Evaluate
 from .commands.fit import Fit
-from .commands.parser import parse
+from .commands.parser import given, parse
 from .commands.report import draw_again
+from .commands.terminal import terminal
 from .commands.train import Train
 from .errors import UserError
-from .solvers.solution import SolveError
 from .tasks.registry import TASKS, task_options
-from .training.loop import Stopped, TrainingError
 from .training.settings import Settings
+from .unused import refuse_unused
 
 USAGE = f"""kuttax {__version__}: neural differential equations that are cheap and stay honest
 
@@ -54,32 +53,14 @@ _ON_RUN = {"evaluate": Evaluate, "certify": Certify, "distill": Distill}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The entry point: a user's mistake is one line on standard error and exit code 2."""
+    """The entry point: how it ends, `kuttax.ending` says."""
     argv = list(sys.argv[1:] if arguments is None else arguments)
-    try:
-        sys.exit(_command(argv))
-    except UserError as error:
-        _fail(str(error), 2)
-    except (SolveError, TrainingError) as error:
-        _fail(str(error), 1)
-    except Stopped as stop:
-        _fail(str(stop), 128 + stop.signal)
-    except BrokenPipeError:  # whoever read the output has seen enough (`| head`); flushing it once more would fail
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except OSError as error:  # a full disk, a directory that may not be written
-        _fail(str(error), 1)
-    except KeyboardInterrupt:
-        _fail("stopped; finished runs are kept, and what was saved: train and compare go on with --resume", 130)
-
-
-def _fail(message: str, code: int) -> None:
-    print(f"kuttax: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(code)
+    stopped = "stopped; what was saved is kept: fit, train and compare continue with --resume"
+    ending.run(lambda: _command(argv), stopped=stopped)
 
 
 def _command(argv: list[str]) -> int:
-    console = Console()
+    console = terminal()
     match argv:
         case [] | ["-h" | "--help", *_] | ["help"]:
             print(USAGE)
@@ -96,7 +77,9 @@ def _command(argv: list[str]) -> int:
             return parse(_ON_RUN[command], ["--help"], f"kuttax {command} RUN")
         case ["evaluate" | "certify" | "distill" as command, *rest]:
             directory, rest = _subject(command, "RUN", rest)
-            return parse(_ON_RUN[command], rest, f"kuttax {command} {directory}")(Path(directory), console)
+            parsed = parse(_ON_RUN[command], rest, f"kuttax {command} {directory}")
+            refuse_unused(parsed.unused(), given(rest))
+            return parsed(Path(directory), console)
         case ["report", *rest]:
             return _report(rest, console)
     known = "fit, train, compare, evaluate, certify, distill, report"
@@ -130,13 +113,14 @@ def _on_task(command: str, name: str, rest: list[str], console: Console) -> int:
         frozen=True,
     )
     parsed = parse(both, rest, f"kuttax {command} {name}", kind.__doc__)
+    refuse_unused(parsed.task.unused() | parsed.command.unused(parsed.task), given(rest))
     return parsed.command(name, parsed.task, console)
 
 
 def _usual(kind: type[Any], options: Any) -> Any:
     """A command with the settings, and the solver, that a task is usually trained with."""
     start = kind(training=Settings(**options.training))
-    if not (hasattr(options, "solver") and hasattr(start, "solver")):
+    if not options.solver or "solver" not in {option.name for option in fields(kind)}:
         return start
     return replace(start, solver=replace(start.solver, **options.solver))
 

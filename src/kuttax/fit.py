@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -75,6 +76,11 @@ class Levers:
             raise UserError(f"learned must be one of {', '.join(get_args(When))}, got {self.learned!r}")
         if not (self.consistency >= 0 and math.isfinite(self.consistency)):
             raise UserError(f"consistency must be a number >= 0, got {self.consistency}")
+
+    def warm_up_steps(self, settings: Settings) -> int:
+        """Optimiser steps of the warm-up of an ODE: whole dispatches, and none where they would be all."""
+        steps = settings.per_dispatch * round(self.warm_up * settings.train_steps / settings.per_dispatch)
+        return steps if steps < settings.train_steps else 0
 
     def learns(self, calculus: Calculus | None) -> bool:
         """Whether the solver learns, of an SDE in that calculus or, None, of an ODE."""
@@ -233,13 +239,9 @@ class _Fit:
         return getattr(self.task, "calculus", None) is None
 
     def _warm_steps(self) -> int:
-        """Optimiser steps of the warm-up: whole dispatches, never all, none for a task without penalties or of an SDE,
-        whose adaptive steps are the dearest."""
-        if not self._is_ode:
-            return 0
-        per = self.settings.per_dispatch
-        steps = per * round(self.levers.warm_up * self.settings.train_steps / per)
-        return steps if self.consistency is not None and steps < self.settings.train_steps else 0
+        """Optimiser steps of the warm-up: none for a task without penalties or of an SDE, whose adaptive steps are the
+        dearest."""
+        return self.levers.warm_up_steps(self.settings) if self._is_ode and self.consistency is not None else 0
 
     def _warmed(self, steps: int, train_steps: int) -> Any:
         """The model after training with an adaptive solver and the penalty on a step of the budget's size."""
@@ -302,9 +304,18 @@ class _Fit:
 
         return _first(valid, list(_ladder(solver.steps, most)))
 
-    @property
+    @cached_property
     def _can_distill(self) -> bool:
-        return self.levers.distill and hasattr(self.task, "trajectories")
+        """Whether solvers are fitted to finished fields: asked for, and the task's trajectories follow one field."""
+        if not (self.levers.distill and self._is_ode and hasattr(self.task, "trajectories")):
+            return False
+        task: Any = self.task
+        one = jax.tree.map(lambda x: x[:1], task.train)
+        try:
+            jax.eval_shape(lambda key: task.trajectories(task.init(key), one).y0, jax.random.key(0))
+        except UserError:  # as of irregular times or control inputs
+            return False
+        return True
 
     def _fitted(self, model: Any, solver: Any) -> LearnedRK:
         rows_key, fit_key = jax.random.split(jax.random.fold_in(jax.random.key(self.seed), 1))

@@ -171,7 +171,7 @@ def _data(attributes: Any) -> Iterator[Any]:
 def _bytes_of(array: np.ndarray) -> Hashable:
     stride = max(1, array.nbytes // _LARGE)
     flat = np.ascontiguousarray(array).reshape(-1)[::stride]
-    return array.shape, array.dtype.str, zlib.crc32(np.ascontiguousarray(flat).view(np.uint8))
+    return array.shape, array.dtype.str, zlib.crc32(flat.tobytes())
 
 
 def _is_library(module: str | None) -> bool:

@@ -36,6 +36,11 @@ def _trained_of(node: Any) -> PyTree[bool]:
     return jax.tree.map(lambda part: _trained_of(part) if _is_learned(part) else False, node, is_leaf=_is_learned)
 
 
+def learns(solver: AbstractSolver) -> bool:
+    """Whether training changes anything in a solver."""
+    return any(leaf.size for leaf in jax.tree.leaves(eqx.filter(solver, trainable(solver))))
+
+
 def labels(tree: PyTree) -> PyTree[str]:
     """ "solver" at every leaf of a solver and "field" at all others, for `optax.multi_transform`."""
 

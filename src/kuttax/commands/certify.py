@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from rich.console import Console
 
+from ..bounds import Count, above, check_bounds
 from ..report import certificate as drawing
 from ..training.certify import certify_run
 from ..training.checkpoint import batch_size_of, load_run
+from ..unused import Unused
 from .kept import keep_certificate
 from .output import writing_into
 
@@ -20,14 +22,21 @@ class Certify:
 
     data: Literal["validation", "test"] = "validation"
     """On which data: validation, on which choices may be made, or test, which is for a last look."""
-    samples: int | None = None
+    samples: Count | None = None
     """The most samples to look at (default all)."""
-    metric_tolerance: float = 0.01
+    metric_tolerance: Annotated[float, above(0)] = 0.01
     """The greatest change of the metric: a share of the samples for an accuracy, in its own unit for a likelihood,
     relative for any other."""
-    output_tolerance: float = 0.05
+    output_tolerance: Annotated[float, above(0)] = 0.05
     """The greatest share of predicted classes that flip; without classes, the greatest relative deviation of outputs
     (of all but 5 % of the samples)."""
+
+    def __post_init__(self):
+        check_bounds(self)
+
+    def unused(self) -> dict[str, Unused]:
+        """The options that change nothing beside the others: none."""
+        return {}
 
     def __call__(self, directory: Path, console: Console) -> int:
         """Run the command; returns the exit code."""
@@ -47,5 +56,5 @@ class Certify:
             record = keep_certificate(folder, certificate, task.name, self.data)
         console.print(drawing.terminal(record, console.width))
         saved = f"Saved: {directory / 'certificate.json'}, certificate.png, certificate.svg"
-        console.print(saved, highlight=False, soft_wrap=True)
+        console.out(saved)
         return 0 if certificate.verdict == "valid" else 1

@@ -3,7 +3,7 @@
 import functools
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,23 +11,30 @@ from typing import Annotated, Any
 import tyro
 from rich.console import Console
 
+from ..bounds import Count, check_bounds
 from ..errors import UserError
 from ..io import records
 from ..io.folder import Folder
 from ..report import RECORDS, comparison, run_name
 from ..solvers.solution import SolveError
+from ..tasks.options import TaskOptions
+from ..trainable import learns
 from ..training.checkpoints import Checkpoints
 from ..training.loop import Trainer, TrainingError
 from ..training.settings import Settings
+from ..unused import Unused, unless
+from ..validity.resolution import steps_of
 from .configuration import keep_configuration, of_task
+from .fit import Budget
 from .method import SOLVERS, Method, penalties, solvers, solvers_of_sdes
 from .output import CHECKPOINTS, Output, listed
-from .parser import changed
 from .penalty_options import PenaltyOptions
 from .report import draw
 from .run import run, task_options
 from .sde_solvers import refuse_other_kind
-from .solver_options import LearnedOptions, SolverOptions
+from .solver_options import LEARNED, ClassicalOptions, SolverOptions
+from .task_unused import unused_in_task
+from .train import CheckpointSeconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +51,9 @@ class Compare:
     fixed number of function evaluations (NFE), and show side by side what each costs and is worth. With --penalties it
     compares penalties with one solver, against the loss alone."""
 
-    nfe: tuple[int, ...] | None = None
+    nfe: tuple[Budget, ...] | None = None
     """The budgets of the solvers compared: evaluations of the field in one solve (default 4 8)."""
-    seeds: int = 3
+    seeds: Count = 3
     """How many sets of initial weights, from seed 0."""
     methods: tuple[str, ...] | None = None
     """Which of dopri5, rk4, midpoint and learned to compare (default all); of an SDE which of spark, euler-maruyama,
@@ -68,17 +75,56 @@ class Compare:
     resume: bool = False
     """Go on with the comparison in --out: runs that are recorded there are not repeated, and the one that was stopped
     goes on where it was saved."""
-    checkpoint_seconds: float = 30.0
+    checkpoint_seconds: CheckpointSeconds = 30.0
     """Time between the checkpoints of a run, at least."""
 
-    def __call__(self, name: str, options: Any, console: Console) -> int:
+    def __post_init__(self):
+        check_bounds(self)
+
+    def unused(self, options: TaskOptions) -> dict[str, Unused]:
+        """The options that change nothing beside the others and the task's."""
+        rows = self._rows(options, lambda text: None)
+        penalised = self.penalties is not None or self.penalty.build().name is not None
+        return {
+            **(self._unused_of_solvers(options, rows) if self.penalties is None else self._unused_of_penalties()),
+            **self.training.unused(learns=any(learns(row.solver) for row in rows)),
+            **unused_in_task(options, [row.solver for row in rows], penalised=penalised),
+        }
+
+    def _unused_of_penalties(self) -> dict[str, Unused]:
+        """Those of a comparison of solvers in one of penalties."""
+        one, several = "with --penalties, which compares with one --solver", "with --penalties, each of its own weight"
+        return {
+            **self.solver.unused(),
+            **unless(False, ["methods", "nfe"], one, "leave out --penalties"),
+            **unless(False, [option.name for option in fields(PenaltyOptions)], several, "leave out --penalties"),
+        }
+
+    def _unused_of_solvers(self, options: TaskOptions, rows: list[Method]) -> dict[str, Unused]:
+        """Those of the one solver of --penalties in a comparison of solvers, and of solvers that are not compared."""
+        learned = {row.name: LEARNED if row.name == "learned" else ("shared",) for row in rows if learns(row.solver)}
+        used = {name for names in learned.values() for name in names}
+        others = [name for name in LEARNED if name not in used]
+        several = any(learns(row.solver) and steps_of(row.solver) > 1 for row in rows)
+        tolerance = options.calculus is not None and any(row.budget is None for row in rows)
+        one = [option.name for option in fields(ClassicalOptions) if option.name not in ("rtol", "atol")]
+        which = "without --penalties: --methods and --nfe say which solvers are compared", "give --penalties"
+        return {
+            **self.penalty.unused(),
+            **unless(False, one, *which),
+            **unless(tolerance, ["rtol", "atol"], *which),
+            **unless(not learned or several, ["shared", "equal_steps"], "in solvers of one step", "raise --nfe"),
+            **unless(False, others, "where no learned solver that has it is compared", "add to --methods"),
+            **unless(any(row.budget for row in rows), ["nfe"], "with adaptive solvers alone", "add to --methods"),
+        }
+
+    def __call__(self, name: str, options: TaskOptions, console: Console) -> int:
         """Run the command on the named task; returns the exit code."""
-        if self.seeds < 1:
-            raise UserError(f"--seeds must be >= 1, got {self.seeds}")
         out = Path(f"runs/compare-{name}") if self.out is None else self.out
         with Output(out, "compare", overwrite=self.overwrite, resume=self.resume) as output:
             output.refuse_contradiction()
-            methods = self._methods(name, options, console)
+            methods = self._rows(options, console.out)
+            refuse_other_kind(name, options, methods[0].solver)
             output.refuse_used()
             task, steps = options.build(), self.training.train_steps
             trainers = [Trainer(task, m.solver, self.training, m.penalty.scheduled(steps)) for m in methods]
@@ -88,7 +134,7 @@ class Compare:
             failed = self._all(pairs, name, options, folder, console)
             draw(folder, console)
             output.finish()
-        console.print(f"Table, plots and page: {out / 'index.html'}", highlight=False, soft_wrap=True)
+        console.out(f"Table, plots and page: {out / 'index.html'}")
         return 1 if failed else 0
 
     def _all(
@@ -105,7 +151,7 @@ class Compare:
         for seed in range(self.seeds):
             for method, trainer in pairs:
                 if (method.label, seed) in done:
-                    console.print(f"{method.label}, seed {seed}: recorded", highlight=False)
+                    console.out(f"{method.label}, seed {seed}: recorded")
                     continue
                 record, checkpoints = self._run(trainer, seed, method, name, options, folder, console)
                 keep(record)
@@ -135,23 +181,17 @@ class Compare:
             except UserError as error:
                 if method.penalty.name in (self.penalties or ()):
                     raise
-                console.print(f"left out {method.penalty.name}: {error}", highlight=False, soft_wrap=True)
+                console.out(f"left out {method.penalty.name}: {error}")
             else:
                 yield method, trainer
 
-    def _methods(self, name: str, options: Any, console: Console) -> list[Method]:
-        """The rows that the options ask for."""
-        say = lambda text: console.print(text, highlight=False, soft_wrap=True)  # noqa: E731
+    def _rows(self, options: TaskOptions, say: Callable[[str], None]) -> list[Method]:
+        """The rows that the options ask for; `say` is told what is left out."""
         if self.penalties is not None:
-            self._refuse_beside_penalties()
-            rows = list(penalties(self.penalties, self.solver, say))
-            refuse_other_kind(name, options, rows[0].solver)
-            return rows
-        self._refuse_solver(getattr(options, "solver", {}))
+            return list(penalties(self.penalties, self.solver, say))
         budgets, penalty = (4, 8) if self.nfe is None else self.nfe, self.penalty.build()
-        calculus = getattr(options, "calculus", None)
-        if calculus is not None:
-            rows = list(solvers_of_sdes(calculus, self.methods, budgets, self.solver, penalty, say))
+        if options.calculus is not None:
+            rows = list(solvers_of_sdes(options.calculus, self.methods, budgets, self.solver, penalty, say))
         else:
             names = SOLVERS if self.methods is None else self.methods
             rows = list(solvers(names, budgets, self.solver, penalty, say))
@@ -159,35 +199,13 @@ class Compare:
             raise UserError("no method is left to run: give --methods, or budgets --nfe that they can meet")
         return rows
 
-    def _refuse_beside_penalties(self) -> None:
-        """Refuse options of a comparison of solvers in one of penalties."""
-        given = [flag for flag, value in (("--methods", self.methods), ("--nfe", self.nfe)) if value is not None]
-        if given:
-            raise UserError(f"{given[0]} compares solvers and --penalties penalties with one --solver: leave one out")
-        other = changed(self.penalty, fields(PenaltyOptions))
-        if other == "--penalty":
-            raise UserError("--penalty is for one penalty with every solver, --penalties for comparing: leave one out")
-        if other:
-            raise UserError(f"{other} belongs to --penalty: those of --penalties have weights of their own")
-
-    def _refuse_solver(self, usual: dict[str, Any]) -> None:
-        """Refuse options of the one solver of --penalties in a comparison of solvers. Those of SDEs take a tolerance.
-
-        Args:
-            usual: A solver that the task brings with it.
-        """
-        own = [option for option in fields(OneSolver) if option not in fields(LearnedOptions)]
-        other = changed(self.solver, [o for o in own if not usual or o.name not in ("rtol", "atol")], usual)
-        if other:
-            raise UserError(f"{other} belongs to --penalties: which solvers to compare is said by --methods and --nfe")
-
     def _same_configuration(self, folder: Folder, name: str, options: Any) -> None:
         """Keep what the runs share beside them; runs of another configuration are not mixed in."""
         config = {"task": name, "options": of_task(options), "training": asdict(self.training)}
         if self.penalties is not None:
             config["solver"] = asdict(self.solver)
         else:
-            config["learned"] = {option.name: getattr(self.solver, option.name) for option in fields(LearnedOptions)}
+            config["learned"] = {name: getattr(self.solver, name) for name in LEARNED}
         penalty = self.penalty.build()
         if penalty.name is not None:
             config |= penalty.about
@@ -205,14 +223,12 @@ class Compare:
         try:
             record = run(trainer, seed, about, task_options(options), own, console, checkpoints, resume=self.resume)
         except (SolveError, TrainingError) as error:
-            console.print(f"{method.label}, seed {seed}: failed: {error}", highlight=False)
+            console.out(f"{method.label}, seed {seed}: failed: {error}")
             return {"kind": "failure", **about, "seed": seed, "error": str(error)}, checkpoints
         metric = trainer.task.metric
         shown = {part: f"{record[part]:{'.2f' if metric.unit == '%' else '.4g'}}" for part in ("validation", "test")}
-        console.print(
+        console.out(
             f"{method.label}, seed {seed}: validation {shown['validation']} {metric.unit}, "
             f"test {shown['test']} {metric.unit}, NFE {record['nfe']:.4g}, {record['train_seconds']:.1f} s",
-            highlight=False,
-            soft_wrap=True,
         )
         return record, checkpoints

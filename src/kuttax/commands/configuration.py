@@ -18,16 +18,6 @@ def of_task(options: Any) -> dict[str, Any]:
     return {**values, **{f"sha256 of --{name}": digest for name, digest in inputs_of(values).items()}}
 
 
-def check_seed(seed: int) -> None:
-    """Refuse a seed that JAX has no key for.
-
-    Raises:
-        UserError: It is out of range.
-    """
-    if not 0 <= seed < 2**32:
-        raise UserError(f"--seed must lie in 0 to {2**32 - 1}, got {seed}")
-
-
 NAME = "config.json"
 """Of the file with the options."""
 

@@ -2,13 +2,14 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 from rich.console import Console
 
+from ..bounds import Count, Seed, Share, at_least, check_bounds
 from ..distillation import Distilled, distill, student
-from ..distillation.students import Kind
+from ..distillation.students import Kind, stages_of
 from ..errors import UserError
 from ..io.folder import Folder
 from ..io.records import plain
@@ -17,10 +18,12 @@ from ..solvers.learned import LearnedRK
 from ..tasks.starts import some_trajectories
 from ..training.checkpoint import batch_size_of, load_run, read_run, save_run
 from ..training.evaluate import evaluate
-from .configuration import check_seed
+from ..unused import Unused, unless
+from .fit import Budget
 from .kept import keep_for_torch, keep_record
 from .output import Output
 from .run import environment, reference
+from .solver_options import ONE_STEP
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,31 +31,38 @@ class Distill:
     """Fit a learned solver to the field of a saved run, whose weights stay as they are. The starts are the run's own
     training samples; the result is a run of its own, with the same weights and the new solver."""
 
-    nfe: int = 8
+    nfe: Budget = 8
     """Evaluations of the field in one solve."""
     student: Kind = "per_step"
     """per_step: own coefficients and a learned size for every step. shared: one set of coefficients. anchored: one step
     of --nfe stages."""
-    stages: int | None = None
+    stages: Count | None = None
     """Evaluations in one step (default the most of 4, 3, 2, 1 that divide --nfe)."""
-    order: int = 1
+    order: Annotated[int, at_least(1, most=64)] = 1
     """The order that it keeps, whatever it learns."""
-    starts: int = 512
+    starts: Annotated[int, at_least(2)] = 512
     """How many training samples to start from."""
-    holdout: float = 0.2
+    holdout: Share = 0.2
     """The share of them that the fit does not see."""
-    seed: int = 0
+    seed: Seed = 0
     """Decides which samples these are."""
     out: Path | None = None
     """Where the new run goes (default RUN/distilled-nfeN)."""
     overwrite: bool = False
     """Replace the results of an earlier run in --out."""
 
+    def __post_init__(self):
+        check_bounds(self)
+
+    def unused(self) -> dict[str, Unused]:
+        """The options that change nothing beside the others."""
+        if self.student == "anchored":
+            return unless(False, ["stages"], "with --student anchored, whose one step has as many stages as --nfe")
+        one_step = self.student == "shared" and stages_of(self.nfe, self.stages) == self.nfe
+        return unless(not one_step, ["student"], *ONE_STEP)
+
     def __call__(self, directory: Path, console: Console) -> int:
         """Run the command; returns the exit code."""
-        check_seed(self.seed)
-        if self.starts < 2:
-            raise UserError(f"--starts must be >= 2, got {self.starts}")
         out = directory / f"distilled-nfe{self.nfe}" if self.out is None else self.out
         start = student(self.student, self.nfe, stages=self.stages, order=self.order)
         size, about = batch_size_of(directory), read_run(directory)
@@ -60,7 +70,7 @@ class Distill:
             output.refuse_used()
             task, model, own = load_run(directory)
             fitted = self._fitted(directory, task, model, start)
-            console.print(str(fitted), highlight=False, soft_wrap=True)
+            console.out(str(fitted))
             folder = output.begin()
             solvers = {"own solver": own, "distilled": fitted.solver, "Tsit5 at 1e-6": reference(task)}
             record = {
@@ -76,7 +86,7 @@ class Distill:
             }
             self._save(folder, model, fitted.solver, about, record)
             output.finish()
-        console.print(f"Saved in {out}. Look again: kuttax evaluate {out}", soft_wrap=True)
+        console.out(f"Saved in {out}. Look again: kuttax evaluate {out}")
         return 0
 
     def _fitted(self, directory: Path, task: Any, model: Any, start: LearnedRK) -> Distilled:
@@ -96,7 +106,7 @@ class Distill:
         for name, solver in solvers.items():
             result = evaluate(task, model, solver, task.test, size)
             results[name] = result._asdict()
-            console.print(f"test {metric} {result.metric:.4g} {unit}, NFE {result.nfe:.4g}: {name}", highlight=False)
+            console.out(f"test {metric} {result.metric:.4g} {unit}, NFE {result.nfe:.4g}: {name}")
         return results
 
     def _save(

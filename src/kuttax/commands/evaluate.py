@@ -2,27 +2,32 @@
 
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from rich.console import Console
 
+from ..bounds import at_least
 from ..errors import UserError
 from ..report import forecast
 from ..solvers.base import AbstractSolver
 from ..training.checkpoint import batch_size_of, load_run
 from ..training.evaluate import evaluate
-from .parser import changed
+from ..unused import Unused, unless
 from .run import nfe_said
 from .sde_solvers import refuse_other_kind
-from .solver_options import SolverOptions
+from .solver_options import ClassicalOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class OtherSolver(SolverOptions):
+class OtherSolver(ClassicalOptions):
     """Which solver to use."""
 
     solver: str = "own"
-    """own: the one that the run was trained with; or a classical one."""
+    """own: the one that the run was trained with; or a classical one: euler, midpoint, rk4, bosh3, dopri5, tsit5,
+    dopri8, ... A classical pair without --steps chooses its own steps. Of an SDE: spark, which chooses its own steps,
+    or with --steps euler-maruyama, milstein, stochastic-heun or srk."""
+    steps: Annotated[int, at_least(1, most=100_000)] | None = None
+    """Number of steps."""
 
     def other(self) -> AbstractSolver | None:
         """The solver that was asked for; None for the run's own.
@@ -30,12 +35,16 @@ class OtherSolver(SolverOptions):
         Raises:
             UserError: The options name no solver, or contradict each other.
         """
+        if self.solver in ("learned", "learned-srk"):
+            raise UserError(f"{self.solver} has learned nothing outside of its own run: use own, or a classical solver")
+        return None if self.solver == "own" else self.classical()
+
+    def unused(self) -> dict[str, Unused]:
+        """The options that change nothing beside the others."""
         if self.solver != "own":
-            return self.build()
-        other = changed(self, fields(self))
-        if other:
-            raise UserError(f"{other} changes nothing in the run's own solver: name another one with --solver")
-        return None
+            return self.tolerance_unused()
+        others = [option.name for option in fields(self) if option.name != "solver"]
+        return unless(False, others, "in the run's own solver", "name another one with --solver")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,19 +53,23 @@ class Evaluate:
 
     solver: OtherSolver = field(default_factory=OtherSolver)
 
+    def unused(self) -> dict[str, Unused]:
+        """The options that change nothing beside the others."""
+        return self.solver.unused()
+
     def __call__(self, directory: Path, console: Console) -> int:
         """Run the command; returns the exit code."""
-        size = batch_size_of(directory)
         other = self.solver.other()
+        size = batch_size_of(directory)
         task, model, own = load_run(directory)
         solver = own if other is None else other
         refuse_other_kind(task.name, task, solver)
         result = evaluate(task, model, solver, task.test, size)
-        console.print(str(solver), highlight=False)
+        console.out(str(solver))
         unit, nfe = task.metric.unit, nfe_said(result._asdict())
-        console.print(f"test {task.metric.name} {result.metric:.4g} {unit}, loss {result.loss:.4g}, NFE {nfe}")
+        console.out(f"test {task.metric.name} {result.metric:.4g} {unit}, loss {result.loss:.4g}, NFE {nfe}")
         if hasattr(task, "forecast"):
             of_task: Any = task
             for line in forecast.said(of_task.forecast(model, solver)):
-                console.print(line, highlight=False)
+                console.out(line)
         return 0

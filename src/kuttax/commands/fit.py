@@ -3,26 +3,34 @@
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from rich.console import Console
 
+from ..bounds import Count, Seed, at_least, between, check_bounds
 from ..budget import solver_of
 from ..fit import Fitted, Levers, When, fit
 from ..io.folder import Folder
 from ..io.records import plain
 from ..report import forecast
-from ..solvers.base import title
+from ..solvers.base import AbstractSolver, title
 from ..solvers.learned import LearnedRK
+from ..tasks.options import TaskOptions
+from ..trainable import learns
 from ..training import checkpoints
 from ..training.checkpoint import save_run
 from ..training.log import Log
 from ..training.loop import Progress
 from ..training.settings import Settings
-from .configuration import check_seed, keep_configuration, of_task
+from ..unused import Unused, unless
+from .configuration import keep_configuration, of_task
 from .kept import keep_certificate, keep_for_torch, keep_record
 from .output import CHECKPOINTS, Output, listed
 from .run import environment, nfe_said, reference_said, results, task_options, verdict_said
+from .task_unused import unused_in_task
+
+Budget = Annotated[int, at_least(1, most=100_000)]
+"""Of evaluations in one solve."""
 
 
 class Logs:
@@ -60,15 +68,15 @@ class Fit:
     something without it. Where it does not, the fewest evaluations are looked for at which it does. The exit code is 0
     for a valid certificate, 1 for any other."""
 
-    nfe: int = 8
+    nfe: Budget = 8
     """Evaluations of the field in one solve: the budget."""
-    stages: int | None = None
+    stages: Count | None = None
     """Evaluations in one step (default the most of 4, 3, 2, 1 that divide --nfe)."""
     allow_more: bool = False
     """Where the certificate is not valid at the budget, keep the solver with the fewest evaluations at which it is."""
-    warm_up: float = 0.2
+    warm_up: Annotated[float, between(0, 1, "[)")] = 0.2
     """The part of the optimiser steps that trains with an adaptive solver first; 0 for none."""
-    consistency: float = 1.0
+    consistency: Annotated[float, at_least(0)] = 1.0
     """Factor of the penalty on the solver's own errors, on the task's own weight; 0 for none."""
     learned: When = "auto"
     """Let the solver learn while the model is trained, or train with the classical one of as many stages; auto: an
@@ -76,7 +84,7 @@ class Fit:
     distill: bool = True
     """Fit a solver to the finished field, beginning with the one that was trained with."""
     training: Settings = field(default_factory=Settings)
-    seed: int = 0
+    seed: Seed = 0
     """Decides the initial weights and the order of the data."""
     out: Path | None = None
     """Where the run goes (default runs/fit-TASK)."""
@@ -85,32 +93,54 @@ class Fit:
     resume: bool = False
     """Go on with the run in --out, stopped or killed, where it was last saved; all other options must be the same."""
 
-    def __call__(self, name: str, options: Any, console: Console) -> int:
+    def __post_init__(self):
+        check_bounds(self)
+
+    def unused(self, options: TaskOptions) -> dict[str, Unused]:
+        """The options that change nothing beside the others and the task's."""
+        ode, warm_up = options.calculus is None, self._levers.warm_up_steps(self.training)
+        start, able = (self._start(options, learned=x) for x in (self._levers.learns(options.calculus), True))
+        of_sde, unpenalised = "for an SDE", "for a task that is trained without a penalty"
+        return {
+            **self.training.unused(learns=learns(start)),
+            **unless(learns(able), ["learned"], "with a solver that has nothing to learn", "raise --nfe"),
+            **unless(bool(warm_up) or not self.warm_up, ["warm_up"], "with so few training steps", "train for longer"),
+            **unless(ode, ["warm_up", "distill"], of_sde),
+            **unless(options.consistent, ["warm_up", "consistency"], unpenalised),
+            **unused_in_task(options, [start], penalised=bool(warm_up or self.consistency)),
+        }
+
+    @property
+    def _levers(self) -> Levers:
+        return Levers(**{lever.name: getattr(self, lever.name) for lever in fields(Levers)})
+
+    def _start(self, options: TaskOptions, *, learned: bool) -> AbstractSolver:
+        """The solver that the budget buys."""
+        return solver_of(self.nfe, self.stages, learned=learned, calculus=options.calculus)
+
+    def __call__(self, name: str, options: TaskOptions, console: Console) -> int:
         """Run the command on the named task; returns the exit code."""
-        check_seed(self.seed)
         out = Path(f"runs/fit-{name}") if self.out is None else self.out
-        levers = Levers(warm_up=self.warm_up, learned=self.learned, consistency=self.consistency, distill=self.distill)
-        calculus = getattr(options, "calculus", None)
-        solver_of(self.nfe, self.stages, learned=levers.learns(calculus), calculus=calculus)  # refuses what cannot be
+        self._start(options, learned=self._levers.learns(options.calculus))  # refuses what cannot be
         with Output(out, "fit", overwrite=self.overwrite, resume=self.resume) as output:
             output.refuse_used()
             task = options.build()
             folder = output.begin()
             keep_configuration(folder, self._configuration(name, options))
             folder.claim(*listed())
-            fitted = self._fitted(task, levers, folder, console)
+            fitted = self._fitted(task, folder, console)
             record = self._keep(folder, task, name, options, fitted)
             output.finish()
         return self._say(out, task, options, fitted, record, console)
 
-    def _fitted(self, task: Any, levers: Levers, folder: Folder, console: Console) -> Fitted:
+    def _fitted(self, task: Any, folder: Folder, console: Console) -> Fitted:
         """The model and the solver, with the metrics and the checkpoints of each phase in the folder."""
         with Logs(console, folder) as logs:
             return fit(
                 task,
                 nfe=self.nfe,
                 stages=self.stages,
-                levers=levers,
+                levers=self._levers,
                 settings=self.training,
                 allow_more=self.allow_more,
                 seed=self.seed,
@@ -145,7 +175,7 @@ class Fit:
 
     def _say(self, out: Path, task: Any, options: Any, fitted: Fitted, record: dict[str, Any], console: Console) -> int:
         """The result in a few lines; returns the exit code."""
-        say = lambda text: console.print(text, highlight=False, soft_wrap=True)  # noqa: E731
+        say = console.out
         metric, unit = task.metric.name, task.metric.unit
         resolved = record["test_reference"]
         again = "impossible" if resolved is None else f"{resolved:.4g} {unit}, NFE {record['nfe_reference']:.4g}"

@@ -4,15 +4,16 @@ import contextlib
 import difflib
 import io
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import Field
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from ..errors import UserError
+from ..unused import flag
 
 _TYPES = ConstructorRegistry()
 
@@ -30,7 +31,7 @@ def parse(kind: Callable[..., Any], arguments: Sequence[str], program: str, abou
         UserError: An option is unknown, lacks its value, or has one that cannot be read or is out of range.
         SystemExit: The help was asked for and printed.
     """
-    config = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
+    config = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff)
     shown = io.StringIO()
     try:
         with contextlib.redirect_stderr(shown):
@@ -38,21 +39,21 @@ def parse(kind: Callable[..., Any], arguments: Sequence[str], program: str, abou
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
-        raise UserError(f"{complaint(shown.getvalue())} (see {program} --help)") from None
+        raise UserError(f"{_in_flags(complaint(shown.getvalue()))} (see {program} --help)") from None
+    except UserError as error:  # of the outermost dataclass, which tyro does not catch
+        raise UserError(f"{_in_flags(str(error))} (see {program} --help)") from None
 
 
-def changed(options: Any, among: Iterable[Field[Any]], usual: Mapping[str, Any] | None = None) -> str | None:
-    """The flag of the first of these fields of a dataclass of options that is not at its default; None if all are.
+def given(arguments: Sequence[str]) -> set[str]:
+    """The names of the fields whose options are among the arguments; `--no-distill` counts as `distill` too."""
+    words = (word.removeprefix("--").partition("=")[0] for word in arguments if word.startswith("--"))
+    names = {word.replace("-", "_") for word in words}
+    return names | {name.removeprefix("no_") for name in names}
 
-    Args:
-        options: The dataclass.
-        among: Its fields.
-        usual: Defaults in place of the fields' own, by name.
-    """
-    for option in among:
-        if getattr(options, option.name) != (usual or {}).get(option.name, option.default):
-            return f"--{option.name.replace('_', '-')}"
-    return None
+
+def _in_flags(text: str) -> str:
+    """A message about a field's bounds as one about its option."""
+    return re.sub(r"^([a-z_]+)(?= must (be|lie) )", lambda name: flag(name[1]), text)
 
 
 def complaint(box: str) -> str:
@@ -89,7 +90,7 @@ def _unknown(given: str, similar: list[str]) -> str:
 def _number(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
     """Numbers, or None where they are not given."""
     for kind, what in ((int, "a whole number"), (float, "a number")):
-        if info.type in (kind, kind | None):
+        if _bare(info.type) in (kind, kind | None):
             return _one(kind, kind.__name__.upper(), what)
     return None
 
@@ -98,7 +99,7 @@ def _number(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
 def _several(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
     """Whole numbers or words, as many as there are, or None where the option is not given."""
     for kind in (int, str):
-        if info.type == tuple[kind, ...] | None:
+        if _bare(info.type) == tuple[kind, ...] | None:
             return _many(kind, f"[{kind.__name__.upper()} ...]")
     return None
 
@@ -107,6 +108,16 @@ def _several(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
 def _directory(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
     """A path, or None where it is not given; every path among the options is a directory."""
     return _one(Path, "DIR", "a path") if info.type == Path | None else None
+
+
+@cache
+def _bare(kind: Any) -> Any:
+    """The type without what its parts are annotated with, as their bounds."""
+
+    class Holder:
+        __annotations__ = {"kind": kind}
+
+    return get_type_hints(Holder)["kind"]
 
 
 def _one(kind: type, metavar: str, what: str) -> PrimitiveConstructorSpec:

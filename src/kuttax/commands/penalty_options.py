@@ -1,6 +1,5 @@
 """The penalties that the command line knows by name, and the options that weigh one."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
@@ -10,6 +9,7 @@ import jax.numpy as jnp
 import optax
 import tyro
 
+from ..bounds import above, check_bounds
 from ..errors import UserError
 from ..penalties import (
     Consistency,
@@ -29,6 +29,7 @@ from ..solve import solve
 from ..solvers.base import AbstractSolver
 from ..solvers.sde import SDE
 from ..stochastic import calculi_of
+from ..unused import Unused, unless
 
 
 class Named(NamedTuple):
@@ -163,27 +164,31 @@ class PenaltyOptions:
     """What is added to the loss so that the field becomes cheap to integrate."""
 
     penalty: Annotated[str, tyro.conf.arg(metavar="NAME", help=f"Added to the loss: none, {_KNOWN}.")] = "none"
-    penalty_weight: float | None = None
+    penalty_weight: Annotated[float, above(0)] | None = None
     """Weight of the penalty (default: its own)."""
-    penalty_decay: float | None = None
+    penalty_decay: Annotated[float, above(0)] | None = None
     """Where the weight ends: it decays exponentially over the training steps (default: it stays)."""
+
+    def __post_init__(self):
+        check_bounds(self)
 
     def build(self) -> Weighted:
         """The penalty of these options.
 
         Raises:
-            UserError: They name none, or contradict each other.
+            UserError: They name none.
         """
         own = default(self.penalty)
-        given = {"--penalty-weight": self.penalty_weight, "--penalty-decay": self.penalty_decay}
-        for flag, value in given.items():
-            if value is None:
-                continue
-            if own.name is None:
-                raise UserError(f"{flag} weighs a penalty, and none is asked for: name one with --penalty")
-            if own.weight is None:
-                raise UserError(f"{flag} changes nothing in {own.name}, which has no weight: leave it out")
-            if not (math.isfinite(value) and value > 0):
-                raise UserError(f"{flag} must be a number > 0, got {value:g}")
         weight = own.weight if self.penalty_weight is None else self.penalty_weight
         return Weighted(own.name, weight, self.penalty_decay)
+
+    def unused(self) -> dict[str, Unused]:
+        """The options that change nothing beside the others.
+
+        Raises:
+            UserError: They name no penalty.
+        """
+        own, weights = default(self.penalty), ["penalty_weight", "penalty_decay"]
+        if own.name is None:
+            return unless(False, weights, "without a penalty", "name one with --penalty")
+        return unless(own.weight is not None, weights, f"with --penalty {own.name}, which has no weight")

@@ -14,7 +14,7 @@ def draw_again(directory: Path, console: Console) -> None:
     """Draw the report of a finished comparison into its directory and print the table."""
     with writing_into(directory, "report") as folder:
         draw(folder, console)
-    console.print(f"Table, plots and page: {directory / 'index.html'}", highlight=False, soft_wrap=True)
+    console.out(f"Table, plots and page: {directory / 'index.html'}")
 
 
 def draw(folder: Folder, console: Console) -> None:

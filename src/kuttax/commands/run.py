@@ -106,7 +106,7 @@ def train(
         checkpoints: Where training is saved on its way: the caller clears them when the record is kept.
         resume: Go on from the newest of them, if there is one.
     """
-    say = lambda text: console.print(text, highlight=False, soft_wrap=True)  # noqa: E731
+    say = console.out
     place, steps = trainer.place, trainer.settings.train_steps
     start = _start(place, checkpoints, say) if checkpoints is not None and resume else None
     if start is not None:

@@ -2,20 +2,24 @@
 
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from rich.console import Console
 
+from ..bounds import Seed, between, check_bounds
 from ..io.folder import Folder
 from ..io.records import plain
 from ..report import forecast
 from ..solvers.base import AbstractSolver, title
+from ..tasks.options import TaskOptions
+from ..trainable import learns
 from ..training.checkpoints import Checkpoints
 from ..training.loop import Trainer
 from ..training.parallel import OneDevice, first, joined, part, together
 from ..training.settings import Settings
+from ..unused import Unused
 from ..validity.resolution import with_steps
-from .configuration import check_configuration, check_seed, keep_configuration, of_task
+from .configuration import check_configuration, keep_configuration, of_task
 from .kept import keep_record
 from .output import CHECKPOINTS, Output, listed
 from .penalty_options import PenaltyOptions
@@ -23,6 +27,11 @@ from .run import nfe_said, recorded, task_options, train, verdict_said
 from .sde_solvers import refuse_other_kind
 from .solver_options import SolverOptions
 from .step_control import control_of, proposed_steps, said
+from .task_unused import unused_in_task
+from .terminal import terminal
+
+CheckpointSeconds = Annotated[float, between(0, 1e6)]
+"""Between two checkpoints."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +44,7 @@ class Train:
     step_control: Literal["off", "ott", "certified"] = "off"
     """Change the number of steps, or an adaptive solver's tolerance, while training: as Ott et al. (2021) do, or to the
     coarsest at which the model is still an ODE. --steps or --rtol is then the start; euler and rk4 need none."""
-    seed: int = 0
+    seed: Seed = 0
     """Decides the initial weights and the order of the data."""
     out: Path | None = None
     """Where the run goes (default runs/train-TASK)."""
@@ -43,19 +52,30 @@ class Train:
     """Replace the results of an earlier run in --out."""
     resume: bool = False
     """Go on with the run in --out, stopped or killed, where it was last saved; all other options must be the same."""
-    checkpoint_seconds: float = 30.0
+    checkpoint_seconds: CheckpointSeconds = 30.0
     """Time between two checkpoints, at least."""
     distributed: bool = False
     """Share every batch among all devices of this machine, or of all processes that a launcher has started."""
 
-    def __call__(self, name: str, options: Any, console: Console) -> int:
+    def __post_init__(self):
+        check_bounds(self)
+
+    def unused(self, options: TaskOptions) -> dict[str, Unused]:
+        """The options that change nothing beside the others and the task's."""
+        solver = self._start()
+        return {
+            **self.solver.unused(controlled=self.step_control != "off"),
+            **self.penalty.unused(),
+            **self.training.unused(learns=learns(solver)),
+            **unused_in_task(options, [solver], penalised=self.penalty.build().name is not None),
+        }
+
+    def __call__(self, name: str, options: TaskOptions, console: Console) -> int:
         """Run the command on the named task; returns the exit code."""
-        check_seed(self.seed)
         place = joined() if self.distributed else OneDevice()
         if not place.leads:
-            console = Console(quiet=True)
-        proposes = self.step_control != "off" and self.solver.lacks_steps
-        solver = replace(self.solver, steps=1).build() if proposes else self.solver.build()
+            console = terminal(quiet=True)
+        solver = self._start()
         refuse_other_kind(name, options, solver)
         control, penalty = control_of(self.step_control, solver), self.penalty.build()
         penalty.refuse_unfit(solver)
@@ -63,7 +83,7 @@ class Train:
 
         def trainer_of(solver: AbstractSolver) -> Trainer:
             task = options.build()
-            if proposes:
+            if self._proposes:
                 solver = with_steps(solver, proposed_steps(task, solver, self.training.batch_size, self.seed))
             scheduled = penalty.scheduled(self.training.train_steps)
             return Trainer(task, solver, self.training, scheduled, control, place)
@@ -73,7 +93,7 @@ class Train:
         about = {"task": name, "method": self.solver.solver, "label": label, "budget": None, **penalty.about}
         with Output(out, "train", overwrite=self.overwrite, resume=self.resume) as output:
             if first(place, lambda: self._finished(output, name, options)):
-                console.print(f"{out} holds a finished run: nothing is left to do", highlight=False, soft_wrap=True)
+                console.out(f"{out} holds a finished run: nothing is left to do")
                 return 0
             trainer = together(place, lambda: trainer_of(solver))
             first(place, lambda: self._begin(output, name, options, console))
@@ -93,26 +113,35 @@ class Train:
     def _checkpoints(self, folder: Folder) -> Checkpoints:
         return Checkpoints(folder.path / CHECKPOINTS, every=self.checkpoint_seconds)
 
+    @property
+    def _proposes(self) -> bool:
+        """Whether the number of steps to start with is proposed."""
+        return self.step_control != "off" and self.solver.lacks_steps
+
+    def _start(self) -> AbstractSolver:
+        """The solver of the options, of one step where their number is proposed."""
+        return (replace(self.solver, steps=1) if self._proposes else self.solver).build()
+
     def _say(self, record: dict[str, Any], out: Path, console: Console) -> None:
         """What came out, in a few lines."""
         metric, unit = record["metric"]["name"], record["metric"]["unit"]
         resolved = record["test_reference"]
-        console.print(record["label"], highlight=False)
+        console.out(record["label"])
         if "step_control" in record:
-            console.print(said(record["step_control"]), highlight=False)
-        console.print(
+            console.out(said(record["step_control"]))
+        console.out(
             f"{metric}: validation {record['validation']:.4g} {unit}, test {record['test']:.4g} {unit}, "
             f"re-solved by {record['reference']} {'impossible' if resolved is None else f'{resolved:.4g} {unit}'}"
         )
-        console.print(
+        console.out(
             f"NFE {nfe_said(record)}, {record['predict_ms']:.3g} ms a batch of {record['batch_size']}; "
             f"{record['train_seconds']:.3g} s of training, {record['compile_seconds']:.3g} s of compiling"
         )
         for line in forecast.said(record["forecast"]) if "forecast" in record else ():
-            console.print(line, highlight=False)
-        console.print(f"{verdict_said(record['certificate'])}; the whole certificate: kuttax certify {out}")
+            console.out(line)
+        console.out(f"{verdict_said(record['certificate'])}; the whole certificate: kuttax certify {out}")
         again = "" if "in_law" in record["certificate"] else " --solver tsit5 --rtol 1e-6 --atol 1e-6"
-        console.print(f"Saved in {out}. Look again: kuttax evaluate {out}{again}")
+        console.out(f"Saved in {out}. Look again: kuttax evaluate {out}{again}")
 
     def _begin(self, output: Output, name: str, options: Any, console: Console) -> None:
         """Make the directory, and keep the options in it."""
@@ -120,7 +149,7 @@ class Train:
         keep_configuration(folder, self._configuration(name, options))
         folder.claim(*listed())
         if self.resume and not (folder.path / CHECKPOINTS).exists():
-            console.print(f"nothing is saved in {output.out} yet: training begins", highlight=False, soft_wrap=True)
+            console.out(f"nothing is saved in {output.out} yet: training begins")
 
     def _finished(self, output: Output, name: str, options: Any) -> bool:
         """Whether the run in the directory is to be resumed, is this one, and has its record; it is then tidied up.

@@ -9,6 +9,9 @@ from jaxtyping import Float
 from ..errors import UserError
 from .trajectory import Trajectory
 
+SHUFFLED = 3
+"""From so many trajectories on the parts of the data are whole trajectories, drawn at random."""
+
 
 class Course(NamedTuple):
     """When windows were observed and what drove the system, interval by interval.
@@ -97,7 +100,7 @@ def split(trajectories: Sequence[Trajectory], fraction: float, seed: int) -> Par
     if not 0 < fraction < 0.5:
         raise UserError(f"held_out must lie in (0, 0.5), got {fraction}: it is taken twice, to validate and to test")
     n = len(trajectories)
-    if n >= 3:
+    if n >= SHUFFLED:
         held = max(1, round(fraction * n))
         order = np.random.default_rng(seed).permutation(n)
         ends = (order[2 * held :], order[held : 2 * held], order[:held])

@@ -287,8 +287,9 @@ class _Marcher:
 
     def _error(self, step: Step) -> Time:
         """The norm of the step's error, infinite where its end is not finite or the field is not finite there."""
-        error = step.error()
-        if self.tableau.error[-1] != 0:  # the slope at the end is in the estimate
+        error, weights = step.error(), self.tableau.error
+        assert weights is not None
+        if weights[-1] != 0:  # the slope at the end is in the estimate
             return error
         return jnp.where(all_finite(self.problem.measured(step.ks[-1]), self.lanes), error, jnp.inf)
 

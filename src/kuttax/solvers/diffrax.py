@@ -92,7 +92,8 @@ class FromDiffrax(AbstractSolver):
             atol = jnp.maximum(atol, jnp.finfo(dtype).tiny)  # 0 / 0 where a component is zero
             limits = {"dtmin": finest, "dtmax": self._max_step(dtype), "force_dtmin": False}
             options = {**limits, **self.options, "norm": self._norm(problem)}
-            controller, most = Attempts(diffrax.PIDController(rtol, atol, **options)), problem.max_steps
+            controller = Attempts(diffrax.PIDController(rtol, atol, **options))  # pyright: ignore[reportCallIssue]
+            most = problem.max_steps
             if finest is not None and problem.ts is not None:
                 controller = EvenSteps(controller, jnp.asarray(problem.ts))  # pyright: ignore[reportCallIssue]
             dt0 = self._first_step(problem, terms)
@@ -166,8 +167,8 @@ class FromDiffrax(AbstractSolver):
         start = jax.lax.stop_gradient((problem.t0, problem.y0, f(problem.t0, problem.y0), problem.t1 - problem.t0))
         k = 2 if order is None else int(order)
         size = initial_step(f, *start, self._scale(problem.t0.dtype), k, self._norm(problem, safe_rms))
-        if self.max_step is not None:
-            size = jnp.minimum(size, self._max_step(size.dtype))
+        largest = self._max_step(size.dtype)
+        size = size if largest is None else jnp.minimum(size, largest)
         return jax.lax.stop_gradient(size) * problem.direction
 
     def _stats(self, problem: Problem, result: diffrax.Solution) -> Stats:

@@ -1,41 +1,40 @@
 """The options that every named classification task has."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated
 
+from ..bounds import Depth, MostSteps, Seed, Share, Size, at_least
 from ..data.dataset import Dataset
 from ..data.splits import make_splits
-from .classification import Classification, FieldKind, check_sizes
+from ..unused import Unused, unless
+from .classification import Classification, FieldKind
+from .options import TaskOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassificationOptions:
+class ClassificationOptions(TaskOptions):
     """The model and the split of the data."""
-
-    training: ClassVar[dict[str, Any]] = {}
-    """Settings of training that the other defaults are chosen for: batch size and learning rate."""
 
     field: FieldKind = "mlp"
     """Vector field: a multilayer perceptron, or a convolutional network over images (conv) or coordinates (conv1d)."""
-    width: int = 64
+    width: Size = 64
     """Hidden units (mlp) or hidden channels (conv, conv1d)."""
-    depth: int = 1
+    depth: Depth = 1
     """Hidden layers."""
     time_dependent: bool = True
     """Whether the field sees the time."""
-    augmented: int = 0
+    augmented: Annotated[int, at_least(0, most=65536)] = 0
     """Zeros appended to the features (mlp) or channels (conv)."""
-    validation_fraction: float = 0.2
+    validation_fraction: Share = 0.2
     """Share of the training set on which choices are made."""
-    split_seed: int = 0
+    split_seed: Seed = 0
     """Decides which samples are validation; the test set is fixed."""
-    max_steps: int = 256
+    max_steps: MostSteps = 256
     """The most steps an adaptive solver may try."""
 
-    def __post_init__(self):
-        """Looks at the sizes before any data are loaded."""
-        name = type(self).__name__.lower()
-        check_sizes(name, width=self.width, depth=self.depth, augmented=self.augmented, max_steps=self.max_steps)
+    def unused(self) -> dict[str, Unused]:
+        """The options that change nothing beside the others."""
+        return unless(self.depth > 0, ["width"], "with --depth 0", "give a hidden layer")
 
     def classification(self, name: str, train: Dataset, test: Dataset) -> Classification:
         """The task on these data.

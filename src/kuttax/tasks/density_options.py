@@ -6,23 +6,25 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import tyro
 
+from ..bounds import Count, Depth, MostSteps, Seed, Share, Size
 from ..data import digits, maf, tables, toys
 from ..data.points import PointSplits
 from ..data.table_file import read_table
 from ..density.coupling import Coupling
 from ..density.trace import Exact, Hutchinson
 from ..errors import UserError
-from .classification import check_sizes
+from ..unused import Unused, unless
 from .density import Density, FieldKind, Objective
 from .likelihood import Likelihood
 from .matching import Matching
+from .options import TaskOptions
 
 DATA = (*toys.TOYS, "digits", *tables.TABLES, *maf.SETS)
 """The names of the data sets."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PointOptions:
+class PointOptions(TaskOptions):
     """The data and the field."""
 
     training: ClassVar[dict[str, Any]] = {"train_steps": 2000, "batch_size": 256, "lr": 3e-3}
@@ -33,31 +35,43 @@ class PointOptions:
     """A table of your own in place of --data: CSV, NPY, or NPZ with an array x; one sample a row, standardised here."""
     data_dir: Path | None = None
     """Directory with the unpacked archive of the last five of --data; without it, it is downloaded once."""
-    samples: int = 10_000
+    samples: Count = 10_000
     """Samples to train on, of a distribution in the plane."""
-    test_samples: int = 8192
+    test_samples: Count = 8192
     """Samples to test on, of a distribution in the plane."""
-    data_seed: int = 0
-    """Decides all samples of a distribution in the plane, and the noise of the digits."""
-    validation_fraction: float = 0.2
-    """Share of the training set on which choices are made, of a table."""
+    data_seed: Seed = 0
+    """Decides all samples of a distribution in the plane, which rows of a table are validation data, and the noise of
+    the digits."""
+    validation_fraction: Share = 0.2
+    """Share of the training set on which choices are made, of a table or the digits."""
     field: FieldKind = "squash"
     """Vector field: the gated layers of FFJORD, or a multilayer perceptron that sees the time."""
-    width: int = 64
+    width: Size = 64
     """Hidden units."""
-    depth: int = 2
+    depth: Depth = 2
     """Hidden layers."""
     units: Literal["auto", "nats", "bits/dim"] = "auto"
     """What the negative log-likelihood is given in; auto: bits a dimension for digits, else nats."""
-    max_steps: int = 256
+    max_steps: MostSteps = 256
     """The most steps an adaptive solver may try."""
 
     def __post_init__(self):
-        """Looks at the options before any data are loaded."""
-        name = type(self).__name__.lower()
-        check_sizes(name, width=self.width, depth=self.depth, max_steps=self.max_steps)
+        super().__post_init__()
         if self.data not in DATA:
             raise UserError(f"unknown data {self.data!r}; known: {', '.join(DATA)}, or a table of your own with --file")
+
+    def unused(self) -> dict[str, Unused]:
+        """The options that change nothing beside the others."""
+        own, data = self.file is not None, f"with --data {self.data}" if self.file is None else "with --file"
+        toy, published = not own and self.data in toys.TOYS, not own and self.data in maf.SETS
+        return {
+            **unless(not own, ["data"], data),
+            **unless(published, ["data_dir"], data, f"name one of {', '.join(maf.SETS)}"),
+            **unless(toy, ["samples", "test_samples"], data, f"name one of {', '.join(toys.TOYS)}"),
+            **unless(not published, ["data_seed"], data, "name other data"),
+            **unless(not (toy or published), ["validation_fraction"], data, "give a table of your own with --file"),
+            **unless(self.depth > 0, ["width"], "with --depth 0", "give a hidden layer"),
+        }
 
     def points(self) -> PointSplits:
         """The data.
@@ -102,7 +116,7 @@ class DensityOptions(PointOptions):
     trace: Literal["exact", "hutchinson"] = "exact"
     """Trace of the Jacobian while training: exact, or estimated with noise that is fixed for a solve. Predictions are
     exact."""
-    penalised: int | None = None
+    penalised: Count | None = None
     """The most points of a batch that a penalty looks at, to save time (default all)."""
 
     def build(self) -> Density:
@@ -111,8 +125,6 @@ class DensityOptions(PointOptions):
         Raises:
             UserError: If the data cannot be had or an option is out of range.
         """
-        if self.penalised is not None and self.penalised < 1:
-            raise UserError(f"penalised must be >= 1, got {self.penalised}")
         return self.task("density", Likelihood(Exact() if self.trace == "exact" else Hutchinson(), self.penalised))
 
 
@@ -120,6 +132,8 @@ class DensityOptions(PointOptions):
 class FlowOptions(PointOptions):
     """Learn a density by flow matching: nothing is solved while training; likelihood and sampling are those of the task
     density."""
+
+    consistent: ClassVar[bool] = False
 
     coupling: Coupling = "independent"
     """Which noise goes with which sample: any, or those that are nearest together in a batch (optimal transport)."""

@@ -338,7 +338,8 @@ def _segments(batch: Windows, segments: int, horizon: int) -> Windows:
         return batch
     rows = horizon * np.arange(segments)[:, None] + np.arange(horizon + 1)
     z = batch.z[:, rows].reshape(-1, horizon + 1, batch.z.shape[2])
-    course = jax.tree.map(lambda x: x.reshape(-1, horizon, *x.shape[2:]), batch.course)
+    pieces = len(batch.z) * segments  # not -1, which is no number where there are no control inputs
+    course = jax.tree.map(lambda x: x.reshape(pieces, horizon, *x.shape[2:]), batch.course)
     return Windows(jnp.repeat(batch.number, segments), z, course)
 
 

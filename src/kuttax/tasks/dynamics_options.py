@@ -6,20 +6,25 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import tyro
 
+from ..bounds import Count, Depth, MostSteps, Seed, Size, above, at_least, between
 from ..data import systems, trajectory_files
 from ..data.trajectory import Trajectory
-from ..data.windows import Parts, split, with_noise
+from ..data.windows import SHUFFLED, Parts, split, with_noise
 from ..errors import UserError
 from ..nn.known_physics import KNOWN
+from ..unused import Unused, changed, refuse_unused, unless
 from .dynamics import Dynamics, check_options
+from .options import TaskOptions
 
 SystemName = Literal[
     "lorenz63", "lorenz96", "lotka-volterra", "pendulum", "van-der-pol", "kuramoto-sivashinsky"
 ]  # those of `systems.SYSTEMS`
 
+_BY_TIME = f"with fewer than {SHUFFLED} trajectories, which are split by time"
+
 
 @dataclass(frozen=True, kw_only=True)
-class DynamicsOptions:
+class DynamicsOptions(TaskOptions):
     """Identify the vector field behind trajectories, of a known system or of your own file, and forecast with it."""
 
     training: ClassVar[dict[str, Any]] = {"train_steps": 2000, "batch_size": 64, "lr": 3e-3}
@@ -29,70 +34,68 @@ class DynamicsOptions:
     file: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Your own trajectories in place of a system's: CSV with columns t, x1, x2, ..., optionally control inputs u1, u2,
     ... and a column trajectory; or NPZ with arrays of these names."""
-    trajectories: int | None = None
+    trajectories: Count | None = None
     """How many to generate (default: the system's own)."""
-    samples: int | None = None
+    samples: Annotated[int, at_least(2)] | None = None
     """Observations of each (default: the system's own)."""
-    dt: float | None = None
+    dt: Annotated[float, above(0)] | None = None
     """Mean time between observations (default: the system's own)."""
-    noise: float = 0.0
+    noise: Annotated[float, at_least(0)] = 0.0
     """Standard deviation of observation noise in training and validation data, as a share of each component's own. Test
     data stay clean."""
-    irregular: float = 0.0
+    irregular: Annotated[float, between(0, 1, "[)")] = 0.0
     """Irregular sampling: the share of half an interval by which each time of observation is moved, at most. 0 to 1."""
-    data_seed: int = 0
+    data_seed: Seed = 0
     """Decides starts, times and noise."""
-    held_out: float = 0.2
+    held_out: Annotated[float, between(0, 0.5, "()")] = 0.2
     """Share of the trajectories to validate on, and again to test on; of fewer than three trajectories, the last
     pieces in time."""
-    split_seed: int = 0
+    split_seed: Seed = 0
     """Decides which trajectories these are."""
     field: Literal["mlp", "bilinear", "physics"] = "mlp"
     """Vector field: a multilayer perceptron, a bilinear network, or a part of the system's equations that is taken as
     known plus a multilayer perceptron."""
-    width: int = 64
+    width: Size = 64
     """Hidden units (mlp, physics) or products (bilinear)."""
-    depth: int = 2
+    depth: Depth = 2
     """Hidden layers (mlp, physics)."""
-    horizon: int = 10
+    horizon: Count = 10
     """Intervals between observations that are predicted from each start, in training, validation and test."""
     curriculum: tuple[int, ...] | None = None
     """Shorter horizons to begin training with, such as 1 3: each, then --horizon, for an equal share of training."""
-    segments: int = 1
+    segments: Count = 1
     """Multiple shooting: segments of --horizon intervals in a training window, each from a start trained along."""
-    continuity: float = 1.0
+    continuity: Annotated[float, at_least(0)] = 1.0
     """Multiple shooting: weight of the gaps between segments."""
-    forecast_length: int | None = None
+    forecast_length: Count | None = None
     """Intervals of the long forecasts at the end (default: a test trajectory's)."""
-    lyapunov: float | None = None
+    lyapunov: Annotated[float, above(0)] | None = None
     """Largest Lyapunov exponent, in which valid prediction times are counted (default: the system's, if it is
     positive)."""
-    max_steps: int = 1024
+    max_steps: MostSteps = 1024
     """The most steps an adaptive solver may try in one window."""
 
     def __post_init__(self):
-        """Looks at the numbers before any data are generated."""
+        super().__post_init__()
         check_options(self)
-        if not self.noise >= 0:
-            raise UserError(f"dynamics: noise must be >= 0, got {self.noise}")
-        if self.lyapunov is not None and not self.lyapunov > 0:
-            raise UserError(
-                f"dynamics: lyapunov must be > 0, got {self.lyapunov}: leave it out where there is no chaos"
-            )
-        if self.file is not None:
-            self._refuse_beside_file()
-
-    def _refuse_beside_file(self) -> None:
-        """Refuse options of generated data beside a file."""
-        plain = type(self)
-        for option in ("system", "trajectories", "samples", "dt", "noise", "irregular"):
-            if getattr(self, option) != getattr(plain, option):
-                raise UserError(f"--{option} is for generated data, --file for your own: leave one of them out")
-        if self.field == "physics":
+        if self.file is not None and self.field == "physics":
             raise UserError(
                 "--field physics knows the equations of --system alone: for a --file use kuttax.tasks.Dynamics with "
                 "known=, in Python (docs/dynamics.md)"
             )
+
+    def unused(self) -> dict[str, Unused]:
+        """The options that change nothing beside the others."""
+        generated = ["system", "trajectories", "samples", "dt", "noise", "irregular", "data_seed"]
+        by_time = self.file is None and self.trajectories is not None and self.trajectories < SHUFFLED
+        bilinear = self.field == "bilinear"
+        return {
+            **unless(self.file is None, generated, "with --file: it is for generated data"),
+            **unless(not by_time, ["split_seed"], _BY_TIME, "give more trajectories"),
+            **unless(not bilinear, ["depth"], "with --field bilinear", "name another field"),
+            **unless(bilinear or self.depth > 0, ["width"], "with --depth 0", "give a hidden layer"),
+            **unless(self.segments > 1, ["continuity"], "with --segments 1", "give more segments"),
+        }
 
     def build(self) -> Dynamics:
         """Generates or reads the data and makes the task.
@@ -119,7 +122,10 @@ class DynamicsOptions:
         )
 
     def _parts(self) -> Parts:
-        parts = split(self._data(), self.held_out, self.split_seed)
+        data = self._data()
+        unused = unless(len(data) >= SHUFFLED, ["split_seed"], _BY_TIME, "give more trajectories")
+        refuse_unused(unused, changed(self))  # how many a file holds is known now
+        parts = split(data, self.held_out, self.split_seed)
         if self.noise == 0:
             return parts
         noisy = with_noise([*parts.train, *parts.validation], self.noise, self.data_seed)

@@ -2,19 +2,22 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
+from ..bounds import Count, Depth, MostSteps, Seed, Size, above, at_least, between
 from ..data import oscillations, physionet
 from ..data.series import SeriesSplits, split
 from ..errors import UserError
 from ..solvers.sde import Calculus
-from .latent import Latent, check_options
+from ..unused import Unused, unless
+from .latent import Latent
+from .options import TaskOptions
 
 _PHYSIONET_STD = 0.01  # of Rubanova et al.'s code, for values scaled to 0 to 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class LatentOptions:
+class LatentOptions(TaskOptions):
     """Fit a latent ODE, or SDE, to irregularly observed time series, and predict the values that it was not shown."""
 
     training: ClassVar[dict[str, Any]] = {"train_steps": 3000, "batch_size": 64, "lr": 1e-2}
@@ -23,39 +26,39 @@ class LatentOptions:
     """Damped oscillations at random times, or two days in intensive care (PhysioNet's challenge of 2012, set A)."""
     data_dir: Path | None = None
     """Directory with PhysioNet's set-a (its files, folder or archive); without it, it is downloaded once."""
-    samples: int = 2000
+    samples: Count = 2000
     """Series to generate."""
-    noise: float = 0.1
+    noise: Annotated[float, at_least(0)] = 0.1
     """Standard deviation of the noise in generated series."""
-    data_seed: int = 0
+    data_seed: Seed = 0
     """Decides the generated series."""
-    rounding: float | None = None
+    rounding: Annotated[float, above(0)] | None = None
     """Times are rounded to multiples of this, and all series share their grid (default: 0.1; hours for physionet)."""
-    observed: float = 0.5
+    observed: Annotated[float, between(0, 1, "(]")] = 0.5
     """Share of each series' times that the encoder is shown; the others are what is predicted. 1 shows and predicts
     all."""
-    held_out: float = 0.2
+    held_out: Annotated[float, between(0, 0.5, "()")] = 0.2
     """Share of the series to validate on, and again to test on."""
-    split_seed: int = 0
+    split_seed: Seed = 0
     """Decides which series, and which times, these are."""
     dynamics: Literal["ode", "sde"] = "ode"
     """What the latent state follows."""
-    latent: int = 8
+    latent: Size = 8
     """Entries of the latent state."""
-    width: int = 32
+    width: Size = 32
     """Hidden units of the field and of the decoder."""
-    depth: int = 1
+    depth: Depth = 1
     """Hidden layers of the field."""
-    hidden: int = 64
+    hidden: Size = 64
     """Size of the encoder's state."""
-    observation_std: float | None = None
+    observation_std: Annotated[float, above(0)] | None = None
     """The model's standard deviation of an observation, fixed (default: the noise of generated series; 0.01 for
     physionet)."""
-    kl: float = 1.0
+    kl: Annotated[float, at_least(0)] = 1.0
     """Weight of the divergence from the prior when training ends; 1 is the lower bound of the likelihood."""
-    kl_anneal: float = 0.1
+    kl_anneal: Annotated[float, between(0, 1)] = 0.1
     """Share of training in which that weight grows from 0."""
-    max_steps: int = 1024
+    max_steps: MostSteps = 1024
     """The most steps an adaptive solver may try."""
 
     @property
@@ -64,16 +67,18 @@ class LatentOptions:
         return "ito" if self.dynamics == "sde" else None
 
     def __post_init__(self):
-        """Looks at the numbers before any data are loaded."""
-        check_options(self)
-        given, plain = "physionet" if self.data == "physionet" else "synthetic", type(self)
-        foreign = ("samples", "noise", "data_seed") if given == "physionet" else ("data_dir",)
-        for option in foreign:
-            if getattr(self, option) != getattr(plain, option):
-                flag = option.replace("_", "-")
-                raise UserError(f"--{flag} changes nothing with --data {given}: leave it out")
-        if given == "synthetic" and self.observation_std is None and not self.noise > 0:
+        super().__post_init__()
+        if self.data == "synthetic" and self.observation_std is None and not self.noise > 0:
             raise UserError("latent: without noise the model's own is to be said: give observation_std")
+
+    def unused(self) -> dict[str, Unused]:
+        """The options that change nothing beside the others."""
+        synthetic, data = self.data == "synthetic", f"with --data {self.data}"
+        return {
+            **unless(synthetic, ["samples", "noise", "data_seed"], data, "name --data synthetic"),
+            **unless(not synthetic, ["data_dir"], data, "name --data physionet"),
+            **unless(self.kl > 0, ["kl_anneal"], "with --kl 0", "give a weight"),
+        }
 
     def build(self) -> Latent:
         """Generates or loads the data and makes the task.

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from ..bounds import Share, Size
 from ..data import mnist
 from .classification import Classification
 from .classification_options import ClassificationOptions
@@ -17,9 +18,9 @@ class Mnist(ClassificationOptions):
 
     data_dir: Path | None = None
     """Directory with mnist.npz, mnist10k.npz or the four IDX files; without it MNIST is downloaded once."""
-    width: int = 100
+    width: Size = 100
     """Hidden units (mlp) or hidden channels (conv)."""
-    validation_fraction: float = 0.1
+    validation_fraction: Share = 0.1
     """Share of the training set on which choices are made."""
 
     def build(self) -> Classification:

@@ -11,10 +11,11 @@ from .dynamics_options import DynamicsOptions
 from .latent_options import LatentOptions
 from .mnist import Mnist
 from .mnist_sde import MnistSDE
+from .options import TaskOptions
 from .spheres import Spheres
 from .spiral_sde import SpiralSDE
 
-Options = type[Any]
+Options = type[TaskOptions]
 
 TASKS: dict[str, Options] = {
     "digits": Digits,
@@ -27,8 +28,7 @@ TASKS: dict[str, Options] = {
     "spiral-sde": SpiralSDE,
     "mnist-sde": MnistSDE,
 }
-"""Name -> options with their defaults; `.build()` makes the task, `.training` what they are chosen for, and `.solver`,
-where there is one, the usual solver."""
+"""Name -> options with their defaults."""
 
 
 def task_options(name: str) -> Options:

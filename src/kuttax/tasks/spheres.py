@@ -1,8 +1,9 @@
 """The task "spheres": three concentric shells."""
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
+from ..bounds import Count, Depth, Seed, Size, at_least
 from ..data import spheres
 from .classification import Classification, FieldKind
 from .classification_options import ClassificationOptions
@@ -18,19 +19,19 @@ class Spheres(ClassificationOptions):
 
     training: ClassVar[dict[str, Any]] = {"train_steps": 10_000, "batch_size": 128, "lr": 1e-4, "lr_decay": 1.0}
 
-    dimension: int = 2
+    dimension: Annotated[int, at_least(2, most=10_000)] = 2
     """Dimensions of the space."""
-    samples: int = 2500
+    samples: Count = 2500
     """Samples to train and to validate on."""
-    test_samples: int = 1000
+    test_samples: Count = 1000
     """Samples to test on."""
-    data_seed: int = 0
+    data_seed: Seed = 0
     """Decides all samples."""
     field: FieldKind = "conv1d"
     """Vector field: a convolutional network along the coordinates, or a multilayer perceptron."""
-    width: int = 32
+    width: Size = 32
     """Hidden channels (conv1d) or hidden units (mlp)."""
-    depth: int = 2
+    depth: Depth = 2
     """Hidden layers."""
     time_dependent: bool = False
     """Whether the field sees the time."""

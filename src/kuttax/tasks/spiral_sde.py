@@ -1,17 +1,17 @@
 """The task "spiral-sde": the moments of noisy spirals."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
+from ..bounds import MostSteps, Seed, Size, at_least
 from ..data import spiral_sde
-from ..errors import UserError
 from ..solvers.sde import Calculus
-from .classification import check_sizes
 from .moment_fit import MomentFit, Parts
+from .options import TaskOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpiralSDE:
+class SpiralSDE(TaskOptions):
     """Fit a neural SDE to means and variances of a spiral SDE at 30 points, as Pal et al. (ICML 2021).
 
     Data, model, loss and batch size are the paper's. The moments to validate on and to test on are of trajectories of
@@ -21,25 +21,19 @@ class SpiralSDE:
     training: ClassVar[dict[str, Any]] = {"train_steps": 300, "batch_size": 100, "lr": 3e-2}
     solver: ClassVar[dict[str, Any]] = {"solver": "spark", "rtol": 5e-3, "atol": 5e-3}
 
-    trajectories: int = 10_000
+    trajectories: Annotated[int, at_least(2)] = 10_000
     """Trajectories whose moments are trained on."""
-    held_out: int = 2_000
+    held_out: Annotated[int, at_least(2)] = 2_000
     """Trajectories to validate on, and as many to test on."""
-    data_seed: int = 0
+    data_seed: Seed = 0
     """Decides all trajectories."""
-    width: int = 50
+    width: Size = 50
     """Hidden units of the drift."""
     calculus: Calculus = "stratonovich"
     """How the model is read: stratonovich (by spark, stochastic-heun, milstein) or ito (euler-maruyama, milstein,
     srk)."""
-    max_steps: int = 8192
+    max_steps: MostSteps = 8192
     """The most steps an adaptive solver may try; its shortest step is the interval over twice as many."""
-
-    def __post_init__(self):
-        check_sizes("spiral-sde", width=self.width, max_steps=self.max_steps)
-        for option in ("trajectories", "held_out"):
-            if getattr(self, option) < 2:
-                raise UserError(f"spiral-sde: {option} must be >= 2, got {getattr(self, option)}")
 
     def build(self) -> MomentFit:
         """Draws the trajectories and makes the task.

@@ -30,7 +30,7 @@ class Log:
         if path is not None:
             records.keep(path, lambda row: row["step"] <= since, {"step": int})
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TextColumn("loss {task.fields[loss]}  NFE {task.fields[nfe]}"),

@@ -1,49 +1,56 @@
 """Settings of a training run."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
+from ..bounds import Count, above, at_least, between, check_bounds
 from ..errors import UserError
+from ..unused import Unused, unless
+
+_FRACTION = between(0, 1, "(]")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """How to train: Adam, with a learning rate of its own for the solver's parameters."""
 
-    train_steps: int = 600
+    train_steps: Count = 600
     """Optimiser steps."""
-    batch_size: int = 128
+    batch_size: Count = 128
     """Samples a step."""
-    lr: float = 3e-3
+    lr: Annotated[float, above(0, most=1e6)] = 3e-3
     """Learning rate of the model."""
-    solver_lr: float = 1e-3
+    solver_lr: Annotated[float, at_least(0, most=1e6)] = 1e-3
     """Learning rate of a learned solver's coefficients and step sizes."""
-    lr_decay: float = 0.1
+    lr_decay: Annotated[float, _FRACTION] = 0.1
     """Learning rates end at this fraction of their start, on a cosine; 1 keeps them constant."""
-    evaluations: int = 10
+    evaluations: Count = 10
     """How often the validation set is looked at; the best model on it is kept."""
-    per_dispatch: int = 20
+    per_dispatch: Annotated[int, at_least(1, most=100_000)] = 20
     """Optimiser steps in one compiled call."""
     on_failure: Literal["raise", "skip", "rollback"] = "raise"
     """Where loss or gradient are not finite, or a solve fails: end training, leave out the batch (with --control
     per_sample the sample), or go back some steps and go on at a smaller learning rate."""
-    rollback_lr: float = 0.5
+    rollback_lr: Annotated[float, _FRACTION] = 0.5
     """The factor of the learning rates at each rollback."""
-    most_failures: float = 0.1
+    most_failures: Annotated[float, _FRACTION] = 0.1
     """Skip and rollback end training too, where they have lost more than this share of all its samples."""
 
     def __post_init__(self):
-        for name in ("train_steps", "batch_size", "evaluations", "per_dispatch"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be >= 1, got {getattr(self, name)}")
-        if not self.lr > 0:
-            raise UserError(f"lr must be > 0, got {self.lr}")
-        if self.solver_lr < 0:
-            raise UserError(f"solver_lr must be >= 0, got {self.solver_lr}")
-        if not 0 < self.lr_decay <= 1:
-            raise UserError(f"lr_decay must lie in (0, 1], got {self.lr_decay}")
-        for name in ("rollback_lr", "most_failures"):
-            if not 0 < getattr(self, name) <= 1:
-                raise UserError(f"{name} must lie in (0, 1], got {getattr(self, name)}")
+        check_bounds(self)
         if self.on_failure not in (known := ("raise", "skip", "rollback")):
             raise UserError(f"on_failure must be one of {', '.join(known)}, got {self.on_failure!r}")
+
+    def unused(self, *, learns: bool) -> dict[str, Unused]:
+        """The options that change nothing beside the others.
+
+        Args:
+            learns: Whether the solver has parameters that are trained.
+        """
+        policy = f"with --on-failure {self.on_failure}"
+        rollback, goes_on = self.on_failure == "rollback", self.on_failure != "raise"
+        return {
+            **unless(learns, ["solver_lr"], "with a solver that has nothing to learn", "name a learned one"),
+            **unless(rollback, ["rollback_lr"], policy, "give --on-failure rollback"),
+            **unless(goes_on, ["most_failures"], policy, "give --on-failure skip or rollback"),
+        }
