@@ -77,6 +77,14 @@ def test_half_precision_has_fewer_times():
     np.testing.assert_allclose(np.asarray(sol.y1, float), math.sin(2), atol=0.03)
 
 
+def test_times_beyond_half_precision():
+    """float16 ends at 65,504; a field that does not depend on time does not mind."""
+    sol = kx.solve(decay, jnp.ones(1, jnp.float16), 1.7e9, 1.7e9 + 60, solver=ALL["fixed"])
+    np.testing.assert_allclose(np.asarray(sol.y1, float), math.exp(-1), rtol=1e-3)
+    with pytest.raises(UserError, match="float16 has only 0 different times"):
+        kx.solve(wave, jnp.ones(1, jnp.float16), 1.7e9, 1.7e9 + 60, solver=ALL["fixed"])
+
+
 def test_the_field_sees_the_users_time():
     for solver in ALL.values():
         sol = kx.solve(lambda t, y, args: 2 * t * jnp.ones_like(y), jnp.zeros(1), 3.0, 5.0, solver=solver)

@@ -105,6 +105,15 @@ def test_interrupt_that_a_library_makes_another_error_of(ended):
     assert stop.value.code == 130
 
 
+def test_a_warning_is_one_line():
+    """In a process of its own: here, warnings are errors."""
+    program = (
+        "import warnings; from kuttax import ending\nending.run(lambda: warnings.warn('a torn\\nline', RuntimeWarning))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "kuttax: a torn line\n")
+
+
 def test_what_interrupts_do_is_as_before_afterwards(ended):
     before = signal.getsignal(signal.SIGINT), sys.unraisablehook
     ended(UserError("no"))

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, NoReturn
@@ -53,7 +54,7 @@ def run(
         failures: Further exceptions that are failures of the work, not of the program.
     """
     try:
-        with _interrupts() as asked:
+        with _interrupts() as asked, _warnings_in_one_line(program):
             try:
                 sys.exit(_flushed(command) or 0)
             except BrokenPipeError:  # whoever read the output has seen enough (`| head`)
@@ -117,6 +118,17 @@ def _of_system(error: OSError) -> tuple[str, int]:
     if error.errno in (errno.EMFILE, errno.ENFILE):
         return f"{where}{why}: raise the limit on open files (ulimit -n)", 1
     return f"{where}{why}", 2 if error.errno in _WRONG_FILE else 1
+
+
+@contextlib.contextmanager
+def _warnings_in_one_line(program: str) -> Iterator[None]:
+    """A warning is one line on standard error, without the place in the code that it came from."""
+    before = warnings.formatwarning
+    warnings.formatwarning = lambda message, *where, **more: f"{program}: {_one_line(str(message))}\n"
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 def _one_line(text: str) -> str:

@@ -121,10 +121,10 @@ def refuse_coarse_time(times: Elapsed, function: VectorField, y: Any, args: Any,
     """
     if times.ends is None or times.ends[0] == times.ends[1]:
         return
-    late, span = np.abs(times.ends).max(), abs(times.ends[1] - times.ends[0])
-    numbers = span / float(np.spacing(np.asarray(late).astype(dtype)))
-    needed = min(_FEWEST, int(1 / (32 * float(jnp.finfo(dtype).eps))))
-    start = times.origin.astype(dtype)
+    span, needed = abs(times.ends[1] - times.ends[0]), min(_FEWEST, int(1 / (32 * float(jnp.finfo(dtype).eps))))
+    with np.errstate(over="ignore", invalid="ignore"):
+        start, late = times.origin.astype(dtype), np.abs(times.ends).max().astype(dtype)
+        numbers = span / float(np.spacing(late)) if np.isfinite(late) else 0.0
     if numbers >= needed or not depends(lambda t: function(t, y, args), start):
         return
     raise UserError(
