@@ -63,6 +63,19 @@ def test_a_field_of_time_needs_times_that_differ():
     np.testing.assert_allclose(sol.y1, math.sin(1.7e9 + 10) - math.sin(1.7e9), atol=1e-5)
 
 
+def test_a_field_of_time_needs_times_that_differ_where_they_are_traced():
+    def run(field, t0, t1):
+        return kx.solve(field, 0 * F32, t0, t1, solver=ADAPTIVE, ts=(t0 + t1)[None] / 2, throw=False)
+
+    late, early = jnp.array([1e6, 1e6 + 10], jnp.float32), jnp.array([5.0, 15.0], jnp.float32)
+    sol = jax.jit(lambda t: run(wave, *t))(late)
+    assert sol.status == kx.Status.coarse_time
+    assert np.isnan(sol.y1).all() and np.isnan(sol.ys).all()
+    sol = jax.jit(lambda t: run(wave, *t))(early)
+    np.testing.assert_allclose(sol.y1, math.sin(15) - math.sin(5), atol=1e-4)
+    assert jax.jit(lambda t: run(decay, *t))(late).status == kx.Status.ok
+
+
 def test_half_precision_has_fewer_times():
     """float16 counts in fours at 5,000; at 100 its times are as fine as its states are on [100, 102]."""
 

@@ -20,7 +20,7 @@ from .penalised import solve_penalised
 from .penalty import AbstractPenalty, Penalties
 from .reads import beside_arrays, note_own_changes, reads
 from .solvers.base import AbstractSolver, Problem
-from .solvers.elapsed import Elapsed, FromOrigin, elapsed, refuse_coarse_time
+from .solvers.elapsed import Elapsed, FromOrigin, elapsed, is_coarse, refuse_coarse_time
 from .solvers.once import naming_the_adjoint
 from .solvers.precision import ComputedIn, carried_in, cast
 from .solvers.sde import SDE
@@ -95,17 +95,19 @@ def solve(
         problem = dataclasses.replace(problem, args_axes=_checked_axes(args_axes, problem))
     if jnp.dtype(problem.t0.dtype) != dtype:
         problem = dataclasses.replace(problem, computed_in=str(dtype))
-    _refuse_coarse_time(problem, times)
+    mapped = [problem.mapped(function) for function in _functions_of(field)]
+    refuse_coarse_time(times, mapped, problem.y0, args, problem.precision)
     if isinstance(field, SDE):
         problem = dataclasses.replace(problem, key=key)
         check_stochastic(problem, solver, adjoint, penalty, times.ends)
         key = None if penalty is None else penalty_key(problem.key)
     solver.check(problem)
     adjoint = DiscreteAdjoint() if adjoint is None else adjoint
+    times = times._replace(ends=None, ts=None)  # other ends need no other program
     functions = (*_functions_of(field), *beside_arrays(args))
     state = tuple(reads(function) for function in functions)
     with naming_the_adjoint():
-        sol = _solve(problem, times.origin, solver, adjoint, penalty, key, state)
+        sol = _solve(problem, times, solver, adjoint, penalty, key, state)
     for function, before in zip(functions, state, strict=True):
         note_own_changes(function, before)
     if throw:
@@ -118,7 +120,7 @@ def solve(
 @eqx.filter_jit
 def _solve(
     problem: Problem,
-    origin: Any,
+    times: Elapsed,
     solver: AbstractSolver,
     adjoint: AbstractAdjoint,
     penalty: Any,
@@ -129,9 +131,13 @@ def _solve(
     del state
     _check_slope(problem)
     dtype = jax.tree.leaves(problem.y0)[0].dtype
-    problem = _as_solvers_see_it(problem, origin)
+    mapped = [problem.mapped(function) for function in _functions_of(problem.field)]
+    coarse = is_coarse(times, mapped, problem.y0, problem.args, problem.precision)
+    problem = _as_solvers_see_it(problem, times.origin)
     free = penalty is None
     sol = adjoint.run(solver, problem) if free else solve_penalised(problem, solver, adjoint, penalty, key)
+    if coarse is not None:
+        sol = dataclasses.replace(sol, status=jnp.where(coarse, int(Status.coarse_time), sol.status))
     return concluded(sol, dtype)
 
 
@@ -148,11 +154,6 @@ def _as_solvers_see_it(problem: Problem, origin: Any) -> Problem:
     else:
         field = seen(field)
     return dataclasses.replace(problem, field=field, y0=cast(problem.y0, problem.t0.dtype))
-
-
-def _refuse_coarse_time(problem: Problem, times: Elapsed) -> None:
-    for function in _functions_of(problem.field):
-        refuse_coarse_time(times, problem.mapped(function), problem.y0, problem.args, problem.precision)
 
 
 def _functions_of(field: Any) -> tuple[VectorField, ...]:

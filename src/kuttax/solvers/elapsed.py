@@ -4,6 +4,7 @@ float32 has no number between 1.7e9 and 1.7e9 + 128. Times that are known before
 subtracted in float64, and solvers only see what has elapsed since t0; the field is handed t0 + elapsed.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -11,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+from jaxtyping import Array
 
 from .._types import VectorField
 from ..errors import UserError
@@ -30,6 +32,7 @@ class Elapsed(NamedTuple):
         t1, ts: The end and the output times, minus `origin`. `ts` is None where there are none.
         saves_start, saves_end: Whether ts is known, before the program runs, to begin at t0 and to end at t1.
         ends: t0 and t1 as they were given, for messages; None where they are not known.
+        late: The larger of them in size, where they are not known.
     """
 
     origin: Any
@@ -39,6 +42,7 @@ class Elapsed(NamedTuple):
     saves_start: bool = False
     saves_end: bool = False
     ends: tuple[float, float] | None = None
+    late: Any = None
 
 
 def elapsed(t0: Any, t1: Any, ts: Any, dtype: Any) -> Elapsed:
@@ -84,7 +88,9 @@ def _traced(t0: Any, t1: Any, ts: Any, dtype: Any) -> Elapsed:
     origin = jax.lax.stop_gradient(t0)
     since = lambda x: _minus(x, origin, dtype)  # noqa: E731
     span = since(t1)
-    result = Elapsed(jnp.asarray(origin, dtype), since(t0), span)
+    start = jnp.asarray(origin, dtype)
+    late = jax.lax.stop_gradient(jnp.maximum(jnp.abs(start), jnp.abs(start + span)))
+    result = Elapsed(start, since(t0), span, late=late)
     if ts is None:
         return result
     times, close = since(ts), _ULPS * jnp.finfo(dtype).eps * jnp.maximum(jnp.abs(span), jnp.abs(result.origin))
@@ -113,7 +119,7 @@ class FromOrigin(eqx.Module):
         return self.function(self.origin + elapsed, y, args)
 
 
-def refuse_coarse_time(times: Elapsed, function: VectorField, y: Any, args: Any, dtype: Any) -> None:
+def refuse_coarse_time(times: Elapsed, functions: Sequence[VectorField], y: Any, args: Any, dtype: Any) -> None:
     """Refuse a field that depends on time where `dtype`, in which it computes, has too few numbers between t0 and t1.
 
     Raises:
@@ -121,16 +127,35 @@ def refuse_coarse_time(times: Elapsed, function: VectorField, y: Any, args: Any,
     """
     if times.ends is None or times.ends[0] == times.ends[1]:
         return
-    span, needed = abs(times.ends[1] - times.ends[0]), min(_FEWEST, int(1 / (32 * float(jnp.finfo(dtype).eps))))
+    span = abs(times.ends[1] - times.ends[0])
     with np.errstate(over="ignore", invalid="ignore"):
-        start, late = times.origin.astype(dtype), np.abs(times.ends).max().astype(dtype)
+        late = np.abs(times.ends).max().astype(dtype)
         numbers = span / float(np.spacing(late)) if np.isfinite(late) else 0.0
-    if numbers >= needed or not depends(lambda t: function(t, y, args), start):
-        return
-    raise UserError(
-        f"the field depends on t, and {dtype} has only {numbers:.0f} different times between t0={times.ends[0]} and "
-        f"t1={times.ends[1]} (at least {needed} are needed): count time from a nearer origin, or use a finer dtype"
-    )
+    if numbers < _needed(dtype) and _any_depends(times, functions, y, args, dtype):
+        raise UserError(
+            f"the field depends on t, and {dtype} has only {numbers:.0f} different times between t0={times.ends[0]} "
+            f"and t1={times.ends[1]} (at least {_needed(dtype)} are needed): count time from a nearer origin, "
+            "or use a finer dtype"
+        )
+
+
+def is_coarse(times: Elapsed, functions: Sequence[VectorField], y: Any, args: Any, dtype: Any) -> Array | None:
+    """What `refuse_coarse_time` refuses, of times that only the program knows; None where they are known."""
+    if times.late is None or not _any_depends(times, functions, y, args, dtype):
+        return None
+    span, spacing = jnp.abs(times.t1 - times.t0), times.late * (float(jnp.finfo(dtype).eps) / 2)
+    return (span > 0) & (span < _needed(dtype) * spacing)
+
+
+def _needed(dtype: Any) -> int:
+    """How many different times a field that depends on time needs."""
+    return min(_FEWEST, int(1 / (32 * float(jnp.finfo(dtype).eps))))
+
+
+def _any_depends(times: Elapsed, functions: Sequence[VectorField], y: Any, args: Any, dtype: Any) -> bool:
+    with np.errstate(over="ignore"):
+        start = times.origin.astype(dtype)
+    return any(depends(lambda t, f=f: f(t, y, args), start) for f in functions)
 
 
 def _epsilon(time: np.ndarray) -> float:

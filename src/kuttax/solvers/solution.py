@@ -29,6 +29,7 @@ class Status(IntEnum):
     ill_conditioned = 6
     implicit = 7
     reversed_noise = 8
+    coarse_time = 9
 
     @property
     def message(self) -> str:
@@ -50,11 +51,19 @@ _MESSAGES = {
     "lower the solver's learning rate or ask for a lower order",
     Status.implicit: "the implicit solver's inner iteration did not converge: "
     "loosen its tolerance or take smaller steps",
+    Status.coarse_time: "the field depends on t, and its dtype has too few different times between t0 and t1: "
+    "count time from a nearer origin, or use a finer dtype",
     Status.reversed_noise: "an SDE is solved forward in time alone: t1 must not come before t0",
 }
 
 
-_USELESS = (Status.unordered_times, Status.tolerance, Status.ill_conditioned, Status.reversed_noise)
+_USELESS = (
+    Status.unordered_times,
+    Status.tolerance,
+    Status.ill_conditioned,
+    Status.reversed_noise,
+    Status.coarse_time,
+)
 """What makes every number of a solve meaningless, not only those after the point where it failed."""
 
 
