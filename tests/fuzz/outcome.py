@@ -1,0 +1,90 @@
+"""Outcome: what one random case came to; and a run of many."""
+
+import faulthandler
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+LONGEST = 60.0
+"""Seconds of the processor that one case may take."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a case came to.
+
+    Attributes:
+        kind: "ok", "refused" or any other word for what is right; it is counted.
+        fault: What is wrong; None where nothing is.
+        about: The input, for the record of a fault.
+    """
+
+    kind: str
+    fault: str | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Run:
+    """The outcomes of one part of the fuzz command.
+
+    Attributes:
+        part: The part's name.
+        seed: Of all its cases.
+        kinds: How many cases came to what.
+        faults: One entry for every fault, with the command that runs its case again.
+        slowest: Seconds of the slowest case, of the processor.
+        seconds: Of the whole run, by the clock.
+    """
+
+    part: str
+    seed: int
+    kinds: Counter[str] = field(default_factory=Counter)
+    faults: list[dict[str, Any]] = field(default_factory=list)
+    slowest: float = 0.0
+    seconds: float = 0.0
+
+    def record(self) -> dict[str, Any]:
+        """The run as a JSON object."""
+        about = {"part": self.part, "seed": self.seed, "cases": self.kinds.total(), "outcomes": dict(self.kinds)}
+        return {**about, "faults": self.faults, "slowest": self.slowest, "seconds": self.seconds}
+
+
+def run(part: str, seed: int, cases: Iterable[int], try_case: Callable[[int, int], Outcome]) -> Run:
+    """Try the cases of one part, and print every fault.
+
+    Args:
+        part: The part's name.
+        seed: Of all its cases.
+        cases: Their numbers.
+        try_case: Tries the case of a seed and a number.
+    """
+    result, begin = Run(part, seed), time.monotonic()
+    for case in cases:
+        start = time.process_time()
+        faulthandler.dump_traceback_later(10 * LONGEST, exit=True)  # a hang that no signal ends, in compiled code say
+        outcome = _guarded(try_case, seed, case)
+        faulthandler.cancel_dump_traceback_later()
+        seconds = time.process_time() - start
+        result.slowest = max(result.slowest, seconds)
+        fault = outcome.fault
+        if fault is None and seconds > LONGEST:
+            fault = f"it took {seconds:.0f} s"
+        result.kinds[outcome.kind if fault is None else "fault"] += 1
+        if fault is not None:
+            again = f"python -m tests.fuzz {part} --seed {seed} --case {case}"
+            result.faults.append({"fault": fault, "again": again, **outcome.about})
+            print(f"{again}\n  {fault}\n  {outcome.about}", flush=True)
+    result.seconds = time.monotonic() - begin
+    return result
+
+
+def _guarded(try_case: Callable[[int, int], Outcome], seed: int, case: int) -> Outcome:
+    """The outcome, also where the case, or the fuzz command itself, raises."""
+    try:
+        return try_case(seed, case)
+    except Exception:
+        return Outcome("fault", "an exception: " + traceback.format_exc(limit=-6))
