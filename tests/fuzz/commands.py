@@ -28,7 +28,11 @@ from .outcome import Outcome
 _ON_TASK = {"fit": Fit, "train": Train, "compare": Compare}
 _ON_RUN = {"evaluate": Evaluate, "certify": Certify, "distill": Distill}
 _COMMANDS = ("train", "train", "train", "fit", "compare", "evaluate", "certify", "distill", "report")
-_BUDGET = {"fit": ("--nfe", "2"), "compare": ("--nfe", "2", "--seeds", "1", "--methods", "midpoint")}
+_BUDGET = {
+    "fit": ("--nfe", "2"),
+    "compare": ("--nfe", "2", "--seeds", "1", "--methods", "midpoint"),
+    "distill": ("--nfe", "2", "--starts", "16"),
+}
 _PROCESSES = 50  # one case in so many runs as a process of its own
 _SOMEBODYS = {"notes.txt": "mine", "runs/thesis.txt": "mine too", "index.html": "<p>my page</p>"}
 
@@ -128,7 +132,7 @@ class Line:
                 start[1] = str(rng.choice(["bogus", "", "points.csv", "--help"]))
         else:
             names = ["classifier", "learned", "forecast", "comparison", "missing", "points.csv"]
-            start = [command, str(rng.choice(names, p=[0.35, 0.2, 0.2, 0.1, 0.1, 0.05]))]
+            start = [command, str(rng.choice(names, p=[0.35, 0.2, 0.2, 0.1, 0.1, 0.05])), *_BUDGET.get(command, ())]
             known = list(options(_ON_RUN[command]))
         return cls._with_options(tuple(start), known, rng)
 

@@ -1,5 +1,6 @@
 """The smallest finished runs and data files, made once and copied for every case."""
 
+import atexit
 import functools
 import shutil
 import tempfile
@@ -22,7 +23,7 @@ TINY = {
 """Options that make a task train in seconds; those whose data must be fetched are not among them."""
 
 _FIXED = ("--solver", "midpoint", "--steps", "2")
-_MADE = {
+MADE = {
     "classifier": ("train", "digits", *QUICK, *TINY["digits"], *_FIXED),
     "learned": ("train", "digits", *QUICK, *TINY["digits"], "--solver", "learned", "--stages", "2", "--steps", "2"),
     "forecast": ("train", "dynamics", *QUICK, "--width", "4", "--horizon", "3", "--file", "trajectories.csv", *_FIXED),
@@ -31,18 +32,20 @@ _MADE = {
 
 
 @functools.cache
-def _library() -> Path:
-    return Path(tempfile.mkdtemp(prefix="fuzz-"))
+def library() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 @functools.cache
 def finished(name: str) -> Path:
-    """The folder of a finished run or comparison, one of `_MADE`; not to be changed."""
-    library = _library()
-    write_data(library)
-    ended = invoke((*_MADE[name], "--out", name), library)
+    """The folder of a finished run or comparison, one of `MADE`; not to be changed."""
+    folder = library()
+    write_data(folder)
+    ended = invoke((*MADE[name], "--out", name), folder)
     assert ended.code == 0, ended.err
-    return library / name
+    return folder / name
 
 
 def copied(name: str, folder: Path) -> Path:
