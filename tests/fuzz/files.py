@@ -282,7 +282,7 @@ def _fault(ended: Ended, reader: Reader, path: Path, same: bool) -> str | None:
         return fault
     if ended.code and path.name not in ended.err:
         return f"the file is not named: {ended.err}"
-    if reader.own and ended.code == 0 and not same:
+    if reader.own and ended.code == 0 and not same and path.name not in ended.err + ended.out:
         return f"another result, and nothing is said: {ended.out[-800:]}"
     if not reader.own and re.search(r"\b(nan|inf)\b", ended.out):
         return f"numbers that are none: {ended.out[-500:]}"

@@ -43,7 +43,7 @@ class Ended:
             return f"exit code {self.code}: {self.err[-600:]}"
         lines = self.err.splitlines()
         if self.code == 0 or (self.code == 1 and silent and not lines):
-            return None if not lines else f"exit code {self.code}, and on standard error: {self.err[:300]}"
+            return f"a warning of Python's: {self.err[:600]}" if "Warning: " in self.err else None
         if len(lines) != 1 or not lines[0].startswith("kuttax: "):
             return f"exit code {self.code}, and not one line on standard error: {self.err[:600]!r}"
         return None
@@ -98,7 +98,9 @@ def _limited() -> Iterator[None]:
     signal.setitimer(signal.ITIMER_PROF, LONGEST)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # a user would see them on standard error
+            warnings.resetwarnings()
+            for hidden in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+                warnings.simplefilter("ignore", hidden)  # as Python does where nothing is said of warnings
             yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -1,12 +1,15 @@
 """Outcome: what one random case came to; and a run of many."""
 
 import faulthandler
+import functools
 import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
+
+import jax
 
 LONGEST = 60.0
 """Seconds of the processor that one case may take."""
@@ -36,6 +39,7 @@ class Run:
         seed: Of all its cases.
         kinds: How many cases came to what.
         faults: One entry for every fault, with the command that runs its case again.
+        programs: How many programs XLA compiled.
         slowest: Seconds of the slowest case, of the processor.
         seconds: Of the whole run, by the clock.
     """
@@ -44,13 +48,14 @@ class Run:
     seed: int
     kinds: Counter[str] = field(default_factory=Counter)
     faults: list[dict[str, Any]] = field(default_factory=list)
+    programs: int = 0
     slowest: float = 0.0
     seconds: float = 0.0
 
     def record(self) -> dict[str, Any]:
-        """The run as a JSON object."""
-        about = {"part": self.part, "seed": self.seed, "cases": self.kinds.total(), "outcomes": dict(self.kinds)}
-        return {**about, "faults": self.faults, "slowest": self.slowest, "seconds": self.seconds}
+        """What the run came to, as a JSON object."""
+        times = {"slowest": self.slowest, "seconds": self.seconds}
+        return {"outcomes": dict(self.kinds), "programs": self.programs, "faults": self.faults, **times}
 
 
 def run(part: str, seed: int, cases: Iterable[int], try_case: Callable[[int, int], Outcome]) -> Run:
@@ -62,7 +67,7 @@ def run(part: str, seed: int, cases: Iterable[int], try_case: Callable[[int, int
         cases: Their numbers.
         try_case: Tries the case of a seed and a number.
     """
-    result, begin = Run(part, seed), time.monotonic()
+    result, begin, compiled = Run(part, seed), time.monotonic(), _programs()[0]
     for case in cases:
         start = time.process_time()
         faulthandler.dump_traceback_later(10 * LONGEST, exit=True)  # a hang that no signal ends, in compiled code say
@@ -78,8 +83,20 @@ def run(part: str, seed: int, cases: Iterable[int], try_case: Callable[[int, int
             again = f"python -m tests.fuzz {part} --seed {seed} --case {case}"
             result.faults.append({"fault": fault, "again": again, **outcome.about})
             print(f"{again}\n  {fault}\n  {outcome.about}", flush=True)
-    result.seconds = time.monotonic() - begin
+    result.seconds, result.programs = time.monotonic() - begin, _programs()[0] - compiled
     return result
+
+
+@functools.cache
+def _programs() -> list[int]:
+    """A counter of the programs that XLA compiles, or fetches from its cache, from now on."""
+    count = [0]
+
+    def seen(event: str, seconds: float, **_: Any) -> None:
+        count[0] += event == "/jax/core/compile/backend_compile_duration"
+
+    jax.monitoring.register_event_duration_secs_listener(seen)
+    return count
 
 
 def _guarded(try_case: Callable[[int, int], Outcome], seed: int, case: int) -> Outcome:
