@@ -1,6 +1,7 @@
 """A few cases of the fuzz command; thousands are run by hand (`python -m tests.fuzz`, experiments/fuzz)."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -10,9 +11,19 @@ from tests.fuzz import commands, engine, files, outcome
 from tests.fuzz.families import AUTONOMOUS, TIMED
 
 
+def first_wrong_lines(count):
+    """The numbers of lines that are refused before anything is trained."""
+    lines = ((n, commands.Line.draw(np.random.default_rng([1, n]))) for n in itertools.count())
+    return itertools.islice((n for n, line in lines if line.wrong and line.arguments[0] in ("fit", "train")), count)
+
+
 @pytest.mark.parametrize(
     ("part", "cases"),
-    [(engine, range(0, 8 * engine.BLOCK, engine.BLOCK)), (commands, range(1, 10)), (files, range(4))],
+    [
+        (engine, range(0, 5 * engine.BLOCK, engine.BLOCK)),
+        (commands, list(first_wrong_lines(12))),
+        (files, range(0, 4 * len(files.READERS), len(files.READERS))),
+    ],
     ids=["engine", "commands", "files"],
 )
 def test_a_few_cases_have_no_fault(part, cases):

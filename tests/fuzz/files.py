@@ -262,11 +262,12 @@ def try_case(seed: int, number: int) -> Outcome:
 
 def _damage(path: Path, rng: np.random.Generator) -> str:
     """Damage a file in one way; returns how."""
-    content, others = path.read_bytes(), [runs.finished(name) / path.name for name in ("classifier", "learned")]
-    others = [other.read_bytes() for other in others if other.exists()]
-    if others and rng.random() < 0.1:
-        path.write_bytes(others[rng.integers(len(others))])
-        return "another run's file"
+    content = path.read_bytes()
+    if rng.random() < 0.1:
+        other = runs.finished(str(rng.choice(["classifier", "learned"]))) / path.name
+        if other.exists():
+            path.write_bytes(other.read_bytes())
+            return "another run's file"
     text = path.suffix in (".json", ".jsonl", ".csv")
     how = str(rng.choice([*DAMAGES, *["another value", "another number", "a bit flipped"] * (2 if text else 0)]))
     path.write_bytes(DAMAGES[how](content, rng) if content else rng.bytes(8))
