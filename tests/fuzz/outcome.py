@@ -14,6 +14,8 @@ import jax
 LONGEST = 60.0
 """Seconds of the processor that one case may take."""
 
+_TOGETHER = 80  # cases that share compiled programs
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -68,7 +70,9 @@ def run(part: str, seed: int, cases: Iterable[int], try_case: Callable[[int, int
         try_case: Tries the case of a seed and a number.
     """
     result, begin, compiled = Run(part, seed), time.monotonic(), _programs()[0]
-    for case in cases:
+    for number, case in enumerate(cases, start=1):
+        if number % _TOGETHER == 0:
+            jax.clear_caches()  # compiled programs would fill the memory
         start = time.process_time()
         faulthandler.dump_traceback_later(10 * LONGEST, exit=True)  # a hang that no signal ends, in compiled code say
         outcome = _guarded(try_case, seed, case)
