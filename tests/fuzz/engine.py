@@ -490,6 +490,8 @@ def _closed_form(case: Case, sol: kx.Solution) -> Truth:
     lost = rounding.field * (size + steep * times[:, None]) + rounding.sums * steps * size
     lost = lost + rounding.time * (1 + times[:, None]) * 12 * (steep + size)
     bounds = growth * (factor[:, None] * steps * tolerance + 4 * lost)
+    if case.coarse:  # known too late to be refused: the field cannot tell the times
+        bounds = np.full_like(bounds, np.inf)
     alive = family.alive(z0, p)
     bounds = np.where(np.abs(times[:, None] / alive - 1) < 0.02 + 10 * case.rtol, np.inf, bounds)  # it ends about there
     return Truth(states, np.where(np.isnan(bounds), 0, bounds + _output_rounding(case) * size + _least(case)))

@@ -98,7 +98,7 @@ def _write_mnist(folder: Path) -> None:
 def _write_physionet(folder: Path) -> None:
     head = "Time,Parameter,Value\n00:00,RecordID,{n}\n00:00,Age,54\n00:00,Gender,0\n00:00,Height,-1\n00:00,ICUType,4\n"
     with tarfile.open(folder / "set-a.tar.gz", "w:gz") as archive:
-        for n in range(20):
+        for n in range(40):
             lines = "".join(f"{hour:02}:{7 * n % 60:02},HR,{60 + n + hour}\n" for hour in range(0, 40, 4))
             content = (head.format(n=132539 + n) + lines).encode()
             about = tarfile.TarInfo(f"set-a/{132539 + n}.txt")
