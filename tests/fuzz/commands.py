@@ -54,7 +54,7 @@ class Option:
             return (None, False) if rng.random() < 0.8 else ("maybe", True)
         if rng.random() < 0.06:
             return None, True  # the value is missing
-        values = _WRONG.get(kind, ()) if rng.random() < 0.6 else _values(self.flag, kind)
+        values = _WRONG.get(kind, ()) if rng.random() < 0.25 else _values(self.flag, kind)
         wrong = kind in _WRONG and values is _WRONG[kind]
         if typing.get_origin(kind) is Literal and rng.random() < 0.2:
             return "bogus", True
@@ -141,7 +141,7 @@ class Line:
     @classmethod
     def _with_options(cls, start: tuple[str, ...], known: list[Option], rng: np.random.Generator) -> "Line":
         more, wrong = [], False
-        for _ in range(rng.integers(1, 5)):
+        for _ in range(rng.integers(0, 4)):
             option = known[rng.integers(len(known))]
             value, bad = option.value(rng)
             given = [option.flag] if value is None else [f"{option.flag}={value}"] if bad else [option.flag, value]

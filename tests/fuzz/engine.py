@@ -405,7 +405,9 @@ def _needless(case: Case, status: np.ndarray) -> str | None:
         return None
     block, times = case.block, case.times
     name = kx.Status(int(status.max())).name
-    if case.may_be_refused:
+    with np.errstate(all="ignore"):
+        ends_before = np.isnan(case.family.flow(times[-1], case.z0, case.p)).any()
+    if case.may_be_refused or ends_before:
         return None
     method = None if block.method == "sde" else _method(case)
     if method is not None:
