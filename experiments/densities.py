@@ -25,6 +25,7 @@ import numpy as np
 import kuttax as kx
 from kuttax.budget import evaluations_of
 from kuttax.commands.run import reference
+from kuttax.data.toys import TOYS
 from kuttax.solvers.base import title
 from kuttax.tasks.registry import build_task
 from kuttax.training.certify import certify_run
@@ -295,7 +296,8 @@ def main(
     given.options = {**options, "penalised": PENALISED}
     if given.smoke:
         given.steps, given.repeats, given.seeds = 2, 2, 1
-        given.options |= {"width": 4, "depth": 1, "samples": 256, "test_samples": 256}
+        given.options |= {"width": 4, "depth": 1}
+        given.options |= {"samples": 256, "test_samples": 256} if set(given.data) <= set(TOYS) else {}
     if given.stage == "train":
         training_runs(given)
     elif given.stage == "time":

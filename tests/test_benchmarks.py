@@ -13,7 +13,7 @@ from scipy.integrate import solve_ivp
 from scipy.signal import correlate
 
 from benchmarks import oracle
-from benchmarks.cli import main
+from benchmarks.cli import main as program
 from benchmarks.libraries import LIBRARIES, Library, jax_fields
 from benchmarks.measure import Turns, measure
 from benchmarks.problems import Problem
@@ -22,6 +22,14 @@ from benchmarks.targets import TARGETS, Target
 from benchmarks.worker import Worker
 from benchmarks.workloads import STAGES, WORKLOADS, find
 from kuttax.io import records
+
+
+def main(arguments):
+    """The command line, which ends well."""
+    with pytest.raises(SystemExit) as stop:
+        program(arguments)
+    assert not stop.value.code
+
 
 ROOT = Path(__file__).parents[1]
 OURS = [name for name, library in LIBRARIES.items() if library.module in ("kuttax", "limit")]
@@ -264,7 +272,7 @@ def test_a_missing_peer_is_left_out_with_a_line(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["measure"], "known: run, table, plot"),
+        (["measure"], "known: run, against, table, plot"),
         (["run", "--only", "tiny"], "--only does not know 'tiny'"),
         (["run", "--libraries", "numpy"], "--libraries does not know 'numpy'"),
         (["run", "--rounds", "0"], "--rounds must be >= 1, got 0"),
@@ -280,7 +288,7 @@ def test_a_missing_peer_is_left_out_with_a_line(tmp_path, monkeypatch, capsys):
 )
 def test_a_mistake_is_one_line(arguments, words, capsys):
     with pytest.raises(SystemExit) as stop:
-        main(arguments)
+        program(arguments)
     said = capsys.readouterr().err
     assert stop.value.code == 2 and words in said and said.count("\n") == 1 and said.startswith("benchmarks: ")
 
@@ -292,5 +300,5 @@ def test_foreign_records_and_no_folder_are_mistakes(measured, tmp_path, capsys):
         (["plot", str(measured)], "plot needs --out DIR"),
     ):
         with pytest.raises(SystemExit) as stop:
-            main(arguments)
+            program(arguments)
         assert stop.value.code == 2 and words in capsys.readouterr().err

@@ -18,7 +18,7 @@ from kuttax.tasks.registry import build_task
 from kuttax.training import checkpoint
 from kuttax.training.checkpoint import load_model, load_run, read_run, save_run
 
-OPTIONS = {"width": 2, "depth": 0}
+OPTIONS = {"width": 2}
 ABOUT = {"task": {"name": "digits", "options": OPTIONS}}
 
 
@@ -122,7 +122,7 @@ def test_random_bytes_are_refused(saved, task, rng, size):
     refusal(load_model, saved, task)
 
 
-@pytest.mark.parametrize("change", [{"width": 3}, {"depth": 1}, {"augmented": 1}, {"field": "conv"}], ids=str)
+@pytest.mark.parametrize("change", [{"width": 3}, {"depth": 2}, {"augmented": 1}, {"field": "conv"}], ids=str)
 def test_model_of_other_options_is_refused(saved, change):
     refusal(load_model, saved, build_task("digits", **{**OPTIONS, "depth": 1, **change}))
 

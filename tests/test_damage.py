@@ -34,7 +34,7 @@ from kuttax.training.checkpoint import UnverifiedWarning, batch_size_of, load_ru
 from kuttax.training.checkpoints import Checkpoints, State
 
 FLIPS, CUTS = 12, 6
-OPTIONS = {"width": 2, "depth": 0}
+OPTIONS = {"width": 2}
 TASK = {"name": "digits", "options": OPTIONS}
 RECORD = {"batch_size": 72}
 

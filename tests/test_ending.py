@@ -175,7 +175,7 @@ def test_full_disk_under_the_output_is_one_line():
 
 @pytest.mark.parametrize("path", ["a/[/red]", "[bold]x[/bold]", ":smile:", "[link=x]", "a" * 120])
 def test_a_path_is_printed_as_it_is(capsys, monkeypatch, path):
-    monkeypatch.setattr(report.report, "write", lambda _: [])
+    monkeypatch.setattr(report, "draw", lambda folder, console: None)
     monkeypatch.setattr(cli, "terminal", lambda: terminal())
     with pytest.raises(SystemExit) as stop:
         cli.main(["report", path])

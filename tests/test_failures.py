@@ -284,12 +284,12 @@ def small_dynamics(rng, irregular=False):
     ("make", "spoilt"),
     [
         (small_classification, np.nan),
-        (small_classification, 3e38),
+        (small_classification, np.inf),
         (small_density, np.nan),
         (small_dynamics, np.nan),
         (lambda rng: small_dynamics(rng, irregular=True), np.nan),
     ],
-    ids=["classification", "overflow", "density", "dynamics", "irregular"],
+    ids=["classification", "infinite", "density", "dynamics", "irregular"],
 )
 def test_one_sample_is_lost_and_no_more(make, spoilt, rng, key):
     """Loss, metric and gradient are those of the batch without it."""

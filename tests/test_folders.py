@@ -19,9 +19,7 @@ from kuttax.io.lock import Lock
 from kuttax.io.manifest import Manifest
 from kuttax.training.loop import Trainer, TrainingError
 
-TINY = (
-    *("--train-steps=2", "--batch-size=8", "--evaluations=1", "--width=2", "--depth=0", "--solver=euler", "--steps=1"),
-)
+TINY = (*("--train-steps=2", "--batch-size=8", "--evaluations=1", "--width=2", "--solver=euler", "--steps=1"),)
 
 
 def refusal(call, *arguments, **options):
@@ -308,10 +306,10 @@ def test_what_the_manifest_is_made_of(trained):
 def test_a_comparison_replaces_another_one_whole(tmp_path):
     out = tmp_path / "out"
     how = ("digits", "--seeds=1", "--nfe=4", "--train-steps=2", "--batch-size=72", "--evaluations=1", "--width=2")
-    command("compare", *how, "--depth=0", "--methods", "midpoint", "--out", out)
+    command("compare", *how, "--methods", "midpoint", "--out", out)
     (before,) = (out / "runs").iterdir()
     assert Folder(out, "").strangers() == [] and Folder(before, "").check("model.eqx", "again")
-    command("compare", *how, "--depth=0", "--methods", "rk4", "--out", out, "--overwrite")
+    command("compare", *how, "--methods", "rk4", "--out", out, "--overwrite")
     (after,) = (out / "runs").iterdir()
     assert after != before and not (out / NEW).exists()
     assert Folder(out, "").strangers() == [] and Folder(after, "").check("model.eqx", "again")

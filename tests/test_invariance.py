@@ -24,9 +24,7 @@ SOLVERS = {
     "noise": kx.EulerMaruyama(7),
 }
 EACH = pytest.mark.parametrize("name", SOLVERS)
-FEW = settings(
-    max_examples=6, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+FEW = settings(max_examples=6, deadline=None, derandomize=True)
 Y0 = np.array([[1.0, -0.5], [0.3, 2.0]])
 SPAN = 3.0
 

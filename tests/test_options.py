@@ -400,7 +400,6 @@ def seen(monkeypatch, tmp_path):
     monkeypatch.setattr(distill_command, "read_run", lambda _: {})
     monkeypatch.setattr(evaluate_command, "evaluate", stop)
     monkeypatch.setattr(certify_command, "certify_run", stop)
-    monkeypatch.setattr(distill_command, "refuse_used", lambda *_, **__: None)
     drawn = lambda task, model, most, key: (most, jax.random.key_data(key).tolist(), None, None, None)  # noqa: E731
     monkeypatch.setattr(distill_command, "some_trajectories", drawn)
     fitted = lambda field, y0, t0, t1, *, student, holdout, **_: stop(student, field, str(y0), holdout)  # noqa: E731

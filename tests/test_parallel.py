@@ -116,5 +116,5 @@ def test_the_first_process_listens_on_the_address_that_is_given(monkeypatch, bin
     if bind is not None:
         monkeypatch.setenv("JAX_COORDINATOR_BIND_ADDRESS", bind)
     monkeypatch.setattr(parallel.jax.distributed, "initialize", lambda *given, **options: found.update(options))
-    parallel.joined()
+    parallel.joined.__wrapped__()  # a process joins once
     assert found == {"coordinator_bind_address": listens}

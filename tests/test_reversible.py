@@ -456,7 +456,7 @@ REFUSED = {
     ),
     "a damaged file's": (
         lambda: from_json({**to_json(Reversible(CLASSICAL)), "solver": None}, "old.json"),
-        "old.json is not a saved solver",
+        "old.json is a damaged solver file",
     ),
     "a file's without a coupling": (
         lambda: from_json({k: v for k, v in to_json(Reversible(CLASSICAL)).items() if k != "coupling"}, "old.json"),

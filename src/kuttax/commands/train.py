@@ -15,7 +15,7 @@ from ..tasks.options import TaskOptions
 from ..trainable import learns
 from ..training.checkpoints import Checkpoints
 from ..training.loop import Trainer
-from ..training.parallel import OneDevice, first, joined, part, together
+from ..training.parallel import OneDevice, Placement, first, joined, part, together
 from ..training.settings import Settings
 from ..unused import Unused
 from ..validity.resolution import with_steps
@@ -62,6 +62,7 @@ class Train:
 
     def unused(self, options: TaskOptions) -> dict[str, Unused]:
         """The options that change nothing beside the others and the task's."""
+        self._place()  # processes join before anything is computed, and solvers are made of arrays
         solver = self._start()
         return {
             **self.solver.unused(controlled=self.step_control != "off"),
@@ -72,7 +73,7 @@ class Train:
 
     def __call__(self, name: str, options: TaskOptions, console: Console) -> int:
         """Run the command on the named task; returns the exit code."""
-        place = joined() if self.distributed else OneDevice()
+        place = self._place()
         if not place.leads:
             console = terminal(quiet=True)
         solver = self._start()
@@ -112,6 +113,10 @@ class Train:
 
     def _checkpoints(self, folder: Folder) -> Checkpoints:
         return Checkpoints(folder.path / CHECKPOINTS, every=self.checkpoint_seconds)
+
+    def _place(self) -> Placement:
+        """Where the run is trained."""
+        return joined() if self.distributed else OneDevice()
 
     @property
     def _proposes(self) -> bool:

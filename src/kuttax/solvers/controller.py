@@ -33,19 +33,22 @@ class Controller(eqx.Module):
     factor_max: Array
 
     def scaled(self, value: State, y: State, y1: State) -> State:
-        """value / (atol + rtol max(|y|, |y1|)), entry by entry.
+        """value / (atol + rtol max(|y|, |y1|)), entry by entry: in units of the tolerance."""
+        return jax.tree.map(jnp.multiply, value, self.per_unit(y, y1))
 
-        Where the scale is zero (atol = 0 and both states are zero), no value is no error, and any other is infinite. It
-        is infinite too where a state is not finite: no such step is ever accepted.
+    def per_unit(self, y: State, y1: State) -> State:
+        """1 / (atol + rtol max(|y|, |y1|)), entry by entry.
+
+        Where the tolerance is zero (atol = 0 and both states are zero) it is the largest there is: zero is no error, and
+        everything else is one beyond measure. It is NaN where a state is not finite: no such step is ever accepted.
         """
 
-        def on_leaf(v: Array, a: Array, b: Array) -> Array:
-            scale = self.atol.astype(v.dtype) + self.rtol.astype(v.dtype) * jnp.maximum(jnp.abs(a), jnp.abs(b))
-            sound = (scale > 0) & (scale < jnp.inf)  # false of NaN
-            otherwise = jnp.where((scale == 0) & (v == 0), jnp.zeros_like(v), jnp.full_like(v, jnp.inf))
-            return jnp.where(sound, v / jnp.where(sound, scale, jnp.ones_like(scale)), otherwise)
+        def on_leaf(a: Array, b: Array) -> Array:
+            unit = self.atol.astype(a.dtype) + self.rtol.astype(a.dtype) * jnp.maximum(jnp.abs(a), jnp.abs(b))
+            some = 1 / jnp.maximum(unit, jnp.finfo(a.dtype).tiny)
+            return jnp.where(unit < jnp.inf, some, jnp.nan)  # false of NaN
 
-        return jax.tree.map(on_leaf, value, y, y1)
+        return jax.tree.map(on_leaf, y, y1)
 
     def factor(self, error: Time, previous: Time, k: int) -> Time:
         """The change of step that the norms of this step's error and of the last accepted one's ask for."""

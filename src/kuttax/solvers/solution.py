@@ -129,14 +129,13 @@ def concluded(sol: Solution, dtype: Any) -> Solution:
     `ok` means that all of them are finite. Otherwise y1 and the penalty are NaN, and so is every output that was not
     reached; all of them are where nothing that the solver computed means anything.
     """
-    cast = lambda x: x.astype(dtype)  # noqa: E731
-    y1, ys, penalty = jax.tree.map(cast, (sol.y1, sol.ys, jnp.asarray(sol.penalty)))
+    y1, ys, penalty = jax.tree.map(lambda x: jnp.asarray(x).astype(dtype), (sol.y1, sol.ys, sol.penalty))
     lanes = sol.status.shape
-    ended_well = sol.status == int(Status.ok)
-    # Where any sample failed, the penalty is NaN and says nothing of the others.
-    finite = all_finite(y1, lanes) & all_finite(ys, lanes, 1) & (jnp.all(jnp.isfinite(penalty)) | ~jnp.all(ended_well))
-    failed = jnp.asarray(int(Status.non_finite), sol.status.dtype)
-    status = jnp.where(ended_well & ~finite, failed, sol.status)
+    status = _unless_finite(sol.status, all_finite(y1, lanes) & all_finite(ys, lanes, 1))
+    if not isinstance(sol.penalty, float):  # one was asked for; it is of all samples together
+        together = jnp.all(status == int(Status.ok))
+        status = _unless_finite(status, jnp.all(jnp.isfinite(penalty)) | ~together)
+        penalty = jnp.where(jnp.all(status == int(Status.ok)), penalty, jnp.nan)
     reached = status == int(Status.ok)
     useless = jnp.stack([status == int(x) for x in _USELESS]).any(0)
 
@@ -145,8 +144,13 @@ def concluded(sol: Solution, dtype: Any) -> Solution:
         return jnp.where(lost if lost.ndim == 0 else lost[None], jnp.nan, x)
 
     y1 = jax.tree.map(lambda x: jnp.where(spread(reached, x), x, jnp.nan), y1)
-    ys, penalty = jax.tree.map(output, ys), jnp.where(jnp.all(reached), penalty, jnp.nan)
-    return dataclasses.replace(sol, y1=y1, ys=ys, penalty=penalty, status=status)
+    return dataclasses.replace(sol, y1=y1, ys=jax.tree.map(output, ys), penalty=penalty, status=status)
+
+
+def _unless_finite(status: Array, finite: Array) -> Array:
+    """`status`, where it is not ok for numbers that are not finite."""
+    failed = jnp.asarray(int(Status.non_finite), status.dtype)
+    return jnp.where((status == int(Status.ok)) & ~finite, failed, status)
 
 
 def raise_for_status(outcome: Solution | Array) -> None:

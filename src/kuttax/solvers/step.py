@@ -40,8 +40,10 @@ class Step(NamedTuple):
         assert weights is not None
         zero = jax.tree.map(jnp.zeros_like, self.y)
         used = [bool(w) for w in weights != 0]
-        estimate = combine(zero, self.h, [float(w) for w in weights], self.ks, used)
-        return self.norm(self.controller.scaled(estimate, self.y, self.y1))
+        # Slopes are divided by the tolerance first: their small difference would underflow for states of 1e-30.
+        per_unit = self.controller.per_unit(self.y, self.y1)
+        slopes = [jax.tree.map(jnp.multiply, k, per_unit) for k in self.ks]
+        return self.norm(combine(zero, self.h, [float(w) for w in weights], slopes, used))
 
     def stiffness(self) -> Time:
         """S = RMS(k_j - k_i) / RMS(g_j - g_i) of two stages at one time: about the Jacobian's largest eigenvalue.

@@ -6,6 +6,7 @@ batch, the error norm of a joint step size or whether any sample is under way, i
 the steps, losses and gradients of one device, but for the order in which sums are taken.
 """
 
+import functools
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
@@ -118,8 +119,11 @@ def _same(tree: PyTree) -> PyTree:
     return tree
 
 
+@functools.cache
 def joined() -> DataParallel:
     """All devices of all processes that were started together; of this one alone where no launcher is found.
+
+    A process joins once; later calls return the same.
 
     Slurm, Open MPI and cloud TPUs are found by `jax.distributed.initialize`. Elsewhere JAX_COORDINATOR_ADDRESS,
     JAX_NUM_PROCESSES and JAX_PROCESS_ID say it; the first process then listens on that address alone, where JAX itself
