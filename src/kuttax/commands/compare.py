@@ -142,8 +142,8 @@ class Compare:
     ) -> int:
         """Run what is not recorded yet; returns how many runs failed."""
         path = folder.path / RECORDS
-        recorded = records.read(path, comparison.shape) if path.exists() else []
-        folder.check(RECORDS, "start again with --overwrite", grown=True)
+        check = functools.partial(folder.check, RECORDS, "start again with --overwrite", grown=True)
+        recorded = records.read(path, comparison.shape, check) if path.exists() else []
         done = {(record["label"], record["seed"]) for record in recorded if record["kind"] == "run"}
         keep = functools.partial(self._append, folder)
         keep({"kind": "command", "command": shlex.join(["kuttax", *sys.argv[1:]])})

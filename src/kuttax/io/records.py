@@ -36,12 +36,17 @@ def append(path: str | os.PathLike[str], record: Mapping[str, Any]) -> None:
         os.fsync(file.fileno())
 
 
-def read(path: str | os.PathLike[str], shape: Callable[[Record], Shape] = lambda _: object) -> list[Record]:
+def read(
+    path: str | os.PathLike[str],
+    shape: Callable[[Record], Shape] = lambda _: object,
+    check: Callable[[], object] = lambda: None,
+) -> list[Record]:
     """All records of a file, in the order they were written.
 
     Args:
         path: a JSONL file as `append` writes it. Blank lines are skipped.
         shape: what a record must look like (`kuttax.io.shape`), which may depend on its kind.
+        check: raises where the file is another one; called once the records are read, before a warning.
 
     Returns:
         One dictionary a line. A torn last line (no newline at its end, not a JSON object: the writer was killed) is
@@ -56,7 +61,7 @@ def read(path: str | os.PathLike[str], shape: Callable[[Record], Shape] = lambda
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise UserError(f"no records at {path}: name a folder or file that a kuttax run wrote") from None
     lines = content.split(b"\n")
-    records = []
+    records, torn = [], None
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -67,9 +72,12 @@ def read(path: str | os.PathLike[str], shape: Callable[[Record], Shape] = lambda
         if record is not None:
             records.append(record)
         elif number == len(lines):  # no newline follows: the write was cut short
-            warnings.warn(f"{path}:{number}: torn last line ignored (its run was killed)", RuntimeWarning, stacklevel=2)
+            torn = number
         else:
             raise UserError(f"{path}:{number}: not a JSON object: {_excerpt(line)}; mend or delete this line")
+    check()
+    if torn is not None:
+        warnings.warn(f"{path}:{torn}: torn last line ignored (its run was killed)", RuntimeWarning, stacklevel=2)
     return records
 
 

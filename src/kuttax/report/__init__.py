@@ -1,5 +1,6 @@
 """Reports: tables, plots and a page, drawn from a folder's saved records and from nothing else."""
 
+import functools
 import os
 from collections.abc import Sequence
 from datetime import datetime
@@ -53,8 +54,8 @@ def read(out: Path) -> list[Record]:
     Raises:
         UserError: there are none, or they are damaged.
     """
-    found = records.read(out / RECORDS, comparison.shape)
-    Folder(out, "report").check(RECORDS, "run the comparison again", grown=True)
+    check = functools.partial(Folder(out, "report").check, RECORDS, "run the comparison again", grown=True)
+    found = records.read(out / RECORDS, comparison.shape, check)
     if not any(record.get("kind") in ("run", "failure") for record in found):
         raise UserError(f"{out / RECORDS} holds no runs: run `kuttax compare` with --out {out} first")
     return found

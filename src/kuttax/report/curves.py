@@ -1,5 +1,6 @@
 """Curves: what happened during training, loss and NFE step by step."""
 
+import functools
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -45,9 +46,8 @@ def read(folder: Path) -> list[records.Record]:
     Raises:
         UserError: They are damaged.
     """
-    found = records.read(folder / NAME, lambda _: _LINE)
-    Folder(folder, "report").check(NAME, "run the comparison again", grown=True)
-    return found
+    check = functools.partial(Folder(folder, "report").check, NAME, "run the comparison again", grown=True)
+    return records.read(folder / NAME, lambda _: _LINE, check)
 
 
 def training_curves(groups: Sequence[Group], path: str | os.PathLike[str]) -> tuple[Path, Path] | None:

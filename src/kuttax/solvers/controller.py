@@ -39,8 +39,9 @@ class Controller(eqx.Module):
     def per_unit(self, y: State, y1: State) -> State:
         """1 / (atol + rtol max(|y|, |y1|)), entry by entry.
 
-        Where the tolerance is zero (atol = 0 and both states are zero) it is the largest there is: zero is no error, and
-        everything else is one beyond measure. It is NaN where a state is not finite: no such step is ever accepted.
+        Where the tolerance is zero (atol = 0 and both states are zero) it is the largest there is: zero is no error
+        there, and everything else is one beyond measure. It is NaN where a state is not finite: no such step is ever
+        accepted.
         """
 
         def on_leaf(a: Array, b: Array) -> Array:
