@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any, NamedTuple
 
 import diffrax
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
@@ -28,17 +29,10 @@ class Attempted(NamedTuple):
     finite: Array
 
 
-class Attempts(diffrax.AbstractAdaptiveStepSizeController):
-    """`controller`, which ends the solve where a rejected step could only be tried again at no length.
+class AbstractAround(diffrax.AbstractAdaptiveStepSizeController):
+    """A step size control around another one, whose tolerances and norm are its own."""
 
-    diffrax's own limit, `dtmin`, is a length; here it is relative to the time: ten units in the last place. A NaN error
-    shrinks steps until nothing is left of them.
-
-    Attributes:
-        controller: What sizes the steps.
-    """
-
-    controller: diffrax.AbstractAdaptiveStepSizeController
+    controller: eqx.AbstractVar[diffrax.AbstractAdaptiveStepSizeController]
 
     @property
     def rtol(self):
@@ -51,6 +45,19 @@ class Attempts(diffrax.AbstractAdaptiveStepSizeController):
     @property
     def norm(self):  # pyright: ignore[reportIncompatibleMethodOverride]
         return self.controller.norm
+
+
+class Attempts(AbstractAround):
+    """`controller`, which ends the solve where a rejected step could only be tried again at no length.
+
+    diffrax's own limit, `dtmin`, is a length; here it is relative to the time: ten units in the last place. A NaN error
+    shrinks steps until nothing is left of them.
+
+    Attributes:
+        controller: What sizes the steps.
+    """
+
+    controller: diffrax.AbstractAdaptiveStepSizeController
 
     def wrap(self, direction):
         return dataclasses.replace(self, controller=self.controller.wrap(direction))

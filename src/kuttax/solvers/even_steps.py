@@ -7,8 +7,10 @@ import diffrax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from .attempts import AbstractAround
 
-class EvenSteps(diffrax.AbstractAdaptiveStepSizeController):
+
+class EvenSteps(AbstractAround):
     """`controller`, whose steps end at all of `ts`: the way to the next of them is crossed in equal parts.
 
     diffrax's own ClipStepSizeController cuts off the step that would pass a time. What is left may be so short that the
@@ -22,18 +24,6 @@ class EvenSteps(diffrax.AbstractAdaptiveStepSizeController):
 
     controller: diffrax.AbstractAdaptiveStepSizeController
     ts: Array
-
-    @property
-    def rtol(self):
-        return self.controller.rtol
-
-    @property
-    def atol(self):
-        return self.controller.atol
-
-    @property
-    def norm(self):  # pyright: ignore[reportIncompatibleMethodOverride]
-        return self.controller.norm
 
     def wrap(self, direction):
         ts = jnp.sort(self.ts * direction)
