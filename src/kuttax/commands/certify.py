@@ -28,8 +28,11 @@ class Certify:
     """The greatest change of the metric: a share of the samples for an accuracy, in its own unit for a likelihood,
     relative for any other."""
     output_tolerance: Annotated[float, above(0)] = 0.05
-    """The greatest share of predicted classes that flip; without classes, the greatest relative deviation of outputs
-    (of all but 5 % of the samples)."""
+    """The greatest share of predicted classes that flip; without classes, the greatest deviation of a sample's outputs,
+    relative to the spread of each output over the samples (for all but 5 % of the samples)."""
+    max_step: Annotated[float | None, above(0)] = None
+    """The largest step of the references, in the unit of time, for inputs that change within less than 1 % of the
+    interval (default 1/64 and 1/32 of the interval)."""
 
     def __post_init__(self):
         check_bounds(self)
@@ -52,6 +55,7 @@ class Certify:
                 self.samples,
                 metric_tolerance=self.metric_tolerance,
                 output_tolerance=self.output_tolerance,
+                max_step=self.max_step,
             )
             record = keep_certificate(folder, certificate, task.name, self.data)
         console.print(drawing.terminal(record, console.width))

@@ -25,6 +25,7 @@ def certify_run(
     samples: int | None = None,
     metric_tolerance: float = 0.01,
     output_tolerance: float = 0.05,
+    max_step: float | None = None,
 ) -> Certificate:
     """`kuttax.validity.certify` for a model of a task.
 
@@ -33,7 +34,7 @@ def certify_run(
         data: Held-out data: `task.validation` or `task.test`.
         batch_size: The most samples that are solved together; the parts are of one size.
         samples: The most samples to look at, from the first on; None: all, up to a remainder of fewer than the parts.
-        metric_tolerance, output_tolerance: Those of `certify`.
+        metric_tolerance, output_tolerance, max_step: Those of `certify`.
 
     Raises:
         UserError: There are no data, or fewer than one sample is asked for.
@@ -55,4 +56,5 @@ def certify_run(
         metric_tolerance=metric_tolerance,
         output_tolerance=output_tolerance,
         metric_scale=task.metric.scale,
+        max_step=max_step,
     )
