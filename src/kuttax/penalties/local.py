@@ -158,7 +158,7 @@ class AbstractLocal(AbstractPenalty):
             return picked.h
         if self.size == "budget":
             return jnp.broadcast_to((problem.t1 - problem.t0) / self.steps, picked.t.shape)
-        controller, norm = pair.controller(problem.t0.dtype), pair.safe_norm(problem)
+        controller, norm = pair.controller(problem.t0.dtype), pair.norm(problem)
         start = jax.lax.stop_gradient((picked.t, picked.y, k1))
         left = problem.t1 - picked.t
         return initial_step(f, *start, left, controller, pair.error_exponent, norm)

@@ -13,7 +13,7 @@ from jaxtyping import Array
 from .._types import Count, State, Time, VectorField
 from ..errors import UserError
 from .base import AbstractSolver, Derivative, Problem
-from .controller import Controller, initial_step, rms, safe_rms
+from .controller import Controller, initial_step, rms
 from .fixed import in_order
 from .pick import Pick, Picked, Watched
 from .solution import Solution, Stats, Status, all_finite
@@ -121,14 +121,7 @@ class Adaptive(AbstractSolver):
 
     def norm(self, problem: Problem) -> Callable[[State], Time]:
         """The root mean square of what counts in a state, or of each sample's own."""
-        return self._norm(rms, problem)
-
-    def safe_norm(self, problem: Problem) -> Callable[[State], Time]:
-        """`norm` for states of any size, in a second pass."""
-        return self._norm(safe_rms, problem)
-
-    def _norm(self, root: Callable[[State, bool], Time], problem: Problem) -> Callable[[State], Time]:
-        return lambda state: root(problem.measured(state), self.control == "per_sample")
+        return lambda state: rms(problem.measured(state), self.control == "per_sample")
 
     def march(self, problem: Problem, *, taped: bool, bounded: bool) -> "March":
         """Step from t0 to t1, or until nothing more can be done.
@@ -224,9 +217,9 @@ class _Marcher:
         y = problem.y0
         k1 = self.f(t, y)
         span = jnp.broadcast_to(problem.t1 - problem.t0, lanes)
-        frozen, safe_norm = jax.lax.stop_gradient((t, y, k1, span)), self.solver.safe_norm(problem)
+        frozen = jax.lax.stop_gradient((t, y, k1, span))
         if self.solver.first_step is None:
-            h = initial_step(self.f, *frozen, self.controller, self.solver.error_exponent, safe_norm)
+            h = initial_step(self.f, *frozen, self.controller, self.solver.error_exponent, self.norm)
         else:
             h = jnp.minimum(jnp.broadcast_to(jnp.asarray(self.solver.first_step, self.dtype), lanes), jnp.abs(span))
         zero = jnp.zeros(lanes, jnp.int32)

@@ -33,23 +33,18 @@ class Controller(eqx.Module):
     factor_max: Array
 
     def scaled(self, value: State, y: State, y1: State) -> State:
-        """value / (atol + rtol max(|y|, |y1|)), entry by entry: in units of the tolerance."""
-        return jax.tree.map(jnp.multiply, value, self.per_unit(y, y1))
+        """value / (atol + rtol max(|y|, |y1|)), entry by entry: in units of the tolerance.
 
-    def per_unit(self, y: State, y1: State) -> State:
-        """1 / (atol + rtol max(|y|, |y1|)), entry by entry.
-
-        Where the tolerance is zero (atol = 0 and both states are zero) it is the largest there is: zero is no error
-        there, and everything else is one beyond measure. It is NaN where a state is not finite: no such step is ever
-        accepted.
+        Where the tolerance is zero (atol = 0 and both states are zero), zero is no error, and everything else is one
+        beyond measure. The result is NaN where a state is not finite: no such step is ever accepted.
         """
 
-        def on_leaf(a: Array, b: Array) -> Array:
-            unit = self.atol.astype(a.dtype) + self.rtol.astype(a.dtype) * jnp.maximum(jnp.abs(a), jnp.abs(b))
-            some = 1 / jnp.maximum(unit, jnp.finfo(a.dtype).tiny)
-            return jnp.where(unit < jnp.inf, some, jnp.nan)  # false of NaN
+        def on_leaf(v: Array, a: Array, b: Array) -> Array:
+            unit = self.atol.astype(v.dtype) + self.rtol.astype(v.dtype) * jnp.maximum(jnp.abs(a), jnp.abs(b))
+            least = jnp.maximum(unit, jnp.finfo(v.dtype).tiny)
+            return jnp.where(unit < jnp.inf, v / least, jnp.nan)  # false of NaN
 
-        return jax.tree.map(on_leaf, y, y1)
+        return jax.tree.map(on_leaf, value, y, y1)
 
     def factor(self, error: Time, previous: Time, k: int) -> Time:
         """The change of step that the norms of this step's error and of the last accepted one's ask for."""
@@ -64,29 +59,16 @@ class Controller(eqx.Module):
 def rms(tree: State, per_sample: bool) -> Time:
     """Root mean square over all entries, or over each sample's own.
 
-    Squares of entries above 1e19 overflow float32. An error of that size may as well be infinite; elsewhere use
-    `safe_rms`.
+    Squares of entries above 1e19 overflow float32: it is for numbers in units of a tolerance, which may as well be
+    infinite there.
     """
     leaves = jax.tree.leaves(tree)
-    squares = sum(jnp.sum(jnp.square(x), axis=_own_axes(x, per_sample)) for x in leaves)
+    kept = 1 if per_sample else 0
+    squares = sum(jnp.sum(jnp.square(x), axis=tuple(range(kept, x.ndim))) for x in leaves)
     entries = sum(x.size // (x.shape[0] if per_sample else 1) for x in leaves)
     mean = squares / max(entries, 1)
     nothing = mean == 0  # where the root has no derivative
     return jnp.where(nothing, jnp.zeros_like(mean), jnp.sqrt(jnp.where(nothing, jnp.ones_like(mean), mean)))
-
-
-def safe_rms(tree: State, per_sample: bool) -> Time:
-    """`rms` for entries of any size, in a second pass: the largest one is divided out before squares are taken."""
-    largest = [jnp.max(jnp.abs(x), axis=_own_axes(x, per_sample)) for x in jax.tree.leaves(tree) if x.size]
-    if not largest:
-        return rms(tree, per_sample)
-    unit = jax.lax.stop_gradient(jnp.max(jnp.stack(largest), 0))
-    unit = jnp.where(unit > 0, unit, jnp.ones_like(unit))
-    return unit * rms(jax.tree.map(lambda x: x / spread(unit, x), tree), per_sample)
-
-
-def _own_axes(x: Array, per_sample: bool) -> tuple[int, ...]:
-    return tuple(range(1 if per_sample else 0, x.ndim))
 
 
 def initial_step(
@@ -99,24 +81,26 @@ def initial_step(
     solution or its slope changes by its own size. The same problem in another unit then takes the same steps. Where T
     is 1, the rule is Hairer's. Where the field is not finite at the trial step, the step is a thousandth of the trial.
 
-    It evaluates the field once more. `norm` must not overflow: see `safe_rms`.
+    It evaluates the field once more.
     """
     length = jnp.abs(span)
-    d0, d1 = norm(controller.scaled(y0, y0, y0)), norm(controller.scaled(k1, y0, y0))
-    small = (d0 < 1e-5) | (d1 * length < 1e-5)
     some = lambda x: jnp.where(x > 0, x, jnp.ones_like(x))  # noqa: E731
-    h0 = jnp.minimum(jnp.where(small, 1e-6 * length, 0.01 * d0 / some(d1)), length)
-    step = h0 * jnp.sign(span)
+
+    def change_of(slope: State) -> Time:
+        """What a slope adds up to over the interval, in units of the tolerance."""
+        return norm(jax.tree.map(lambda x: x * spread(length, x), controller.scaled(slope, y0, y0)))
+
+    d0, d1 = norm(controller.scaled(y0, y0, y0)), change_of(k1)
+    small = (d0 < 1e-5) | (d1 < 1e-5) | ~jnp.isfinite(d1)
+    trial = jnp.minimum(jnp.where(small, 1e-6, 0.01 * d0 / some(d1)), 1)  # this and what follows in units of length
+    step = trial * span
     slope = f(t0 + step, combine(y0, step, [jnp.ones_like(step)], [k1]))
-    change = norm(controller.scaled(jax.tree.map(jnp.subtract, slope, k1), y0, y0))
-    own = jnp.where(small | (change == 0), 0, jnp.minimum(d0 / some(d1), h0 * (d1 / some(change))))
-    unit = some(jnp.maximum(length, own))
-    first, second = d1 * unit, change * unit  # the latter times h0 / T: products that do not overflow
-    share = h0 / unit
-    flat = jnp.maximum(first, second / some(share)) <= 1e-15
-    root = lambda small, large: (small / some(large)) ** (1 / k)  # noqa: E731
-    by_first = jnp.where(first > 0, root(jnp.full_like(first, 0.01), first), jnp.inf)
-    by_second = jnp.where(second > 0, (0.01 * share) ** (1 / k) * some(second) ** (-1 / k), jnp.inf)
-    h1 = jnp.where(flat, jnp.maximum(1e-6 * length, h0 * 1e-3), unit * jnp.minimum(by_first, by_second))
-    h = jnp.minimum(jnp.minimum(100 * h0, h1), length)
-    return jnp.where(jnp.isfinite(change), h, 1e-3 * h0)
+    change = change_of(jax.tree.map(jnp.subtract, slope, k1))
+    own = jnp.where(small | (change == 0), 0, jnp.minimum(d0 / some(d1), trial * (d1 / some(change))))
+    unit = jnp.maximum(own, 1)
+    first, second, share = d1 * unit, change * unit, trial / unit  # the second derivative is second / share
+    log = jnp.minimum(jnp.log(0.01 / first), jnp.log(0.01 * share) - jnp.log(second))  # a quotient would overflow
+    flat = (first <= 1e-15) & (second <= 1e-15 * share)
+    h1 = jnp.where(flat, jnp.maximum(1e-6, 1e-3 * trial), unit * jnp.exp(log / k))
+    h = jnp.minimum(jnp.minimum(100 * trial, h1), 1)
+    return length * jnp.where(jnp.isfinite(change), h, 1e-3 * trial)

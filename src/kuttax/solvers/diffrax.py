@@ -14,7 +14,7 @@ from ..errors import UserError
 from .adaptive import Adaptive, least_rtol, number, refuse_low_rtol
 from .attempts import Attempted, Attempts
 from .base import AbstractSolver, Derivative, Problem
-from .controller import Controller, initial_step, rms, safe_rms
+from .controller import Controller, initial_step, rms
 from .diffrax_sde import check_solver, estimates_error, evaluations, is_wrapped, stochastic_terms
 from .diffrax_watch import Watching
 from .even_steps import EvenSteps
@@ -149,9 +149,9 @@ class FromDiffrax(AbstractSolver):
     def _max_step(self, dtype: Any) -> Array | None:
         return None if self.max_step is None else jax.lax.stop_gradient(jnp.asarray(self.max_step, dtype))
 
-    def _norm(self, problem: Problem, root: Callable[[Any, bool], Array] = rms) -> Callable[[Any], Array]:
+    def _norm(self, problem: Problem) -> Callable[[Any], Array]:
         """Of an error: the root mean square, or the norm among the options, of what counts in it."""
-        norm = self.options.get("norm", lambda state: root(state, False))
+        norm = self.options.get("norm", lambda state: rms(state, False))
         return lambda state: norm(problem.measured(state))
 
     def _scale(self, dtype: Any) -> Controller:
@@ -166,7 +166,7 @@ class FromDiffrax(AbstractSolver):
         f = lambda t, y: terms.vf(t, y, problem.args)  # noqa: E731
         start = jax.lax.stop_gradient((problem.t0, problem.y0, f(problem.t0, problem.y0), problem.t1 - problem.t0))
         k = 2 if order is None else int(order)
-        size = initial_step(f, *start, self._scale(problem.t0.dtype), k, self._norm(problem, safe_rms))
+        size = initial_step(f, *start, self._scale(problem.t0.dtype), k, self._norm(problem))
         largest = self._max_step(size.dtype)
         size = size if largest is None else jnp.minimum(size, largest)
         return jax.lax.stop_gradient(size) * problem.direction

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from ..errors import UserError
 from ..solvers.adaptive import Adaptive
 from ..solvers.base import AbstractSolver, Derivative, Problem
-from ..solvers.controller import initial_step, safe_rms
+from ..solvers.controller import initial_step, rms
 from ..solvers.solution import Solution, Stats, Status
 from ..solvers.tableaus import HEUN2
 
@@ -35,7 +35,7 @@ class FirstStep(AbstractSolver):
         f = lambda t, y: field(t, y, problem.args)  # noqa: E731
         controller = Adaptive(HEUN2, self.tol, self.tol).controller(jnp.result_type(problem.t0))
         slope = f(problem.t0, problem.y0)
-        norm = lambda state: safe_rms(problem.measured(state), False)  # noqa: E731
+        norm = lambda state: rms(problem.measured(state), False)  # noqa: E731
         h = initial_step(f, problem.t0, problem.y0, slope, span, controller, self.order + 1, norm)
         steps = jnp.ceil(jnp.minimum(jnp.abs(span) / h, 1e6)).astype(jnp.int32)
         ys = None
