@@ -12,14 +12,10 @@ from pathlib import Path
 
 from kuttax import cli
 
-from .outcome import LONGEST
+from .outcome import LONGEST, Hang
 
 CODES = (0, 1, 2)
 """The exit codes of a command that nobody interrupts; any other is a bug of the program."""
-
-
-class Hang(BaseException):
-    """A command took too long. No `Exception`, so that the command line does not handle it."""
 
 
 @dataclass(frozen=True)

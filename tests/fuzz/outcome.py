@@ -17,6 +17,10 @@ LONGEST = 60.0
 _TOGETHER = 80  # cases that share compiled programs
 
 
+class Hang(BaseException):
+    """A case took too long. No `Exception`, so that the command line does not handle it."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a case came to.
@@ -107,5 +111,7 @@ def _guarded(try_case: Callable[[int, int], Outcome], seed: int, case: int) -> O
     """The outcome, also where the case, or the fuzz command itself, raises."""
     try:
         return try_case(seed, case)
+    except Hang as hang:
+        return Outcome("fault", str(hang))
     except Exception:
         return Outcome("fault", "an exception: " + traceback.format_exc(limit=-6))

@@ -1,6 +1,7 @@
 """What a solve returns: states, what they cost, and how it ended."""
 
 import dataclasses
+import functools
 from enum import IntEnum
 from typing import Any
 
@@ -120,7 +121,7 @@ def all_finite(tree: Any, lanes: tuple[int, ...] = (), axis: int = 0) -> Bool[Ar
     """Whether all entries are finite; one answer a sample where `lanes` counts samples along `axis`."""
     others = lambda x: tuple(i for i in range(x.ndim) if not lanes or i != axis)  # noqa: E731
     leaves = [jnp.all(jnp.isfinite(x), axis=others(x)) for x in jax.tree.leaves(tree)]
-    return jnp.stack(leaves).all(0) if leaves else jnp.ones(lanes, bool)
+    return functools.reduce(jnp.logical_and, leaves) if leaves else jnp.ones(lanes, bool)
 
 
 def concluded(sol: Solution, dtype: Any) -> Solution:
@@ -137,14 +138,21 @@ def concluded(sol: Solution, dtype: Any) -> Solution:
         status = _unless_finite(status, jnp.all(jnp.isfinite(penalty)) | ~together)
         penalty = jnp.where(jnp.all(status == int(Status.ok)), penalty, jnp.nan)
     reached = status == int(Status.ok)
-    useless = jnp.stack([status == int(x) for x in _USELESS]).any(0)
+    y1 = jax.tree.map(lambda x: jnp.where(spread(reached, x), x, jnp.nan), y1)
+    return dataclasses.replace(sol, y1=y1, ys=_where_meaningful(ys, status), penalty=penalty, status=status)
+
+
+def _where_meaningful(ys: Any, status: Array) -> Any:
+    """The outputs, NaN where nothing that the solver computed means anything."""
+    if ys is None:
+        return None
+    useless = functools.reduce(jnp.logical_or, [status == int(x) for x in _USELESS])
 
     def output(x: Array) -> Array:
         lost = spread(useless, x[0])
         return jnp.where(lost if lost.ndim == 0 else lost[None], jnp.nan, x)
 
-    y1 = jax.tree.map(lambda x: jnp.where(spread(reached, x), x, jnp.nan), y1)
-    return dataclasses.replace(sol, y1=y1, ys=jax.tree.map(output, ys), penalty=penalty, status=status)
+    return jax.tree.map(output, ys)
 
 
 def _unless_finite(status: Array, finite: Array) -> Array:
