@@ -95,8 +95,7 @@ def solve(
         problem = dataclasses.replace(problem, args_axes=_checked_axes(args_axes, problem))
     if jnp.dtype(problem.t0.dtype) != dtype:
         problem = dataclasses.replace(problem, computed_in=str(dtype))
-    mapped = [problem.mapped(function) for function in _functions_of(field)]
-    refuse_coarse_time(times, mapped, problem.y0, args, problem.precision)
+    refuse_coarse_time(times, _on_whole_state(problem), problem.y0, args, problem.precision)
     if isinstance(field, SDE):
         problem = dataclasses.replace(problem, key=key)
         check_stochastic(problem, solver, adjoint, penalty, times.ends)
@@ -131,8 +130,7 @@ def _solve(
     del state
     _check_slope(problem)
     dtype = jax.tree.leaves(problem.y0)[0].dtype
-    mapped = [problem.mapped(function) for function in _functions_of(problem.field)]
-    coarse = is_coarse(times, mapped, problem.y0, problem.args, problem.precision)
+    coarse = is_coarse(times, _on_whole_state(problem), problem.y0, problem.args, problem.precision)
     problem = _as_solvers_see_it(problem, times.origin)
     free = penalty is None
     sol = adjoint.run(solver, problem) if free else solve_penalised(problem, solver, adjoint, penalty, key)
@@ -158,6 +156,11 @@ def _as_solvers_see_it(problem: Problem, origin: Any) -> Problem:
 
 def _functions_of(field: Any) -> tuple[VectorField, ...]:
     return (field.drift, field.diffusion) if isinstance(field, SDE) else (field,)
+
+
+def _on_whole_state(problem: Problem) -> list[VectorField]:
+    """The functions of the user's field, as they are before solvers see them."""
+    return [problem.mapped(function) for function in _functions_of(problem.field)]
 
 
 def _check_field(field: Any) -> None:
