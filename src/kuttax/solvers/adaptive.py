@@ -223,7 +223,7 @@ class _Marcher:
         else:
             h = jnp.minimum(jnp.broadcast_to(jnp.asarray(self.solver.first_step, self.dtype), lanes), jnp.abs(span))
         zero = jnp.zeros(lanes, jnp.int32)
-        begin = all_finite((y, k1), lanes)
+        begin = all_finite(y, k1, lanes=lanes)
         status = jnp.where(begin, _RUNNING, int(Status.non_finite)).astype(jnp.int32)
         status = self._refuse(status)
         ts, ys = problem.ts, None
@@ -284,7 +284,7 @@ class _Marcher:
         assert weights is not None
         if weights[-1] != 0:  # the slope at the end is in the estimate
             return error
-        return jnp.where(all_finite(self.problem.measured(step.ks[-1]), self.lanes), error, jnp.inf)
+        return jnp.where(all_finite(self.problem.measured(step.ks[-1]), lanes=self.lanes), error, jnp.inf)
 
     def _watch(self, run: March, take, end: Time, step: Step) -> Watched:
         """What is seen of a step that is taken: its costs, and the picks that fall into it."""

@@ -84,23 +84,21 @@ def initial_step(
     It evaluates the field once more.
     """
     length = jnp.abs(span)
-    some = lambda x: jnp.where(x > 0, x, jnp.ones_like(x))  # noqa: E731
 
     def change_of(slope: State) -> Time:
         """What a slope adds up to over the interval, in units of the tolerance."""
         return norm(jax.tree.map(lambda x: x * spread(length, x), controller.scaled(slope, y0, y0)))
 
     d0, d1 = norm(controller.scaled(y0, y0, y0)), change_of(k1)
-    small = (d0 < 1e-5) | (d1 < 1e-5) | ~jnp.isfinite(d1)
-    trial = jnp.minimum(jnp.where(small, 1e-6, 0.01 * d0 / some(d1)), 1)  # this and what follows in units of length
+    small = (d0 < 1e-5) | ~(d1 >= 1e-5) | (d1 == jnp.inf)  # ~ holds of NaN
+    ratio = d0 / d1
+    trial = jnp.where(small, 1e-6, jnp.minimum(0.01 * ratio, 1))  # this and what follows in units of the interval
     step = trial * span
     slope = f(t0 + step, combine(y0, step, [jnp.ones_like(step)], [k1]))
     change = change_of(jax.tree.map(jnp.subtract, slope, k1))
-    own = jnp.where(small | (change == 0), 0, jnp.minimum(d0 / some(d1), trial * (d1 / some(change))))
-    unit = jnp.maximum(own, 1)
-    first, second, share = d1 * unit, change * unit, trial / unit  # the second derivative is second / share
-    log = jnp.minimum(jnp.log(0.01 / first), jnp.log(0.01 * share) - jnp.log(second))  # a quotient would overflow
-    flat = (first <= 1e-15) & (second <= 1e-15 * share)
-    h1 = jnp.where(flat, jnp.maximum(1e-6, 1e-3 * trial), unit * jnp.exp(log / k))
+    own = jnp.minimum(ratio, trial * (d1 / change))
+    unit = jnp.where(small, 1, jnp.maximum(own, 1))
+    steep = unit * jnp.maximum(d1, unit * (change / trial))  # the larger of the first two derivatives
+    h1 = jnp.where(steep <= 1e-15, jnp.maximum(1e-6, 1e-3 * trial), unit * (0.01 / steep) ** (1 / k))
     h = jnp.minimum(jnp.minimum(100 * trial, h1), 1)
-    return length * jnp.where(jnp.isfinite(change), h, 1e-3 * trial)
+    return length * jnp.where(jnp.isfinite(steep), h, 1e-3 * trial)

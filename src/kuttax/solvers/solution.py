@@ -117,10 +117,14 @@ class Solution(eqx.Module):
     watched: Watched = Watched()
 
 
-def all_finite(tree: Any, lanes: tuple[int, ...] = (), axis: int = 0) -> Bool[Array, "*samples"]:
-    """Whether all entries are finite; one answer a sample where `lanes` counts samples along `axis`."""
+def all_finite(*trees: Any, lanes: tuple[int, ...] = (), axis: int = 0) -> Bool[Array, "*samples"]:
+    """Whether all entries are finite, of trees of one structure; one answer a sample where `lanes` counts samples.
+
+    `axis` is the one along which the leaves count them.
+    """
     others = lambda x: tuple(i for i in range(x.ndim) if not lanes or i != axis)  # noqa: E731
-    leaves = [jnp.all(jnp.isfinite(x), axis=others(x)) for x in jax.tree.leaves(tree)]
+    both = lambda *xs: functools.reduce(jnp.logical_and, map(jnp.isfinite, xs))  # noqa: E731
+    leaves = [jnp.all(x, axis=others(x)) for x in jax.tree.leaves(jax.tree.map(both, *trees))]
     return functools.reduce(jnp.logical_and, leaves) if leaves else jnp.ones(lanes, bool)
 
 
@@ -132,7 +136,7 @@ def concluded(sol: Solution, dtype: Any) -> Solution:
     """
     y1, ys, penalty = jax.tree.map(lambda x: jnp.asarray(x).astype(dtype), (sol.y1, sol.ys, sol.penalty))
     lanes = sol.status.shape
-    status = _unless_finite(sol.status, all_finite(y1, lanes) & all_finite(ys, lanes, 1))
+    status = _unless_finite(sol.status, all_finite(y1, lanes=lanes) & all_finite(ys, lanes=lanes, axis=1))
     if not isinstance(sol.penalty, float):  # one was asked for; it is of all samples together
         together = jnp.all(status == int(Status.ok))
         status = _unless_finite(status, jnp.all(jnp.isfinite(penalty)) | ~together)

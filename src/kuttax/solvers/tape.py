@@ -75,10 +75,17 @@ class Tape(eqx.Module):
         return 31 - jax.lax.clz(jnp.maximum(n, 1)) - (self.slots.bit_length() - 1)
 
     def _slot(self, n):
-        for _ in range(max(0, self.t.shape[0] // self.slots).bit_length()):
-            j = jnp.maximum(self._level(n), 0)
-            n = jnp.where(n < self.slots, n, n - (self.slots << j) + (1 << j))
-        return n
+        """The slot of state n.
+
+        State 2^j M + S i, with M = 2^L, has its highest bit at place j + L and none at place j; the state that it
+        replaces, S i + S/2, differs by having that bit at place j instead. So every bit of n ends up at its place
+        modulo L, and no two at the same one.
+        """
+        width, places = self.slots.bit_length() - 1, self.t.shape[0].bit_length()
+        folded = n
+        for shift in range(width, places, max(width, 1)):
+            folded = folded | (n >> shift)
+        return folded & (self.slots - 1)
 
 
 def put(buffer: Array, index: Int[Array, "*samples"], value: Array) -> Array:
