@@ -140,14 +140,17 @@ class Weighted:
         penalty, y0 = named(self.name).make(), jnp.zeros((2, 3), jnp.float32)
 
         def attempt(y0, key):
-            field: Any = lambda t, y, args: jnp.tanh(y)  # noqa: E731
-            if calculi := calculi_of(solver):
-                field = SDE(field, field, calculus=calculi[0])
+            calculi = calculi_of(solver)
+            field: Any = SDE(_tanh, _tanh, calculus=calculi[0]) if calculi else _tanh
             return solve(
                 field, y0, 0.0, 1.0, solver=solver, penalty=penalty, key=key, batch_axis=0, throw=False
             ).penalty
 
         jax.eval_shape(attempt, y0, jax.random.key(0))  # traced, and neither compiled nor run
+
+
+def _tanh(t: Any, y: Any, args: Any) -> Any:
+    return jnp.tanh(y)
 
 
 def default(name: str) -> Weighted:
