@@ -41,19 +41,19 @@ ENDS = ("model.eqx", "solver.json")
 
 
 class Process:
-    """One process of `kuttax train ... --resume`, whose output is kept.
+    """One process of `kuttax train ... --resume`, or of another `start`, whose output is kept.
 
     It is forked from this one, which has imported kuttax and never computes anything itself: half of the time would
     otherwise go into imports.
     """
 
-    def __init__(self, case: str, directory: Path, smoke: bool):
+    def __init__(self, case: str, directory: Path, smoke: bool, start: str = "--resume", output: Path | None = None):
         options = f"{DIGITS} {CASES[case]} {SMOKE if smoke else ''}"
-        self.output, self._code = directory.with_suffix(".out"), None
+        self.output, self._code = output or directory.with_suffix(".out"), None
         self.begin = time.monotonic()
         self.pid = os.fork()
         if self.pid == 0:
-            train(["train", *options.split(), "--out", str(directory), "--resume"], self.output)
+            train(["train", *options.split(), "--out", str(directory), start], self.output)
 
     @property
     def running(self) -> bool:
@@ -114,14 +114,14 @@ class Study:
     """The kills of all kinds of run.
 
     Args:
-        out: Where the records go.
+        path: The file that the records go to.
         seed: Of the moments and the damages.
         smoke: Tiny sizes.
         scratch: Where the runs are; not kept.
     """
 
-    def __init__(self, out: Path, seed: int, smoke: bool, scratch: Path):
-        self.path, self.smoke, self.scratch = out / "records.jsonl", smoke, scratch
+    def __init__(self, path: Path, seed: int, smoke: bool, scratch: Path):
+        self.path, self.smoke, self.scratch = path, smoke, scratch
         self.rng = np.random.default_rng([seed, len(self.all())])
         self.environment = environment()
         self._whole: dict[str, Whole] = {}
@@ -282,7 +282,7 @@ def main() -> None:
     kills = given.kills if given.kills is not None else 2 if given.smoke else 50
     damages = given.damages if given.damages is not None else 1 if given.smoke else 10
     with tempfile.TemporaryDirectory() as scratch:
-        study = Study(given.out, given.seed, given.smoke, Path(scratch))
+        study = Study(given.out / "records.jsonl", given.seed, given.smoke, Path(scratch))
         cases = list(CASES)[:1] if given.smoke else list(CASES)
         turn = 0
         while len(study.all("kill")) < kills or len(study.all("damage")) < damages:
