@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from kuttax import ending
+from kuttax.commands import ending
 from kuttax.commands.parser import parse
 from kuttax.errors import UserError
 
@@ -32,7 +32,7 @@ for a start:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The entry point: how it ends, `kuttax.ending` says."""
+    """The entry point: how it ends, `kuttax.commands.ending` says."""
     argv = list(sys.argv[1:] if arguments is None else arguments)
     stopped = "stopped; workloads that were done are kept"
     ending.run(lambda: _command(argv), program="benchmarks", stopped=stopped, failures=(PeerError,))

@@ -23,10 +23,10 @@ import jax.numpy as jnp
 import numpy as np
 
 import kuttax as kx
-from kuttax.budget import evaluations_of
+from kuttax._fit.budget import evaluations_of
 from kuttax.commands.run import reference
-from kuttax.data.toys import TOYS
-from kuttax.solvers.base import title
+from kuttax.data.tables.toys import TOYS
+from kuttax.solvers.base.solver import title
 from kuttax.tasks.registry import build_task
 from kuttax.training.certify import certify_run
 from kuttax.training.checkpoint import load_run, save_run

@@ -41,7 +41,7 @@ gc.set_threshold(100_000, 20, 20)
 # Shapes and dtypes of the engine's own functions are checked at every call. What users call is left out: there a wrong
 # type must reach kuttax's own one-line error; so are the sums of stages, whose checks are made anew for each sum.
 _ADJOINTS = ("backsolve", "closure", "replay", "reversible")
-_SOLVERS = ("base", "order", "tape")
+_SOLVERS = ("base.solver", "rk.order", "rk.tape")
 _ENGINE = [*(f"kuttax.adjoints.{name}" for name in _ADJOINTS), *(f"kuttax.solvers.{name}" for name in _SOLVERS)]
 with install_import_hook(_ENGINE, "strict_types.checked"):
     import kuttax
@@ -81,5 +81,5 @@ def _some_certificate():
 @pytest.fixture
 def any_certificate(monkeypatch, _some_certificate):
     """All is certified with one and the same certificate: five solvers fewer to compile where nobody looks at it."""
-    for module in ("kuttax.commands.run", "kuttax.fit"):  # by its name: in kuttax, fit is the function
+    for module in ("kuttax.commands.run", "kuttax._fit.fit"):
         monkeypatch.setattr(importlib.import_module(module), "certify_run", lambda *_: _some_certificate)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import kuttax as kx
-from kuttax import cli
+from kuttax.commands import main as cli
 from kuttax.commands import run
 from kuttax.data import Dataset
 from kuttax.errors import UserError

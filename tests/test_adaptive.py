@@ -13,8 +13,8 @@ from problems import PROBLEMS, WIDTH, any_problem, circle_and_bell, solution
 
 import kuttax as kx
 from kuttax.errors import UserError
-from kuttax.solvers.order import order_conditions
-from kuttax.solvers.tableaus import ALL, DOPRI5, DOPRI8
+from kuttax.solvers.rk.order import order_conditions
+from kuttax.solvers.rk.tableaus import ALL, DOPRI5, DOPRI8
 
 PAIRS = {"bosh3": diffrax.Bosh3, "dopri5": diffrax.Dopri5, "tsit5": diffrax.Tsit5, "dopri8": diffrax.Dopri8}
 EACH_PAIR = pytest.mark.parametrize("name", PAIRS)

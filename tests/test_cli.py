@@ -18,10 +18,11 @@ import pytest
 from matplotlib.image import imread
 
 import kuttax
-from kuttax import cli
 from kuttax.commands import compare
-from kuttax.commands.penalty_options import PENALTIES, Weighted
-from kuttax.data import Dataset, mnist
+from kuttax.commands import main as cli
+from kuttax.commands.options.penalty import PENALTIES, Weighted
+from kuttax.data import Dataset
+from kuttax.data.images import mnist
 from kuttax.io.folder import Folder
 from kuttax.io.records import append, read
 from kuttax.penalties import Kinetic

@@ -17,7 +17,7 @@ from scipy.linalg import expm
 import kuttax as kx
 from kuttax.errors import UserError
 from kuttax.penalties import Consistency, Kinetic, LocalError
-from kuttax.solvers.tableaus import BOSH3, DOPRI5, DOPRI8, HEUN2, MIDPOINT, RK4
+from kuttax.solvers.rk.tableaus import BOSH3, DOPRI5, DOPRI8, HEUN2, MIDPOINT, RK4
 
 T0, T1 = 0.2, 1.7
 MATRIX = np.random.default_rng(3).normal(size=(3, 3))

@@ -18,11 +18,14 @@ import numpy as np
 import pytest
 
 import kuttax as kx
-from kuttax import cli, report
+from kuttax import report
+from kuttax.commands import main as cli
 from kuttax.commands.configuration import check_configuration, keep_configuration
-from kuttax.data import mnist, physionet, trajectory_files
-from kuttax.data.idx import read_idx
-from kuttax.data.table_file import read_table
+from kuttax.data.images import mnist
+from kuttax.data.images.idx import read_idx
+from kuttax.data.series import physionet
+from kuttax.data.systems import trajectory_files
+from kuttax.data.tables.own import read_table
 from kuttax.errors import UserError
 from kuttax.io import json_file, records
 from kuttax.io.folder import Folder
@@ -435,7 +438,7 @@ def test_numpy_headers_that_are_none_are_refused(tmp_path, text):
 
 
 def test_an_archive_that_unpacks_to_gigabytes_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("kuttax.data.npz._MOST_UNPACKED", 10_000)
+    monkeypatch.setattr("kuttax.data.files.npz._MOST_UNPACKED", 10_000)
     np.savez_compressed(tmp_path / "a.npz", x=np.zeros((1000, 2)))
     assert "unpacks to more than" in refusal(read_table, tmp_path / "a.npz")
     np.savez(tmp_path / "b.npz", x=np.zeros((1000, 2)))
@@ -472,7 +475,7 @@ def test_an_archive_of_links_is_refused(tmp_path, kind):
 
 
 def test_an_archive_that_unpacks_to_more_than_it_may_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("kuttax.data.physionet._MOST_UNPACKED", 1 << 20)
+    monkeypatch.setattr("kuttax.data.series.physionet._MOST_UNPACKED", 1 << 20)
     archive_of(tmp_path / "set-a.tar.gz", ("set-a/1.bin", tarfile.REGTYPE, ""), size=1 << 21)
     assert "unpacks to more than 1 MiB" in refusal(lambda: list(physionet.load(tmp_path)))
 

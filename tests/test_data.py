@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
-from kuttax.data import BatchStream, Dataset, check_dataset, digits, make_splits, mnist, split_off
-from kuttax.data.idx import read_idx
+from kuttax.data import BatchStream, Dataset, check_dataset, make_splits, split_off
+from kuttax.data.images import digits, mnist
+from kuttax.data.images.idx import read_idx
 from kuttax.errors import UserError
 
 

@@ -12,18 +12,18 @@ from scipy.linalg import expm
 from scipy.stats import multivariate_normal, norm
 
 import kuttax as kx
-from kuttax.data.points import Points, PointSplits, points
+from kuttax.data.tables.points import Points, PointSplits, points
 from kuttax.density.coupling import optimal
 from kuttax.errors import UserError
 from kuttax.nn import ConcatSquashField, MLPField
 from kuttax.tasks import TASKS, Density, Likelihood, Matching, Task, build_task
-from kuttax.tasks import portrait as portraits
+from kuttax.tasks.density import portrait as portraits
 from kuttax.training.evaluate import predict_parts
 from kuttax.training.watch import _scale
 from kuttax.validity import certify
-from kuttax.validity.reading import Tolerances, readings
-from kuttax.validity.scores import recognise
-from kuttax.validity.solved import Solved
+from kuttax.validity.certificate.scores import recognise
+from kuttax.validity.certificate.solved import Solved
+from kuttax.validity.control.reading import Tolerances, readings
 
 REFERENCE = kx.Adaptive(kx.tableaus.TSIT5, 1e-6, 1e-6)
 RK4 = kx.FixedSteps(kx.tableaus.RK4, 4)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import kuttax as kx
-from kuttax import cli
+from kuttax.commands import main as cli
 from kuttax.tasks import build_task
-from kuttax.tasks import portrait as portraits
+from kuttax.tasks.density import portrait as portraits
 from kuttax.training.checkpoint import load_run
 from kuttax.training.evaluate import evaluate
 from kuttax.training.loop import Trainer

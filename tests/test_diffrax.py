@@ -9,7 +9,7 @@ import pytest
 
 import kuttax as kx
 from kuttax.errors import UserError
-from kuttax.solvers.tableaus import BOSH3, DOPRI5, HEUN2, RK4
+from kuttax.solvers.rk.tableaus import BOSH3, DOPRI5, HEUN2, RK4
 
 Y0 = jnp.array([0.3, 1.0])
 

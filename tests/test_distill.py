@@ -14,7 +14,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 import kuttax as kx
-from kuttax import cli
+from kuttax.commands import main as cli
 from kuttax.distillation import Frozen, Pairs, gradient, least_squares, row
 from kuttax.distillation.best import Best
 from kuttax.distillation.least_squares import _Errors

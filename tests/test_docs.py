@@ -15,7 +15,7 @@ from scipy.integrate import solve_ivp
 import kuttax
 from benchmarks import table
 from benchmarks.results import Results
-from kuttax import cli
+from kuttax.commands import main as cli
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -11,16 +11,16 @@ import pytest
 from scipy.linalg import expm
 
 import kuttax as kx
-from kuttax.cli import main
-from kuttax.data.trajectory import Trajectory
-from kuttax.data.windows import Parts
+from kuttax.commands.main import main
+from kuttax.data.systems.trajectory import Trajectory
+from kuttax.data.systems.windows import Parts
 from kuttax.errors import UserError
-from kuttax.nn.bilinear_field import BilinearField
-from kuttax.nn.identified import Identified
+from kuttax.nn.fields.bilinear import BilinearField
+from kuttax.nn.fields.identified import Identified
 from kuttax.report import forecast as drawing
-from kuttax.solvers.solution import SolveError
+from kuttax.solvers.base.solution import SolveError
 from kuttax.tasks import TASKS, Dynamics, Task, build_task
-from kuttax.tasks.forecast import describe
+from kuttax.tasks.dynamics.forecast import describe
 from kuttax.training.certify import certify_run
 from kuttax.training.checkpoint import load_run
 from kuttax.training.evaluate import evaluate

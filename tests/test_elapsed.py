@@ -10,7 +10,7 @@ import pytest
 
 import kuttax as kx
 from kuttax.errors import UserError
-from kuttax.solvers.tableaus import DOPRI5, RK4
+from kuttax.solvers.rk.tableaus import DOPRI5, RK4
 
 F32 = jnp.ones(1, jnp.float32)
 ADAPTIVE = kx.Adaptive(DOPRI5, 1e-5, 1e-5)

@@ -10,10 +10,11 @@ import time
 import jax
 import pytest
 
-from kuttax import UserError, cli, ending
-from kuttax.commands import report
+from kuttax import UserError
+from kuttax.commands import ending, report
+from kuttax.commands import main as cli
 from kuttax.commands.terminal import terminal
-from kuttax.solvers.solution import SolveError, Status
+from kuttax.solvers.base.solution import SolveError, Status
 from kuttax.training.failure import TrainingError
 from kuttax.training.saving import Stopped
 
@@ -134,7 +135,7 @@ def test_interrupt_in_the_first_seconds_is_one_line(seconds):
 INTERRUPTED_WITHIN = """
 import os, signal, sys
 sys.argv[0] = "kuttax"
-from kuttax import ending
+from kuttax.commands import ending
 
 class Ignores:
     def __del__(self):

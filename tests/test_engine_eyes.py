@@ -18,9 +18,9 @@ from scipy.integrate import solve_ivp
 
 import kuttax as kx
 from kuttax.penalties import GlobalError, GlobalStiffness, LocalError
-from kuttax.solvers import tape as tape_module
-from kuttax.solvers.base import Problem
-from kuttax.solvers.tableaus import BOSH3, HEUN2, RK4, TSIT5
+from kuttax.solvers.base.solver import Problem
+from kuttax.solvers.rk import tape as tape_module
+from kuttax.solvers.rk.tableaus import BOSH3, HEUN2, RK4, TSIT5
 
 T0, T1 = 0.2, 5.0
 ARGS = {"spring": 1.1, "force": 0.4}

@@ -13,7 +13,8 @@ import kuttax as kx
 from experiments.fit import cases
 from experiments.fit import draw as fit_draw
 from experiments.fit import run as fit_run
-from kuttax.data import Dataset, mnist
+from kuttax.data import Dataset
+from kuttax.data.images import mnist
 from kuttax.io.records import read
 from kuttax.tasks.registry import build_task
 from kuttax.training.settings import Settings

@@ -12,9 +12,9 @@ from rich.console import Console
 
 import kuttax as kx
 from kuttax.data import BatchStream, Dataset, Splits
-from kuttax.data.points import Points, PointSplits
-from kuttax.data.trajectory import Trajectory
-from kuttax.data.windows import Parts
+from kuttax.data.systems.trajectory import Trajectory
+from kuttax.data.systems.windows import Parts
+from kuttax.data.tables.points import Points, PointSplits
 from kuttax.errors import UserError
 from kuttax.io import records
 from kuttax.tasks import Classification, Density, Dynamics, Likelihood, Metric, Prediction, mean_nfe

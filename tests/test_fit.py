@@ -13,9 +13,9 @@ from linear_flow import Flow
 from scipy.linalg import expm
 
 import kuttax as kx
-from kuttax import cli
+from kuttax._fit.fit import _first, _Fit
+from kuttax.commands import main as cli
 from kuttax.errors import UserError
-from kuttax.fit import _first, _Fit
 from kuttax.tasks.base import Trajectories
 from kuttax.tasks.registry import build_task
 from kuttax.training.settings import Settings
@@ -96,7 +96,7 @@ def test_the_warm_up_looks_at_a_step_of_the_budget_between_output_times(monkeypa
     def penalty(*, steps):
         raise Seen(steps)
 
-    monkeypatch.setattr(sys.modules["kuttax.fit"], "LocalError", penalty)
+    monkeypatch.setattr(sys.modules["kuttax._fit.fit"], "LocalError", penalty)
     for intervals in (1, 3):
         task = Whole()
         task.intervals = intervals
@@ -125,7 +125,7 @@ def test_every_lever_can_be_switched_off():
 
 
 def test_a_solver_that_does_not_get_through_the_field_ends_no_fit(monkeypatch):
-    fit = sys.modules["kuttax.fit"]
+    fit = sys.modules["kuttax._fit.fit"]
 
     def lost(*given):
         raise kx.SolveError(kx.Status.non_finite, "lost")

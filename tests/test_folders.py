@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kuttax import cli
+from kuttax.commands import main as cli
 from kuttax.commands.output import NEW, Output
 from kuttax.errors import UserError
 from kuttax.io import folder as module

@@ -16,9 +16,9 @@ import pytest
 
 import kuttax as kx
 from kuttax.errors import UserError
-from kuttax.solvers import tape as tape_module
-from kuttax.solvers.base import Problem
-from kuttax.solvers.tableaus import BOSH3, DOPRI5, DOPRI8, HEUN2, HEUN3, RK4
+from kuttax.solvers.base.solver import Problem
+from kuttax.solvers.rk import tape as tape_module
+from kuttax.solvers.rk.tableaus import BOSH3, DOPRI5, DOPRI8, HEUN2, HEUN3, RK4
 
 T0, T1 = 0.2, 3.0
 TS = np.array([0.5, 1.1, 1.15, 2.8])

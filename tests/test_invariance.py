@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import kuttax as kx
-from kuttax.solvers.tableaus import ALL, BOSH3, DOPRI5, DOPRI8, RK4, TSIT5
+from kuttax.solvers.rk.tableaus import ALL, BOSH3, DOPRI5, DOPRI8, RK4, TSIT5
 
 SOLVERS = {
     **{f"adaptive, {tableau.name}": kx.Adaptive(tableau, 1e-4, 1e-5) for tableau in (BOSH3, DOPRI5, TSIT5, DOPRI8)},

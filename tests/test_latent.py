@@ -14,14 +14,14 @@ from scipy import integrate, stats
 from scipy.special import expit
 
 import kuttax as kx
-from kuttax.cli import main
-from kuttax.data import oscillations, physionet
-from kuttax.data.series import Observed, Series, SeriesSplits, hide, on_grid, split
+from kuttax.commands.main import main
+from kuttax.data.series import oscillations, physionet
+from kuttax.data.series.series import Observed, Series, SeriesSplits, hide, on_grid, split
 from kuttax.errors import UserError
 from kuttax.nn.path_kl import PathKL
 from kuttax.nn.recognition import RecognitionGRU, gaps
 from kuttax.tasks import Latent, Task, build_task
-from kuttax.tasks.evidence import gaussian_log_density, kl_from_standard_normal, masked_mean
+from kuttax.tasks.latent.evidence import gaussian_log_density, kl_from_standard_normal, masked_mean
 from kuttax.training.evaluate import predict
 from kuttax.training.loop import Trainer
 from kuttax.training.settings import Settings

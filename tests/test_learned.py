@@ -15,9 +15,9 @@ from problems import circle_and_bell, solution
 
 import kuttax as kx
 from kuttax.errors import UserError
-from kuttax.solvers.chart import CLOSED, closed_at
-from kuttax.solvers.order import order_conditions, stability_polynomial
-from kuttax.solvers.tableaus import (
+from kuttax.solvers.rk.chart import CLOSED, closed_at
+from kuttax.solvers.rk.order import order_conditions, stability_polynomial
+from kuttax.solvers.rk.tableaus import (
     ALL,
     BOSH3,
     DOPRI5,

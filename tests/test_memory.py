@@ -7,7 +7,7 @@ import pytest
 
 import kuttax as kx
 from kuttax.errors import UserError
-from kuttax.solvers.tableaus import DOPRI5, RK4
+from kuttax.solvers.rk.tableaus import DOPRI5, RK4
 
 RNG = np.random.default_rng(7)
 WEIGHTS = (jnp.asarray(RNG.normal(size=(5, 64)) / 2), jnp.asarray(RNG.normal(size=(64, 5)) / 8))

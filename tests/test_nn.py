@@ -11,7 +11,7 @@ from scipy.signal import correlate2d
 import kuttax as kx
 from kuttax.errors import UserError
 from kuttax.nn import Conv1dField, ConvField, MLPField, NeuralODEClassifier, augment
-from kuttax.nn.convolution import _convolution, _shifted_products
+from kuttax.nn.fields.convolution import _convolution, _shifted_products
 
 DTYPES = {"float32": (jnp.float32, 1e-5), "float64": (jnp.float64, 1e-12)}
 slope_of = eqx.filter_jit(lambda field, t, y: field(t, y))

@@ -20,25 +20,28 @@ import pytest
 from tyro import _docstrings
 
 import kuttax as kx
-from kuttax import cli
-from kuttax.bounds import declared
-from kuttax.budget import solver_of
+from kuttax._fit.budget import solver_of
+from kuttax._fit.fit import _Fit
 from kuttax.commands import certify as certify_command
 from kuttax.commands import compare as compare_command
 from kuttax.commands import distill as distill_command
 from kuttax.commands import evaluate as evaluate_command
 from kuttax.commands import fit as fit_command
+from kuttax.commands import main as cli
 from kuttax.commands import train as train_command
 from kuttax.commands.run import reference
-from kuttax.data import Dataset, maf, mnist, physionet
-from kuttax.data.points import PointSplits, points
-from kuttax.data.series import Observed
-from kuttax.fit import _Fit
+from kuttax.data import Dataset
+from kuttax.data.images import mnist
+from kuttax.data.series import physionet
+from kuttax.data.series.series import Observed
+from kuttax.data.tables import maf
+from kuttax.data.tables.points import PointSplits, points
+from kuttax.options.bounds import declared
+from kuttax.options.unused import flag
 from kuttax.tasks.registry import TASKS, build_task
 from kuttax.training import loop
 from kuttax.training.guard import guard_of
 from kuttax.training.optimiser import optimiser
-from kuttax.unused import flag
 from kuttax.validity.resolution import is_adaptive
 
 OF_A_FOLDER = {"out", "overwrite", "resume", "distributed"}
@@ -226,7 +229,7 @@ def _used_by_fit(task, options, with_task):
     start = solver_of(options["nfe"], options["stages"], learned=learns, calculus=calculus)
     steps = work._warm_steps()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys.modules["kuttax.fit"], "Trainer", Noted)
+        patch.setattr(sys.modules["kuttax._fit.fit"], "Trainer", Noted)
         patch.setattr(_Fit, "_certificate", lambda *_: None)
         patch.setattr(_Fit, "_note", lambda *_: None)
         if steps:

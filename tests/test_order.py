@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from kuttax.errors import UserError
-from kuttax.solvers.order import (
+from kuttax.solvers.rk.order import (
     condition_number,
     condition_rows,
     density,
@@ -19,7 +19,7 @@ from kuttax.solvers.order import (
     stability_polynomial,
     tree_order,
 )
-from kuttax.solvers.tableaus import ALL, BOSH3, DOPRI5, DOPRI8, RK4
+from kuttax.solvers.rk.tableaus import ALL, BOSH3, DOPRI5, DOPRI8, RK4
 
 # Stages for a well-conditioned projection of that order.
 ORDERS = pytest.mark.parametrize(("p", "stages"), [(1, 1), (1, 3), (2, 2), (2, 4), (3, 4), (3, 6)])

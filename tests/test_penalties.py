@@ -31,8 +31,8 @@ from kuttax.penalties import (
     Steer,
     Taylor,
 )
-from kuttax.solvers.step import stiffness_pair
-from kuttax.solvers.tableaus import BOSH3, DOPRI5, EULER, HEUN2, MIDPOINT, RK4, TSIT5
+from kuttax.solvers.rk.step import stiffness_pair
+from kuttax.solvers.rk.tableaus import BOSH3, DOPRI5, EULER, HEUN2, MIDPOINT, RK4, TSIT5
 
 T0, T1 = 0.2, 1.7
 WEIGHTS = np.random.default_rng(3).normal(size=(3, 3))

@@ -10,9 +10,11 @@ from scipy.stats import kstest
 from sklearn import datasets
 from sklearn.datasets import load_diabetes, load_digits
 
-from kuttax.data import digits, maf, tables, toys
-from kuttax.data.points import points, standardised
-from kuttax.data.table_file import read_table
+from kuttax.data.images import digits
+from kuttax.data.tables import embedded as tables
+from kuttax.data.tables import maf, toys
+from kuttax.data.tables.own import read_table
+from kuttax.data.tables.points import points, standardised
 from kuttax.errors import UserError
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import kuttax as kx
 from kuttax.errors import UserError
-from kuttax.solvers.tableaus import DOPRI5, RK4
+from kuttax.solvers.rk.tableaus import DOPRI5, RK4
 
 HALVES = [jnp.float16, jnp.bfloat16]
 SOLVERS = {

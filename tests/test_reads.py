@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import kuttax as kx
-from kuttax.solvers.tableaus import RK4
+from kuttax.solvers.rk.tableaus import RK4
 
 SOLVER = kx.FixedSteps(RK4, 8)
 RATE = {"k": 1.0}

@@ -16,7 +16,7 @@ from matplotlib.image import imread
 from rich.console import Console
 from scipy import stats
 
-from kuttax.commands.penalty_options import PENALTIES
+from kuttax.commands.options.penalty import PENALTIES
 from kuttax.errors import UserError
 from kuttax.report import comparison, curves, page, plot, records, run_name, table, write
 from kuttax.report.method import styles

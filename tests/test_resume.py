@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import kuttax as kx
-from kuttax import cli
+from kuttax.commands import main as cli
 from kuttax.data import Dataset
 from kuttax.errors import UserError
 from kuttax.io import records

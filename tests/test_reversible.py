@@ -11,10 +11,10 @@ from problems import circle_and_bell, solution
 
 import kuttax as kx
 from kuttax.errors import UserError
-from kuttax.solvers.base import Problem
-from kuttax.solvers.reversible import Reversible
+from kuttax.solvers.base.solver import Problem
+from kuttax.solvers.rk.reversible import Reversible
+from kuttax.solvers.rk.tableaus import DOPRI5, EULER, MIDPOINT, RK4
 from kuttax.solvers.serialise import from_json, to_json
-from kuttax.solvers.tableaus import DOPRI5, EULER, MIDPOINT, RK4
 
 T0, T1 = 0.2, 2.0
 TS = np.array([0.5, 1.1, 1.8])

@@ -11,7 +11,7 @@ from sde_problems import ITO, START, diffusion, drift
 
 import kuttax as kx
 from kuttax.errors import UserError
-from kuttax.solvers.srk_tableau import SRA1, SRI1W1
+from kuttax.solvers.sde.srk_tableau import SRA1, SRI1W1
 
 SOLVERS = (kx.EulerMaruyama, kx.Milstein, kx.StochasticHeun, kx.SRK)
 

@@ -10,9 +10,9 @@ from scipy.interpolate import CubicSpline
 from sde_problems import ITO, MEAN, MU, PATH_KEY, START, THETA, B, S, diffusion, drift, starts, truth
 
 import kuttax as kx
-from kuttax.solvers.base import Problem
-from kuttax.solvers.fixed_sde import Draw
-from kuttax.solvers.sde import terms_of
+from kuttax.solvers.base.solver import Problem
+from kuttax.solvers.sde.fixed_sde import Draw
+from kuttax.solvers.sde.sde import terms_of
 
 
 def slope(steps, errors):

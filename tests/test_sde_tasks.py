@@ -12,22 +12,23 @@ import numpy as np
 import pytest
 
 import kuttax as kx
-from kuttax import cli
 from kuttax.commands import fit as fit_command
-from kuttax.data import Dataset, Splits, spiral_sde
+from kuttax.commands import main as cli
+from kuttax.data import Dataset, Splits
+from kuttax.data.systems import spiral_sde
 from kuttax.errors import UserError
 from kuttax.io import records
 from kuttax.nn import NeuralSDEClassifier
 from kuttax.report import fan as drawing
-from kuttax.solvers.even_steps import EvenSteps
+from kuttax.solvers.diffrax.even_steps import EvenSteps
 from kuttax.solvers.serialise import from_json, to_json
 from kuttax.tasks import MomentFit, StochasticClassification, Task, build_task
-from kuttax.tasks.fan import fan
-from kuttax.tasks.moment_fit import Parts
+from kuttax.tasks.stochastic.fan import fan
+from kuttax.tasks.stochastic.moment_fit import Parts
 from kuttax.training.checkpoints import Checkpoints
 from kuttax.training.loop import Trainer
 from kuttax.training.settings import Settings
-from kuttax.validity import one_path
+from kuttax.validity.certificate import one_path
 
 EULER = kx.EulerMaruyama(1)
 SMALL = {"trajectories": 40, "held_out": 20, "width": 4}

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 import kuttax as kx
-from kuttax.commands.step_control import proposed_steps
+from kuttax.commands.options.step_control import proposed_steps
 from kuttax.errors import UserError
 from kuttax.validity import CertifiedControl, StepControl, certify
-from kuttax.validity.control import Moment
-from kuttax.validity.dial import StepDial
-from kuttax.validity.moments import of_moment
-from kuttax.validity.one_path import on_one_path
-from kuttax.validity.reading import Reading
+from kuttax.validity.certificate.moments import of_moment
+from kuttax.validity.certificate.one_path import on_one_path
+from kuttax.validity.control.control import Moment
+from kuttax.validity.control.dial import StepDial
+from kuttax.validity.control.reading import Reading
 
 SAMPLES, KEY = 1200, jax.random.key(11)
 

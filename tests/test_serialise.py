@@ -10,8 +10,8 @@ import pytest
 
 import kuttax as kx
 from kuttax.errors import UserError
+from kuttax.solvers.rk.tableaus import BOSH3, DOPRI5, EULER, HEUN2, RK4, RK38, Tableau
 from kuttax.solvers.serialise import from_json, to_json
-from kuttax.solvers.tableaus import BOSH3, DOPRI5, EULER, HEUN2, RK4, RK38, Tableau
 
 OWN = Tableau.explicit("own", [[0.75]], [1 / 3, 2 / 3], 2, error=[-2 / 3, 2 / 3], error_order=1)
 

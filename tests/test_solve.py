@@ -14,7 +14,7 @@ from problems import circle_and_bell, solution
 
 import kuttax as kx
 from kuttax.errors import UserError
-from kuttax.solvers.tableaus import ALL, BOSH3, DOPRI5, DOPRI8, EULER, HEUN2, MIDPOINT, RK4, TSIT5
+from kuttax.solvers.rk.tableaus import ALL, BOSH3, DOPRI5, DOPRI8, EULER, HEUN2, MIDPOINT, RK4, TSIT5
 
 ADAPTIVE = kx.Adaptive(DOPRI5, 1e-8, 1e-8)
 FIXED = kx.FixedSteps(RK4, 40)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import kuttax as kx
-from kuttax.solvers.tableaus import DOPRI5
+from kuttax.solvers.rk.tableaus import DOPRI5
 
 COMPILED = {
     "xla_cpu_use_fusion_emitters": True,

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.stats import kstest
 
-from kuttax.data import spheres
+from kuttax.data.tables import spheres
 from kuttax.errors import UserError
 from kuttax.tasks import build_task
 

@@ -17,18 +17,18 @@ from hypothesis import strategies as st
 from linear_flow import Flow
 
 import kuttax as kx
-from kuttax import cli
+from kuttax.commands import main as cli
 from kuttax.errors import UserError
-from kuttax.solvers.solution import Stats
+from kuttax.solvers.base.solution import Stats
 from kuttax.tasks import Prediction, build_task
 from kuttax.training.loop import Trainer
 from kuttax.training.program import carried_over
 from kuttax.training.settings import Settings
 from kuttax.validity import Band, CertifiedControl, StepControl, ToleranceControl, Tolerances
-from kuttax.validity.control import Certify, Check, Moment, Tune
-from kuttax.validity.first_step import FirstStep, first_steps
-from kuttax.validity.ladder import Ladder
-from kuttax.validity.reading import Reading, readings
+from kuttax.validity.control.control import Certify, Check, Moment, Tune
+from kuttax.validity.control.first_step import FirstStep, first_steps
+from kuttax.validity.control.ladder import Ladder
+from kuttax.validity.control.reading import Reading, readings
 from kuttax.validity.resolution import order_of, size_of, with_steps, with_tolerance
 
 EULER, MIDPOINT, RK4 = kx.tableaus.EULER, kx.tableaus.MIDPOINT, kx.tableaus.RK4

@@ -9,8 +9,8 @@ import pytest
 from scipy.integrate import RK23, RK45
 
 from kuttax.errors import UserError
-from kuttax.solvers.order import order_conditions
-from kuttax.solvers.tableaus import ALL, BOSH3, DOPRI5, DOPRI8, EULER, RK4, TSIT5, Tableau
+from kuttax.solvers.rk.order import order_conditions
+from kuttax.solvers.rk.tableaus import ALL, BOSH3, DOPRI5, DOPRI8, EULER, RK4, TSIT5, Tableau
 
 EVERY = pytest.mark.parametrize("tableau", ALL.values(), ids=ALL.keys())
 PAIRS = pytest.mark.parametrize(

@@ -18,7 +18,7 @@ import kuttax as kx
 from kuttax.data import Dataset, Splits
 from kuttax.errors import UserError
 from kuttax.tasks import TASKS, Classification, Task, build_task, mean_nfe, task_options
-from kuttax.tasks.classification import accuracy, cross_entropy
+from kuttax.tasks.classification.task import accuracy, cross_entropy
 
 RK4 = kx.FixedSteps(kx.tableaus.RK4, 2)
 

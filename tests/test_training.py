@@ -10,7 +10,7 @@ import pytest
 import kuttax as kx
 from kuttax.data import Dataset
 from kuttax.errors import UserError
-from kuttax.solvers.solution import SolveError, Stats, Status
+from kuttax.solvers.base.solution import SolveError, Stats, Status
 from kuttax.tasks import Metric, Prediction, mean_nfe
 from kuttax.training.evaluate import evaluate, prediction_ms
 from kuttax.training.loop import Trainer, TrainingError

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from kuttax.data import kuramoto_sivashinsky as ks
-from kuttax.data import systems, trajectory_files
-from kuttax.data.trajectory import Trajectory, check_trajectories, is_regular
-from kuttax.data.windows import Scaling, split, windows, with_noise
+from kuttax.data.systems import kuramoto_sivashinsky as ks
+from kuttax.data.systems import systems, trajectory_files
+from kuttax.data.systems.trajectory import Trajectory, check_trajectories, is_regular
+from kuttax.data.systems.windows import Scaling, split, windows, with_noise
 from kuttax.errors import UserError
 
 # The systems once more, as their papers have them, one state at a time.

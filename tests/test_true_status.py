@@ -11,7 +11,7 @@ import pytest
 
 import kuttax as kx
 from kuttax.errors import UserError
-from kuttax.solvers.tableaus import DOPRI5, DOPRI8, MIDPOINT, RK4, TSIT5
+from kuttax.solvers.rk.tableaus import DOPRI5, DOPRI8, MIDPOINT, RK4, TSIT5
 
 PAIR = kx.Adaptive(DOPRI5, 1e-5, 1e-5)
 THEIRS = kx.FromDiffrax(diffrax.Tsit5(), 1e-5, 1e-5)

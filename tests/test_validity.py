@@ -18,13 +18,14 @@ import kuttax as kx
 from kuttax.errors import UserError
 from kuttax.report import certificate as drawing
 from kuttax.report import comparison, table
-from kuttax.validity import Measurement, Row, Thresholds, certify, judge
-from kuttax.validity.crossing import crossing_share
-from kuttax.validity.finer import finer
-from kuttax.validity.interval import of_mean, of_net_change, of_share
-from kuttax.validity.judge import LEAST_SAMPLES
-from kuttax.validity.scores import Kind, calibration_error, cross_entropies, recognise
-from kuttax.validity.solved import Solved
+from kuttax.validity import Measurement, Row, Thresholds, certify
+from kuttax.validity.certificate import judge
+from kuttax.validity.certificate.crossing import crossing_share
+from kuttax.validity.certificate.finer import finer
+from kuttax.validity.certificate.interval import of_mean, of_net_change, of_share
+from kuttax.validity.certificate.judge import LEAST_SAMPLES
+from kuttax.validity.certificate.scores import Kind, calibration_error, cross_entropies, recognise
+from kuttax.validity.certificate.solved import Solved
 
 EULER, MIDPOINT, RK4 = kx.tableaus.EULER, kx.tableaus.MIDPOINT, kx.tableaus.RK4
 F64 = np.dtype(np.float64)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from kuttax.nn.convolution import convolve
+from kuttax.nn.fields.convolution import convolve
 
 from ..problems import Problem
 

@@ -10,8 +10,8 @@ What a stage does: experiments/densities.py.
 from collections.abc import Sequence
 from pathlib import Path
 
-from kuttax import ending
-from kuttax.data.toys import TOYS
+from kuttax.commands import ending
+from kuttax.data.tables.toys import TOYS
 
 from .. import densities
 

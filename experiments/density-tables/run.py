@@ -10,8 +10,8 @@ What a stage does: experiments/densities.py. The sets are small, so that the bes
 from collections.abc import Sequence
 from pathlib import Path
 
-from kuttax import ending
-from kuttax.data.tables import TABLES
+from kuttax.commands import ending
+from kuttax.data.tables.embedded import TABLES
 
 from .. import densities
 

@@ -22,9 +22,10 @@ from typing import Any
 from rich.console import Console
 
 import kuttax as kx
-from kuttax import ending, report
+from kuttax import report
+from kuttax.commands import ending
+from kuttax.commands.options.solver import LearnedOptions
 from kuttax.commands.run import results, run
-from kuttax.commands.solver_options import LearnedOptions
 from kuttax.distillation.students import stages_of
 from kuttax.io.folder import Folder
 from kuttax.report import run_name

@@ -20,9 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import kuttax as kx
-from kuttax import ending
+from kuttax.commands import ending
 from kuttax.commands.run import reference, task_options
-from kuttax.solvers.base import title
+from kuttax.solvers.base.solver import title
 from kuttax.tasks.registry import build_task
 from kuttax.tasks.registry import task_options as options_of
 from kuttax.training.checkpoint import load_run, save_run

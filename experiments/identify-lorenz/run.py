@@ -22,9 +22,9 @@ import numpy as np
 import optimistix as optx
 
 import kuttax as kx
-from kuttax import ending
-from kuttax.data.systems import generate
-from kuttax.data.windows import split
+from kuttax.commands import ending
+from kuttax.data.systems.systems import generate
+from kuttax.data.systems.windows import split
 from kuttax.solvers.serialise import to_json
 from kuttax.tasks import Dynamics
 

@@ -24,9 +24,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import kuttax as kx
-from kuttax import ending
+from kuttax.commands import ending
 from kuttax.data import Dataset
-from kuttax.tasks.classification import Classification
+from kuttax.tasks.classification.task import Classification
 from kuttax.tasks.registry import build_task
 from kuttax.training.evaluate import evaluate, predict
 from kuttax.training.loop import Trainer

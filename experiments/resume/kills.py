@@ -26,7 +26,8 @@ from typing import Any, NamedTuple, NoReturn
 import jax
 import numpy as np
 
-from kuttax import cli, ending
+from kuttax.commands import ending
+from kuttax.commands import main as cli
 from kuttax.io import records
 from kuttax.io.records import Record
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kuttax import ending
+from kuttax.commands import ending
 
 from .kills import Process, Study, ended
 

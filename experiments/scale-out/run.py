@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kuttax import ending
+from kuttax.commands import ending
 from kuttax.io import records
 
 from ..ledger import Ledger

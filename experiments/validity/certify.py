@@ -15,8 +15,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from kuttax import ending
-from kuttax.data import spheres
+from kuttax.commands import ending
+from kuttax.data.tables import spheres
 from kuttax.io.records import Record
 from kuttax.training.checkpoint import load_run
 from kuttax.training.evaluate import predict as predicted

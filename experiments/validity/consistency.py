@@ -15,12 +15,12 @@ from typing import Any
 import optax
 
 import kuttax as kx
-from kuttax import ending
+from kuttax.commands import ending
+from kuttax.commands.options.solver import LearnedOptions
 from kuttax.commands.run import task_options
-from kuttax.commands.solver_options import LearnedOptions
 from kuttax.penalties.schedule import Scheduled
 from kuttax.report.figure import figure
-from kuttax.solvers.base import title
+from kuttax.solvers.base.solver import title
 from kuttax.tasks.registry import build_task
 from kuttax.tasks.registry import task_options as options_of
 from kuttax.training.checkpoint import save_run

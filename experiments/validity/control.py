@@ -16,9 +16,9 @@ from typing import Any
 import jax
 
 import kuttax as kx
-from kuttax import ending
-from kuttax.commands.step_control import control_of, history
-from kuttax.data import spheres
+from kuttax.commands import ending
+from kuttax.commands.options.step_control import control_of, history
+from kuttax.data.tables import spheres
 from kuttax.io.records import Record
 from kuttax.report.figure import figure
 from kuttax.tasks.registry import build_task

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from kuttax.nn import NeuralODEClassifier, augment
 from kuttax.nn.cast import cast_floating
-from kuttax.tasks.classification import accuracy
+from kuttax.tasks.classification.task import accuracy
 
 _CHUNK = 2000  # samples at once
 

@@ -1,5 +1,5 @@
 """`python -m kuttax`."""
 
-from .cli import main
+from .commands.main import main
 
 main()

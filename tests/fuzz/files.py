@@ -21,7 +21,7 @@ from unittest import mock
 
 import numpy as np
 
-from kuttax.data import mnist
+from kuttax.data.images import mnist
 
 from . import runs
 from .invoke import Ended, invoke

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kuttax import cli
+from kuttax.commands import main as cli
 
 from .outcome import LONGEST, Hang
 

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 
 from .._types import State
 from ..errors import UserError
-from ..solvers.adaptive import Adaptive
-from ..solvers.base import AbstractSolver, Problem
-from ..solvers.once import once
-from ..solvers.solution import Solution, Status
-from ..trainable import trainable
+from ..solvers.base.once import once
+from ..solvers.base.solution import Solution, Status
+from ..solvers.base.solver import AbstractSolver, Problem
+from ..solvers.rk.adaptive import Adaptive
+from ..solvers.trainable import trainable
 from .base import AbstractAdjoint
 from .closure import converted, cotangent, parameters, with_parameters
 

@@ -4,8 +4,8 @@ from abc import abstractmethod
 
 import equinox as eqx
 
-from ..solvers.base import AbstractSolver, Problem
-from ..solvers.solution import Solution
+from ..solvers.base.solution import Solution
+from ..solvers.base.solver import AbstractSolver, Problem
 
 
 class AbstractAdjoint(eqx.Module):

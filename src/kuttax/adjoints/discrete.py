@@ -5,11 +5,11 @@ from typing import get_args
 import equinox as eqx
 
 from ..errors import UserError
-from ..solvers.adaptive import Adaptive
-from ..solvers.base import AbstractSolver, Problem
-from ..solvers.memory import Memory
-from ..solvers.reversible import Reversible
-from ..solvers.solution import Solution
+from ..solvers.base.memory import Memory
+from ..solvers.base.solution import Solution
+from ..solvers.base.solver import AbstractSolver, Problem
+from ..solvers.rk.adaptive import Adaptive
+from ..solvers.rk.reversible import Reversible
 from .base import AbstractAdjoint
 from .replay import solve_adaptive
 from .reversible import solve_reversible

@@ -1,7 +1,7 @@
 """ForwardMode: JAX's own rules, in forward mode or in both."""
 
-from ..solvers.base import AbstractSolver, Problem
-from ..solvers.solution import Solution
+from ..solvers.base.solution import Solution
+from ..solvers.base.solver import AbstractSolver, Problem
 from .base import AbstractAdjoint
 
 

@@ -9,13 +9,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from .._types import Count, State, Time
-from ..solvers.adaptive import Adaptive
-from ..solvers.base import Problem
-from ..solvers.once import once
-from ..solvers.solution import Solution
-from ..solvers.stages import spread
-from ..solvers.step import Step, interpolate, rolled_step, step_with_end, step_without_end
-from ..solvers.tape import Tape, pick, put
+from ..solvers.base.once import once
+from ..solvers.base.solution import Solution
+from ..solvers.base.solver import Problem
+from ..solvers.rk.adaptive import Adaptive
+from ..solvers.rk.stages import spread
+from ..solvers.rk.step import Step, interpolate, rolled_step, step_with_end, step_without_end
+from ..solvers.rk.tape import Tape, pick, put
 from .closure import converted, cotangent, parameters, with_parameters
 
 

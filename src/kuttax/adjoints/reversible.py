@@ -9,10 +9,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from .._types import State
-from ..solvers.base import Problem
-from ..solvers.fixed import Table, nodes_of
-from ..solvers.reversible import Pair, Reversible, Row
-from ..solvers.solution import Solution
+from ..solvers.base.solution import Solution
+from ..solvers.base.solver import Problem
+from ..solvers.rk.fixed import Table, nodes_of
+from ..solvers.rk.reversible import Pair, Reversible, Row
 from .closure import converted, cotangent, parameters, with_parameters
 
 

@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 
 from rich.console import Console
 
-from ..bounds import Count, above, check_bounds
+from ..options.bounds import Count, above, check_bounds
+from ..options.unused import Unused
 from ..report import certificate as drawing
 from ..training.certify import certify_run
 from ..training.checkpoint import batch_size_of, load_run
-from ..unused import Unused
 from .kept import keep_certificate
 from .output import writing_into
 

@@ -11,29 +11,29 @@ from typing import Annotated, Any
 import tyro
 from rich.console import Console
 
-from ..bounds import Count, check_bounds
 from ..errors import UserError
 from ..io import records
 from ..io.folder import Folder
+from ..options.bounds import Count, check_bounds
+from ..options.unused import Unused, unless
 from ..report import RECORDS, comparison, run_name
-from ..solvers.solution import SolveError
+from ..solvers.base.solution import SolveError
+from ..solvers.trainable import learns
 from ..tasks.options import TaskOptions
-from ..trainable import learns
 from ..training.checkpoints import Checkpoints
 from ..training.loop import Trainer, TrainingError
 from ..training.settings import Settings
-from ..unused import Unused, unless
 from ..validity.resolution import steps_of
 from .configuration import keep_configuration, of_task
 from .fit import Budget
-from .method import SOLVERS, Method, penalties, solvers, solvers_of_sdes
+from .options.method import SOLVERS, Method, penalties, solvers, solvers_of_sdes
+from .options.penalty import PenaltyOptions
+from .options.sde_solvers import refuse_other_kind
+from .options.solver import LEARNED, ClassicalOptions, SolverOptions
+from .options.task_unused import unused_in_task
 from .output import CHECKPOINTS, Output, listed
-from .penalty_options import PenaltyOptions
 from .report import draw
 from .run import run, task_options
-from .sde_solvers import refuse_other_kind
-from .solver_options import LEARNED, ClassicalOptions, SolverOptions
-from .task_unused import unused_in_task
 from .train import CheckpointSeconds
 
 

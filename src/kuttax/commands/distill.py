@@ -7,23 +7,23 @@ from typing import Annotated, Any
 import jax
 from rich.console import Console
 
-from ..bounds import Count, Seed, Share, at_least, check_bounds
 from ..distillation import Distilled, distill, student
 from ..distillation.students import Kind, stages_of
 from ..errors import UserError
 from ..io.folder import Folder
 from ..io.records import plain
-from ..solvers.base import AbstractSolver
-from ..solvers.learned import LearnedRK
+from ..options.bounds import Count, Seed, Share, at_least, check_bounds
+from ..options.unused import Unused, unless
+from ..solvers.base.solver import AbstractSolver
+from ..solvers.rk.learned import LearnedRK
 from ..tasks.starts import some_trajectories
 from ..training.checkpoint import batch_size_of, load_run, read_run, save_run
 from ..training.evaluate import evaluate
-from ..unused import Unused, unless
 from .fit import Budget
 from .kept import keep_for_torch, keep_record
+from .options.solver import ONE_STEP
 from .output import Output
 from .run import environment, reference
-from .solver_options import ONE_STEP
 
 
 @dataclass(frozen=True, kw_only=True)

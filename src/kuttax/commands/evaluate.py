@@ -6,16 +6,16 @@ from typing import Annotated, Any
 
 from rich.console import Console
 
-from ..bounds import at_least
 from ..errors import UserError
+from ..options.bounds import at_least
+from ..options.unused import Unused, unless
 from ..report import forecast
-from ..solvers.base import AbstractSolver
+from ..solvers.base.solver import AbstractSolver
 from ..training.checkpoint import batch_size_of, load_run
 from ..training.evaluate import evaluate
-from ..unused import Unused, unless
+from .options.sde_solvers import refuse_other_kind
+from .options.solver import ClassicalOptions
 from .run import nfe_said
-from .sde_solvers import refuse_other_kind
-from .solver_options import ClassicalOptions
 
 
 @dataclass(frozen=True, kw_only=True)

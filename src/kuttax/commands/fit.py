@@ -7,27 +7,27 @@ from typing import Annotated, Any
 
 from rich.console import Console
 
-from ..bounds import Count, Seed, at_least, between, check_bounds
-from ..budget import solver_of
-from ..fit import Fitted, Levers, When, fit
+from .._fit.budget import solver_of
+from .._fit.fit import Fitted, Levers, When, fit
 from ..io.folder import Folder
 from ..io.records import plain
+from ..options.bounds import Count, Seed, at_least, between, check_bounds
+from ..options.unused import Unused, unless
 from ..report import forecast
-from ..solvers.base import AbstractSolver, title
-from ..solvers.learned import LearnedRK
+from ..solvers.base.solver import AbstractSolver, title
+from ..solvers.rk.learned import LearnedRK
+from ..solvers.trainable import learns
 from ..tasks.options import TaskOptions
-from ..trainable import learns
 from ..training import checkpoints
 from ..training.checkpoint import save_run
 from ..training.log import Log
 from ..training.loop import Progress
 from ..training.settings import Settings
-from ..unused import Unused, unless
 from .configuration import keep_configuration, of_task
 from .kept import keep_certificate, keep_for_torch, keep_record
+from .options.task_unused import unused_in_task
 from .output import CHECKPOINTS, Output, listed
 from .run import environment, nfe_said, reference_said, results, task_options, verdict_said
-from .task_unused import unused_in_task
 
 Budget = Annotated[int, at_least(1, most=100_000)]
 """Of evaluations in one solve."""

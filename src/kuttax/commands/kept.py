@@ -4,8 +4,8 @@ from ..io.atomic import write_json, write_text
 from ..io.folder import Folder
 from ..io.records import Record
 from ..report import certificate as drawing
-from ..solvers.export import to_torch_source
-from ..solvers.learned import LearnedRK
+from ..solvers.rk.export import to_torch_source
+from ..solvers.rk.learned import LearnedRK
 from ..validity import Certificate
 
 

@@ -13,7 +13,7 @@ import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from ..errors import UserError
-from ..unused import flag
+from ..options.unused import flag
 
 _TYPES = ConstructorRegistry()
 

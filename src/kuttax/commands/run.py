@@ -18,10 +18,10 @@ from ..io.atomic import whole, write_json
 from ..io.folder import Folder
 from ..io.records import plain
 from ..report import density, fan, forecast, reconstruction
-from ..solvers.adaptive import Adaptive
-from ..solvers.base import AbstractSolver, title
-from ..solvers.solution import SolveError
-from ..solvers.tableaus import TSIT5
+from ..solvers.base.solution import SolveError
+from ..solvers.base.solver import AbstractSolver, title
+from ..solvers.rk.adaptive import Adaptive
+from ..solvers.rk.tableaus import TSIT5
 from ..tasks.base import Task
 from ..training.certify import MOST_SAMPLES, certify_run
 from ..training.checkpoint import save_run
@@ -32,7 +32,7 @@ from ..training.loop import Trained, Trainer
 from ..training.parallel import Placement, together
 from ..validity import Certificate
 from .kept import picture
-from .step_control import history
+from .options.step_control import history
 
 METRICS = "metrics.jsonl"
 """Of a run: a line for each dispatch of training."""

@@ -6,28 +6,28 @@ from typing import Annotated, Any, Literal
 
 from rich.console import Console
 
-from ..bounds import Seed, between, check_bounds
 from ..io.folder import Folder
 from ..io.records import plain
+from ..options.bounds import Seed, between, check_bounds
+from ..options.unused import Unused
 from ..report import forecast
-from ..solvers.base import AbstractSolver, title
+from ..solvers.base.solver import AbstractSolver, title
+from ..solvers.trainable import learns
 from ..tasks.options import TaskOptions
-from ..trainable import learns
 from ..training.checkpoints import Checkpoints
 from ..training.loop import Trainer
 from ..training.parallel import OneDevice, Placement, first, joined, part, together
 from ..training.settings import Settings
-from ..unused import Unused
 from ..validity.resolution import with_steps
 from .configuration import check_configuration, keep_configuration, of_task
 from .kept import keep_record
+from .options.penalty import PenaltyOptions
+from .options.sde_solvers import refuse_other_kind
+from .options.solver import SolverOptions
+from .options.step_control import control_of, proposed_steps, said
+from .options.task_unused import unused_in_task
 from .output import CHECKPOINTS, Output, listed
-from .penalty_options import PenaltyOptions
 from .run import nfe_said, recorded, task_options, train, verdict_said
-from .sde_solvers import refuse_other_kind
-from .solver_options import SolverOptions
-from .step_control import control_of, proposed_steps, said
-from .task_unused import unused_in_task
 from .terminal import terminal
 
 CheckpointSeconds = Annotated[float, between(0, 1e6)]

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from .._solve.solve import solve
 from .._types import VectorField
 from ..errors import UserError
-from ..solve import solve
-from ..solvers.base import AbstractSolver
+from ..solvers.base.solver import AbstractSolver
 from .trace import AbstractTrace
 from .transport import transport
 

@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from .._solve.solve import solve
 from .._types import VectorField
 from ..errors import UserError
-from ..penalty import AbstractPenalty, Penalties
-from ..solve import solve
-from ..solvers.base import AbstractSolver
-from ..solvers.solution import Solution
+from ..penalties.base import AbstractPenalty, Penalties
+from ..solvers.base.solution import Solution
+from ..solvers.base.solver import AbstractSolver
 from .trace import AbstractTrace, Exact
 
 

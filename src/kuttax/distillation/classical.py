@@ -7,9 +7,9 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from ..solvers.base import AbstractSolver, Problem, title
-from ..solvers.fixed import AbstractTableSolver, FixedSteps, Table
-from ..solvers.tableaus import ALL
+from ..solvers.base.solver import AbstractSolver, Problem, title
+from ..solvers.rk.fixed import AbstractTableSolver, FixedSteps, Table
+from ..solvers.rk.tableaus import ALL
 from .frozen import Frozen, ends
 from .starts import Pairs
 

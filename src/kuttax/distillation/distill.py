@@ -12,8 +12,8 @@ from jaxtyping import PRNGKeyArray, PyTree
 
 from .._types import VectorField
 from ..errors import UserError
-from ..solvers.base import AbstractSolver, title
-from ..solvers.learned import LearnedRK
+from ..solvers.base.solver import AbstractSolver, title
+from ..solvers.rk.learned import LearnedRK
 from . import classical, gradient, least_squares
 from .best import Best
 from .classical import Row

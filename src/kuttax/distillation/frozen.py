@@ -9,10 +9,10 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
+from .._solve.solve import solve
 from .._types import VectorField
 from ..adjoints.forward import ForwardMode
-from ..solve import solve
-from ..solvers.base import AbstractSolver
+from ..solvers.base.solver import AbstractSolver
 from .starts import Pairs
 
 Starts = Float[Array | np.ndarray, "starts size"]

@@ -10,7 +10,7 @@ import optax
 from jaxtyping import Array
 
 from ..data.batches import BatchStream
-from ..solvers.learned import LearnedRK as Student
+from ..solvers.rk.learned import LearnedRK as Student
 from .best import Best
 from .frozen import Frozen, rmse
 from .starts import Pairs

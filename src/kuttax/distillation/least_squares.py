@@ -14,7 +14,7 @@ import numpy as np
 import optimistix as optx
 from jaxtyping import Array, Float
 
-from ..solvers.learned import LearnedRK as Student
+from ..solvers.rk.learned import LearnedRK as Student
 from .best import Best
 from .frozen import Frozen, rmse
 from .starts import Pairs

@@ -3,8 +3,8 @@
 from typing import Any, Literal, get_args
 
 from ..errors import UserError
-from ..solvers import tableaus
-from ..solvers.learned import LearnedRK
+from ..solvers.rk import tableaus
+from ..solvers.rk.learned import LearnedRK
 
 Kind = Literal["per_step", "shared", "anchored"]
 

@@ -7,13 +7,13 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
+from .._solve.solve import solve
 from .._types import VectorField
 from ..errors import UserError
-from ..solve import solve
-from ..solvers.adaptive import Adaptive
-from ..solvers.base import AbstractSolver
-from ..solvers.solution import SolveError
-from ..solvers.tableaus import DOPRI5
+from ..solvers.base.solution import SolveError
+from ..solvers.base.solver import AbstractSolver
+from ..solvers.rk.adaptive import Adaptive
+from ..solvers.rk.tableaus import DOPRI5
 from .precision import cast, double_precision
 
 

@@ -2,11 +2,11 @@
 
 from .augment import augment
 from .classifier import NeuralODEClassifier
-from .concat_squash import ConcatSquashField
-from .conv1d_field import Conv1dField
-from .conv_field import ConvField
-from .cubed import Cubed
-from .mlp_field import MLPField
+from .fields.concat_squash import ConcatSquashField
+from .fields.conv1d import Conv1dField
+from .fields.conv2d import ConvField
+from .fields.cubed import Cubed
+from .fields.mlp import MLPField
 from .sde_classifier import NeuralSDEClassifier
 
 __all__ = [

@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, PRNGKeyArray
 
+from .._solve.solve import solve
 from .._types import VectorField
 from ..errors import UserError
-from ..solve import solve
-from ..solvers.base import AbstractSolver
-from ..solvers.solution import Solution
-from ..solvers.stages import spread
+from ..solvers.base.solution import Solution
+from ..solvers.base.solver import AbstractSolver
+from ..solvers.rk.stages import spread
 from .augment import augment
 from .cast import cast_floating
 

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .cast import cast_floating
-from .layer_stack import apply_layers
-from .mlp_field import MLPField
+from .fields.layer_stack import apply_layers
+from .fields.mlp import MLPField
 from .path_kl import PathKL
 from .recognition import RecognitionGRU
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from .._types import VectorField
-from ..solvers.sde import SDE, Noise
+from ..solvers.sde.sde import SDE, Noise
 
 
 class PathKL(eqx.Module):

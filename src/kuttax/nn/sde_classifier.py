@@ -7,14 +7,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, PRNGKeyArray
 
+from .._solve.solve import solve
 from ..errors import UserError
-from ..solve import solve
-from ..solvers.base import AbstractSolver
-from ..solvers.sde import SDE, Calculus
-from ..solvers.solution import Solution
-from ..solvers.stages import spread
+from ..solvers.base.solution import Solution
+from ..solvers.base.solver import AbstractSolver
+from ..solvers.rk.stages import spread
+from ..solvers.sde.sde import SDE, Calculus
 from .cast import cast_floating
-from .mlp_field import MLPField
+from .fields.mlp import MLPField
 
 
 class NeuralSDEClassifier(eqx.Module):

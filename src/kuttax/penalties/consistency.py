@@ -11,14 +11,14 @@ from jaxtyping import Array
 from .._types import State, Time
 from ..adjoints.closure import converted
 from ..errors import UserError
-from ..penalty import AbstractPenalty, Ask, Seen, needs_key
-from ..solvers.adaptive import Adaptive, number
-from ..solvers.base import AbstractSolver, Problem
-from ..solvers.fixed import checked_steps
-from ..solvers.learned import is_learned
-from ..solvers.pick import Pick, Picked
-from ..solvers.step import step_without_end
-from ..solvers.tableaus import DOPRI5, Tableau
+from ..solvers.base.pick import Pick, Picked
+from ..solvers.base.solver import AbstractSolver, Problem
+from ..solvers.rk.adaptive import Adaptive, number
+from ..solvers.rk.fixed import checked_steps
+from ..solvers.rk.learned import is_learned
+from ..solvers.rk.step import step_without_end
+from ..solvers.rk.tableaus import DOPRI5, Tableau
+from .base import AbstractPenalty, Ask, Seen, needs_key
 from .local import Transform, check_known, refuse_without_steps, transformed
 
 Through = Literal["step", "state"]

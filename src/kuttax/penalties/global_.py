@@ -8,13 +8,13 @@ from jaxtyping import Array
 
 from .._types import Time
 from ..errors import UserError
-from ..penalty import AbstractPenalty, Ask, Seen
-from ..solvers.adaptive import Adaptive
-from ..solvers.base import AbstractSolver, Problem
-from ..solvers.diffrax import FromDiffrax
-from ..solvers.estimated import EstimatedStep
-from ..solvers.sde import SDE
-from ..solvers.step import Step, stiffness_pair
+from ..solvers.base.estimated import EstimatedStep
+from ..solvers.base.solver import AbstractSolver, Problem
+from ..solvers.diffrax.ode import FromDiffrax
+from ..solvers.rk.adaptive import Adaptive
+from ..solvers.rk.step import Step, stiffness_pair
+from ..solvers.sde.sde import SDE
+from .base import AbstractPenalty, Ask, Seen
 
 
 class AbstractGlobal(AbstractPenalty):

@@ -5,8 +5,8 @@ from typing import Any
 import jax
 from jaxtyping import Array
 
-from ..penalty import AbstractPenalty, Ask, Integrand, Seen, needs_key
-from ..solvers.base import AbstractSolver, Problem
+from ..solvers.base.solver import AbstractSolver, Problem
+from .base import AbstractPenalty, Ask, Integrand, Seen, needs_key
 from .kinetic import along, square
 
 

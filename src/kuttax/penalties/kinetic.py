@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from .._types import State
-from ..penalty import AbstractPenalty, Ask, Integrand, Seen
-from ..solvers.base import AbstractSolver, Problem
+from ..solvers.base.solver import AbstractSolver, Problem
+from .base import AbstractPenalty, Ask, Integrand, Seen
 
 
 class Kinetic(AbstractPenalty):

@@ -11,17 +11,17 @@ from jaxtyping import Array
 
 from .._types import State, Time
 from ..errors import UserError
-from ..penalty import AbstractPenalty, Ask, Seen, needs_key
-from ..solvers.adaptive import Adaptive, number
-from ..solvers.base import AbstractSolver, Problem
-from ..solvers.controller import initial_step
-from ..solvers.diffrax import FromDiffrax
-from ..solvers.estimated import EstimatedStep
-from ..solvers.fixed import AbstractTableSolver, checked_steps
-from ..solvers.pick import Pick, Picked
-from ..solvers.sde import SDE
-from ..solvers.step import Step, step_with_end
-from ..solvers.tableaus import TSIT5, Tableau
+from ..solvers.base.estimated import EstimatedStep
+from ..solvers.base.pick import Pick, Picked
+from ..solvers.base.solver import AbstractSolver, Problem
+from ..solvers.diffrax.ode import FromDiffrax
+from ..solvers.rk.adaptive import Adaptive, number
+from ..solvers.rk.controller import initial_step
+from ..solvers.rk.fixed import AbstractTableSolver, checked_steps
+from ..solvers.rk.step import Step, step_with_end
+from ..solvers.rk.tableaus import TSIT5, Tableau
+from ..solvers.sde.sde import SDE
+from .base import AbstractPenalty, Ask, Seen, needs_key
 from .global_ import refuse_without_stiffness
 from .noisy_step import TOLERANCE, checked_estimator, estimator, noisy_step, read_by
 

@@ -9,12 +9,12 @@ from jaxtyping import PRNGKeyArray
 
 from .._types import State, Time
 from ..errors import UserError
-from ..solvers.adaptive import Adaptive
-from ..solvers.base import AbstractSolver, Problem
-from ..solvers.diffrax import FromDiffrax
-from ..solvers.diffrax_sde import check_solver, estimates_error, is_wrapped, stochastic_terms
-from ..solvers.estimated import EstimatedStep
-from ..solvers.sde import SDE
+from ..solvers.base.estimated import EstimatedStep
+from ..solvers.base.solver import AbstractSolver, Problem
+from ..solvers.diffrax.ode import FromDiffrax
+from ..solvers.diffrax.sde import check_solver, estimates_error, is_wrapped, stochastic_terms
+from ..solvers.rk.adaptive import Adaptive
+from ..solvers.sde.sde import SDE
 
 TOLERANCE = 1e-2
 """What errors are held against where the solver has no tolerance of its own: that of an SDE is seldom smaller."""

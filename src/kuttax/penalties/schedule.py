@@ -8,7 +8,7 @@ import optax
 from jaxtyping import Array, Int
 
 from ..errors import UserError
-from ..penalty import AbstractPenalty, Penalties, terms_of
+from .base import AbstractPenalty, Penalties, terms_of
 
 
 class Scheduled(eqx.Module):

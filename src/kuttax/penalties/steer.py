@@ -9,9 +9,9 @@ from jaxtyping import Array
 
 from .._types import Time
 from ..errors import UserError
-from ..penalty import AbstractEnding, Ask, Seen, needs_key
-from ..solvers.adaptive import number
-from ..solvers.base import AbstractSolver, Problem
+from ..solvers.base.solver import AbstractSolver, Problem
+from ..solvers.rk.adaptive import number
+from .base import AbstractEnding, Ask, Seen, needs_key
 
 
 class Steer(AbstractEnding):

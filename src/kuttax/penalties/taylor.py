@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..errors import UserError
-from ..penalty import AbstractPenalty, Ask, Integrand, Seen
-from ..solvers.base import AbstractSolver, Problem
+from ..solvers.base.solver import AbstractSolver, Problem
+from .base import AbstractPenalty, Ask, Integrand, Seen
 from .kinetic import along, square
 
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from kuttax.errors import UserError
-from kuttax.io import records
-from kuttax.io.atomic import write_text
-from kuttax.io.folder import Folder
-from kuttax.io.records import Record
-from kuttax.report import comparison, curves, forecast, page, plot, table
-from kuttax.report.comparison import Row, run_name
+from ..errors import UserError
+from ..io import records
+from ..io.atomic import write_text
+from ..io.folder import Folder
+from ..io.records import Record
+from . import comparison, curves, forecast, page, plot, table
+from .comparison import Row, run_name
 
 __all__ = ["DRAWN", "RECORDS", "Row", "comparison", "curves", "draw", "forecast", "page", "plot", "read", "run_name"]
 __all__ += ["table", "write"]

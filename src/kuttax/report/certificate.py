@@ -12,8 +12,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from kuttax.report.column import MISSING
-from kuttax.report.figure import INK, PAPER, figure, files
+from .column import MISSING
+from .figure import INK, PAPER, figure, files
 
 Record = Mapping[str, Any]
 

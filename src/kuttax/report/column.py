@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from kuttax.report.comparison import Metric, Row, Spread
-from kuttax.report.method import name_of
+from .comparison import Metric, Row, Spread
+from .method import name_of
 
 MISSING = "-"
 DAGGER = "†"

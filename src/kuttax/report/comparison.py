@@ -11,9 +11,9 @@ from typing import Any, Literal, NamedTuple
 
 from scipy.special import stdtrit
 
-from kuttax.errors import UserError
-from kuttax.io.records import Record
-from kuttax.io.shape import NUMBER, Shape
+from ..errors import UserError
+from ..io.records import Record
+from ..io.shape import NUMBER, Shape
 
 Varied = Literal["method", "penalty"]
 """What the rows of a table differ in: the solver, or the penalty."""

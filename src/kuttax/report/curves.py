@@ -12,12 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
-from kuttax.io import records
-from kuttax.io.folder import Folder
-from kuttax.io.shape import NUMBER
-from kuttax.report.comparison import spread
-from kuttax.report.figure import figure, files, round_ticks
-from kuttax.report.method import styles
+from ..io import records
+from ..io.folder import Folder
+from ..io.shape import NUMBER
+from .comparison import spread
+from .figure import figure, files, round_ticks
+from .method import styles
 
 NAME = "metrics.jsonl"
 """The file of a run that curves are drawn from."""

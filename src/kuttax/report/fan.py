@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from kuttax.report.figure import INK, figure, files
+from .figure import INK, figure, files
 
 _COLOUR = "#0072B2"
 

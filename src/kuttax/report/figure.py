@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from kuttax.io.atomic import whole
+from ..io.atomic import whole
 
 INK = "#1b1b1e"
 """Colour of text and axes; a page that inlines the SVG may put its own in place of it."""

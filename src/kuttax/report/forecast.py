@@ -9,12 +9,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from kuttax.errors import UserError
-from kuttax.io import json_file
-from kuttax.io.folder import Folder
-from kuttax.io.shape import NUMBER
-from kuttax.report.curves import looks
-from kuttax.report.figure import INK, figure, files
+from ..errors import UserError
+from ..io import json_file
+from ..io.folder import Folder
+from ..io.shape import NUMBER
+from .curves import looks
+from .figure import INK, figure, files
 
 Record = Mapping[str, Any]
 NAME = "forecast.json"
@@ -32,7 +32,7 @@ _SHOWN = 3  # methods whose pictures are drawn
 
 
 def said(record: Record) -> list[str]:
-    """What `kuttax.tasks.forecast.describe` found, a line each: errors, valid prediction time, attractor."""
+    """What `kuttax.tasks.dynamics.forecast.describe` found, a line each: errors, valid prediction time, attractor."""
     lead, rmse, n = record["lead"], record["rmse"], record["forecasts"]
     shown = sorted({0, *(i for i in (9, 99) if i < len(lead)), len(lead) - 1})
     errors = ", ".join(f"{'diverged' if rmse[i] is None else f'{rmse[i]:.3g}'} after {lead[i]:.4g}" for i in shown)

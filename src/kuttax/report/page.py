@@ -8,10 +8,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from kuttax.report.column import Column, columns, notes
-from kuttax.report.comparison import Row, failures
-from kuttax.report.figure import INK, PAPER
-from kuttax.report.method import ON_DARK
+from .column import Column, columns, notes
+from .comparison import Row, failures
+from .figure import INK, PAPER
+from .method import ON_DARK
 
 _CSS = """
 :root { color-scheme: light dark; --paper: #ffffff; --ink: #1b1b1e; --soft: #62626b; --line: #d9d9df; --tint: #f5f5f8;

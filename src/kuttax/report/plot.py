@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
-from kuttax.report.column import count
-from kuttax.report.comparison import Row
-from kuttax.report.figure import INK, PAPER, figure, files, round_ticks
-from kuttax.report.method import Method, styles
+from .column import count
+from .comparison import Row
+from .figure import INK, PAPER, figure, files, round_ticks
+from .method import Method, styles
 
 _MARGIN = 0.45  # octaves beyond the least and the greatest NFE
 _TOUCHING = 0.02  # share of the width within which points would cover each other

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from kuttax.report.figure import INK, figure, files
+from .figure import INK, figure, files
 
 _COLOUR, _HELD_OUT = "#0072B2", "#D55E00"
 
@@ -18,7 +18,7 @@ def plot(path: str | os.PathLike[str]) -> tuple[Path, Path]:
     """Draw what `reconstruction.npz` holds: a row a feature, a column a series.
 
     Args:
-        path: of the NPZ file, with the arrays of `kuttax.tasks.reconstruction.Reconstruction`.
+        path: of the NPZ file, with the arrays of `kuttax.tasks.latent.reconstruction.Reconstruction`.
 
     Returns:
         The two files written, beside it: `.png` (150 dpi) and `.svg`.

@@ -10,8 +10,8 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from kuttax.report.column import Cell, Column, columns, notes
-from kuttax.report.comparison import Difference, Row, Spread
+from .column import Cell, Column, columns, notes
+from .comparison import Difference, Row, Spread
 
 _FIT = ((4, 20), (3, 20), (2, 20), (1, 12))
 """What to try in a narrow terminal: the highest rank of column shown, and the characters a long label must have."""

@@ -11,21 +11,21 @@ import numpy as np
 from ..errors import UserError
 from ..io import json_file
 from ..io.shape import mismatch
-from .adaptive import Adaptive
-from .base import AbstractSolver
-from .chart import CLOSED, AbstractChart, AbstractClosed, Projected
-from .diffrax import FromDiffrax
-from .diffrax_sde import NAMED
-from .euler_maruyama import EulerMaruyama
-from .fixed import FixedSteps, checked_steps
-from .fixed_sde import AbstractSDESolver
-from .learned import LearnedRK
-from .learned_srk import LearnedSRK
-from .milstein import Milstein
-from .reversible import Reversible
-from .srk import SRK
-from .stochastic_heun import StochasticHeun
-from .tableaus import ALL, Tableau
+from .base.solver import AbstractSolver
+from .diffrax.ode import FromDiffrax
+from .diffrax.sde import NAMED
+from .rk.adaptive import Adaptive
+from .rk.chart import CLOSED, AbstractChart, AbstractClosed, Projected
+from .rk.fixed import FixedSteps, checked_steps
+from .rk.learned import LearnedRK
+from .rk.reversible import Reversible
+from .rk.tableaus import ALL, Tableau
+from .sde.euler_maruyama import EulerMaruyama
+from .sde.fixed_sde import AbstractSDESolver
+from .sde.learned_srk import LearnedSRK
+from .sde.milstein import Milstein
+from .sde.srk import SRK
+from .sde.stochastic_heun import StochasticHeun
 
 _FORMAT, _VERSION = "kuttax-solver", 1
 _STOCHASTIC = {kind.__name__: kind for kind in (EulerMaruyama, Milstein, StochasticHeun, SRK)}

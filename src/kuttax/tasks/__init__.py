@@ -1,16 +1,16 @@
 """Tasks: data, model and loss, for any solver."""
 
-from ..prediction import Prediction, mean_nfe
+from ..validity.prediction import Prediction, mean_nfe
 from .base import Metric, Task, Trajectories
-from .classification import Classification
-from .density import Density
-from .dynamics import Dynamics
-from .latent import Latent
-from .likelihood import Likelihood
-from .matching import Matching
-from .moment_fit import MomentFit
+from .classification.task import Classification
+from .density.likelihood import Likelihood
+from .density.matching import Matching
+from .density.task import Density
+from .dynamics.task import Dynamics
+from .latent.task import Latent
 from .registry import TASKS, build_task, task_options
-from .stochastic_classification import StochasticClassification
+from .stochastic.classification import StochasticClassification
+from .stochastic.moment_fit import MomentFit
 
 __all__ = [
     "TASKS",

@@ -5,8 +5,8 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from .._types import VectorField
-from ..prediction import Prediction
-from ..solvers.base import AbstractSolver
+from ..solvers.base.solver import AbstractSolver
+from ..validity.prediction import Prediction
 
 
 class Metric(NamedTuple):
@@ -62,14 +62,14 @@ class Task(Protocol):
     Further methods: `warm_up_penalty(steps)` is the penalty of `kx.fit`'s warm-up on the error of one of so many steps,
     weighted for this loss, `0.1 * kx.LocalError(steps=steps)` where a task has none;
     `trajectories(model, batch) -> Trajectories` lets solvers be distilled for its models;
-    `portrait(model) -> Portrait | None` lets a density in the plane be drawn (`kuttax.tasks.portrait`);
-    `forecast(model, solver) -> dict` says how far ahead a model sees (`kuttax.tasks.forecast`);
-    `reconstruct(model, solver) -> Reconstruction` lets time series be drawn (`kuttax.tasks.reconstruction`);
-    `fan(model, solver) -> Fan` lets trajectories be drawn beside those of the data (`kuttax.tasks.fan`).
+    `portrait(model) -> Portrait | None` lets a density in the plane be drawn (`kuttax.tasks.density.portrait`);
+    `forecast(model, solver) -> dict` says how far ahead a model sees (`kuttax.tasks.dynamics.forecast`);
+    `reconstruct(model, solver) -> Reconstruction` lets time series be drawn (`kuttax.tasks.latent.reconstruction`);
+    `fan(model, solver) -> Fan` lets trajectories be drawn beside those of the data (`kuttax.tasks.stochastic.fan`).
 
     A task whose models are SDEs says so with an attribute `calculus` ("ito" or "stratonovich"), and with `reference`
     the solver that asks whether a model means anything without its own; Tsit5 at 1e-6 where a task has none. Its
-    `predict` draws the same noise for the same batch, whatever the solver (`kuttax.tasks.noise`).
+    `predict` draws the same noise for the same batch, whatever the solver (`kuttax.tasks.stochastic.noise`).
 
     `loss` and `predict` are compiled, so they are pure and raise nothing that depends on numbers: a solve in them has
     `throw=False` and its status is handed on. The training loop raises it as an error, or leaves the batch out, as its

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ..bounds import check_bounds
-from ..solvers.sde import Calculus
-from ..unused import Unused, changed, refuse_unused
+from ..options.bounds import check_bounds
+from ..options.unused import Unused, changed, refuse_unused
+from ..solvers.sde.sde import Calculus
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,15 +5,15 @@ from typing import Any
 
 from ..errors import UserError
 from .base import Task
-from .density_options import DensityOptions, FlowOptions
-from .digits import Digits
-from .dynamics_options import DynamicsOptions
-from .latent_options import LatentOptions
-from .mnist import Mnist
-from .mnist_sde import MnistSDE
+from .classification.digits import Digits
+from .classification.mnist import Mnist
+from .classification.spheres import Spheres
+from .density.options import DensityOptions, FlowOptions
+from .dynamics.options import DynamicsOptions
+from .latent.options import LatentOptions
 from .options import TaskOptions
-from .spheres import Spheres
-from .spiral_sde import SpiralSDE
+from .stochastic.mnist_sde import MnistSDE
+from .stochastic.spiral_sde import SpiralSDE
 
 Options = type[TaskOptions]
 

@@ -7,7 +7,7 @@ import jax
 from jaxtyping import PyTree
 
 from ..errors import UserError
-from ..solvers.base import AbstractSolver
+from ..solvers.base.solver import AbstractSolver
 from ..tasks.base import Task
 from ..validity import Certificate, certify
 from .evaluate import predict_parts

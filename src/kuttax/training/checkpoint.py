@@ -16,7 +16,7 @@ from ..io.atomic import whole, write_json
 from ..io.folder import Folder
 from ..io.records import plain
 from ..io.shape import mismatch, shape_of
-from ..solvers.base import AbstractSolver
+from ..solvers.base.solver import AbstractSolver
 from ..solvers.serialise import load_solver, save_solver
 from ..tasks.base import Task
 from ..tasks.registry import build_task, task_options

@@ -12,10 +12,10 @@ import numpy as np
 from jaxtyping import PyTree
 
 from ..errors import UserError
-from ..prediction import Prediction, mean_nfe
-from ..solvers.base import AbstractSolver, title
-from ..solvers.solution import SolveError, Stats, Status
+from ..solvers.base.solution import SolveError, Stats, Status
+from ..solvers.base.solver import AbstractSolver, title
 from ..tasks.base import Task
+from ..validity.prediction import Prediction, mean_nfe
 
 
 class Evaluation(NamedTuple):

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from ..solvers.solution import SolveError, Status
+from ..solvers.base.solution import SolveError, Status
 from .settings import Settings
 
 _MOST_ROLLBACKS = 10  # at the default factor the learning rate is a thousandth by then

@@ -14,11 +14,11 @@ from jaxtyping import PyTree
 from ..data.batches import BatchStream
 from ..errors import UserError
 from ..penalties.schedule import Scheduled
-from ..solvers.base import AbstractSolver
-from ..solvers.learned import is_learned
-from ..solvers.solution import SolveError
+from ..solvers.base.solution import SolveError
+from ..solvers.base.solver import AbstractSolver
+from ..solvers.rk.learned import is_learned
 from ..tasks.base import Task
-from ..validity.control import Control
+from ..validity.control.control import Control
 from .checkpoints import Checkpoint, Checkpoints, State, restored
 from .evaluate import Evaluation, evaluate
 from .failure import Failures

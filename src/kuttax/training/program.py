@@ -12,10 +12,10 @@ import optax
 from jaxtyping import PyTree
 
 from ..penalties.schedule import Scheduled
-from ..solvers.base import AbstractSolver
-from ..solvers.learned import resampled_rows
+from ..solvers.base.solver import AbstractSolver
+from ..solvers.rk.learned import resampled_rows
+from ..solvers.trainable import labels, trainable
 from ..tasks.base import Task
-from ..trainable import labels, trainable
 from .guard import Point, guard_of, judged
 from .optimiser import optimiser
 from .parallel import OneDevice, Placement

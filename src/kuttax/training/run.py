@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from ..data.batches import BatchStream
-from ..solvers.base import AbstractSolver, title
+from ..solvers.base.solver import AbstractSolver, title
 from .checkpoints import State, restored
 from .failure import Failures, Steps, refuse
 from .program import Program

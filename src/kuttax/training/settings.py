@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from ..bounds import Count, above, at_least, between, check_bounds
 from ..errors import UserError
-from ..unused import Unused, unless
+from ..options.bounds import Count, above, at_least, between, check_bounds
+from ..options.unused import Unused, unless
 
 _FRACTION = between(0, 1, "(]")
 

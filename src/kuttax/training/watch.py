@@ -10,12 +10,12 @@ from jax.core import Tracer
 from jaxtyping import PyTree
 
 from ..errors import UserError
-from ..prediction import Prediction, mean_nfe
-from ..solvers.base import AbstractSolver
-from ..solvers.solution import Status
+from ..solvers.base.solution import Status
+from ..solvers.base.solver import AbstractSolver
 from ..tasks.base import Metric, Task
-from ..validity.control import Certify, Control, Moment, Tune
-from ..validity.reading import Reading, readings
+from ..validity.control.control import Certify, Control, Moment, Tune
+from ..validity.control.reading import Reading, readings
+from ..validity.prediction import Prediction, mean_nfe
 from .checkpoints import State, restored
 from .evaluate import predict
 from .run import Run

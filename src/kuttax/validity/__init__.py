@@ -1,15 +1,15 @@
 """Numerical validity: whether a model means anything without its solver, and steps that keep it so."""
 
-from .certificate import Certificate as Certificate
-from .certificate import certify as certify
-from .certified_control import Band as Band
-from .certified_control import CertifiedControl as CertifiedControl
-from .control import Control as Control
-from .judge import Thresholds as Thresholds
-from .judge import judge as judge
-from .measure import Measurement as Measurement
-from .measure import Row as Row
-from .measure import measure as measure
-from .reading import Tolerances as Tolerances
-from .step_control import StepControl as StepControl
-from .step_control import ToleranceControl as ToleranceControl
+from .certificate.certificate import Certificate as Certificate
+from .certificate.certificate import certify as certify
+from .certificate.judge import Thresholds as Thresholds
+from .certificate.judge import judge as judge
+from .certificate.measure import Measurement as Measurement
+from .certificate.measure import Row as Row
+from .certificate.measure import measure as measure
+from .control.certified import Band as Band
+from .control.certified import CertifiedControl as CertifiedControl
+from .control.control import Control as Control
+from .control.published import StepControl as StepControl
+from .control.published import ToleranceControl as ToleranceControl
+from .control.reading import Tolerances as Tolerances

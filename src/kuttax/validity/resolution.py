@@ -4,14 +4,14 @@ import dataclasses
 from typing import Any
 
 from ..errors import UserError
-from ..solvers.adaptive import Adaptive
-from ..solvers.base import AbstractSolver, title
-from ..solvers.diffrax import FromDiffrax
-from ..solvers.fixed import AbstractTableSolver, FixedSteps, checked_steps
-from ..solvers.fixed_sde import AbstractSDESolver
-from ..solvers.learned import LearnedRK
-from ..solvers.reversible import Reversible
-from .one_path import with_sde_steps
+from ..solvers.base.solver import AbstractSolver, title
+from ..solvers.diffrax.ode import FromDiffrax
+from ..solvers.rk.adaptive import Adaptive
+from ..solvers.rk.fixed import AbstractTableSolver, FixedSteps, checked_steps
+from ..solvers.rk.learned import LearnedRK
+from ..solvers.rk.reversible import Reversible
+from ..solvers.sde.fixed_sde import AbstractSDESolver
+from .certificate.one_path import with_sde_steps
 
 
 def steps_of(solver: AbstractSolver) -> int:

@@ -1,0 +1,275 @@
+"""solve: the one way in."""
+
+import dataclasses
+import inspect
+from collections.abc import Hashable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import PRNGKeyArray, PyTree
+
+from .._types import VectorField
+from ..adjoints.base import AbstractAdjoint
+from ..adjoints.discrete import DiscreteAdjoint
+from ..errors import UserError
+from ..penalties.base import AbstractPenalty, Penalties
+from ..penalties.engine import solve_penalised
+from ..solvers.base.elapsed import Elapsed, FromOrigin, elapsed, is_coarse, refuse_coarse_time
+from ..solvers.base.once import naming_the_adjoint
+from ..solvers.base.precision import ComputedIn, carried_in, cast
+from ..solvers.base.solution import Solution, Status, concluded, raise_for_status
+from ..solvers.base.solver import AbstractSolver, Problem
+from ..solvers.sde.sde import SDE
+from .reads import beside_arrays, note_own_changes, reads
+from .stochastic import check_stochastic, penalty_key
+
+
+def solve(
+    field: VectorField | SDE,
+    y0: PyTree,
+    t0: Any,
+    t1: Any,
+    *,
+    solver: AbstractSolver,
+    args: Any = None,
+    ts: Any = None,
+    batch_axis: int | None = None,
+    args_axes: Any = None,
+    adjoint: AbstractAdjoint | None = None,
+    penalty: AbstractPenalty | Penalties | None = None,
+    key: PRNGKeyArray | None = None,
+    max_steps: int = 4096,
+    throw: bool = True,
+) -> Solution:
+    """Solve dy/dt = field(t, y, args), y(t0) = y0, or an `SDE`, up to t1.
+
+    The call is compiled, once for each field, solver structure, shape and dtype. A plain Python field is compiled again
+    where what it reads beside its arguments has changed: closed-over and global variables, attributes, NumPy arrays.
+    Pass what changes often in `args`, or in a module's leaves: that needs no compiling.
+
+    Args:
+        field: The vector field, or an `SDE`. With `batch_axis` it is written for one sample.
+        y0: The initial state: a pytree of real floating-point arrays of one dtype; a list of numbers becomes an array.
+            Of float16 and bfloat16, the field computes in that dtype, and the solver adds up in float32.
+        t0, t1: Start and end; t1 < t0 solves backwards in time. Inside, time is counted from t0, and differences of
+            times that are known before the program runs are taken in float64: a start at 1.7e9 s loses nothing.
+        solver: `FixedSteps`, `Adaptive`, `LearnedRK`, `Reversible` or `FromDiffrax`; for an SDE `EulerMaruyama`,
+            `Milstein`, `StochasticHeun`, `SRK` or `FromDiffrax`.
+        args: Any pytree, handed to the field. What it holds beside arrays is looked at as what the field reads.
+        ts: Times to save at, sorted from t0 towards t1; shape (times,).
+        batch_axis: The axis of every leaf of y0 that counts samples. None: the field sees the whole state.
+        adjoint: `DiscreteAdjoint()` (the default), `BacksolveAdjoint()` or `ForwardMode()`.
+        args_axes: With `batch_axis`, which of the args have an axis that counts samples, as `in_axes` of `jax.vmap`: an
+            int, None, or a tuple of such, one for each entry of args. None: all samples share them.
+        penalty: What makes a field cheap to integrate, to be added to the loss (`kuttax.penalties`).
+        key: Draws the noise of an SDE: the same key gives the same path. Also for penalties that draw at random.
+        max_steps: The most steps, accepted and rejected, that an adaptive solver may try.
+        throw: Raise `SolveError` where the solve does not reach t1. Otherwise look at `status`: y1 is then NaN. Inside
+            a compiled function an error needs a callback to Python. `jax.export` refuses such a function, and JAX's
+            compilation cache does not keep it: use `throw=False` there, and `kx.raise_for_status` on the result.
+
+    Returns:
+        A `Solution`.
+
+    Raises:
+        UserError: Arguments that cannot work.
+        SolveError: The solve failed, and `throw` is true. Inside a compiled function it is Equinox's runtime error.
+    """
+    y0 = _checked_state(y0)
+    if batch_axis is not None:
+        y0 = _samples_first(y0, batch_axis)
+    if isinstance(max_steps, bool) or not isinstance(max_steps, int) or not 1 <= max_steps < 2**31:
+        raise UserError(f"max_steps must be a whole number from 1 to {2**31 - 1}, got {max_steps!r}")
+    if key is not None:
+        _check_key(key)
+    _check_field(field)
+    dtype = jax.tree.leaves(y0)[0].dtype
+    times = elapsed(t0, t1, ts, carried_in(dtype))
+    problem = Problem(field, y0, times.t0, times.t1, times.ts, args, batch_axis is not None, max_steps)
+    problem = dataclasses.replace(problem, saves_start=times.saves_start, saves_end=times.saves_end)
+    if args_axes is not None:
+        problem = dataclasses.replace(problem, args_axes=_checked_axes(args_axes, problem))
+    if jnp.dtype(problem.t0.dtype) != dtype:
+        problem = dataclasses.replace(problem, computed_in=str(dtype))
+    refuse_coarse_time(times, _on_whole_state(problem), problem.y0, args, problem.precision)
+    if isinstance(field, SDE):
+        problem = dataclasses.replace(problem, key=key)
+        check_stochastic(problem, solver, adjoint, penalty, times.ends)
+        key = None if penalty is None else penalty_key(problem.key)
+    solver.check(problem)
+    adjoint = DiscreteAdjoint() if adjoint is None else adjoint
+    times = times._replace(ends=None, ts=None)  # other ends need no other program
+    functions = (*_functions_of(field), *beside_arrays(args))
+    state = tuple(reads(function) for function in functions)
+    with naming_the_adjoint():
+        sol = _solve(problem, times, solver, adjoint, penalty, key, state)
+    for function, before in zip(functions, state, strict=True):
+        note_own_changes(function, before)
+    if throw:
+        sol = _raised(sol)
+    if batch_axis is not None:
+        sol = _samples_back(sol, batch_axis)
+    return sol
+
+
+@eqx.filter_jit
+def _solve(
+    problem: Problem,
+    times: Elapsed,
+    solver: AbstractSolver,
+    adjoint: AbstractAdjoint,
+    penalty: Any,
+    key: PRNGKeyArray | None,
+    state: Hashable,
+) -> Solution:
+    """The solution, compiled once for each `state` of what the field reads beside its arguments."""
+    del state
+    _check_slope(problem)
+    dtype = jax.tree.leaves(problem.y0)[0].dtype
+    coarse = is_coarse(times, _on_whole_state(problem), problem.y0, problem.args, problem.precision)
+    problem = _as_solvers_see_it(problem, times.origin)
+    free = penalty is None
+    sol = adjoint.run(solver, problem) if free else solve_penalised(problem, solver, adjoint, penalty, key)
+    if coarse is not None:
+        sol = dataclasses.replace(sol, status=jnp.where(coarse, int(Status.coarse_time), sol.status))
+    return concluded(sol, dtype)
+
+
+def _as_solvers_see_it(problem: Problem, origin: Any) -> Problem:
+    """`problem` with a field of elapsed time, and a state that is at least float32."""
+
+    def seen(function: VectorField) -> VectorField:
+        narrow = problem.computed_in
+        return FromOrigin(function if narrow is None else ComputedIn(function, narrow), origin)
+
+    field = problem.field
+    if isinstance(field, SDE):
+        field = SDE(seen(field.drift), seen(field.diffusion), field.noise, calculus=field.calculus)
+    else:
+        field = seen(field)
+    return dataclasses.replace(problem, field=field, y0=cast(problem.y0, problem.t0.dtype))
+
+
+def _functions_of(field: Any) -> tuple[VectorField, ...]:
+    return (field.drift, field.diffusion) if isinstance(field, SDE) else (field,)
+
+
+def _on_whole_state(problem: Problem) -> list[VectorField]:
+    """The functions of the user's field, as they are before solvers see them."""
+    return [problem.mapped(function) for function in _functions_of(problem.field)]
+
+
+def _check_field(field: Any) -> None:
+    """Refuse what is no function of (t, y, args), before JAX does in other words."""
+    names = ("drift", "diffusion") if isinstance(field, SDE) else ("field",)
+    for name, function in zip(names, _functions_of(field), strict=True):
+        if not callable(function):
+            raise UserError(f"the {name} must be a function f(t, y, args), got {type(function).__name__}")
+        try:
+            signature = inspect.signature(function)
+        except (TypeError, ValueError):  # some built-in functions have none
+            continue
+        try:
+            signature.bind(*_ARGUMENTS)
+        except TypeError as error:
+            got = getattr(function, "__name__", type(function).__name__)
+            raise UserError(
+                f"the {name} must be a function f(t, y, args), and {got} cannot be called so ({error}): "
+                "wrap it, as in lambda t, y, args: model(y)"
+            ) from None
+
+
+_ARGUMENTS = ("t", "y", "args")
+
+
+def _checked_state(y0: PyTree) -> PyTree:
+    if isinstance(y0, list) and all(isinstance(x, (int, float)) for x in jax.tree.leaves(y0)):
+        y0 = _array_of(y0)
+    leaves = jax.tree.leaves(y0)
+    if not leaves:
+        raise UserError("y0 holds no arrays: give a state with at least one")
+    y0 = jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, (float, np.ndarray, np.generic)) else x, y0)
+    for leaf in jax.tree.leaves(y0):
+        kind = getattr(leaf, "dtype", type(leaf).__name__)
+        if not (eqx.is_array(leaf) and jnp.issubdtype(leaf.dtype, jnp.floating)):
+            raise UserError(f"y0 must hold real floating-point arrays, got {kind}: convert it, e.g. y0.astype(float)")
+    kinds = sorted({str(leaf.dtype) for leaf in jax.tree.leaves(y0)})
+    if len(kinds) > 1:
+        raise UserError(f"the leaves of y0 must share one dtype, got {' and '.join(kinds)}: cast them to one")
+    return y0
+
+
+def _array_of(y0: list) -> PyTree:
+    """A list of numbers, or of lists of them, as the array that it means."""
+    try:
+        return jnp.asarray(np.asarray(y0, np.float64), jnp.result_type(float))
+    except ValueError:
+        raise UserError(f"y0 is a list of rows that differ in length, {y0!r}: give an array") from None
+
+
+def _samples_first(y0: PyTree, axis: int) -> PyTree:
+    shapes = [leaf.shape for leaf in jax.tree.leaves(y0)]
+    if not all(-len(shape) <= axis < len(shape) for shape in shapes):
+        raise UserError(f"batch_axis={axis} is no axis of every leaf of y0, whose shapes are {shapes}")
+    counts = sorted({shape[axis] for shape in shapes})
+    if len(counts) > 1 or counts[0] == 0:
+        raise UserError(f"batch_axis={axis} must count the same samples, at least one, in every leaf, got {counts}")
+    return y0 if axis == 0 else jax.tree.map(lambda x: jnp.moveaxis(x, axis, 0), y0)
+
+
+def _checked_axes(axes: Any, problem: Problem) -> Any:
+    if not problem.batched:
+        raise UserError("args_axes says which args count samples: give batch_axis too, or leave it out")
+    several = isinstance(axes, tuple) and isinstance(problem.args, tuple) and len(axes) == len(problem.args)
+    if not several and not isinstance(axes, int):
+        raise UserError(f"args_axes must be an int, or a tuple with an entry for each of a tuple of args, got {axes}")
+    return axes
+
+
+def _samples_back(sol: Solution, axis: int) -> Solution:
+    if axis == 0:
+        return sol
+    y1 = jax.tree.map(lambda x: jnp.moveaxis(x, 0, axis), sol.y1)
+    ys = jax.tree.map(lambda x: jnp.moveaxis(x, 1, axis + 1 if axis >= 0 else axis), sol.ys)
+    return dataclasses.replace(sol, y1=y1, ys=ys)
+
+
+def _check_key(key: Any) -> None:
+    dtype = getattr(key, "dtype", None)
+    typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
+    if not ((typed and key.ndim == 0) or (dtype == jnp.uint32 and key.ndim == 1)):
+        got = type(key).__name__ if dtype is None else f"{dtype}{list(key.shape)}"
+        raise UserError(f"key must be one JAX random key such as jax.random.key(0), got {got}")
+
+
+def _check_slope(problem: Problem) -> None:
+    """The field's value must be shaped like the state; said here, where the message can name it."""
+    stochastic = isinstance(problem.field, SDE)
+    name, field = ("drift", problem.field.drift) if stochastic else ("field", problem.field)
+    field = problem.mapped(field)
+    slope = eqx.filter_eval_shape(field, problem.t0.astype(problem.precision), problem.y0, problem.args)
+    expected = jax.eval_shape(lambda y: y, problem.y0)
+    same = jax.tree.structure(slope) == jax.tree.structure(expected) and all(
+        (a.shape, a.dtype) == (b.shape, b.dtype)
+        for a, b in zip(jax.tree.leaves(slope), jax.tree.leaves(expected), strict=True)
+    )
+    if not same:
+        show = lambda tree: jax.tree.map(lambda x: f"{x.dtype}{list(x.shape)}", tree)  # noqa: E731
+        raise UserError(f"the {name} must return a slope like the state, {show(expected)}, got {show(slope)}")
+
+
+def _raised(sol: Solution) -> Solution:
+    """`sol`, or an error that says why it failed: at once where the status is known, else when the program runs."""
+    worst = jnp.max(sol.status)
+    if not isinstance(worst, Tracer):
+        raise_for_status(sol)
+        return sol
+    messages = [status.message for status in Status]
+    # A factor, not a check of y1 alone: outputs and derivatives depend on it too, so that none escapes the check.
+    one = eqx.branched_error_if(jnp.ones((), jax.tree.leaves(sol.y1)[0].dtype), worst != 0, worst, messages)
+    y1, ys, penalty = jax.tree.map(lambda x: one * x, (sol.y1, sol.ys, sol.penalty))
+    return dataclasses.replace(sol, y1=y1, ys=ys, penalty=penalty)

@@ -1,0 +1,162 @@
+"""Method: a row of a comparison, and which rows there are."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from ...errors import UserError
+from ...solvers.base.solver import AbstractSolver, title
+from ...solvers.rk import tableaus
+from ...solvers.rk.adaptive import Adaptive
+from ...solvers.rk.fixed import AbstractTableSolver, FixedSteps
+from ...solvers.sde.sde import Calculus
+from . import sde_solvers
+from .penalty import PENALTIES, Weighted, default
+from .solver import LearnedOptions, SolverOptions
+
+_CLASSICAL = {"rk4": tableaus.RK4, "midpoint": tableaus.MIDPOINT}
+SOLVERS = ("dopri5", *_CLASSICAL, "learned")
+"""The names of the solvers that can be compared."""
+
+
+class Method(NamedTuple):
+    """What one row of a comparison trains with.
+
+    Attributes:
+        name: Of the solver.
+        label: Of the row.
+        budget: Evaluations of the field in one solve; None for an adaptive solver.
+        solver: Crosses the interval, in training and in prediction.
+        penalty: Beside the loss.
+    """
+
+    name: str
+    label: str
+    budget: int | None
+    solver: AbstractSolver
+    penalty: Weighted
+
+
+def solvers(
+    names: Sequence[str],
+    budgets: Sequence[int],
+    learned: LearnedOptions,
+    penalty: Weighted,
+    say: Callable[[str], None],
+) -> Iterator[Method]:
+    """The rows that compare solvers, each trained with `penalty`; `say` is told what is left out.
+
+    Raises:
+        UserError: A name or budget is none, the learned solvers cannot be had, or the penalty cannot be had of one.
+    """
+    _check(names, SOLVERS, budgets)
+    for name, label, budget, solver in _solvers(names, budgets, learned, say):
+        penalty.refuse_unfit(solver)
+        yield Method(name, penalty.beside(label), budget, solver, penalty)
+
+
+def solvers_of_sdes(
+    calculus: Calculus,
+    names: Sequence[str] | None,
+    budgets: Sequence[int],
+    options: SolverOptions,
+    penalty: Weighted,
+    say: Callable[[str], None],
+) -> Iterator[Method]:
+    """The rows that compare solvers of SDEs with diagonal noise; budgets are evaluations of the drift.
+
+    Args:
+        calculus: How the SDE is read.
+        names: Of the solvers; None for all of that calculus.
+        budgets: Of those with a fixed grid.
+        options: Tolerances of the adaptive ones, and whether coefficients are shared.
+        penalty: That each is trained with.
+        say: Is told what is left out.
+
+    Raises:
+        UserError: A name or budget is none, or the penalty cannot be had of one.
+    """
+    known = sde_solvers.fitting(calculus)
+    _check(known if names is None else names, known, budgets, f"of {calculus} SDEs")
+    for name in known if names is None else names:
+        if name in sde_solvers.ADAPTIVE:
+            solver = sde_solvers.adaptive(name, options.rtol, options.atol)
+            penalty.refuse_unfit(solver)
+            yield Method(name, penalty.beside(title(solver)), None, solver, penalty)
+            continue
+        for budget in dict.fromkeys(budgets):
+            drifts = sde_solvers.fixed(name, 1).evaluations("diagonal")[0]
+            if budget % drifts:
+                say(f"NFE {budget}: left out {name}, which evaluates the drift {drifts} times a step")
+                continue
+            solver = sde_solvers.fixed(name, budget // drifts, shared=options.shared)
+            penalty.refuse_unfit(solver)
+            yield Method(name, penalty.beside(f"{name}, {_count(solver.steps)}"), budget, solver, penalty)
+
+
+def _check(names: Sequence[str], known: Sequence[str], budgets: Sequence[int], of: str = "") -> None:
+    """Refuse names that there are not, and budgets that cannot be."""
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UserError(f"unknown method {unknown[0]!r}; known{f' {of}' if of else ''}: {', '.join(known)}")
+    if not budgets or min(budgets) < 1:
+        raise UserError(f"--nfe must be budgets >= 1, got {' '.join(map(str, budgets)) or 'none'}")
+
+
+def _solvers(
+    names: Sequence[str], budgets: Sequence[int], learned: LearnedOptions, say: Callable[[str], None]
+) -> Iterator[tuple[str, str, int | None, AbstractSolver]]:
+    """Name, label, budget and solver."""
+    if "dopri5" in names:
+        yield "dopri5", "DOPRI5 at 1e-5", None, Adaptive(tableaus.DOPRI5, 1e-5, 1e-5)
+    for budget in dict.fromkeys(budgets):
+        for name, scheme in _CLASSICAL.items():
+            if name not in names:
+                continue
+            if budget % scheme.stages:
+                say(f"NFE {budget}: left out {scheme.name}, which takes {scheme.stages} a step")
+                continue
+            steps = budget // scheme.stages
+            yield name, f"{scheme.name}, {_count(steps)}", budget, FixedSteps(scheme, steps)
+        if "learned" in names:
+            stages = _stages(budget, learned.stages)
+            steps = budget // stages
+            yield "learned", f"learned, {_count(steps)} of {stages} stages", budget, learned.learned(stages, steps)
+
+
+def _stages(budget: int, asked: int | None) -> int:
+    """The stages of the learned solver: as asked for, else the most of 4, 3, 2, 1 that divide the budget."""
+    if asked is None:
+        return next(s for s in (4, 3, 2, 1) if budget % s == 0)
+    if asked < 1 or budget % asked:
+        raise UserError(f"--nfe {budget} is no multiple of --stages {asked}: change one of them")
+    return asked
+
+
+def _count(steps: int) -> str:
+    return "1 step" if steps == 1 else f"{steps} steps"
+
+
+def penalties(names: Sequence[str], options: SolverOptions, say: Callable[[str], None]) -> Iterator[Method]:
+    """The rows that compare penalties with one solver, the one without any first.
+
+    "all" are those that can be had of the solver; `say` is told which are left out.
+
+    Raises:
+        UserError: A name is none, or a penalty that is named cannot be had of the solver.
+    """
+    if not {*names} - {"none"}:
+        raise UserError(f"--penalties needs names: all, or some of {', '.join(PENALTIES)}")
+    solver = options.build()
+    budget = solver.nfe if isinstance(solver, AbstractTableSolver) else None
+    for name in dict.fromkeys(["none", *names, *(PENALTIES if "all" in names else ())]):
+        if name == "all":
+            continue
+        penalty = default(name)
+        try:
+            penalty.refuse_unfit(solver)
+        except UserError as error:
+            if name in names:
+                raise
+            say(f"left out {name}: {error}")
+            continue
+        yield Method(options.solver, penalty.label, budget, solver, penalty)

@@ -1,0 +1,197 @@
+"""The penalties that the command line knows by name, and the options that weigh one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+import tyro
+
+from ..._solve.solve import solve
+from ..._solve.stochastic import calculi_of
+from ...errors import UserError
+from ...options.bounds import above, check_bounds
+from ...options.unused import Unused, unless
+from ...penalties import (
+    Consistency,
+    GlobalError,
+    GlobalStiffness,
+    JacobianFrobenius,
+    Kinetic,
+    LocalError,
+    LocalStiffness,
+    Scheduled,
+    Steer,
+    Taylor,
+    decaying,
+)
+from ...penalties.base import AbstractPenalty, Penalties
+from ...solvers.base.solver import AbstractSolver
+from ...solvers.sde.sde import SDE
+
+
+class Named(NamedTuple):
+    """A penalty that has a name.
+
+    Attributes:
+        label: What tables call it.
+        make: Builds it.
+        weight: Its weight where none is given; None for one that has none.
+        source: The paper it comes from.
+    """
+
+    label: str
+    make: Callable[[], AbstractPenalty | Penalties]
+    weight: float | None
+    source: str
+
+
+def _at_solver_step() -> LocalError:
+    return LocalError(size="solver", transform="scaled")
+
+
+def _released(sampling: Any) -> Callable[[], LocalError]:
+    return lambda: LocalError(sampling, size="initial", transform="scaled", through="stages")
+
+
+PENALTIES: dict[str, Named] = {
+    "local-error": Named("local error", LocalError, 0.1, "after Pal et al. 2023"),
+    "local-error-biased": Named("local error, biased", lambda: LocalError("biased"), 0.1, "after Pal et al. 2023"),
+    "local-solver": Named("local error, the solver's step", _at_solver_step, 10.0, "Pal et al. 2023"),
+    "local-unbiased": Named("local error, unbiased, released", _released("unbiased"), 10.0, "Pal et al. 2023"),
+    "local-biased": Named("local error, biased, released", _released("biased"), 10.0, "Pal et al. 2023"),
+    "local-stiffness": Named("local stiffness", LocalStiffness, 0.1, "Pal et al. 2023"),
+    "global-error": Named("global error (ERNODE)", GlobalError, 1.0, "Pal et al. 2021"),
+    "global-stiffness": Named("global stiffness (SRNODE)", GlobalStiffness, 0.0285, "Pal et al. 2021"),
+    "taylor": Named("Taylor, K = 2 (TayNODE)", lambda: Taylor(2), 1e-3, "Kelly et al. 2020"),
+    "kinetic": Named("kinetic", Kinetic, 0.01, "Finlay et al. 2020"),
+    "jacobian": Named("Jacobian", JacobianFrobenius, 0.01, "Finlay et al. 2020"),
+    "rnode": Named("kinetic + Jacobian (RNODE)", lambda: Kinetic() + JacobianFrobenius(), 0.01, "Finlay et al. 2020"),
+    "consistency": Named("consistency", Consistency, 1.0, "after Ott et al. 2021"),
+    "consistency-linear": Named("consistency, linear", lambda: Consistency(transform="plain"), 0.05, "for likelihoods"),
+    "steer": Named("STEER, b = 0.5", lambda: Steer(0.5), None, "Ghosh et al. 2020"),
+}
+"""Name -> penalty."""
+
+_KNOWN = ", ".join(f"{name} ({known.source})" for name, known in PENALTIES.items())
+
+
+def named(name: str) -> Named:
+    """The penalty of that name.
+
+    Raises:
+        UserError: There is none.
+    """
+    if name not in PENALTIES:
+        raise UserError(f"unknown penalty {name!r}; known: none, {', '.join(PENALTIES)}")
+    return PENALTIES[name]
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """What a run is trained with beside its loss: a named penalty at a weight, or none.
+
+    Attributes:
+        name: In `PENALTIES`; None for no penalty.
+        weight: At the first training step; None for a penalty that has none.
+        decay: Where the weight ends; None for a constant one.
+    """
+
+    name: str | None = None
+    weight: float | None = None
+    decay: float | None = None
+
+    @property
+    def label(self) -> str:
+        """What tables call it, with its weight."""
+        if self.name is None:
+            return "vanilla"
+        weight = "" if self.weight is None else f", weight {self.weight:g}"
+        return named(self.name).label + weight + ("" if self.decay is None else f" to {self.decay:g}")
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What the record of a run says of it."""
+        return {"penalty": self.name, "penalty_weight": self.weight, "penalty_decay": self.decay}
+
+    def beside(self, solver_label: str) -> str:
+        """The label of a solver that this is trained with."""
+        return solver_label if self.name is None else f"{solver_label} + {self.label}"
+
+    def scheduled(self, train_steps: int) -> Scheduled | None:
+        """The penalty over so many training steps; None where there is none."""
+        if self.name is None:
+            return None
+        penalty = named(self.name).make()
+        if self.decay is not None:
+            return decaying(penalty, self.weight, self.decay, train_steps)
+        return Scheduled(penalty, optax.constant_schedule(1.0 if self.weight is None else self.weight))
+
+    def refuse_unfit(self, solver: AbstractSolver) -> None:
+        """Find out whether the penalty can be had of the solver, before data are loaded.
+
+        Raises:
+            UserError: It cannot: what the penalty itself says to a solve of that kind.
+        """
+        if self.name is None:
+            return
+        penalty, y0 = named(self.name).make(), jnp.zeros((2, 3), jnp.float32)
+
+        def attempt(y0, key):
+            calculi = calculi_of(solver)
+            field: Any = SDE(_tanh, _tanh, calculus=calculi[0]) if calculi else _tanh
+            return solve(
+                field, y0, 0.0, 1.0, solver=solver, penalty=penalty, key=key, batch_axis=0, throw=False
+            ).penalty
+
+        jax.eval_shape(attempt, y0, jax.random.key(0))  # traced, and neither compiled nor run
+
+
+def _tanh(t: Any, y: Any, args: Any) -> Any:
+    return jnp.tanh(y)
+
+
+def default(name: str) -> Weighted:
+    """The penalty of that name at its own weight; "none" is none.
+
+    Raises:
+        UserError: There is no such penalty.
+    """
+    return Weighted() if name == "none" else Weighted(name, named(name).weight)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PenaltyOptions:
+    """What is added to the loss so that the field becomes cheap to integrate."""
+
+    penalty: Annotated[str, tyro.conf.arg(metavar="NAME", help=f"Added to the loss: none, {_KNOWN}.")] = "none"
+    penalty_weight: Annotated[float, above(0)] | None = None
+    """Weight of the penalty (default: its own)."""
+    penalty_decay: Annotated[float, above(0)] | None = None
+    """Where the weight ends: it decays exponentially over the training steps (default: it stays)."""
+
+    def __post_init__(self):
+        check_bounds(self)
+
+    def build(self) -> Weighted:
+        """The penalty of these options.
+
+        Raises:
+            UserError: They name none.
+        """
+        own = default(self.penalty)
+        weight = own.weight if self.penalty_weight is None else self.penalty_weight
+        return Weighted(own.name, weight, self.penalty_decay)
+
+    def unused(self) -> dict[str, Unused]:
+        """The options that change nothing beside the others.
+
+        Raises:
+            UserError: They name no penalty.
+        """
+        own, weights = default(self.penalty), ["penalty_weight", "penalty_decay"]
+        if own.name is None:
+            return unless(False, weights, "without a penalty", "name one with --penalty")
+        return unless(own.weight is not None, weights, f"with --penalty {own.name}, which has no weight")

@@ -1,0 +1,143 @@
+"""PhysioNet 2012: two days in intensive care, up to 41 measurements at irregular times.
+
+The PhysioNet/Computing in Cardiology Challenge 2012 (Silva, Moody, Scott, Celi & Mark, Computing in Cardiology 2012),
+set A: 4,000 stays. Features, rounding of the times and scaling are those of Rubanova, Chen & Duvenaud (Latent ODEs,
+NeurIPS 2019).
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pooch
+
+from ...errors import UserError
+from ..files import archive
+from ..files.download import download
+from ..files.numbers import TOO_LARGE, fits, number
+from .series import Observed
+
+URL = "https://physionet.org/files/challenge-2012/1.0.0/set-a.tar.gz"
+SHA256 = "8cb250f179cd0952b4b9ebcf8954b63d70383131670fac1cfee13deaa13ca920"
+FOLDER, ARCHIVE = "set-a", "set-a.tar.gz"
+_MOST_UNPACKED = 1 << 28
+"""Bytes of the unpacked archive, which are some 30 million."""
+HOURS = 48.0
+"""The time span."""
+ROUNDING = 0.1
+"""Of the times, in hours."""
+DESCRIPTORS = ("Age", "Gender", "Height", "ICUType", "Weight")
+"""What is known of a patient on admission, at time 0; the weight is also measured later."""
+# fmt: off
+MEASUREMENTS = (
+    "Albumin", "ALP", "ALT", "AST", "Bilirubin", "BUN", "Cholesterol", "Creatinine", "DiasABP", "FiO2", "GCS",
+    "Glucose", "HCO3", "HCT", "HR", "K", "Lactate", "Mg", "MAP", "MechVent", "Na", "NIDiasABP", "NIMAP", "NISysABP",
+    "PaCO2", "PaO2", "pH", "Platelets", "RespRate", "SaO2", "SysABP", "Temp", "TroponinI", "TroponinT", "Urine", "WBC",
+)
+# fmt: on
+NAMES = (*DESCRIPTORS, *MEASUREMENTS)
+_PLACE = {name: i for i, name in enumerate(NAMES)}
+_HEADER = ["Time", "Parameter", "Value"]
+_UNKNOWN = -1.0  # of a descriptor
+
+
+def load(data_dir: str | Path | None = None) -> Iterator[Observed]:
+    """The stays of set A one after another, times in hours; downloaded once into the user's cache, or from a directory.
+
+    Args:
+        data_dir: With the files of set A (RECORD.txt), or with the folder `set-a` or the archive `set-a.tar.gz`; the
+            first of these that is there is read. None downloads the archive and checks its SHA-256.
+
+    Raises:
+        UserError: The directory has no such file, a file is not in the format, or the download fails.
+    """
+    if data_dir is None:
+        instead = "or give a data directory with set-a"
+        return _from_archive(download(URL, f"sha256:{SHA256}", ARCHIVE, pooch.os_cache("kuttax"), instead))
+    directory = Path(data_dir).expanduser()
+    for folder in (directory, directory / FOLDER):
+        files = sorted(folder.glob("*.txt"), key=lambda path: path.name)
+        files = [path for path in files if not path.name.startswith("Outcomes")]
+        if files:
+            return (parse(path.read_bytes(), str(path)) for path in files)
+    if (directory / ARCHIVE).is_file():
+        return _from_archive(directory / ARCHIVE)
+    raise UserError(f"{directory} holds no RECORD.txt, no {FOLDER}/ and no {ARCHIVE}: leave it out to download them")
+
+
+def _from_archive(path: Path) -> Iterator[Observed]:
+    for name, file in archive.files(path, _MOST_UNPACKED):
+        if name.endswith(".txt"):
+            yield parse(file.read(), f"{path}: {name}")
+
+
+def parse(content: bytes, name: str) -> Observed:
+    """One stay from a file: a line `Time,Parameter,Value`, then lines such as `07:33,HR,91`, times as hh:mm.
+
+    A line without a parameter, of which set A has a few, is passed over; so are the record's number, and descriptors
+    of -1, which stands for unknown. Values of one parameter at one time are all kept, each at a row of its own.
+
+    Args:
+        content: Of the file.
+        name: What messages call it.
+
+    Raises:
+        UserError: It is not in the format; the message names the line.
+    """
+    try:
+        lines = list(csv.reader(io.StringIO(content.decode())))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{name}: no readable text ({error}); fetch it again") from error
+    if not lines or lines[0] != _HEADER:
+        raise UserError(f"{name}: the first line is not {','.join(_HEADER)}: give a file of PhysioNet's challenge 2012")
+    return _series(_readings(lines[1:], name))
+
+
+def _readings(lines: Iterable[list[str]], name: str) -> Iterator[tuple[float, int, float]]:
+    """Time in hours, number of the feature, and value."""
+    for i, line in enumerate(lines, start=2):
+        where = f"{name}, line {i}"
+        if not line:
+            continue
+        if len(line) != len(_HEADER):
+            raise UserError(f"{where}: expected time, parameter and value, got {','.join(line)!r}; mend the line")
+        time, parameter, value = line
+        if parameter in ("", "RecordID"):
+            continue
+        if parameter not in _PLACE:
+            raise UserError(f"{where}: unknown parameter {parameter!r}; remove the line")
+        reading = _value(value, where)
+        if not (parameter in DESCRIPTORS and reading == _UNKNOWN):
+            yield _hours(time, where), _PLACE[parameter], reading
+
+
+def _hours(text: str, where: str) -> float:
+    hours, colon, minutes = text.partition(":")
+    digits = all(part.isdecimal() and part.isascii() and len(part) <= 2 for part in (hours, minutes))
+    if not (colon and digits and int(minutes) < 60):
+        raise UserError(f"{where}: expected a time as hh:mm, got {text!r}; mend the line")
+    time = int(hours) + int(minutes) / 60
+    if time > HOURS:
+        raise UserError(f"{where}: {text} is after the {HOURS:g} hours of the challenge; remove the line")
+    return time
+
+
+def _value(text: str, where: str) -> float:
+    value = number(text)
+    if value is None or not np.isfinite(value):
+        raise UserError(f"{where}: expected a finite number, got {text!r}; mend or remove the line")
+    if not fits(value):
+        raise UserError(f"{where}: {text} {TOO_LARGE}; mend or remove the line")
+    return value
+
+
+def _series(readings: Iterable[tuple[float, int, float]]) -> Observed:
+    """One row a reading."""
+    found = list(readings)
+    t = np.array([time for time, _, _ in found], float)
+    x, mask = np.zeros((len(found), len(NAMES))), np.zeros((len(found), len(NAMES)), bool)
+    for row, (_, place, value) in enumerate(found):
+        x[row, place], mask[row, place] = value, True
+    return Observed(t, x, mask)

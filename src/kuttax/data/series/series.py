@@ -1,0 +1,184 @@
+"""Series: irregularly observed time series on the grid of rounded times that they share."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Real
+
+from ...errors import UserError
+from ..files.numbers import TOO_LARGE, fits
+
+
+class Observed(NamedTuple):
+    """One time series as it was recorded.
+
+    Attributes:
+        t: Times, at least 0, in any order; the same one may occur twice.
+        x: Values of the features at these times.
+        mask: Which of them were observed; the others may be any number.
+    """
+
+    t: Real[np.ndarray, " times"]
+    x: Float[np.ndarray, "times d"]
+    mask: Bool[np.ndarray, "times d"]
+
+
+class Series(NamedTuple):
+    """Time series, each at the times at which it was observed, padded to one length with times that are masked out.
+
+    Attributes:
+        index: Of each time on the grid that all series share, increasing, `(n, length)`, int32.
+        x: Values, zero where nothing was observed, `(n, length, d)`, float32.
+        mask: What was observed, `(n, length, d)`, bool.
+        seen: The times that a model is shown, `(n, length)`, bool. The others are held out.
+    """
+
+    index: Any
+    x: Any
+    mask: Any
+    seen: Any
+
+
+class SeriesSplits(NamedTuple):
+    """Time series to train on, to choose on and to report on.
+
+    Attributes:
+        train, validation, test: The series.
+        times: The grid: from 0 to the last time, equally spaced, `(grid,)`.
+        names: Of the features.
+        share: About how many of each series' times are shown.
+    """
+
+    train: Series
+    validation: Series
+    test: Series
+    times: Float[np.ndarray, " grid"]
+    names: tuple[str, ...]
+    share: float = 1.0
+
+
+def on_grid(observed: Iterable[Observed], rounding: float, span: float) -> Series:
+    """The series with their times rounded to multiples of `rounding`, as Rubanova et al. (NeurIPS 2019) do.
+
+    Values of one feature whose times round to the same one are replaced by their mean. All times are shown. A series
+    with fewer than two rounded times is left out: nothing of it could be held out.
+
+    Args:
+        observed: What was recorded; one series at a time is looked at.
+        rounding: The interval of the grid.
+        span: The last time of the grid, a multiple of `rounding`.
+
+    Raises:
+        UserError: A time lies outside of the grid, a value is not finite, or no series is left.
+    """
+    rounded = (_rounded(one, number, rounding, span) for number, one in enumerate(observed))
+    kept = [one for one in rounded if len(one.t) > 1]
+    if not kept:
+        raise UserError("no series is left with two different times: look at the data, or round times less")
+    length, d = max(len(one.t) for one in kept), kept[0].x.shape[1]
+    last = round(span / rounding)
+    series = Series(
+        np.full((len(kept), length), last, np.int32),
+        np.zeros((len(kept), length, d), np.float32),
+        np.zeros((len(kept), length, d), bool),
+        np.zeros((len(kept), length), bool),
+    )
+    for row, one in enumerate(kept):
+        size = len(one.t)
+        for array, value in zip(series, (one.t, one.x, one.mask, True), strict=True):
+            array[row, :size] = value
+    return series
+
+
+def _rounded(one: Observed, number: int, rounding: float, span: float) -> Observed:
+    """A series with its times as numbers on the grid, each once, and without those at which nothing was observed."""
+    if not np.all(np.isfinite(one.x[one.mask])):
+        raise UserError(f"series {number} holds NaN or infinity: mask it out")
+    if not np.all(fits(one.x[one.mask])):
+        raise UserError(f"series {number} holds a number that {TOO_LARGE}: mask it out")
+    some = one.mask.any(axis=1)
+    t, x, mask = one.t[some], np.where(one.mask, one.x, 0.0)[some], one.mask[some]
+    index, place = np.unique(np.rint(t / rounding).astype(int), return_inverse=True)
+    if len(index) and (index[0] < 0 or index[-1] > round(span / rounding)):
+        raise UserError(f"series {number} has a time outside of 0 to {span:g}, {t.min():g} to {t.max():g}")
+    total, count = np.zeros((2, len(index), x.shape[1]))
+    np.add.at(total, place, x)
+    np.add.at(count, place, mask)
+    return Observed(index, total / np.maximum(count, 1), count > 0)
+
+
+def hide(series: Series, share: float, seed: int) -> Series:
+    """The series with about this share of each one's times shown, at least one, and at least one held out.
+
+    Args:
+        series: With all times shown.
+        share: In (0, 1]; 1 shows all.
+        seed: Decides which times these are.
+
+    Raises:
+        UserError: `share` is out of its range.
+    """
+    if not 0 < share <= 1:
+        raise UserError(f"the observed share must lie in (0, 1], got {share}")
+    if share == 1:
+        return series
+    rng, there = np.random.default_rng(seed), series.mask.any(axis=2)
+    counts = there.sum(axis=1)
+    shown = np.clip(np.rint(share * counts), 1, counts - 1)
+    drawn = np.where(there, rng.random(there.shape), np.inf)
+    ranks = np.argsort(np.argsort(drawn, axis=1), axis=1)
+    return series._replace(seen=there & (ranks < shown[:, None]))
+
+
+def split(
+    observed: Iterable[Observed],
+    names: Sequence[str],
+    *,
+    rounding: float,
+    span: float,
+    share: float,
+    held_out: float,
+    seed: int,
+    scaled: bool = False,
+) -> SeriesSplits:
+    """Whole series to train on, and this share of them to validate on, and again to test on; times held out of each.
+
+    Args:
+        observed: What was recorded.
+        names: Of the features.
+        rounding, span: The grid's interval and end, see `on_grid`.
+        share: Of each series' times that are shown, see `hide`.
+        held_out: Share of the series for each of validation and test, in (0, 0.5).
+        seed: Decides which series, and which times.
+        scaled: Map what training series show of each feature to 0 to 1, as Rubanova et al.'s code does.
+
+    Raises:
+        UserError: As `on_grid` and `hide`; or a share leaves a part without series.
+    """
+    if not 0 < held_out < 0.5:
+        raise UserError(f"held_out must lie in (0, 0.5), got {held_out}")
+    if not 0 < rounding <= span or abs(span / rounding - round(span / rounding)) > 1e-6:
+        raise UserError(f"rounding must divide the time span {span:g}, got {rounding:g}")
+    whole = hide(on_grid(observed, rounding, span), share, seed)
+    n = len(whole.index)
+    count = max(1, round(held_out * n))
+    if n < 2 * count + 1:
+        raise UserError(f"{n} series cannot be split into three parts: give more")
+    order = np.random.default_rng([seed, 1]).permutation(n)
+    rows = np.sort(order[2 * count :]), np.sort(order[:count]), np.sort(order[count : 2 * count])
+    if scaled:
+        low, high = _range(Series(*(array[rows[0]] for array in whole)))
+        x = (whole.x - low) / (high - low)
+        whole = whole._replace(x=np.where(whole.mask, x, 0).astype(np.float32))
+    train, validation, test = (Series(*(array[part] for array in whole)) for part in rows)
+    times = np.linspace(0.0, span, round(span / rounding) + 1)
+    return SeriesSplits(train, validation, test, times, tuple(names), share)
+
+
+def _range(series: Series) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the largest value of each feature; one apart where it is constant, 0 and 1 where there is none."""
+    low = np.where(series.mask, series.x, np.inf).min(axis=(0, 1))
+    high = np.where(series.mask, series.x, -np.inf).max(axis=(0, 1))
+    low = np.where(np.isfinite(low), low, 0)
+    return low, np.where(high > low, high, low + 1)

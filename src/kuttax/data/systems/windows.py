@@ -1,0 +1,169 @@
+"""Windows: pieces of trajectories of one length, standardised, that models are trained and judged on."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from ...errors import UserError
+from .trajectory import Trajectory
+
+SHUFFLED = 3
+"""From so many trajectories on the parts of the data are whole trajectories, drawn at random."""
+
+
+class Course(NamedTuple):
+    """When windows were observed and what drove the system, interval by interval.
+
+    Attributes:
+        gap: The time from each observation to the next, (n, intervals), in mean intervals of the training data.
+        u: Control inputs at the start of each interval, (n, intervals, k), standardised.
+        u_next: The same at its end.
+    """
+
+    gap: Any
+    u: Any
+    u_next: Any
+
+
+class Windows(NamedTuple):
+    """n windows.
+
+    Attributes:
+        number: Which window each is, counting from 0, (n,).
+        z: The states, (n, times, d), standardised.
+        course: Their times and control inputs; None where the times are equally spaced and nothing drives the system.
+    """
+
+    number: Any
+    z: Any
+    course: Course | None
+
+
+class Scaling(NamedTuple):
+    """What standardises the data, all of it from the training trajectories.
+
+    Attributes:
+        interval: The mean interval between observations, in the data's unit of time.
+        mean, std: Of each component of the state; a component that is constant has std 1.
+        u_mean, u_std: Of each control input.
+        speed: The root mean square change of each standardised component in one interval.
+    """
+
+    interval: float
+    mean: Float[np.ndarray, " d"]
+    std: Float[np.ndarray, " d"]
+    u_mean: Float[np.ndarray, " k"]
+    u_std: Float[np.ndarray, " k"]
+    speed: Float[np.ndarray, " d"]
+
+    @classmethod
+    def of(cls, trajectories: Sequence[Trajectory]) -> "Scaling":
+        """That of the training trajectories."""
+        interval = float(np.concatenate([np.diff(one.t) for one in trajectories]).mean())
+        mean, std = _moments(np.concatenate([one.x for one in trajectories]))
+        rates = [np.diff(one.x, axis=0) / std / np.diff(one.t)[:, None] for one in trajectories]
+        speed = interval * np.sqrt(np.mean(np.concatenate(rates) ** 2, axis=0))
+        speed = np.where(speed > 0, speed, 1.0)
+        return cls(interval, mean, std, *_moments(np.concatenate([one.u for one in trajectories])), speed)
+
+    def standardised(self, x: np.ndarray) -> np.ndarray:
+        """States in units of their standard deviations around their means."""
+        return (x - self.mean) / self.std
+
+
+def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    std = x.std(axis=0)
+    return x.mean(axis=0), np.where(std > 0, std, 1.0)
+
+
+class Parts(NamedTuple):
+    """Trajectories, or pieces of them, to train on, to choose on and to report on."""
+
+    train: list[Trajectory]
+    validation: list[Trajectory]
+    test: list[Trajectory]
+
+
+def split(trajectories: Sequence[Trajectory], fraction: float, seed: int) -> Parts:
+    """By trajectory, at random, where there are at least three; else by time, the last piece of each for the test.
+
+    Args:
+        trajectories: At least one.
+        fraction: The share of the validation part, and that of the test part, in (0, 0.5).
+        seed: Decides which trajectories these are.
+
+    Raises:
+        UserError: The fraction is out of range, or the pieces of a trajectory get fewer than two rows.
+    """
+    if not 0 < fraction < 0.5:
+        raise UserError(f"held_out must lie in (0, 0.5), got {fraction}: it is taken twice, to validate and to test")
+    n = len(trajectories)
+    if n >= SHUFFLED:
+        held = max(1, round(fraction * n))
+        order = np.random.default_rng(seed).permutation(n)
+        ends = (order[2 * held :], order[held : 2 * held], order[:held])
+        return Parts(*([trajectories[i] for i in np.sort(rows)] for rows in ends))
+    pieces = ([], [], [])
+    for one in trajectories:
+        rows = len(one.t)
+        first, second = rows - 2 * round(fraction * rows), rows - round(fraction * rows)
+        for part, (start, stop) in zip(pieces, ((0, first), (first, second), (second, rows)), strict=True):
+            if stop - start < 2:
+                raise UserError(f"{rows} rows are too few to hold out {fraction:g} of them twice: give more of them")
+            part.append(one.part(start, stop))
+    return Parts(*pieces)
+
+
+def with_noise(trajectories: Sequence[Trajectory], noise: float, seed: int) -> list[Trajectory]:
+    """The same with normal noise on every observed state.
+
+    Args:
+        trajectories: At least one.
+        noise: Its standard deviation, as a share of each component's own over all of these trajectories.
+        seed: Decides it.
+    """
+    rng = np.random.default_rng([seed, 1])  # not the stream that the starts came from
+    size = noise * np.concatenate([one.x for one in trajectories]).std(axis=0)
+    return [one._replace(x=one.x + size * rng.standard_normal(one.x.shape)) for one in trajectories]
+
+
+def windows(
+    trajectories: Sequence[Trajectory], scaling: Scaling, length: int, stride: int, *, plain: bool, part: str
+) -> Windows:
+    """All windows of `length` intervals that start at every `stride`-th observation.
+
+    Args:
+        trajectories: At least one.
+        scaling: That of the training part.
+        length: Intervals in a window.
+        stride: Observations between starts.
+        plain: Whether times are equally spaced and there are no control inputs.
+        part: What messages call the trajectories.
+
+    Returns:
+        Float32.
+
+    Raises:
+        UserError: Every trajectory is too short for one window.
+    """
+    found = []
+    for one in trajectories:
+        z, course = scaling.standardised(one.x), _course(one, scaling)
+        for start in range(0, len(one.t) - length, stride):
+            cut = slice(start, start + length)
+            found.append((z[start : start + length + 1], *(array[cut] for array in course)))
+    if not found:
+        longest = max(len(one.t) for one in trajectories)
+        raise UserError(
+            f"a {part} window of {length} intervals needs {length + 1} rows, but the longest {part} trajectory has "
+            f"{longest}: lower horizon or segments, or give longer trajectories"
+        )
+    z, *course = (np.stack(arrays).astype(np.float32) for arrays in zip(*found, strict=True))
+    return Windows(np.arange(len(z), dtype=np.int32), z, None if plain else Course(*course))
+
+
+def _course(one: Trajectory, scaling: Scaling) -> Course:
+    u = (one.u - scaling.u_mean) / scaling.u_std
+    return Course(np.diff(one.t) / scaling.interval, u[:-1], u[1:])

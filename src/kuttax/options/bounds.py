@@ -1,0 +1,104 @@
+"""Bounds: the range of a number, declared beside the option that holds it: `width: Annotated[int, at_least(1)]`."""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+from ..errors import UserError
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """An interval that a number must lie in. NaN and infinity lie in none.
+
+    Attributes:
+        low, high: Its ends.
+        open_low, open_high: Whether an end itself is outside.
+        both: Whether the message names both ends, or the one that was passed alone: where the other one is only a
+            limit of what a computer can do.
+    """
+
+    low: float
+    high: float
+    open_low: bool = False
+    open_high: bool = False
+    both: bool = False
+
+    def holds(self, value: float) -> bool:
+        """Whether the number lies within."""
+        above = self.low < value if self.open_low else self.low <= value
+        below = value < self.high if self.open_high else value <= self.high
+        return above and below
+
+    def wanted(self, value: float) -> str:
+        """What a number outside must be instead."""
+        if self.both:
+            left, right = "(" if self.open_low else "[", ")" if self.open_high else "]"
+            return f"lie in {left}{self.low:g}, {self.high:.12g}{right}"
+        if value > self.high:
+            return f"be {'<' if self.open_high else '<='} {self.high:.12g}"
+        return f"be {'>' if self.open_low else '>='} {self.low:g}"
+
+
+def at_least(low: float, most: float = 1e9) -> Bounds:
+    """From `low` on, up to a limit of what a computer can do."""
+    return Bounds(low, most)
+
+
+def above(low: float, most: float = 1e9) -> Bounds:
+    """More than `low`, up to a limit of what a computer can do."""
+    return Bounds(low, most, open_low=True)
+
+
+def between(low: float, high: float, ends: str = "[]") -> Bounds:
+    """From `low` to `high`; `ends` says by brackets, as "(]", which of the two is outside."""
+    return Bounds(low, high, ends[0] == "(", ends[1] == ")", both=True)
+
+
+Size = Annotated[int, at_least(1, most=65536)]
+"""Of a layer."""
+
+Depth = Annotated[int, at_least(0, most=1000)]
+"""Hidden layers."""
+
+Count = Annotated[int, at_least(1)]
+"""Of things."""
+
+MostSteps = Annotated[int, at_least(1, most=1_000_000)]
+"""Of an adaptive solver, whose buffer is as large."""
+
+Seed = Annotated[int, between(0, 2**32 - 1)]
+"""What JAX and scikit-learn take as one."""
+
+Share = Annotated[float, between(0, 1, "()")]
+"""Neither none nor all."""
+
+
+def check_bounds(options: Any) -> None:
+    """Refuse a number outside of the bounds that are declared with its field, or one of several; None lies in any.
+
+    Args:
+        options: A dataclass.
+
+    Raises:
+        UserError: It names the field, the value and the bound.
+    """
+    for name, bounds in declared(type(options)).items():
+        value = getattr(options, name)
+        for number in value if isinstance(value, tuple) else (value,):
+            if number is not None and not bounds.holds(number):
+                raise UserError(f"{name} must {bounds.wanted(number)}, got {number}")
+
+
+@cache
+def declared(kind: type) -> dict[str, Bounds]:
+    """The bounds of a dataclass's fields, by name."""
+    hints = get_type_hints(kind, include_extras=True)
+    return {name: found for name, hint in hints.items() if (found := _of(hint)) is not None}
+
+
+def _of(hint: Any) -> Bounds | None:
+    """The bounds in a type: its own, or those of a part of it, as in `Size | None`."""
+    if get_origin(hint) is Annotated:
+        return next((part for part in get_args(hint)[1:] if isinstance(part, Bounds)), None)
+    return next((found for part in get_args(hint) if (found := _of(part)) is not None), None)

@@ -1,0 +1,53 @@
+"""Unused: an option that changes nothing beside the others is a mistake, and is refused."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import MISSING, fields
+from typing import Any, NamedTuple
+
+from ..errors import UserError
+
+
+class Unused(NamedTuple):
+    """Why an option changes nothing.
+
+    Attributes:
+        why: Beside what: "with --on-failure raise".
+        mend: What makes it count: "give --on-failure rollback". Empty where nothing does.
+    """
+
+    why: str
+    mend: str = ""
+
+
+def flag(name: str) -> str:
+    """What a field of a dataclass of options is called on the command line."""
+    return f"--{name.replace('_', '-')}"
+
+
+def unless(used: bool, names: Iterable[str], why: str, mend: str = "") -> dict[str, Unused]:
+    """These options as unused, for this reason; none where they are used."""
+    return {} if used else dict.fromkeys(names, Unused(why, mend))
+
+
+def refuse_unused(unused: Mapping[str, Unused], given: Collection[str]) -> None:
+    """Refuse an option that was given and is not used.
+
+    Args:
+        unused: Name of a field -> why it changes nothing.
+        given: Names of fields.
+
+    Raises:
+        UserError: It names the option, the reason, and what would make it count.
+    """
+    for name, (why, mend) in unused.items():
+        if name in given:
+            raise UserError(f"{flag(name)} changes nothing {why}: {f'{mend}, or ' if mend else ''}leave it out")
+
+
+def changed(options: Any) -> list[str]:
+    """The fields of a dataclass that are not at their default."""
+    return [
+        field.name
+        for field in fields(options)
+        if field.default is not MISSING and getattr(options, field.name) != field.default
+    ]

@@ -1,0 +1,166 @@
+"""AbstractPenalty: what `solve` asks of a penalty, and what a penalty may ask of a solve."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
+
+import equinox as eqx
+import jax
+from jaxtyping import Array
+
+from .._types import State, Time, VectorField
+from ..errors import UserError
+from ..solvers.base.estimated import EstimatedStep
+from ..solvers.base.pick import Pick, Picked
+from ..solvers.base.solver import AbstractSolver, Problem
+from ..solvers.rk.adaptive import number
+from ..solvers.rk.step import Step
+
+
+class Integrand(eqx.Module):
+    """A rate that is integrated along the solution, in its steps, and kept out of the error norm.
+
+    Attributes:
+        rate: rate(field, t, y, dy, args, noise) -> scalar, of the state that the field sees (of one sample, where
+            `solve` knows samples), with dy = field(t, y, args).
+        noise: Shaped like y0, constant during the solve; or None.
+    """
+
+    rate: Callable[[VectorField, Any, State, State, Any, Any], Array]
+    noise: Any = None
+
+
+class Ask(NamedTuple):
+    """What a penalty asks of a solve; each is optional.
+
+    Attributes:
+        cost: What every accepted step is charged with: a module, or a method of one, whose leaves are all the arrays
+            that it depends on. A function must not close over traced ones.
+        integrand: What is integrated along.
+        pick: A state to look at.
+        otherwise: What to use with an adjoint that does not differentiate the steps themselves, where the gradient of
+            the cost or the pick runs through them; None where any adjoint serves.
+    """
+
+    cost: Callable[[Step | EstimatedStep], Time] | None = None
+    integrand: Integrand | None = None
+    pick: Pick | None = None
+    otherwise: str | None = None
+
+
+class Seen(NamedTuple):
+    """What a solve saw for a penalty, each None where it was not asked for.
+
+    Attributes:
+        problem, solver: What was solved, and how.
+        cost: The sum of the costs, a scalar, or one a sample under per-sample control.
+        integral: A scalar, or one a sample where `solve` knows samples.
+        picked: The state picked.
+        key: The penalty's own, the one that it asked with.
+    """
+
+    problem: Problem
+    solver: AbstractSolver
+    cost: Time | None
+    integral: Array | None
+    picked: Picked | None
+    key: Any
+
+
+class AbstractPenalty(eqx.Module):
+    """What makes a field cheap to integrate: one number a solve, to be added to the loss.
+
+    Penalties add and scale: `0.5 * LocalError() + Kinetic()`.
+
+    Attributes:
+        of_sdes: Whether it is for SDEs too.
+    """
+
+    of_sdes: ClassVar[bool] = False
+
+    @abstractmethod
+    def ask(self, problem: Problem, solver: AbstractSolver, key: Any) -> Ask:
+        """What the solve is to look at.
+
+        Raises:
+            UserError: It cannot be had of this problem and solver, or a key is needed.
+        """
+
+    @abstractmethod
+    def value(self, seen: Seen) -> Array:
+        """The penalty, a scalar."""
+
+    def __add__(self, other: "AbstractPenalty | Penalties") -> "Penalties":
+        return Penalties(terms_of(self) + terms_of(other))
+
+    def __mul__(self, weight: Any) -> "Penalties":
+        return Penalties(((weight, self),))
+
+    __rmul__ = __mul__
+
+
+class AbstractEnding(AbstractPenalty):
+    """A penalty that gives the solve another end, before any penalty asks for anything."""
+
+    @abstractmethod
+    def end(self, problem: Problem, key: Any) -> Time:
+        """The other end.
+
+        Raises:
+            UserError: The end of this problem cannot be moved, or a key is needed.
+        """
+
+
+def _weighted(terms: Any) -> tuple[tuple[Any, AbstractPenalty], ...]:
+    """The terms, their weights as array leaves, so that changing one never recompiles."""
+    return tuple((_weight(weight), penalty) for weight, penalty in terms)
+
+
+_weight = number("weight", 0.0)
+
+
+class Penalties(eqx.Module):
+    """A weighted sum of penalties. A weight may be traced: a schedule's value, say.
+
+    Raises:
+        UserError: A weight is not a number of at least zero.
+    """
+
+    terms: tuple[tuple[Any, AbstractPenalty], ...] = eqx.field(converter=_weighted)
+
+    def __add__(self, other: "AbstractPenalty | Penalties") -> "Penalties":
+        return Penalties(self.terms + terms_of(other))
+
+    def __mul__(self, weight: Any) -> "Penalties":
+        # What is known multiplies as a Python number: that has no dtype to disagree with a traced one's.
+        plain = lambda x: x if isinstance(x, jax.Array) else float(x)  # noqa: E731
+        factor = plain(_weight(weight))
+        return Penalties(tuple((factor * plain(own), penalty) for own, penalty in self.terms))
+
+    __rmul__ = __mul__
+
+
+def terms_of(penalty: Any) -> tuple[tuple[Any, AbstractPenalty], ...]:
+    """The weights and penalties of a sum, or of a single one.
+
+    Raises:
+        UserError: It is neither.
+    """
+    if isinstance(penalty, Penalties):
+        return penalty.terms
+    if isinstance(penalty, AbstractPenalty):
+        return ((_weight(1.0), penalty),)
+    kind = repr(penalty) if isinstance(penalty, type) else type(penalty).__name__
+    mend = ": take its value at a training step, .at(step)" if hasattr(penalty, "at") else ""
+    raise UserError(f"penalty must be a kuttax penalty such as kx.LocalError(), got {kind}{mend}")
+
+
+def needs_key(penalty: AbstractPenalty, key: Any) -> Any:
+    """`key`, where there is one.
+
+    Raises:
+        UserError: There is none.
+    """
+    if key is None:
+        raise UserError(f"{type(penalty).__name__} draws at random: give solve a key, e.g. key=jax.random.key(0)")
+    return key

@@ -1,0 +1,124 @@
+"""A solve with penalties: what they ask is built into the problem, and what it saw is handed back to them."""
+
+import dataclasses
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from .._types import VectorField
+from ..adjoints.backsolve import BacksolveAdjoint
+from ..adjoints.base import AbstractAdjoint
+from ..errors import UserError
+from ..solvers.base.pick import Pick, Picked, Watched
+from ..solvers.base.solution import Solution, Status
+from ..solvers.base.solver import AbstractSolver, Problem
+from .base import AbstractEnding, AbstractPenalty, Ask, Integrand, Seen, terms_of
+
+
+def solve_penalised(
+    problem: Problem, solver: AbstractSolver, adjoint: AbstractAdjoint, penalty: Any, key: Any
+) -> Solution:
+    """The solution of `problem`, with its penalty, from one solve; NaN where the solve failed."""
+    weights, parts = zip(*terms_of(penalty), strict=True)
+    keys = _keys(key, len(parts))
+    problem = _with_end(problem, parts, keys)
+    asks = [part.ask(problem, solver, own) for part, own in zip(parts, keys, strict=True)]
+    for part, ask in zip(parts, asks, strict=True):
+        _check_adjoint(adjoint, part, ask)
+    watching, integrands = _watching(problem, asks)
+    sol = adjoint.run(solver, watching)
+    sol, integrals = _without_integrals(sol, integrands)
+    costs, picked = iter(sol.watched.costs), iter(sol.watched.picked)
+    total = jnp.zeros((), problem.t0.dtype)
+    for weight, part, ask, own in zip(weights, parts, asks, keys, strict=True):
+        seen = Seen(
+            problem,
+            solver,
+            None if ask.cost is None else next(costs),
+            None if ask.integrand is None else next(integrals),
+            None if ask.pick is None else _held(ask.pick, next(picked)),
+            own,
+        )
+        total = total + jnp.asarray(weight, total.dtype) * part.value(seen)
+    reached = jnp.all(sol.status == int(Status.ok))
+    return dataclasses.replace(sol, watched=Watched(), penalty=jnp.where(reached, total, jnp.nan))
+
+
+def _keys(key: Any, count: int) -> list[Any]:
+    """A key for each of `count` penalties; None where there is none."""
+    return [None] * count if key is None else list(jax.random.split(key, count))
+
+
+def _with_end(problem: Problem, parts: tuple[AbstractPenalty, ...], keys: list[Any]) -> Problem:
+    """`problem`, with the end that one of the penalties may give it."""
+    ends = [(part, key) for part, key in zip(parts, keys, strict=True) if isinstance(part, AbstractEnding)]
+    if not ends:
+        return problem
+    if len(ends) > 1:
+        raise UserError("two penalties move the end of the solve: keep one Steer")
+    part, key = ends[0]
+    return dataclasses.replace(problem, t1=part.end(problem, key), saves_end=False)
+
+
+def _held(pick: Pick, picked: Picked) -> Picked:
+    """What was picked: its time and size are constants under differentiation, and its state, unless it moves."""
+    hold = jax.lax.stop_gradient
+    return Picked(hold(picked.t), picked.y if pick.moves else hold(picked.y), hold(picked.h), picked.step)
+
+
+def _check_adjoint(adjoint: AbstractAdjoint, part: AbstractPenalty, ask: Ask) -> None:
+    """Refuse a penalty whose gradient the adjoint would leave out."""
+    if ask.otherwise is not None and isinstance(adjoint, BacksolveAdjoint):
+        name = type(part).__name__
+        raise UserError(
+            f"the gradient of {name} runs through the solver's steps, of which BacksolveAdjoint knows nothing: "
+            f"use DiscreteAdjoint, or {ask.otherwise}"
+        )
+
+
+class _WithIntegrals(eqx.Module):
+    """The field of the state and the integrals beside it."""
+
+    field: VectorField
+    rates: tuple[Any, ...]
+
+    def __call__(self, t, state, args):
+        (y, _), (args, noises) = state, args
+        dy = self.field(t, y, args)
+        rates = [rate(self.field, t, y, dy, args, noise) for rate, noise in zip(self.rates, noises, strict=True)]
+        return dy, tuple(rates)
+
+
+def _watching(problem: Problem, asks: list[Ask]) -> tuple[Problem, list[Integrand]]:
+    """`problem`, with all that the penalties asked for, and what is integrated."""
+    costs = tuple(ask.cost for ask in asks if ask.cost is not None)
+    picks = tuple(ask.pick for ask in asks if ask.pick is not None)
+    problem = dataclasses.replace(problem, costs=costs, picks=picks)
+    integrands = [ask.integrand for ask in asks if ask.integrand is not None]
+    if not integrands:
+        return problem, []
+    shape = (problem.samples,) if problem.batched else ()
+    zeros = tuple(jnp.zeros(shape, problem.t0.dtype) for _ in integrands)
+    measured = problem.measured
+    noises = tuple(integrand.noise for integrand in integrands)
+    problem = dataclasses.replace(
+        problem,
+        field=_WithIntegrals(problem.field, tuple(integrand.rate for integrand in integrands)),
+        y0=(problem.y0, zeros),
+        args=(problem.args, noises),
+        args_axes=(problem.args_axes, 0),
+        measured=lambda state: measured(state[0]),
+    )
+    return problem, integrands
+
+
+def _without_integrals(sol: Solution, integrands: list[Integrand]):
+    """The solution of the state alone, and the integrals at t1."""
+    if not integrands:
+        return sol, iter(())
+    (y1, integrals), ys = sol.y1, sol.ys if sol.ys is None else sol.ys[0]
+    picked = tuple(one._replace(y=one.y[0]) for one in sol.watched.picked)
+    sol = dataclasses.replace(sol, y1=y1, ys=ys, watched=sol.watched._replace(picked=picked))
+    return sol, iter(integrals)

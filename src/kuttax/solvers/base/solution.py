@@ -1,0 +1,195 @@
+"""What a solve returns: states, what they cost, and how it ended."""
+
+import dataclasses
+import functools
+from enum import IntEnum
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, Bool, Int
+
+from ..._types import Count, State
+from ...errors import UserError
+from ..rk.stages import spread
+from .pick import Watched
+
+
+class Status(IntEnum):
+    """How a solve ended, each with its cause and its mend in `message`."""
+
+    ok = 0
+    max_steps = 1
+    step_underflow = 2
+    non_finite = 3
+    unordered_times = 4
+    tolerance = 5
+    ill_conditioned = 6
+    implicit = 7
+    reversed_noise = 8
+    coarse_time = 9
+
+    @property
+    def message(self) -> str:
+        """One line: what happened, and what helps."""
+        return _MESSAGES[self]
+
+
+_MESSAGES = {
+    Status.ok: "the solve reached its end",
+    Status.max_steps: "the solve used up max_steps before its end: "
+    "raise max_steps, loosen rtol and atol, or look for stiffness (an implicit solver: kx.FromDiffrax)",
+    Status.step_underflow: "the step size shrank below what the dtype can resolve: the solution blows up or is too "
+    "stiff for this tolerance: shorten the interval, loosen rtol and atol, or use float64",
+    Status.non_finite: "the vector field or the state became NaN or infinite: "
+    "look at the field near the last finite state, or take smaller steps",
+    Status.unordered_times: "ts must be sorted from t0 towards t1 and lie between them",
+    Status.tolerance: "rtol is below eight times the epsilon of the state's dtype: loosen rtol, or use float64",
+    Status.ill_conditioned: "the learned tableau has drifted to where its order conditions are ill-conditioned: "
+    "lower the solver's learning rate or ask for a lower order",
+    Status.implicit: "the implicit solver's inner iteration did not converge: "
+    "loosen its tolerance or take smaller steps",
+    Status.coarse_time: "the field depends on t, and its dtype has too few different times between t0 and t1: "
+    "count time from a nearer origin, or use a finer dtype",
+    Status.reversed_noise: "an SDE is solved forward in time alone: t1 must not come before t0",
+}
+
+
+_USELESS = (
+    Status.unordered_times,
+    Status.tolerance,
+    Status.ill_conditioned,
+    Status.reversed_noise,
+    Status.coarse_time,
+)
+"""What makes every number of a solve meaningless, not only those after the point where it failed."""
+
+
+class SolveError(RuntimeError):
+    """A solve that did not reach its end. `status` says why."""
+
+    status: Status
+
+    def __init__(self, status: Status, message: str):
+        super().__init__(message)
+        self.status = status
+
+
+class Stats(eqx.Module):
+    """What a solve cost. None where it cannot be known; one number a sample where every sample has its own steps.
+
+    Attributes:
+        nfe: Evaluations of the vector field in the forward solve; of an SDE's drift.
+        accepted: Steps taken.
+        rejected: Steps tried and not taken.
+        nfe_backward: Evaluations of the field, each with its vector-Jacobian product, that a reverse pass takes.
+        nfe_diffusion: Evaluations of an SDE's diffusion in the forward solve; None for an ODE.
+    """
+
+    nfe: Count | None
+    accepted: Count | None
+    rejected: Count | None
+    nfe_backward: Count | None
+    nfe_diffusion: Count | None = None
+
+
+class Solution(eqx.Module):
+    """The result of `kuttax.solve`.
+
+    Attributes:
+        y1: The state at t1, shaped like y0. NaN where the solve did not reach t1.
+        ys: The states at `ts`, each leaf with a leading axis of length len(ts); NaN where they were not reached.
+            None where no `ts` was given.
+        stats: What it cost.
+        status: A `Status` as an integer, one a sample where every sample has its own steps.
+        penalty: The value of the penalty that was asked for, a scalar; 0 where none was.
+        watched: What penalties asked the solver to look at on its way; not for users.
+    """
+
+    y1: State
+    ys: Any
+    stats: Stats
+    status: Int[Array, "*samples"]
+    penalty: Any = 0.0
+    watched: Watched = Watched()
+
+
+def all_finite(*trees: Any, lanes: tuple[int, ...] = (), axis: int = 0) -> Bool[Array, "*samples"]:
+    """Whether all entries are finite, of trees of one structure; one answer a sample where `lanes` counts samples.
+
+    `axis` is the one along which the leaves count them.
+    """
+    others = lambda x: tuple(i for i in range(x.ndim) if not lanes or i != axis)  # noqa: E731
+    both = lambda *xs: functools.reduce(jnp.logical_and, map(jnp.isfinite, xs))  # noqa: E731
+    leaves = [jnp.all(x, axis=others(x)) for x in jax.tree.leaves(jax.tree.map(both, *trees))]
+    return functools.reduce(jnp.logical_and, leaves) if leaves else jnp.ones(lanes, bool)
+
+
+def concluded(sol: Solution, dtype: Any) -> Solution:
+    """The solution as users get it, in the dtype of their state, its status true to the numbers that it hands back.
+
+    `ok` means that all of them are finite. Otherwise y1 and the penalty are NaN, and so is every output that was not
+    reached; all of them are where nothing that the solver computed means anything.
+    """
+    y1, ys, penalty = jax.tree.map(lambda x: jnp.asarray(x).astype(dtype), (sol.y1, sol.ys, sol.penalty))
+    lanes = sol.status.shape
+    status = _unless_finite(sol.status, all_finite(y1, lanes=lanes) & all_finite(ys, lanes=lanes, axis=1))
+    if not isinstance(sol.penalty, float):  # one was asked for; it is of all samples together
+        together = jnp.all(status == int(Status.ok))
+        status = _unless_finite(status, jnp.all(jnp.isfinite(penalty)) | ~together)
+        penalty = jnp.where(jnp.all(status == int(Status.ok)), penalty, jnp.nan)
+    reached = status == int(Status.ok)
+    y1 = jax.tree.map(lambda x: jnp.where(spread(reached, x), x, jnp.nan), y1)
+    return dataclasses.replace(sol, y1=y1, ys=_where_meaningful(ys, status), penalty=penalty, status=status)
+
+
+def _where_meaningful(ys: Any, status: Array) -> Any:
+    """The outputs, NaN where nothing that the solver computed means anything."""
+    if ys is None:
+        return None
+    useless = functools.reduce(jnp.logical_or, [status == int(x) for x in _USELESS])
+
+    def output(x: Array) -> Array:
+        lost = spread(useless, x[0])
+        return jnp.where(lost if lost.ndim == 0 else lost[None], jnp.nan, x)
+
+    return jax.tree.map(output, ys)
+
+
+def _unless_finite(status: Array, finite: Array) -> Array:
+    """`status`, where it is not ok for numbers that are not finite."""
+    failed = jnp.asarray(int(Status.non_finite), status.dtype)
+    return jnp.where((status == int(Status.ok)) & ~finite, failed, status)
+
+
+def raise_for_status(outcome: Solution | Array) -> None:
+    """Raise the error of a solve that failed: for solves with `throw=False`, once their numbers are known.
+
+    `kuttax.solve(..., throw=True)` inside a compiled function needs a callback to Python, which `jax.export` and JAX's
+    compilation cache refuse. There solve with `throw=False`, return the status, and call this on it.
+
+    Args:
+        outcome: A solution, or its status.
+
+    Raises:
+        SolveError: At least one status is not `ok`.
+        UserError: It was called inside a compiled function, where the status is not known yet.
+    """
+    status = outcome.status if isinstance(outcome, Solution) else outcome
+    if isinstance(status, Tracer):
+        raise UserError("raise_for_status needs a status that is known: call it on what the compiled function returned")
+    statuses = np.asarray(status)
+    if np.any(statuses):
+        failed = Status(int(statuses.max()))
+        raise SolveError(failed, _where(statuses) + failed.message)
+
+
+def _where(statuses: np.ndarray) -> str:
+    if statuses.ndim == 0:
+        return ""
+    failed = np.flatnonzero(statuses)
+    shown = np.array2string(failed, threshold=6, edgeitems=2)
+    return f"{len(failed)} of {statuses.size} samples failed (indices {shown}); "

@@ -1,0 +1,78 @@
+"""Attempts: diffrax's step size control, which counts attempts at the first step and ends those that lead nowhere."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ..base.solution import all_finite
+
+
+class Attempted(NamedTuple):
+    """The state of an `Attempts` control.
+
+    Attributes:
+        inner: That of the control itself.
+        first: Whether no step was accepted yet.
+        rejected: Attempts at the first step that were rejected. A method whose last stage is the next first one
+            evaluates the field at t0 anew in each of them, since diffrax takes back what the rejected step knew.
+        finite: Whether the error of the last attempt was finite.
+    """
+
+    inner: Any
+    first: Array
+    rejected: Array
+    finite: Array
+
+
+class AbstractAround(diffrax.AbstractAdaptiveStepSizeController):
+    """A step size control around another one, whose tolerances and norm are its own."""
+
+    controller: eqx.AbstractVar[diffrax.AbstractAdaptiveStepSizeController]
+
+    @property
+    def rtol(self):
+        return self.controller.rtol
+
+    @property
+    def atol(self):
+        return self.controller.atol
+
+    @property
+    def norm(self):  # pyright: ignore[reportIncompatibleMethodOverride]
+        return self.controller.norm
+
+
+class Attempts(AbstractAround):
+    """`controller`, which ends the solve where a rejected step could only be tried again at no length.
+
+    diffrax's own limit, `dtmin`, is a length; here it is relative to the time: ten units in the last place. A NaN error
+    shrinks steps until nothing is left of them.
+
+    Attributes:
+        controller: What sizes the steps.
+    """
+
+    controller: diffrax.AbstractAdaptiveStepSizeController
+
+    def wrap(self, direction):
+        return dataclasses.replace(self, controller=self.controller.wrap(direction))
+
+    def init(self, terms, t0, t1, y0, dt0, args, func, error_order):
+        t1, state = self.controller.init(terms, t0, t1, y0, dt0, args, func, error_order)
+        return t1, Attempted(state, jnp.asarray(True), jnp.zeros((), jnp.int32), jnp.asarray(True))
+
+    def adapt_step_size(self, t0, t1, y0, y1_candidate, args, y_error, error_order, controller_state: Any):
+        inner, first, rejected, _ = controller_state
+        keep, t0, t1, jump, inner, result = self.controller.adapt_step_size(
+            t0, t1, y0, y1_candidate, args, y_error, error_order, inner
+        )
+        rejected = jnp.where(first & ~keep, rejected + 1, rejected)
+        stuck = ~keep & ~(t1 - t0 > 10 * jnp.finfo(jnp.result_type(t0)).eps * jnp.abs(t0))
+        ended = diffrax.RESULTS.where(stuck, diffrax.RESULTS.dt_min_reached, result)
+        finite = all_finite(jax.tree.map(jax.lax.stop_gradient, y_error))
+        return keep, t0, t1, jump, Attempted(inner, first & ~keep, rejected, finite), ended

@@ -1,0 +1,317 @@
+"""diffrax both ways: FromDiffrax(solver) here, to_diffrax(tableau) there."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+from jaxtyping import Array
+
+from ...errors import UserError
+from ..base.once import reverse_once
+from ..base.pick import Pick, Picked, Watched
+from ..base.solution import Solution, Stats, Status
+from ..base.solver import AbstractSolver, Derivative, Problem
+from ..rk.adaptive import Adaptive, least_rtol, number, refuse_low_rtol
+from ..rk.controller import Controller, initial_step, rms
+from ..rk.fixed import AbstractTableSolver, FixedSteps, checked_steps
+from ..rk.stages import combine, stages
+from ..rk.tableaus import DOPRI5, Tableau
+from ..sde.sde import SDE
+from .attempts import Attempted, Attempts
+from .even_steps import EvenSteps
+from .observed import Watching
+from .sde import check_solver, estimates_error, evaluations, is_wrapped, stochastic_terms
+
+
+class FromDiffrax(AbstractSolver):
+    """Any diffrax solver inside `kuttax.solve`: implicit ones, for instance. Stepping is joint, by diffrax.
+
+    Exactly one of `steps` and the tolerances counts: with `steps`, that many equal steps, else diffrax's PIDController.
+    The NFE is exact for explicit Runge-Kutta solvers; for implicit ones it cannot be known, and is None.
+
+    An `SDE` is driven by a VirtualBrownianTree, its steps end at all `ts` (`EvenSteps`), and the first one is a
+    hundredth of the interval. Additive noise: ShARK or SRA1; any Stratonovich SDE: SPaRK; diffrax.HalfSolver(SlowRK()),
+    or SlowRK with `steps`, where the noise commutes. No step is shorter than (t1 - t0) / (2 max_steps): where one would
+    have to be, the status is `step_underflow`.
+
+    Attributes:
+        solver: A `diffrax.AbstractSolver`.
+        rtol, atol: Tolerances of the PIDController.
+        steps: Equal steps in place of tolerances; outputs at `ts` are then diffrax's interpolation.
+        options: Further keywords of the PIDController (pcoeff, icoeff, ...).
+        max_step: The largest step under the PIDController, without sign; None for no limit. See `Adaptive`.
+    """
+
+    solver: diffrax.AbstractSolver
+    rtol: Any = eqx.field(converter=number("rtol"), default=1e-5)
+    atol: Any = eqx.field(converter=number("atol", 0.0), default=1e-5)
+    steps: int | None = eqx.field(static=True, default=None)
+    options: dict[str, Any] = eqx.field(default_factory=dict)
+    max_step: Any = eqx.field(converter=number("max_step", optional=True), default=None, kw_only=True)
+
+    def __check_init__(self):
+        if not isinstance(self.solver, diffrax.AbstractSolver):
+            raise UserError(f"FromDiffrax needs a diffrax solver such as diffrax.Kvaerno5(), got {self.solver!r}")
+        if self.steps is not None:
+            checked_steps(self.steps)
+            if self.max_step is not None:
+                raise UserError("max_step limits steps that the tolerances choose: leave it out, or steps")
+        elif isinstance(self.solver, diffrax.AbstractImplicitSolver) and _is_zero(self.atol):
+            raise UserError(
+                "an implicit solver finds its stages to within atol + rtol of their size, which may be zero: "
+                "give an atol > 0"
+            )
+        elif not estimates_error(self.solver):
+            name = type(self.solver).__name__
+            raise UserError(
+                f"diffrax's {name} estimates no error to control steps with: give steps=N, or wrap it in HalfSolver"
+            )
+
+    def check(self, problem: Problem) -> None:
+        if self.steps is None:
+            refuse_low_rtol(self.rtol, problem.precision)
+        if isinstance(problem.field, SDE):
+            check_solver(problem.field, self.solver, adaptive=self.steps is None)
+            if self.steps is not None and problem.ts is not None:
+                raise UserError(
+                    "diffrax interpolates between equal steps, and a path of an SDE is rough there: give tolerances, "
+                    "leave ts out, or use EulerMaruyama, Milstein, StochasticHeun or SRK"
+                )
+
+    def run(self, problem: Problem, derivative: Derivative) -> Solution:
+        if derivative != "forward":
+            problem = reverse_once(problem)
+        dtype = problem.t0.dtype
+        terms, finest = self._terms(problem)
+        rtol, atol = (jax.lax.stop_gradient(jnp.asarray(x, dtype)) for x in (self.rtol, self.atol))
+        if self.steps is None:
+            atol = jnp.maximum(atol, jnp.finfo(dtype).tiny)  # 0 / 0 where a component is zero
+            limits = {"dtmin": finest, "dtmax": self._max_step(dtype), "force_dtmin": False}
+            options = {**limits, **self.options, "norm": self._norm(problem)}
+            controller = Attempts(diffrax.PIDController(rtol, atol, **options))  # pyright: ignore[reportCallIssue]
+            most = problem.max_steps
+            if finest is not None and problem.ts is not None:
+                controller = EvenSteps(controller, jnp.asarray(problem.ts))  # pyright: ignore[reportCallIssue]
+            dt0 = self._first_step(problem, terms)
+        else:
+            controller, most = diffrax.ConstantStepSize(), self.steps + 1
+            dt0 = (problem.t1 - problem.t0) / self.steps
+        subs = [diffrax.SubSaveAt(t1=True)]
+        if problem.ts is not None:
+            subs.append(diffrax.SubSaveAt(ts=problem.ts))
+        watches = isinstance(problem.field, SDE) and bool(problem.costs or problem.picks)
+        if not watches:
+            subs += [diffrax.SubSaveAt(ts=pick.at[None]) for pick in problem.picks]
+        result = diffrax.diffeqsolve(
+            terms,
+            Watching(self.solver, problem, self._scale(dtype), self._norm(problem)) if watches else self.solver,
+            problem.t0,
+            problem.t1,
+            dt0,
+            problem.y0,
+            problem.args,
+            saveat=diffrax.SaveAt(subs=subs, solver_state=watches, controller_state=self.steps is None),
+            stepsize_controller=controller,
+            adjoint=diffrax.ForwardMode() if derivative == "forward" else diffrax.RecursiveCheckpointAdjoint(),
+            max_steps=most,
+            throw=False,
+        )
+        assert result.ys is not None
+        last, *saved = result.ys
+        # Where diffrax did not get, it leaves infinities.
+        reached = lambda x: jnp.where(jnp.isfinite(x), x, jnp.nan)  # noqa: E731
+        ys = None if problem.ts is None else jax.tree.map(reached, saved.pop(0))
+        if watches:
+            watched = result.solver_state.watched  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
+        else:
+            watched = Watched((), tuple(_picked(pick, y) for pick, y in zip(problem.picks, saved, strict=True)))
+        y1 = jax.tree.map(lambda x: x[0], last)
+        if not isinstance(problem.field, SDE):
+            y1, ys = _moved_by_times(problem, y1, ys)
+        status = _status(result.result, result.controller_state)
+        if self.steps is None:  # said here where it was not known before the program ran
+            least = least_rtol(problem.precision)
+            status = jnp.where(rtol < least, int(Status.tolerance), status).astype(jnp.int32)
+        return Solution(y1, ys, self._stats(problem, result), status, watched=watched)
+
+    def _terms(self, problem: Problem) -> tuple[Any, Array | None]:
+        """What diffrax is to solve, and, of an SDE, the shortest step that its path is made for."""
+        if not isinstance(problem.field, SDE):
+            field = problem.vector_field()
+            return diffrax.ODETerm(lambda t, y, args: field(t, y, args)), None
+        finest = (problem.t1 - problem.t0) / (2 * (self.steps or problem.max_steps))
+        return stochastic_terms(problem, self.solver, finest / 2), finest
+
+    def _max_step(self, dtype: Any) -> Array | None:
+        return None if self.max_step is None else jax.lax.stop_gradient(jnp.asarray(self.max_step, dtype))
+
+    def _norm(self, problem: Problem) -> Callable[[Any], Array]:
+        """Of an error: the root mean square, or the norm among the options, of what counts in it."""
+        norm = self.options.get("norm", lambda state: rms(state, False))
+        return lambda state: norm(problem.measured(state))
+
+    def _scale(self, dtype: Any) -> Controller:
+        """What errors are held against: the numbers of the PIDController."""
+        return Adaptive(DOPRI5, self.rtol, self.atol).controller(dtype)
+
+    def _first_step(self, problem: Problem, terms: Any) -> Array:
+        """Hairer's first step, at two evaluations, as `Adaptive` has it: the count is then ours and exact."""
+        if isinstance(problem.field, SDE):
+            return (problem.t1 - problem.t0) / 100
+        order = self.solver.error_order(terms)
+        f = lambda t, y: terms.vf(t, y, problem.args)  # noqa: E731
+        start = jax.lax.stop_gradient((problem.t0, problem.y0, f(problem.t0, problem.y0), problem.t1 - problem.t0))
+        k = 2 if order is None else int(order)
+        size = initial_step(f, *start, self._scale(problem.t0.dtype), k, self._norm(problem))
+        largest = self._max_step(size.dtype)
+        size = size if largest is None else jnp.minimum(size, largest)
+        return jax.lax.stop_gradient(size) * problem.direction
+
+    def _stats(self, problem: Problem, result: diffrax.Solution) -> Stats:
+        accepted, rejected = (jnp.asarray(result.stats[f"num_{x}_steps"], jnp.int32) for x in ("accepted", "rejected"))
+        if isinstance(problem.field, SDE):
+            known = evaluations(self.solver)
+            drifts, diffusions = (None, None) if known is None else (x * (accepted + rejected) for x in known)
+            return Stats(drifts, accepted, rejected, None, diffusions)
+        return Stats(self._nfe(accepted, rejected, result.controller_state), accepted, rejected, None)
+
+    def _nfe(self, accepted: Array, rejected: Array, control: Any) -> Array | None:
+        """Counted from diffrax's steps; a test holds this against the field's own counter.
+
+        A method whose last stage is the next first one evaluates that one only at the start, once for every attempt at
+        the first step; our choice of a first step costs two more.
+        """
+        if is_wrapped(self.solver):
+            return None
+        if isinstance(self.solver, diffrax.Euler):
+            return accepted
+        if not isinstance(self.solver, diffrax.AbstractERK):
+            return None
+        tableau = self.solver.tableau
+        assert isinstance(tableau, diffrax.ButcherTableau)
+        attempts, first = accepted + rejected, 0 if self.steps is not None else 2
+        if tableau.fsal:
+            starts = 1 if self.steps is not None else 1 + control.rejected
+            return first + starts + (tableau.num_stages - 1) * attempts
+        return first + tableau.num_stages * attempts
+
+    def __str__(self) -> str:
+        how = f"steps={self.steps}" if self.steps is not None else f"rtol={self.rtol}, atol={self.atol}"
+        return f"FromDiffrax({type(self.solver).__name__}, {how})"
+
+
+def _is_zero(number: Any) -> bool:
+    return not isinstance(number, Tracer) and float(number) == 0
+
+
+def _picked(pick: Pick, y: Any) -> Picked:
+    """A state picked at a time; diffrax does not tell its steps."""
+    unknown = jnp.full_like(pick.at, jnp.nan)
+    return Picked(pick.at, jax.tree.map(lambda y: y[0], y), unknown, jnp.full((), -1, jnp.int32))
+
+
+def _moved_by_times(problem: Problem, y1: Any, ys: Any) -> tuple[Any, Any]:
+    """The states of an interval of length zero, which diffrax does not cross, with their derivatives in its times."""
+    t0, y0 = problem.t0, problem.y0
+    empty = problem.t1 == t0
+
+    def moved(y: Any, t: Array) -> Any:
+        slope = problem.vector_field()(t0, y0, problem.args)
+        return jax.tree.map(lambda y, k: y + (t - t0) * k, y, slope)
+
+    y1 = jax.lax.cond(empty, moved, lambda y, t: y, y1, problem.t1)
+    if ys is not None:
+        still = lambda ys, ts: ys  # noqa: E731
+        ys = jax.lax.cond(empty, jax.vmap(moved), still, ys, jnp.asarray(problem.ts))
+    return y1, ys
+
+
+def _status(result: Any, control: Any) -> Array:
+    status = jnp.asarray(int(Status.ok))
+    known = (
+        (diffrax.RESULTS.max_steps_reached, Status.max_steps),
+        (diffrax.RESULTS.dt_min_reached, Status.step_underflow),
+    )
+    other = jnp.asarray(int(Status.implicit))
+    for theirs, ours in known:
+        other = jnp.where(result == theirs, int(ours), other)
+    if isinstance(control, Attempted):
+        stuck = other == int(Status.step_underflow)
+        other = jnp.where(stuck & ~control.finite, int(Status.non_finite), other)
+    return jnp.where(result == diffrax.RESULTS.successful, status, other).astype(jnp.int32)
+
+
+class TableSolver(diffrax.AbstractSolver):
+    """A table of Runge-Kutta coefficients as a diffrax solver; a learned one's parameters are its leaves, and train.
+
+    Row n of the table serves the n-th step: step with `diffrax.StepTo(solver.times(t0, t1))`. A table of one row serves
+    every step, of any size, and with an embedded pair any of diffrax's step-size controllers.
+    """
+
+    source: AbstractTableSolver
+    error: Any
+    error_order_: int | None = eqx.field(static=True)
+    order_: int = eqx.field(static=True)
+    term_structure: ClassVar = diffrax.AbstractTerm
+    interpolation_cls: ClassVar[Callable[..., Any]] = diffrax.ThirdOrderHermitePolynomialInterpolation
+
+    def order(self, terms):
+        del terms
+        return self.order_
+
+    def error_order(self, terms):
+        del terms
+        return self.error_order_
+
+    def times(self, t0, t1) -> Array:
+        """The ends of the steps on t0 -> t1, for `diffrax.StepTo`."""
+        dtype = jnp.result_type(float)
+        h = self.source.table(dtype).h
+        inner = jnp.asarray(t0, dtype) + (jnp.asarray(t1, dtype) - jnp.asarray(t0, dtype)) * jnp.cumsum(h)[:-1]
+        return jnp.concatenate([jnp.asarray(t0, dtype)[None], inner, jnp.asarray(t1, dtype)[None]])
+
+    def init(self, terms, t0, t1, y0, args):
+        del terms, t0, t1, y0, args
+        return jnp.asarray(0)
+
+    def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
+        del made_jump
+        t0, t1 = jnp.asarray(t0), jnp.asarray(t1)
+        dtype, h = t0.dtype, t1 - t0
+        table = self.source.table(dtype)
+        row = solver_state % self.source.steps
+        a, b, c = table.a[row], table.b[row], table.c[row]
+        forward = terms.contr(t0, t0 + 1)  # -1 where diffrax has turned time round to solve backwards
+        f = lambda t, y: terms.vf_prod(t, y, args, forward)  # noqa: E731
+        ks = stages(f, t0, y0, h, a, c, table.a_used)
+        y1 = combine(y0, h, b, ks, table.b_used)
+        end = f(t1, y1)
+        error = None
+        if self.error is not None:
+            zeros = jax.tree.map(jnp.zeros_like, y0)
+            error = combine(zeros, h, jnp.asarray(self.error, dtype), [*ks, end])
+        k0, k1 = (jax.tree.map(lambda k: h.astype(k.dtype) * k, slope) for slope in (ks[0], end))
+        dense = {"y0": y0, "y1": y1, "k0": k0, "k1": k1}
+        return y1, error, dense, solver_state + 1, diffrax.RESULTS.successful
+
+    def func(self, terms, t0, y0, args):
+        return terms.vf(t0, y0, args)
+
+
+def to_diffrax(scheme: Tableau | AbstractTableSolver) -> TableSolver:
+    """A tableau, or the table of `FixedSteps` or `LearnedRK`, as a diffrax solver.
+
+    Raises:
+        UserError: `scheme` is something else.
+    """
+    if isinstance(scheme, Tableau):
+        # diffrax's error_order is the power of the step that the estimate shrinks as.
+        exponent = None if scheme.error_order is None else min(scheme.order, scheme.error_order) + 1
+        return TableSolver(FixedSteps(scheme, 1), scheme.error, exponent, scheme.order)
+    if isinstance(scheme, AbstractTableSolver):
+        return TableSolver(scheme, None, None, scheme.order)
+    raise UserError(f"to_diffrax takes a Tableau, FixedSteps or LearnedRK, got {type(scheme).__name__}")

@@ -1,0 +1,286 @@
+"""Charts: free parameters to the coefficients of a tableau whose order holds by construction.
+
+Two kinds. With more stages than the order, the weights b are projected onto the order conditions, which are linear in
+them (`Projected`). With as many stages as the order, the families of all such methods are known in closed form
+(Butcher, Numerical Methods for ODEs, 3.2; Ralston 1962), and are covered by smooth charts (`Order2`, ...).
+
+Every chart holds its parameters with a leading axis of rows: one row for coefficients shared by all steps, or one row a
+step.
+"""
+
+import dataclasses
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ...errors import UserError
+from .order import condition_number, project
+from .tableaus import Tableau
+
+MOST_CONDITION = 1e3
+"""The largest condition number of the order conditions that a solver may start with: float32 then keeps four digits."""
+
+MOST_DRIFT = 10 * MOST_CONDITION
+"""The largest that training may drift to, of condition numbers and of coefficients."""
+
+
+class AbstractChart(eqx.Module):
+    """Free parameters of explicit Runge-Kutta methods of one order and number of stages."""
+
+    order: eqx.AbstractVar[int]
+    stages: eqx.AbstractVar[int]
+
+    @abstractmethod
+    def coefficients(self) -> tuple[Array, Array, Array]:
+        """The methods (a, b), shapes (rows, s, s) and (rows, s), and whether each can be trusted, (rows,)."""
+
+    def canonical(self) -> "AbstractChart":
+        """The same methods by parameters that rounding hardly changes."""
+        return self
+
+
+class Projected(AbstractChart):
+    """Free strictly lower A and free weights b0; b is b0 projected onto the order conditions up to `order` (1, 2, 3).
+
+    Attributes:
+        lower: The entries of A below the diagonal, row by row, (rows, s (s - 1) / 2).
+        weights: b0, (rows, s).
+    """
+
+    lower: Array
+    weights: Array
+    order: int = eqx.field(static=True)
+    stages: int = eqx.field(static=True)
+
+    @classmethod
+    def at(cls, tableau: Tableau, order: int, rows: int, dtype) -> "Projected":
+        """The chart with the given tableau, which must have at least this order, in every row."""
+        condition = condition_number(tableau.a, order)
+        if not condition <= MOST_CONDITION:
+            raise UserError(
+                f"the order-{order} conditions of {tableau.name} with {tableau.stages} stages are ill-conditioned "
+                f"({condition:.1e}, at most {MOST_CONDITION:.0e}): ask for a lower order or start at another tableau"
+            )
+        lower = tableau.a[np.tril_indices(tableau.stages, -1)]
+        lower, weights = _rows(lower, rows, dtype), _rows(tableau.b, rows, dtype)
+        return cls(lower=lower, weights=weights, order=order, stages=tableau.stages)
+
+    def coefficients(self) -> tuple[Array, Array, Array]:
+        def one(lower, weights):
+            a = jnp.zeros((self.stages, self.stages), lower.dtype)
+            a = a.at[np.tril_indices(self.stages, -1)].set(lower)
+            b, condition = project(weights, a, self.order)
+            return a, b, (condition < MOST_DRIFT) & moderate(a, b)
+
+        return jax.vmap(one)(self.lower, self.weights)
+
+    def canonical(self) -> "Projected":
+        """With weights that the projection leaves as they are: others may have drifted off where it does not see it."""
+        return dataclasses.replace(self, weights=self.coefficients()[1])
+
+
+class AbstractClosed(AbstractChart):
+    """A closed family of methods with as many stages as their order.
+
+    The family is a formula in its nodes or weights (u, v, w), good for NumPy and JAX numbers alike; the chart maps free
+    real parameters, shape (rows, q), smoothly into the range where the formula holds.
+    """
+
+    free: eqx.AbstractVar[Array]
+    stages: eqx.AbstractClassVar[int]
+    order: eqx.AbstractClassVar[int]
+
+    @staticmethod
+    @abstractmethod
+    def method(*parameters: Any) -> tuple[list[list[Any]], list[Any]]:
+        """The rows of A below the diagonal, and b."""
+
+    @staticmethod
+    @abstractmethod
+    def parameters(a: np.ndarray) -> tuple[float, ...]:
+        """Which member of the family the method with coefficients `a` would be."""
+
+    @staticmethod
+    @abstractmethod
+    def flatten(*parameters: float) -> list[float]:
+        """The free parameters of a member; not finite where the chart does not reach it."""
+
+    @staticmethod
+    @abstractmethod
+    def bend(free: Array) -> tuple[Array, ...]:
+        """The member with these free parameters; the inverse of `flatten`."""
+
+    def coefficients(self) -> tuple[Array, Array, Array]:
+        def one(free):
+            lower, b = self.method(*self.bend(free))
+            a = jnp.zeros((self.stages, self.stages), free.dtype)
+            a = a.at[np.tril_indices(self.stages, -1)].set(jnp.stack([x for row in lower for x in row]))
+            b = jnp.stack(b)
+            return a, b, moderate(a, b)
+
+        return jax.vmap(one)(self.free)
+
+
+class Order2(AbstractClosed):
+    """Two stages, order 2: c2 = u, b = (1 - 1/2u, 1/2u), u = exp(alpha). Midpoint 1/2, Ralston 2/3, Heun 1."""
+
+    free: Array
+    stages: ClassVar[int] = 2
+    order: ClassVar[int] = 2
+
+    @staticmethod
+    def method(u):
+        return [[u]], [1 - 1 / (2 * u), 1 / (2 * u)]
+
+    @staticmethod
+    def parameters(a):
+        return (a[1, 0],)
+
+    @staticmethod
+    def flatten(u):
+        return [np.log(u)]
+
+    @staticmethod
+    def bend(free):
+        return (jnp.exp(free[0]),)
+
+
+class Order3(AbstractClosed):
+    """Three stages, order 3: c = (0, u, v) with u = (2/3) sig(alpha), v = u + (1 - u) sig(beta).
+
+    alpha = beta = 0 is Heun's method.
+    """
+
+    free: Array
+    stages: ClassVar[int] = 3
+    order: ClassVar[int] = 3
+
+    @staticmethod
+    def method(u, v):
+        a32 = v * (v - u) / (u * (2 - 3 * u))
+        b1 = (6 * u * v - 3 * u - 3 * v + 2) / (6 * u * v)
+        b2 = (3 * v - 2) / (6 * u * (v - u))
+        b3 = (2 - 3 * u) / (6 * v * (v - u))
+        return [[u], [v - a32, a32]], [b1, b2, b3]
+
+    @staticmethod
+    def parameters(a):
+        return tuple(a.sum(1)[1:])
+
+    @staticmethod
+    def flatten(u, v):
+        return [_logit(3 * u / 2), _logit((v - u) / (1 - u))]
+
+    @staticmethod
+    def bend(free):
+        u = 2 / 3 * jax.nn.sigmoid(free[0])
+        return u, u + (1 - u) * jax.nn.sigmoid(free[1])
+
+
+class Order4(AbstractClosed):
+    """Four stages, order 4: c = (0, u, v, 1).
+
+    u = sig(alpha) / 2, v = u + (vbar - u) sig(beta), vbar = (3 - 4u) / (4 - 6u).
+    alpha = beta = ln 2 is the 3/8 rule. The classical RK4 is a singular corner of it: see `Order4Half`.
+    """
+
+    free: Array
+    stages: ClassVar[int] = 4
+    order: ClassVar[int] = 4
+
+    @staticmethod
+    def method(u, v):
+        d = 6 * u * v - 4 * u - 4 * v + 3
+        a32 = v * (v - u) / (2 * u * (1 - 2 * u))
+        a42 = (1 - u) * (u + v - 1 - (2 * v - 1) ** 2) / (2 * u * (v - u) * d)
+        a43 = (1 - 2 * u) * (1 - u) * (1 - v) / (v * (v - u) * d)
+        b1 = (6 * u * v - 2 * u - 2 * v + 1) / (12 * u * v)
+        b2 = (2 * v - 1) / (12 * u * (1 - u) * (v - u))
+        b3 = (1 - 2 * u) / (12 * v * (1 - v) * (v - u))
+        b4 = d / (12 * (1 - u) * (1 - v))
+        return [[u], [v - a32, a32], [1 - a42 - a43, a42, a43]], [b1, b2, b3, b4]
+
+    @staticmethod
+    def parameters(a):
+        return tuple(a.sum(1)[1:3])
+
+    @staticmethod
+    def flatten(u, v):
+        return [_logit(2 * u), _logit((v - u) / ((3 - 4 * u) / (4 - 6 * u) - u))]
+
+    @staticmethod
+    def bend(free):
+        u = jax.nn.sigmoid(free[0]) / 2
+        return u, u + ((3 - 4 * u) / (4 - 6 * u) - u) * jax.nn.sigmoid(free[1])
+
+
+class Order4Half(AbstractClosed):
+    """Four stages, order 4, c = (0, 1/2, 1/2, 1): b = (1/6, 2/3 - w, w, 1/6), w = exp(alpha). w = 1/3 is RK4."""
+
+    free: Array
+    stages: ClassVar[int] = 4
+    order: ClassVar[int] = 4
+
+    @staticmethod
+    def method(w):
+        a32 = 1 / (6 * w)
+        one = w / w  # every entry is of the kind that w is
+        return [[one / 2], [1 / 2 - a32, a32], [0 * w, 1 - 3 * w, 3 * w]], [one / 6, 2 / 3 - w, w, one / 6]
+
+    @staticmethod
+    def parameters(a):
+        return (1 / (6 * a[2, 1]),)
+
+    @staticmethod
+    def flatten(w):
+        return [np.log(w)]
+
+    @staticmethod
+    def bend(free):
+        return (jnp.exp(free[0]),)
+
+
+CLOSED = (Order2, Order3, Order4, Order4Half)
+_STARTS = {2: "MIDPOINT, RALSTON2 or HEUN2", 3: "HEUN3, RALSTON3 or BOSH3", 4: "RK4 or RK38"}
+
+
+def closed_at(tableau: Tableau, rows: int, dtype) -> AbstractClosed:
+    """The closed chart that contains `tableau`, which has as many stages as its order, at its parameters."""
+    for family in CLOSED:
+        if family.stages == tableau.stages:
+            with np.errstate(all="ignore"):
+                parameters = family.parameters(tableau.a)
+                free = np.asarray(family.flatten(*parameters), np.float64)
+                if np.isfinite(free).all() and _is_member(family.method(*parameters), tableau):
+                    return family(_rows(free, rows, dtype))
+    s = tableau.stages
+    raise UserError(
+        f"the chart of {s}-stage methods of order {s} cannot reach {tableau.name}: "
+        f"start at {_STARTS[s]}, or ask for a lower order"
+    )
+
+
+def _is_member(method: tuple[list[list[float]], list[float]], tableau: Tableau) -> bool:
+    lower, b = method
+    below = [x for row in lower for x in row]
+    return np.allclose(below, tableau.a[np.tril_indices(tableau.stages, -1)], atol=1e-9) and np.allclose(
+        b, tableau.b, atol=1e-9
+    )
+
+
+def moderate(*coefficients: Array) -> Array:
+    """Whether no coefficient is so large that sums of stages lose their digits; false of NaN."""
+    return jnp.stack([jnp.max(jnp.abs(x)) for x in coefficients]).max() < MOST_DRIFT
+
+
+def _rows(values: np.ndarray, rows: int, dtype) -> Array:
+    return jnp.asarray(np.tile(values, (rows, 1)), dtype)
+
+
+def _logit(p: float) -> float:
+    return np.log(p / (1 - p))

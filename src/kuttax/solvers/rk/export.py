@@ -1,0 +1,152 @@
+"""Export of fixed-NFE schemes to other places: NumPy arrays, NumPy and PyTorch programs, LaTeX."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ...errors import UserError
+from ..base.solver import title
+from .fixed import AbstractTableSolver
+from .learned import LearnedRK
+
+
+class NumpyTable(NamedTuple):
+    """A scheme in float64: A (N, s, s), b (N, s), c (N, s), and the steps as fractions of the interval (N,)."""
+
+    a: np.ndarray
+    b: np.ndarray
+    c: np.ndarray
+    h: np.ndarray
+
+
+def to_numpy(solver: AbstractTableSolver) -> NumpyTable:
+    """The coefficients of every step of `FixedSteps` or `LearnedRK`.
+
+    Raises:
+        UserError: The solver is another one.
+    """
+    if not isinstance(solver, AbstractTableSolver):
+        raise UserError(f"only FixedSteps and LearnedRK are tables that can be exported, got {type(solver).__name__}")
+    dtype = solver.dtype if isinstance(solver, LearnedRK) else np.result_type(float)
+    table = solver.table(dtype)
+    return NumpyTable(*(np.asarray(x, np.float64) for x in (table.a, table.b, table.c, table.h)))
+
+
+def to_numpy_source(solver: AbstractTableSolver) -> str:
+    """A Python module that needs NumPy alone: the coefficients, and `integrate(f, y, t0, t1)`."""
+    table = to_numpy(solver)
+    arrays = "\n".join(f"{name.upper()} = np.array({x.tolist()!r})" for name, x in table._asdict().items())
+    return f'''"""{title(solver)}. Written by kuttax."""
+
+import numpy as np
+
+{arrays}
+
+
+def integrate(f, y, t0, t1):
+    """The state at t1 of dy/dt = f(t, y) that starts as y at t0; meant for the interval it was trained on."""
+    t = t0
+    for a, b, c, share in zip(A, B, C, H):
+        h, k = share * (t1 - t0), []
+        for i in range(len(b)):
+            k.append(f(t + c[i] * h, y + h * sum((a[i, j] * k[j] for j in range(i)), start=0.0)))
+        y, t = y + h * sum(b[i] * k[i] for i in range(len(b))), t + h
+    return y
+'''
+
+
+def to_torch_source(solver: AbstractTableSolver) -> str:
+    """A Python module that needs PyTorch alone: the coefficients, `integrate(f, y, t0, t1)`, and `odeint(f, y0, t)`.
+
+    `odeint` takes and returns what torchdiffeq's does: `f(t, y)`, a tensor or a tuple of them, times of shape (times,),
+    and back come the states at these times along a new leading axis. Every interval of `t` is crossed by the whole
+    table. Autograd goes through, in y, t and what f depends on. Where the solver knows which interval it was trained
+    for, another length warns.
+
+    Raises:
+        UserError: The solver is no table.
+    """
+    table = to_numpy(solver)
+    numbers = "\n".join(f"{name.upper()} = {x.tolist()!r}" for name, x in table._asdict().items())
+    meant = solver.trained_for if isinstance(solver, LearnedRK) else None
+    return f'''"""{title(solver)}. Written by kuttax."""
+
+import warnings
+
+import torch
+
+TRAINED_FOR = {meant!r}  # the interval (t0, t1), or None for any
+{numbers}
+
+
+def integrate(f, y, t0, t1):
+    """The state at t1 of dy/dt = f(t, y) that starts as the tensor y at t0; t0 and t1 are numbers or scalar tensors."""
+    t0, t1 = (torch.as_tensor(time, dtype=y.dtype, device=y.device) for time in (t0, t1))
+    if TRAINED_FOR is not None:
+        meant, length = TRAINED_FOR[1] - TRAINED_FOR[0], float(t1 - t0)
+        if length and abs(length - meant) > 1e-4 * abs(meant):
+            warnings.warn(f"this solver was trained for an interval of length {{meant:g}}, not {{length:g}}")
+    t = t0
+    for a, b, c, share in zip(A, B, C, H):
+        h, k = share * (t1 - t0), []
+        for i in range(len(b)):
+            k.append(f(t + c[i] * h, _add(y, h, a[i], k)))
+        y, t = _add(y, h, b, k), t + h
+    return y
+
+
+def _add(y, h, weights, k):
+    """y + h sum_j weights[j] k[j]."""
+    for weight, slope in zip(weights, k):
+        if weight:
+            y = y + weight * h * slope
+    return y
+
+
+def odeint(f, y0, t):
+    """The states at the times t, with the signature of torchdiffeq.odeint."""
+    if isinstance(y0, torch.Tensor):
+        ys = [y0]
+        for t0, t1 in zip(t[:-1], t[1:]):
+            ys.append(integrate(f, ys[-1], t0, t1))
+        return torch.stack(ys)
+    sizes, shapes = [part.numel() for part in y0], [part.shape for part in y0]
+
+    def parts(flat):
+        return tuple(x.reshape(shape) for x, shape in zip(flat.split(sizes), shapes))
+
+    def joint(state):
+        return torch.cat([x.reshape(-1) for x in state])
+
+    ys = odeint(lambda s, y: joint(f(s, parts(y))), joint(y0), t)
+    return tuple(x.reshape(len(t), *shape) for x, shape in zip(ys.split(sizes, dim=1), shapes))
+'''
+
+
+def to_latex(solver: AbstractTableSolver, digits: int = 6) -> str:
+    """The Butcher tableau of each different step as a LaTeX `array`, to `digits` significant digits."""
+    table = to_numpy(solver)
+    same = all(np.array_equal(x[0], row) for x in table for row in x)
+    count = 1 if same else len(table.h)
+    steps = [NumpyTable(*(x[n] for x in table)) for n in range(count)]
+    return "\n\n".join(_butcher(x, None if same else n + 1, digits) for n, x in enumerate(steps)) + "\n"
+
+
+def _butcher(row: NumpyTable, step: int | None, digits: int) -> str:
+    a, b, c, h = row
+
+    def show(x: float) -> str:
+        return f"{x:.{digits}g}" if abs(x) >= 10.0**-digits or x == 0 else "0"
+
+    s = len(b)
+    lines = (
+        [f"% step {step}, h = {show(float(h))} T"] if step is not None else [f"% every step, h = {show(float(h))} T"]
+    )
+    lines.append(r"\begin{array}{c|" + "c" * s + "}")
+    for i in range(s):
+        cells = [show(a[i, j]) if j < i else "" for j in range(s)]
+        lines.append(" & ".join([show(c[i]), *cells]) + r" \\")
+    lines.append(r"\hline")
+    lines.append(" & ".join(["", *(show(x) for x in b)]))
+    lines.append(r"\end{array}")
+    return "\n".join(lines)

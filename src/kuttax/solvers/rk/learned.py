@@ -1,0 +1,237 @@
+"""LearnedRK: free parameters -> the table that a fixed-step solve runs."""
+
+import dataclasses
+import warnings
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array
+
+from ...errors import UserError
+from ..base.solver import Problem
+from .chart import AbstractChart, Projected, closed_at
+from .fixed import AbstractTableSolver, Table, checked_steps
+from .tableaus import Tableau
+
+_LEAST_SHARE = 1e-2  # of a uniform step: no learned step size falls below this
+
+
+class OffGridWarning(UserWarning):
+    """A learned solver is used on an interval that it was not trained for."""
+
+
+class LearnedRK(AbstractTableSolver):
+    """An explicit Runge-Kutta scheme with trainable coefficients and step sizes, of an order that it cannot lose.
+
+    Trainable schemes: Ouala et al. (TPAMI 2025, doi 10.1109/tpami.2025.3599629; arXiv 2105.04999). Here c = A 1 and the
+    order conditions hold by construction (`Projected`, or a closed family), nothing is clipped or sorted, and b may be
+    negative. Build one with `LearnedRK.like`. One step of N stages is the anchored multistep case (bespoke
+    non-stationary solvers): `LearnedRK.like(EULER.compose(8), steps=1, order=1)`.
+
+    Attributes:
+        chart: The free parameters of the coefficients.
+        logits: The step sizes, h_n = T (eps / N + (1 - eps) softmax(logits)_n); None for equal steps.
+        steps: The number of steps on one interval.
+        name: What it started at.
+        trained_for: The interval (t0, t1) that it is meant for. Solving over one of another length or direction warns.
+    """
+
+    chart: AbstractChart
+    logits: Array | None
+    steps: int = eqx.field(static=True)
+    name: str = eqx.field(static=True)
+    trained_for: tuple[float, float] | None = eqx.field(static=True, default=None)
+
+    @classmethod
+    def like(
+        cls,
+        tableau: Tableau,
+        steps: int,
+        *,
+        order: int | None = None,
+        stages: int | None = None,
+        per_step: bool = False,
+        learn_steps: bool = False,
+        trained_for: tuple[float, float] | None = None,
+        dtype: Any = None,
+    ) -> "LearnedRK":
+        """A learned solver that starts as `steps` equal steps of `tableau`.
+
+        Args:
+            tableau: Where it starts; of at least the given order.
+            steps: The number of steps on one interval.
+            order: The order to keep: 1, 2 or 3 with more stages than that; 2, 3 or 4 with as many stages. None: the
+                highest of these that the tableau has.
+            stages: The number of stages; those beyond the tableau's start with weight zero. None: the tableau's.
+            per_step: An own set of coefficients for each step, in place of one for all.
+            learn_steps: Learn the step sizes too.
+            trained_for: The interval (t0, t1) that it will be trained on.
+            dtype: Of the free parameters; None for JAX's default.
+
+        Raises:
+            UserError: The order cannot be had: more than the stages or than the start has, ill-conditioned, or outside
+                what the closed family's chart can reach.
+        """
+        steps = checked_steps(steps)
+        dtype = jax.dtypes.canonicalize_dtype(np.float64) if dtype is None else dtype
+        tableau = _with_stages(tableau, tableau.stages if stages is None else stages)
+        order = _best_order(tableau) if order is None else order
+        _check_order(tableau, order)
+        rows = steps if per_step else 1
+        if order == tableau.stages > 1:
+            chart = closed_at(tableau, rows, dtype)
+        else:
+            chart = Projected.at(tableau, order, rows, dtype)
+        logits = jnp.zeros(steps, dtype) if learn_steps else None
+        return cls(chart=chart, logits=logits, steps=steps, name=tableau.name, trained_for=trained_for)
+
+    @property
+    def stages(self) -> int:
+        return self.chart.stages
+
+    @property
+    def order(self) -> int:
+        """The order that the scheme keeps whatever its parameters."""
+        return self.chart.order
+
+    @eqx.filter_jit
+    def table(self, dtype) -> Table:
+        a, b, sound = self.chart.coefficients()
+        if self.logits is None:
+            h = jnp.full(self.steps, 1 / self.steps, dtype)
+        else:
+            h = _LEAST_SHARE / self.steps + (1 - _LEAST_SHARE) * jax.nn.softmax(self.logits)
+        n, s = self.steps, self.stages
+        a, b = jnp.broadcast_to(a.astype(dtype), (n, s, s)), jnp.broadcast_to(b.astype(dtype), (n, s))
+        lower = tuple(tuple(j < i for j in range(s)) for i in range(s))
+        return Table(a, b, a.sum(-1), h.astype(dtype), sound.all(), lower, (True,) * s)
+
+    def check(self, problem: Problem) -> None:
+        if self.trained_for is None:
+            return
+        ends = (problem.t0, problem.t1) if problem.ts is None else (problem.t0, *_known(problem.ts), problem.t1)
+        if any(isinstance(t, Tracer) for t in ends):
+            return
+        t0, t1 = self.trained_for
+        lengths = np.diff(np.asarray(ends, np.float64))
+        off = [x for x in lengths if x != 0 and abs(x - (t1 - t0)) > 1e-4 * abs(t1 - t0)]
+        if off:
+            warnings.warn(
+                f"this solver was trained for {self.steps} steps from t={t0:g} to t={t1:g} and is used on an interval "
+                f"of length {off[0]:g}: it may be worse there than a classical one of the same cost",
+                OffGridWarning,
+                stacklevel=3,
+            )
+
+    def meant_for(self, t0: float, t1: float) -> "LearnedRK":
+        """The same solver, marked as trained on the interval (t0, t1)."""
+        return dataclasses.replace(self, trained_for=(float(t0), float(t1)))
+
+    def resampled(self, steps: int) -> "LearnedRK":
+        """What was learned, with another number of steps: a start for training on.
+
+        Shared coefficients stay as they are. Where each step has its own, a new step takes those of the old step in
+        which its middle lies, counted in steps. Learned step sizes follow the old schedule: t, a piecewise linear
+        function of n / N, is read at the new n / N. Twice the steps are each old step twice at half its size.
+
+        Raises:
+            UserError: `steps` is not a whole number of at least 1.
+        """
+        steps = checked_steps(steps)
+        chart, logits = self.chart, self.logits
+        if self.rows > 1:
+            rows = resampled_rows(self.rows, steps)
+            chart = jax.tree.map(lambda leaf: leaf[rows], chart)
+        if logits is not None:
+            ends = np.concatenate([[0.0], np.cumsum(np.asarray(self.table(self.dtype).h, np.float64))])
+            h = np.diff(np.interp(np.linspace(0, 1, steps + 1), np.linspace(0, 1, self.steps + 1), ends))
+            share = np.maximum(h - _LEAST_SHARE / steps, np.finfo(np.float32).tiny)
+            logits = jnp.asarray(np.log(steps * share), self.dtype)
+        return dataclasses.replace(self, chart=chart, logits=logits, steps=steps)
+
+    def __str__(self) -> str:
+        if not eqx.is_array(jax.tree.leaves(self.chart)[0]):  # a tree of something else: labels, shapes, gradients
+            return f"LearnedRK(chart={self.chart!r}, logits={self.logits!r})"
+        kind = "own coefficients a step" if self.rows > 1 else "shared coefficients"
+        sizes = "learned steps" if self.logits is not None else "equal steps"
+        meant = "" if self.trained_for is None else ", for t={:g} to {:g}".format(*self.trained_for)
+        size = f"order {self.order}, {self.stages} stages x {self.steps} steps"
+        table = self.table(self.dtype)
+        lines = [f"LearnedRK from {self.name}: {size}, {kind}, {sizes}{meant}"]
+        for n in range(self.rows if self.logits is None else self.steps):
+            label = "every step" if self.rows == 1 and self.logits is None else f"step {n + 1}"
+            lines += [
+                f"{label}: h = {float(table.h[n]):.6g} T",
+                _butcher(*(np.asarray(x[n]) for x in (table.a, table.b))),
+            ]
+        return "\n".join(lines)
+
+    @property
+    def rows(self) -> int:
+        """The number of sets of coefficients: `steps` where each has its own, else 1."""
+        return jax.tree.leaves(self.chart)[0].shape[0]
+
+    @property
+    def dtype(self) -> Any:
+        """The dtype of the free parameters."""
+        return jax.tree.leaves(self.chart)[0].dtype
+
+
+def resampled_rows(old: int, new: int) -> np.ndarray:
+    """For each of `new` equal parts the one of `old` in which its middle lies, (new,)."""
+    return (2 * np.arange(new) + 1) * old // (2 * new)
+
+
+def is_learned(part: Any) -> bool:
+    """Whether this part of a solver is what training changes, to find it in a wrapper with `is_leaf=is_learned`."""
+    return isinstance(part, LearnedRK)
+
+
+def _known(ts) -> list:
+    return [ts] if isinstance(ts, Tracer) else list(np.asarray(ts))
+
+
+def _butcher(a: np.ndarray, b: np.ndarray) -> str:
+    c = a.sum(-1)
+    rows = [f"{c[i]:9.5f} |" + "".join(f"{x:10.5f}" for x in a[i, :i]) for i in range(len(b))]
+    return "\n".join([*rows, "-" * 10 + "+" + "-" * 10 * len(b), " " * 10 + "|" + "".join(f"{x:10.5f}" for x in b)])
+
+
+def _best_order(tableau: Tableau) -> int:
+    order = min(tableau.order, tableau.stages, 4)
+    return order if order < 4 or tableau.stages == 4 else 3
+
+
+def _check_order(tableau: Tableau, order: int) -> None:
+    s = tableau.stages
+    if isinstance(order, bool) or not isinstance(order, int) or order < 1:
+        raise UserError(f"order must be a whole number >= 1, got {order!r}")
+    if order > s:
+        raise UserError(f"order {order} needs at least {order} stages, got {s}: add stages, or lower the order")
+    if order > tableau.order:
+        raise UserError(
+            f"order {order} cannot start at {tableau.name}, which has order {tableau.order}: lower the order"
+        )
+    if order > 4 or (order == 4 and s > 4):
+        raise UserError(
+            f"order {order} with {s} stages is ill-conditioned as a projection: ask for order 3, or 4 stages of order 4"
+        )
+
+
+def _with_stages(tableau: Tableau, stages: int) -> Tableau:
+    """`tableau` with further stages of weight zero, spread over the step so that training can tell them apart."""
+    extra = stages - tableau.stages
+    if isinstance(stages, bool) or not isinstance(stages, int) or extra < 0:
+        raise UserError(f"stages must be a whole number >= {tableau.stages}, those of {tableau.name}, got {stages!r}")
+    if extra == 0:
+        return tableau
+    a = np.zeros((stages, stages))
+    a[: tableau.stages, : tableau.stages] = tableau.a
+    for i in range(extra):
+        a[tableau.stages + i, : tableau.stages] = (i + 1) / extra * tableau.b
+    b = np.concatenate([tableau.b, np.zeros(extra)])
+    return Tableau.explicit(f"{tableau.name} + {extra} stages", a, b, tableau.order)

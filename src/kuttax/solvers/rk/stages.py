@@ -1,0 +1,54 @@
+"""The stages of one explicit Runge-Kutta step, on any pytree (Hairer, Norsett & Wanner I, II.1)."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..._types import State, Time
+
+
+def spread(h: Array, leaf: Array) -> Array:
+    """`h`, a scalar or one number a sample, shaped so that it broadcasts along the leading axis of `leaf`."""
+    return h if h.ndim == 0 else jnp.reshape(h, h.shape + (1,) * (leaf.ndim - h.ndim))
+
+
+def combine(y: State, h: Time, weights: Any, ks: Sequence[State], used: Sequence[bool] | None = None) -> State:
+    """y + h sum_i weights_i k_i, leaving out the terms that `used` (static) marks as structural zeros.
+
+    `weights` is indexed by stage; its entries are scalars, or one number a sample as h is.
+    """
+    chosen = [i for i in range(len(ks)) if used is None or used[i]]
+    if not chosen:
+        return y
+    factors = [h * weights[i] for i in chosen]
+
+    def on_leaf(leaf: Array, *slopes: Array) -> Array:
+        total = spread(factors[0], leaf) * slopes[0]
+        for factor, slope in zip(factors[1:], slopes[1:], strict=True):
+            total = total + spread(factor, leaf) * slope
+        return leaf + total
+
+    return jax.tree.map(on_leaf, y, *[ks[i] for i in chosen])
+
+
+def stages(
+    f: Callable[[Time, State], State],
+    t: Time,
+    y: State,
+    h: Time,
+    a: Float[Array, "s s"],
+    c: Float[Array, " s"],
+    sparsity: tuple[tuple[bool, ...], ...],
+    k1: State | None = None,
+) -> list[State]:
+    """The slopes k_i = f(t + c_i h, y + h sum_j a_ij k_j); `k1` may be handed in where it is known.
+
+    The stages are written out, not looped over: XLA then fuses each stage's sum into the field's first operation.
+    """
+    ks = [f(t, y) if k1 is None else k1]
+    for i in range(1, len(sparsity)):
+        ks.append(f(t + c[i] * h, combine(y, h, a[i], ks, sparsity[i])))
+    return ks

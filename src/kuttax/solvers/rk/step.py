@@ -1,0 +1,120 @@
+"""One explicit step: its stages, its end, and what it says of its own error and of the field's stiffness."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..._types import State, Time
+from .controller import Controller
+from .stages import combine, stages
+from .tableaus import Tableau
+from .tape import put
+
+_GUARD = 2.0**20  # keeps the small difference of slopes from vanishing: for states of 1e-30 it is below float32's least
+
+
+class Step(NamedTuple):
+    """A step from y at t to y1 at t + h, as penalties see it.
+
+    Attributes:
+        tableau, controller: How it was taken and what its error is held against.
+        t, h: Its start and size, scalars, or one number a sample.
+        y, y1: The states at its start and end.
+        ks: The slopes of its stages and at its end.
+        norm: Root mean square of a state, or of each sample's own.
+    """
+
+    tableau: Tableau
+    controller: Controller
+    t: Time
+    h: Time
+    y: State
+    y1: State
+    ks: Sequence[State]
+    norm: Callable[[State], Time]
+
+    def error(self) -> Time:
+        """E = RMS[h sum_i btilde_i k_i / (atol + rtol max(|y|, |y1|))]: at most one where the step is accepted."""
+        weights = self.tableau.error
+        assert weights is not None
+        zero = jax.tree.map(jnp.zeros_like, self.y)
+        used = [bool(w) for w in weights != 0]
+        estimate = combine(zero, self.h, [_GUARD * float(w) for w in weights], self.ks, used)
+        return self.norm(self.controller.scaled(estimate, self.y, self.y1)) / _GUARD
+
+    def stiffness(self) -> Time:
+        """S = RMS(k_j - k_i) / RMS(g_j - g_i) of two stages at one time: about the Jacobian's largest eigenvalue.
+
+        Hairer & Wanner II, IV.2; Pal et al. 2023, section 3. g are the states where the slopes were taken. Zero where
+        the two states are the same.
+        """
+        pair = stiffness_pair(self.tableau)
+        assert pair is not None
+        i, j = pair
+        s = self.tableau.stages
+        ends = [*self.tableau.a, self.tableau.b]
+        apart = [float(x) for x in ends[j] - ends[i]]
+        zero = jax.tree.map(jnp.zeros_like, self.y)
+        between = self.norm(combine(zero, self.h, apart, self.ks[:s], [x != 0 for x in apart]))
+        change = self.norm(jax.tree.map(jnp.subtract, self.ks[j], self.ks[i]))
+        same = between == 0
+        return jnp.where(same, jnp.zeros_like(change), change / jnp.where(same, jnp.ones_like(between), between))
+
+
+def stiffness_pair(tableau: Tableau) -> tuple[int, int] | None:
+    """The last two of the stages, and the end after them, whose slopes are taken at one time; None where none are."""
+    times = [*(float(c) for c in tableau.c), 1.0]
+    pairs = [(i, j) for j in range(len(times)) for i in range(j) if times[i] == times[j]]
+    return pairs[-1] if pairs else None
+
+
+def interpolate(tableau: Tableau, y: State, t: Time, h: Time, ks: Sequence[State], at: Time) -> State:
+    """The dense output y + h sum_i b_i(theta) k_i at time `at` of a step from t of size h.
+
+    `ks` are the stages and the slope at the end of the step. A step of size zero has its start everywhere.
+    """
+    theta = jnp.where(h == 0, jnp.zeros_like(h), (at - t) / jnp.where(h == 0, jnp.ones_like(h), h))
+    weights = []
+    for row in tableau.dense:
+        weight = jnp.zeros_like(theta)
+        for coefficient in reversed(row):
+            weight = (weight + float(coefficient)) * theta
+        weights.append(weight)
+    used = [bool(np.any(row)) for row in tableau.dense]
+    return combine(y, h, weights, ks, used)
+
+
+def step_with_end(
+    tableau: Tableau, f: Callable[[Time, State], State], t: Time, y: State, h: Time, k1: State | None = None
+) -> tuple[State, list[State]]:
+    """One step: the state at its end, and the slopes of its stages and at its end."""
+    y1, ks = step_without_end(tableau, f, t, y, h, k1)
+    return y1, [*ks, f(t + h, y1)]
+
+
+def step_without_end(
+    tableau: Tableau, f: Callable[[Time, State], State], t: Time, y: State, h: Time, k1: State | None = None
+) -> tuple[State, list[State]]:
+    """One step: the state at its end, and the slopes of its stages."""
+    a, b, c = (jnp.asarray(x, h.dtype) for x in (tableau.a, tableau.b, tableau.c))
+    ks = stages(f, t, y, h, a, c, tableau.sparsity, k1)
+    return combine(y, h, b, ks, [bool(x) for x in tableau.b != 0]), ks
+
+
+def rolled_step(tableau: Tableau, f: Callable[[Time, State], State], t: Time, y: State, h: Time) -> State:
+    """The state at the end of one step, as `step_without_end` has it, from a program with the field in it once.
+
+    It compiles faster and runs slower: structural zeros are not skipped.
+    """
+    a, b, c = (jnp.asarray(x, h.dtype) for x in (tableau.a, tableau.b, tableau.c))
+    among = lambda ks: [jax.tree.map(lambda k, i=i: k[i], ks) for i in range(tableau.stages)]  # noqa: E731
+
+    def stage(i, ks):
+        k = f(t + c[i] * h, combine(y, h, a[i], among(ks)))
+        return jax.tree.map(lambda ks, k: put(ks, i, k), ks, k)
+
+    blank = jax.tree.map(lambda x: jnp.zeros((tableau.stages, *x.shape), x.dtype), y)
+    return combine(y, h, b, among(jax.lax.fori_loop(jnp.asarray(0), tableau.stages, stage, blank)))

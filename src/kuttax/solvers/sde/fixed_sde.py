@@ -1,0 +1,160 @@
+"""AbstractSDESolver: an SDE on a fixed grid, in one scan."""
+
+import dataclasses
+from abc import abstractmethod
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PyTree
+
+from ..._types import Count, State, Time
+from ...errors import UserError
+from ..base.memory import remembering
+from ..base.pick import Watched
+from ..base.solution import Solution, Status
+from ..base.solver import AbstractSolver, Derivative, Problem
+from ..rk.fixed import Walk, checked_steps, solution_of, through_times
+from .brownian import BrownianPath
+from .sde import Calculus, Noise, Terms, check_calculus, sde_of, terms_of
+
+
+class Draw(NamedTuple):
+    """The noise of one step of size h.
+
+    Attributes:
+        root: sqrt(h).
+        w, mean: The increment of W over the step, and the mean of W above its start, both over sqrt(h); the latter is
+            None where the scheme does not use it. See `Increment`.
+    """
+
+    root: Time
+    w: PyTree
+    mean: PyTree | None
+
+    @property
+    def dw(self) -> PyTree:
+        """W(t + h) - W(t)."""
+        return jax.tree.map(lambda w: self.root * w, self.w)
+
+
+class OnPath(NamedTuple):
+    """Where a solve stands on its Brownian path.
+
+    Attributes:
+        walk: The state, and the number of steps taken.
+        cells: The number of cells crossed. An empty interval, as between t0 and an output there, crosses none.
+    """
+
+    walk: Walk
+    cells: Count
+
+    @property
+    def y(self) -> State:
+        """The state."""
+        return self.walk.y
+
+
+class AbstractSDESolver(AbstractSolver):
+    """A scheme for SDEs with equal steps: a known number of evaluations, no custom derivative.
+
+    With one key, 25 steps of refine=4, 50 of refine=2 and 100 of refine=1 cross the same path, whichever the scheme.
+
+    Attributes:
+        steps: The number of steps; per interval of t0, *ts, t1 where `ts` is given to `solve`.
+        refine: The number of cells of the `BrownianPath` in a step.
+
+    Raises:
+        UserError: `steps` or `refine` is not a whole number of at least 1.
+    """
+
+    steps: int = eqx.field(static=True, converter=checked_steps)
+    refine: int = eqx.field(static=True, default=1, kw_only=True, converter=lambda n: checked_steps(n, "refine"))
+    noises: eqx.AbstractClassVar[tuple[Noise, ...]]
+    calculi: eqx.AbstractClassVar[tuple[Calculus, ...]]
+    uses_mean: eqx.AbstractClassVar[bool]
+    strong_order: eqx.AbstractClassVar[float]  # where the noise commutes and is not additive
+
+    @abstractmethod
+    def step(self, terms: Terms, t: Time, y: State, h: Time, draw: Draw, row: Any) -> State:
+        """The state at the end of a step from t to t + h; `row` is its own part of `rows`."""
+
+    @abstractmethod
+    def evaluations(self, noise: Noise) -> tuple[int, int]:
+        """Of the drift and of the diffusion, in one step."""
+
+    def rows(self, dtype) -> tuple[Any, Array]:
+        """Each step's own coefficients, leading axis `steps`, or None; and whether they can be trusted."""
+        del dtype
+        return None, jnp.asarray(True)
+
+    def check(self, problem: Problem) -> None:
+        name = type(self).__name__
+        sde = sde_of(problem, name)
+        if sde.noise not in self.noises:
+            known = f"{', '.join(self.noises[:-1])} or {self.noises[-1]}"
+            raise UserError(f"{name} is for {known} noise, got {sde.noise}: use EulerMaruyama or StochasticHeun")
+        if sde.calculus not in self.calculi:
+            others = "StochasticHeun or Milstein" if self.calculi == ("ito",) else "EulerMaruyama, Milstein or SRK"
+            check_calculus(sde, name, self.calculi[0], others)
+
+    def finer(self, factor: int) -> "AbstractSDESolver":
+        """The same scheme with `factor` times the steps on the same path: one key then gives the same noise.
+
+        Raises:
+            UserError: `refine` is no multiple of `factor`.
+        """
+        factor = checked_steps(factor)
+        if self.refine % factor:
+            raise UserError(f"refine={self.refine} must be a multiple of {factor}, for {factor} times the steps")
+        return dataclasses.replace(self, steps=self.steps * factor, refine=self.refine // factor)
+
+    def __str__(self) -> str:
+        refine = "" if self.refine == 1 else f", refine={self.refine}"
+        return f"{type(self).__name__}(steps={self.steps}{refine})"
+
+    def run(self, problem: Problem, derivative: Derivative) -> Solution:
+        terms, (rows, sound) = terms_of(problem), self.rows(problem.t0.dtype)
+        path = BrownianPath(problem.key, terms.wiener)
+        cross = lambda at, t0, t1: self._cross(terms, path, at, t0, t1, rows, derivative)  # noqa: E731
+        start = OnPath(Walk.begin(problem, self._starts), jnp.zeros((), jnp.int32))
+        end, ys, intervals = through_times(cross, start, problem)
+        taken = intervals * self.steps
+        drifts, diffusions = (taken * x for x in self.evaluations(terms.sde.noise))
+        sol = solution_of(problem, sound, end.y, ys, drifts, taken)
+        status = jnp.where(problem.t1 < problem.t0, int(Status.reversed_noise), sol.status).astype(jnp.int32)
+        stats = dataclasses.replace(sol.stats, nfe_diffusion=jnp.asarray(diffusions))
+        return dataclasses.replace(sol, stats=stats, status=status, watched=Watched((), end.walk.picked))
+
+    def _starts(self, t0: Time, t1: Time) -> Array:
+        """When the steps from t0 to t1 begin, (steps,)."""
+        return t0 + (t1 - t0) / self.steps * jnp.arange(self.steps, dtype=t0.dtype)
+
+    def _cross(self, terms: Terms, path: BrownianPath, at: OnPath, t0, t1, rows, derivative: Derivative) -> OnPath:
+        """From t0 to t1 in one scan."""
+        h = (t1 - t0) / self.steps
+        root = _root(h)
+        first = (at.cells - at.walk.n * self.refine).astype(jnp.int32)  # the cells of the walk's step number zero
+
+        def advance(y, t, draw, row):
+            return self.step(terms, t, y, h, draw, row)
+
+        def step(walk, x):
+            t, row = x
+            w, mean = path.increment(first + walk.n * self.refine, self.refine, mean=self.uses_mean)
+            return walk.on(advance(walk.y, t, Draw(root, w, mean), row), t, h), None
+
+        if derivative == "steps":  # the state alone is kept: the noise is drawn again
+            step = remembering(step, derivative, at.y)
+        elif derivative not in ("none", "forward"):
+            advance = remembering(advance, derivative, at.y)
+        walk = jax.lax.scan(step, at.walk, (self._starts(t0, t1), rows))[0]
+        crossed = jnp.where(h == 0, 0, self.steps * self.refine).astype(jnp.int32)
+        return OnPath(walk, at.cells + crossed)
+
+
+def _root(h: Time) -> Time:
+    """sqrt(h); where h is zero, as on an empty interval, so is its derivative."""
+    some = h > 0
+    return jnp.where(some, jnp.sqrt(jnp.where(some, h, jnp.ones_like(h))), jnp.zeros_like(h))

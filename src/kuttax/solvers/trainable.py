@@ -1,0 +1,50 @@
+"""Which leaves of a model and solver are trained, and in which group."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+from jaxtyping import PyTree
+
+from .base.solver import AbstractSolver
+from .rk.learned import LearnedRK
+from .sde.learned_srk import LearnedSRK
+
+
+def _is_solver(node: Any) -> bool:
+    return isinstance(node, AbstractSolver)
+
+
+def trainable(tree: PyTree) -> PyTree[bool]:
+    """True at the leaves that training changes, for `eqx.partition(tree, kuttax.solvers.trainable(tree))`.
+
+    These are the floating-point arrays, but of solvers only the free parameters of `LearnedRK` and `LearnedSRK`:
+    tolerances and classical tables are numbers that nobody trains.
+    """
+
+    return jax.tree.map(_trained_of, tree, is_leaf=_is_solver)
+
+
+def _is_learned(node: Any) -> bool:
+    return isinstance(node, LearnedRK | LearnedSRK)
+
+
+def _trained_of(node: Any) -> PyTree[bool]:
+    """Of a solver, the leaves of what is learned in it, itself or wrapped; of anything else, its numbers."""
+    if not _is_solver(node) or _is_learned(node):
+        return jax.tree.map(eqx.is_inexact_array, node)
+    return jax.tree.map(lambda part: _trained_of(part) if _is_learned(part) else False, node, is_leaf=_is_learned)
+
+
+def learns(solver: AbstractSolver) -> bool:
+    """Whether training changes anything in a solver."""
+    return any(leaf.size for leaf in jax.tree.leaves(eqx.filter(solver, trainable(solver))))
+
+
+def labels(tree: PyTree) -> PyTree[str]:
+    """ "solver" at every leaf of a solver and "field" at all others, for `optax.multi_transform`."""
+
+    def mark(node: Any) -> PyTree[str]:
+        return jax.tree.map(lambda _: "solver" if _is_solver(node) else "field", node)
+
+    return jax.tree.map(mark, tree, is_leaf=_is_solver)

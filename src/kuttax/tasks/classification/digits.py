@@ -1,0 +1,23 @@
+"""The task "digits": scikit-learn's embedded 8x8 images."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from ...data.images import digits
+from .options import ClassificationOptions
+from .task import Classification
+
+
+@dataclass(frozen=True, kw_only=True)
+class Digits(ClassificationOptions):
+    """Classify scikit-learn's embedded 8x8 digits: no download, seconds to train."""
+
+    training: ClassVar[dict[str, Any]] = {"batch_size": 128, "lr": 1e-2}
+
+    def build(self) -> Classification:
+        """Loads the data and makes the task.
+
+        Raises:
+            UserError: If an option is out of range.
+        """
+        return self.classification("digits", *digits.load())

@@ -1,0 +1,149 @@
+"""The options of the tasks "density" and "flow"."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import tyro
+
+from ...data.images import digits
+from ...data.tables import embedded as tables
+from ...data.tables import maf, toys
+from ...data.tables.own import read_table
+from ...data.tables.points import PointSplits
+from ...density.coupling import Coupling
+from ...density.trace import Exact, Hutchinson
+from ...errors import UserError
+from ...options.bounds import Count, Depth, MostSteps, Seed, Share, Size
+from ...options.unused import Unused, unless
+from ..options import TaskOptions
+from .likelihood import Likelihood
+from .matching import Matching
+from .task import Density, FieldKind, Objective
+
+DATA = (*toys.TOYS, "digits", *tables.TABLES, *maf.SETS)
+"""The names of the data sets."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointOptions(TaskOptions):
+    """The data and the field."""
+
+    training: ClassVar[dict[str, Any]] = {"train_steps": 2000, "batch_size": 256, "lr": 3e-3}
+    """Settings of training that the other defaults are chosen for."""
+
+    data: Annotated[str, tyro.conf.arg(metavar="NAME", help=f"What to learn: {', '.join(DATA)}.")] = "moons"
+    file: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """A table of your own in place of --data: CSV, NPY, or NPZ with an array x; one sample a row, standardised here."""
+    data_dir: Path | None = None
+    """Directory with the unpacked archive of the last five of --data; without it, it is downloaded once."""
+    samples: Count = 10_000
+    """Samples to train on, of a distribution in the plane."""
+    test_samples: Count = 8192
+    """Samples to test on, of a distribution in the plane."""
+    data_seed: Seed = 0
+    """Decides all samples of a distribution in the plane, which rows of a table are validation data, and the noise of
+    the digits."""
+    validation_fraction: Share = 0.2
+    """Share of the training set on which choices are made, of a table or the digits."""
+    field: FieldKind = "squash"
+    """Vector field: the gated layers of FFJORD, or a multilayer perceptron that sees the time."""
+    width: Size = 64
+    """Hidden units."""
+    depth: Depth = 2
+    """Hidden layers."""
+    units: Literal["auto", "nats", "bits/dim"] = "auto"
+    """What the negative log-likelihood is given in; auto: bits a dimension for digits, else nats."""
+    max_steps: MostSteps = 256
+    """The most steps an adaptive solver may try."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.data not in DATA:
+            raise UserError(f"unknown data {self.data!r}; known: {', '.join(DATA)}, or a table of your own with --file")
+
+    def unused(self) -> dict[str, Unused]:
+        """The options that change nothing beside the others."""
+        own, data = self.file is not None, f"with --data {self.data}" if self.file is None else "with --file"
+        toy, published = not own and self.data in toys.TOYS, not own and self.data in maf.SETS
+        return {
+            **unless(not own, ["data"], data),
+            **unless(published, ["data_dir"], data, f"name one of {', '.join(maf.SETS)}"),
+            **unless(toy, ["samples", "test_samples"], data, f"name one of {', '.join(toys.TOYS)}"),
+            **unless(not published, ["data_seed"], data, "name other data"),
+            **unless(not (toy or published), ["validation_fraction"], data, "give a table of your own with --file"),
+            **unless(self.depth > 0, ["width"], "with --depth 0", "give a hidden layer"),
+        }
+
+    def points(self) -> PointSplits:
+        """The data.
+
+        Raises:
+            UserError: If they cannot be had, or an option is out of range.
+        """
+        fraction, seed = self.validation_fraction, self.data_seed
+        if self.file is not None:
+            return tables.three_parts(str(self.file), read_table(self.file), fraction, seed)
+        if self.data in toys.TOYS:
+            return toys.load(self.data, self.samples, test=self.test_samples, seed=seed)
+        if self.data == "digits":
+            return digits.load_dequantised(fraction, seed)
+        if self.data in tables.TABLES:
+            return tables.load(self.data, fraction, seed)
+        return maf.load(self.data, self.data_dir)
+
+    def task(self, name: str, objective: Objective) -> Density:
+        """The task on these data.
+
+        Raises:
+            UserError: As `points`.
+        """
+        images = self.file is None and self.data == "digits"
+        return Density(
+            name,
+            self.points(),
+            objective,
+            field=self.field,
+            width=self.width,
+            depth=self.depth,
+            units=self.units if self.units != "auto" else "bits/dim" if images else "nats",
+            max_steps=self.max_steps,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DensityOptions(PointOptions):
+    """Learn a density by maximum likelihood: a continuous normalizing flow, solved in every training step (FFJORD)."""
+
+    trace: Literal["exact", "hutchinson"] = "exact"
+    """Trace of the Jacobian while training: exact, or estimated with noise that is fixed for a solve. Predictions are
+    exact."""
+    penalised: Count | None = None
+    """The most points of a batch that a penalty looks at, to save time (default all)."""
+
+    def build(self) -> Density:
+        """Loads the data and makes the task.
+
+        Raises:
+            UserError: If the data cannot be had or an option is out of range.
+        """
+        return self.task("density", Likelihood(Exact() if self.trace == "exact" else Hutchinson(), self.penalised))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowOptions(PointOptions):
+    """Learn a density by flow matching: nothing is solved while training; likelihood and sampling are those of the task
+    density."""
+
+    consistent: ClassVar[bool] = False
+
+    coupling: Coupling = "independent"
+    """Which noise goes with which sample: any, or those that are nearest together in a batch (optimal transport)."""
+
+    def build(self) -> Density:
+        """Loads the data and makes the task.
+
+        Raises:
+            UserError: If the data cannot be had or an option is out of range.
+        """
+        return self.task("flow", Matching(self.coupling))

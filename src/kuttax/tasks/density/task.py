@@ -1,0 +1,176 @@
+"""Density estimation by a continuous normalizing flow."""
+
+from dataclasses import dataclass
+from math import log
+from typing import Any, Literal, Protocol, get_args
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ...data.tables.points import Points, PointSplits
+from ...density.likelihood import standard_normal
+from ...density.transport import Transported, augmented, transport
+from ...errors import UserError
+from ...nn.fields.concat_squash import ConcatSquashField
+from ...nn.fields.mlp import MLPField
+from ...penalties.base import Penalties
+from ...solvers.base.solver import AbstractSolver
+from ...validity.prediction import Prediction
+from ..base import Metric, Trajectories
+from ..classification.task import check_sizes
+from .portrait import Portrait, portrait
+
+FieldKind = Literal["squash", "mlp"]
+Units = Literal["nats", "bits/dim"]
+
+_FIELDS = {"squash": ConcatSquashField, "mlp": MLPField}
+
+
+class Objective(Protocol):
+    """What a field is trained for."""
+
+    @property
+    def consistency(self) -> Penalties | None:
+        """What `kx.fit` trains with beside the loss; None for nothing."""
+        ...
+
+    def loss(
+        self,
+        task: "Density",
+        model: Any,
+        solver: AbstractSolver,
+        batch: Points,
+        key: PRNGKeyArray,
+        penalty: Penalties | None,
+    ) -> tuple[Float[Array, ""], dict[str, Array]]:
+        """As `Task.loss`."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Density:
+    """The density of points: a field that carries a normal distribution at time 0 to the data at time 1. Float32.
+
+    Grathwohl et al. (FFJORD, ICLR 2019, arXiv 1810.01367). A prediction carries points back, from time 1 to time 0,
+    with the exact trace: its solver is one for that direction.
+
+    Attributes:
+        name: What records and tables call it.
+        splits: The data, points `(n, d)`.
+        objective: What the field is trained for: `Likelihood` or `Matching`.
+        field: "squash" is the gated field of FFJORD, "mlp" has the time appended to each layer's input.
+        width: Hidden units.
+        depth: Number of hidden layers.
+        units: In which the metric counts: nats a point, or bits a dimension.
+        adjoint: For `kuttax.solve`; None leaves its default.
+        max_steps: The most steps an adaptive solver may try.
+
+    Raises:
+        UserError: If an option is out of range or does not fit the data.
+    """
+
+    name: str
+    splits: PointSplits
+    objective: Objective
+    field: FieldKind = "squash"
+    width: int = 64
+    depth: int = 2
+    units: Units = "nats"
+    adjoint: Any = None
+    max_steps: int = 256
+
+    interval = (1.0, 0.0)
+
+    def __post_init__(self):
+        check_sizes(self.name, width=self.width, depth=self.depth, max_steps=self.max_steps)
+        for option, known in (("field", tuple(_FIELDS)), ("units", get_args(Units))):
+            if getattr(self, option) not in known:
+                given = getattr(self, option)
+                raise UserError(f"{self.name}: unknown {option} {given!r}; known: {', '.join(known)}")
+        widths = {part.x.shape[1] for part in self.splits}
+        if len(widths) > 1:
+            raise UserError(f"{self.name}: training, validation and test data have {sorted(widths)} columns")
+
+    @property
+    def metric(self) -> Metric:
+        """The mean negative log-likelihood."""
+        return Metric("NLL", higher_is_better=False, unit=self.units)
+
+    @property
+    def consistency(self) -> Penalties | None:
+        """For `kx.fit`: as the objective has it."""
+        return self.objective.consistency
+
+    @property
+    def train(self) -> Points:
+        """The training set."""
+        return self.splits.train
+
+    @property
+    def validation(self) -> Points:
+        """The validation set."""
+        return self.splits.validation
+
+    @property
+    def test(self) -> Points:
+        """The test set."""
+        return self.splits.test
+
+    @property
+    def dimensions(self) -> int:
+        """Of a point."""
+        return self.splits.train.x.shape[1]
+
+    def init(self, key: PRNGKeyArray) -> Any:
+        """A field with fresh float32 weights."""
+        return _FIELDS[self.field](self.dimensions, self.width, self.depth, key=key)
+
+    def loss(
+        self,
+        model: Any,
+        solver: AbstractSolver,
+        batch: Points,
+        key: PRNGKeyArray,
+        penalty: Penalties | None = None,
+    ) -> tuple[Float[Array, ""], dict[str, Array]]:
+        """The objective's loss, and the penalty; logs "nfe", "metric" (NaN where it is not known) and "status"."""
+        return self.objective.loss(self, model, solver, batch, key, penalty)
+
+    def predict(self, model: Any, solver: AbstractSolver, batch: Points) -> Prediction:
+        """Where the points come from, `(n, d)`, and their NLL, in its units."""
+        moved = self.carried_back(model, solver, batch)
+        nll = self.nll(moved, batch)
+        return Prediction(
+            outputs=moved.x,
+            metric=jnp.mean(nll),
+            loss=jnp.mean(nll),
+            stats=moved.solution.stats,
+            status=jnp.max(moved.solution.status),
+            nll=nll,
+        )
+
+    def carried_back(self, model: Any, solver: AbstractSolver, batch: Points, **asked: Any) -> Transported:
+        """The points at time 0."""
+        options = {"adjoint": self.adjoint, "max_steps": self.max_steps, "throw": False, **asked}
+        return transport(model, jnp.asarray(batch.x), *self.interval, solver, **options)
+
+    def nll(self, moved: Transported, batch: Points) -> Float[Array, " n"]:
+        """The negative log-likelihood of each point, in the task's units."""
+        nats = -(standard_normal(moved.x) + moved.log_det + jnp.asarray(batch.log_det))
+        return nats if self.units == "nats" else nats / (self.dimensions * log(2))
+
+    def trajectories(self, model: Any, batch: Points) -> Trajectories:
+        """The solves behind a batch's likelihoods, from the data to the base."""
+        field, state, args = augmented(model, jnp.asarray(batch.x))
+        return Trajectories(field, state, *self.interval, args=args)
+
+    def portrait(self, model: Any) -> Portrait | None:
+        """What there is to draw; None where the data are not points in the plane."""
+        return portrait(model, self.test.x, self.max_steps) if self.dimensions == 2 else None
+
+    def sampling(self, model: Any, samples: int, key: PRNGKeyArray) -> Trajectories:
+        """The solves that draw so many samples, from the base to the data: what a sampler is distilled for."""
+        t1, t0 = self.interval
+        start = jax.random.normal(key, (samples, self.dimensions), jnp.float32)
+        return Trajectories(model, start, t0, t1)

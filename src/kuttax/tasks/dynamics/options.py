@@ -1,0 +1,144 @@
+"""The options of the task "dynamics"."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import tyro
+
+from ...data.systems import systems, trajectory_files
+from ...data.systems.trajectory import Trajectory
+from ...data.systems.windows import SHUFFLED, Parts, split, with_noise
+from ...errors import UserError
+from ...nn.fields.known_physics import KNOWN
+from ...options.bounds import Count, Depth, MostSteps, Seed, Size, above, at_least, between
+from ...options.unused import Unused, changed, refuse_unused, unless
+from ..options import TaskOptions
+from .task import Dynamics, check_options
+
+SystemName = Literal[
+    "lorenz63", "lorenz96", "lotka-volterra", "pendulum", "van-der-pol", "kuramoto-sivashinsky"
+]  # those of `systems.SYSTEMS`
+
+_BY_TIME = f"with fewer than {SHUFFLED} trajectories, which are split by time"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DynamicsOptions(TaskOptions):
+    """Identify the vector field behind trajectories, of a known system or of your own file, and forecast with it."""
+
+    training: ClassVar[dict[str, Any]] = {"train_steps": 2000, "batch_size": 64, "lr": 3e-3}
+
+    system: SystemName = "lorenz63"
+    """Whose trajectories are generated, at a tolerance of 1e-10."""
+    file: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Your own trajectories in place of a system's: CSV with columns t, x1, x2, ..., optionally control inputs u1, u2,
+    ... and a column trajectory; or NPZ with arrays of these names."""
+    trajectories: Count | None = None
+    """How many to generate (default: the system's own)."""
+    samples: Annotated[int, at_least(2)] | None = None
+    """Observations of each (default: the system's own)."""
+    dt: Annotated[float, above(0)] | None = None
+    """Mean time between observations (default: the system's own)."""
+    noise: Annotated[float, at_least(0)] = 0.0
+    """Standard deviation of observation noise in training and validation data, as a share of each component's own. Test
+    data stay clean."""
+    irregular: Annotated[float, between(0, 1, "[)")] = 0.0
+    """Irregular sampling: the share of half an interval by which each time of observation is moved, at most. 0 to 1."""
+    data_seed: Seed = 0
+    """Decides starts, times and noise."""
+    held_out: Annotated[float, between(0, 0.5, "()")] = 0.2
+    """Share of the trajectories to validate on, and again to test on; of fewer than three trajectories, the last
+    pieces in time."""
+    split_seed: Seed = 0
+    """Decides which trajectories these are."""
+    field: Literal["mlp", "bilinear", "physics"] = "mlp"
+    """Vector field: a multilayer perceptron, a bilinear network, or a part of the system's equations that is taken as
+    known plus a multilayer perceptron."""
+    width: Size = 64
+    """Hidden units (mlp, physics) or products (bilinear)."""
+    depth: Depth = 2
+    """Hidden layers (mlp, physics)."""
+    horizon: Count = 10
+    """Intervals between observations that are predicted from each start, in training, validation and test."""
+    curriculum: tuple[int, ...] | None = None
+    """Shorter horizons to begin training with, such as 1 3: each, then --horizon, for an equal share of training."""
+    segments: Count = 1
+    """Multiple shooting: segments of --horizon intervals in a training window, each from a start trained along."""
+    continuity: Annotated[float, at_least(0)] = 1.0
+    """Multiple shooting: weight of the gaps between segments."""
+    forecast_length: Count | None = None
+    """Intervals of the long forecasts at the end (default: a test trajectory's)."""
+    lyapunov: Annotated[float, above(0)] | None = None
+    """Largest Lyapunov exponent, in which valid prediction times are counted (default: the system's, if it is
+    positive)."""
+    max_steps: MostSteps = 1024
+    """The most steps an adaptive solver may try in one window."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_options(self)
+        if self.file is not None and self.field == "physics":
+            raise UserError(
+                "--field physics knows the equations of --system alone: for a --file use kuttax.tasks.Dynamics with "
+                "known=, in Python (docs/dynamics.md)"
+            )
+
+    def unused(self) -> dict[str, Unused]:
+        """The options that change nothing beside the others."""
+        generated = ["system", "trajectories", "samples", "dt", "noise", "irregular", "data_seed"]
+        by_time = self.file is None and self.trajectories is not None and self.trajectories < SHUFFLED
+        bilinear = self.field == "bilinear"
+        return {
+            **unless(self.file is None, generated, "with --file: it is for generated data"),
+            **unless(not by_time, ["split_seed"], _BY_TIME, "give more trajectories"),
+            **unless(not bilinear, ["depth"], "with --field bilinear", "name another field"),
+            **unless(bilinear or self.depth > 0, ["width"], "with --depth 0", "give a hidden layer"),
+            **unless(self.segments > 1, ["continuity"], "with --segments 1", "give more segments"),
+        }
+
+    def build(self) -> Dynamics:
+        """Generates or reads the data and makes the task.
+
+        Raises:
+            UserError: If an option is out of range, or a file cannot be read as trajectories.
+        """
+        own = self.file is None
+        lyapunov = systems.SYSTEMS[self.system].lyapunov if own and self.lyapunov is None else self.lyapunov
+        return Dynamics(
+            "dynamics",
+            self._parts(),
+            network="bilinear" if self.field == "bilinear" else "mlp",
+            width=self.width,
+            depth=self.depth,
+            known=KNOWN[self.system] if self.field == "physics" else None,
+            horizon=self.horizon,
+            curriculum=tuple(self.curriculum or ()),
+            segments=self.segments,
+            continuity=self.continuity,
+            forecast_length=self.forecast_length,
+            lyapunov=lyapunov,
+            max_steps=self.max_steps,
+        )
+
+    def _parts(self) -> Parts:
+        data = self._data()
+        unused = unless(len(data) >= SHUFFLED, ["split_seed"], _BY_TIME, "give more trajectories")
+        refuse_unused(unused, changed(self))  # how many a file holds is known now
+        parts = split(data, self.held_out, self.split_seed)
+        if self.noise == 0:
+            return parts
+        noisy = with_noise([*parts.train, *parts.validation], self.noise, self.data_seed)
+        return Parts(noisy[: len(parts.train)], noisy[len(parts.train) :], parts.test)
+
+    def _data(self) -> list[Trajectory]:
+        if self.file is not None:
+            return trajectory_files.load(Path(self.file))
+        return systems.generate(
+            self.system,
+            trajectories=self.trajectories,
+            samples=self.samples,
+            interval=self.dt,
+            irregular=self.irregular,
+            seed=self.data_seed,
+        )

@@ -1,0 +1,348 @@
+"""Dynamics: a vector field identified from trajectories, and its forecasts."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ..._solve.solve import solve
+from ...data.systems.trajectory import is_regular
+from ...data.systems.windows import Course, Parts, Scaling, Windows, windows
+from ...errors import UserError
+from ...nn.fields.bilinear import BilinearField
+from ...nn.fields.identified import Identified
+from ...nn.fields.known_physics import Known
+from ...nn.fields.mlp import MLPField
+from ...penalties.base import Penalties
+from ...penalties.consistency import Consistency
+from ...penalties.local import LocalError
+from ...solvers.base.solution import Stats
+from ...solvers.base.solver import AbstractSolver
+from ...validity.prediction import Prediction, mean_nfe
+from ..base import Metric, Trajectories
+from ..reached import mean_over_reached, zero_where_lost
+from . import forecast
+
+NetworkKind = Literal["mlp", "bilinear"]
+
+_WEIGHT = 3e-4  # of penalties in `kx.fit`, whose errors are in units of about a thousandth of a standard deviation
+_LONGEST = 1000  # intervals of a forecast, unless more are asked for
+_ENOUGH_WINDOWS = 128  # for a certificate: 59 without one that deviates, or 124 with two
+
+
+class DynamicsModel(eqx.Module):
+    """What is trained.
+
+    Attributes:
+        field: Of standardised states, in observations: see `Identified`.
+        corrections: With multiple shooting, what is added to the observed state where each segment of each training
+            window starts, (windows, segments, d): observed states are noisy. None without.
+    """
+
+    field: Identified
+    corrections: Float[Array, "windows segments d"] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Dynamics:
+    """Find dx/dt = f(x, u) that takes observed states to the ones observed after them.
+
+    States are standardised by the training trajectories, float32; errors are in their standard deviations. A sample is
+    a window of `horizon` intervals between observations, predicted from its first state. A solver with fixed steps
+    crosses one interval after another, so that its budget, and the NFE reported, are those of one interval. An adaptive
+    solver crosses the window in steps of its own; it stops at every observation only where times are irregular or there
+    are control inputs.
+
+    Attributes:
+        name: What records and tables call it.
+        parts: Trajectories to train on, to choose on and to report on.
+        network: "mlp" (tanh) or "bilinear".
+        width: Hidden units, or products of a bilinear field.
+        depth: Hidden layers of an MLP.
+        known: Known physics, to which the network is added: dx/dt from x and u in the data's own units. The field then
+            starts there.
+        horizon: Intervals in a window.
+        curriculum: Shorter horizons that training begins with, each for an equal share of it.
+        segments: Segments of `horizon` intervals in a training window. With more than one, each starts from a state of
+            its own, the observed one plus a correction that is trained along, and is drawn to the next one's start:
+            multiple shooting (Bock & Plitt 1984; for neural ODEs Turan & Jaeschke 2021, arXiv 2109.06786).
+        continuity: The weight of the squared gaps between segments.
+        forecast_length: Intervals of the long forecasts; None for as many as the shortest test trajectory has, at most
+            1000.
+        lyapunov: The system's largest Lyapunov exponent, where it is known and positive.
+        adjoint: For `kuttax.solve`; None leaves its default.
+        max_steps: The most steps an adaptive solver may try in one window.
+        scaling: What standardises the data.
+        plain: Whether times are equally spaced and there are no control inputs.
+        train, validation, test: Windows.
+
+    Raises:
+        UserError: If an option is out of range, or a trajectory too short for it.
+    """
+
+    name: str
+    parts: Parts
+    network: NetworkKind = "mlp"
+    width: int = 64
+    depth: int = 2
+    known: Known | None = None
+    horizon: int = 10
+    curriculum: tuple[int, ...] = ()
+    segments: int = 1
+    continuity: float = 1.0
+    forecast_length: int | None = None
+    lyapunov: float | None = None
+    adjoint: Any = None
+    max_steps: int = 1024
+    scaling: Scaling = field(init=False)
+    plain: bool = field(init=False)
+    train: Windows = field(init=False)
+    validation: Windows = field(init=False)
+    test: Windows = field(init=False)
+
+    def __post_init__(self):
+        check_options(self)
+        every = [one for part in self.parts for one in part]
+        put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731
+        put("scaling", Scaling.of(self.parts.train))
+        put("plain", is_regular(every) and every[0].u.shape[1] == 0)
+        whole = self.segments * self.horizon
+        # Windows that overlap show more of the same data; where each has starts of its own they must not.
+        put("train", self._windows("train", whole, 1 if self.segments == 1 else whole))
+        put("validation", self._windows("validation", self.horizon, self._validation_stride()))
+        put("test", self._windows("test", self.horizon, self.horizon))
+
+    def _validation_stride(self) -> int:
+        """The largest, up to the horizon, that gives enough windows for a certificate; 1 where none does.
+
+        Windows that overlap tell less than as many that do not, but each has a start of its own.
+        """
+        starts = [len(one.t) - self.horizon for one in self.parts.validation]
+        count = lambda stride: sum(len(range(0, n, stride)) for n in starts)  # noqa: E731
+        return next((s for s in range(self.horizon, 1, -1) if count(s) >= _ENOUGH_WINDOWS), 1)
+
+    def _windows(self, part: str, length: int, stride: int) -> Windows:
+        trajectories = getattr(self.parts, part)
+        return windows(trajectories, self.scaling, length, stride, plain=self.plain, part=part)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """From one observation to the next."""
+        return 0.0, 1.0
+
+    @property
+    def metric(self) -> Metric:
+        """The root mean square error over windows, lead times and components, in standard deviations of the data."""
+        return Metric("rmse", higher_is_better=False, unit="sd", mean="quadratic")
+
+    @property
+    def consistency(self) -> Penalties:
+        """For `kx.fit`: proportional to the error of a step. Where the rmse is r, an error of e sd gains at most 2 r e,
+        which this weight outbids up to an r of about 0.1."""
+        return _WEIGHT * Consistency(transform="plain")
+
+    def warm_up_penalty(self, steps: int) -> Penalties:
+        """For `kx.fit`: the local error of one of so many steps, at the same weight."""
+        return _WEIGHT * LocalError(steps=steps, transform="plain")
+
+    def init(self, key: PRNGKeyArray) -> DynamicsModel:
+        """A model with fresh float32 weights."""
+        n, _, size = self.train.z.shape
+        controls = len(self.scaling.u_mean)
+        if self.network == "bilinear":
+            network: Any = BilinearField(size, self.width, key=key, controls=controls)
+        else:
+            network = MLPField(size, self.width, self.depth, key=key, time_dependent=False, controls=controls)
+        if self.known is not None:
+            network = _silent(network)
+        corrections = None if self.segments == 1 else jnp.zeros((n, self.segments, size), jnp.float32)
+        return DynamicsModel(Identified(network, self.scaling, self.known), corrections)
+
+    def loss(
+        self,
+        model: DynamicsModel,
+        solver: AbstractSolver,
+        batch: Windows,
+        key: PRNGKeyArray,
+        penalty: Penalties | None = None,
+        progress: Any = 1.0,
+    ) -> tuple[Float[Array, ""], dict[str, Array]]:
+        """Mean squared error at the horizon of the day, with the gaps between segments and the penalty.
+
+        Logs "nfe" (an interval, mean over samples), "metric" and "status". Where every sample has its own steps, errors
+        and gaps are those of the windows all of whose segments reached their end.
+        """
+        horizons = (*self.curriculum, self.horizon)
+
+        def at(horizon: int) -> Callable[[], Any]:
+            return lambda: self._loss_at(horizon, model, solver, batch, key, penalty)
+
+        if len(horizons) == 1:
+            return at(self.horizon)()
+        stage = jnp.asarray(progress * len(horizons)).astype(jnp.int32)
+        return jax.lax.switch(jnp.minimum(stage, len(horizons) - 1), [at(horizon) for horizon in horizons])
+
+    def _loss_at(self, horizon, model, solver, batch, key, penalty) -> tuple[Array, dict[str, Array]]:
+        pieces = _segments(batch, self.segments, self.horizon)
+        start = pieces.z[:, 0]
+        if model.corrections is not None:
+            start = start + model.corrections[batch.number].reshape(start.shape).astype(start.dtype)
+        crossed = self._solve(model, solver, start, pieces.course, horizon, penalty=penalty, key=key)
+        status = crossed.status if crossed.status.ndim == 0 else crossed.status.reshape(len(batch.z), -1).max(axis=1)
+        mean = lambda squares: mean_over_reached(squares.reshape(len(batch.z), -1).mean(axis=1), status)  # noqa: E731
+        path = zero_where_lost(crossed.path, crossed.status)
+        error = mean((path - pieces.z[:, : horizon + 1])[:, 1:] ** 2)
+        loss = error + crossed.penalty
+        if model.corrections is not None:
+            loss = loss + jnp.mean((start - pieces.z[:, 0]) ** 2)
+        if model.corrections is not None and horizon == self.horizon:
+            shape = (len(batch.z), self.segments, -1)
+            ends, starts = path[:, -1].reshape(shape), start.reshape(shape)
+            loss = loss + self.continuity * mean((ends[:, :-1] - starts[:, 1:]) ** 2)
+        nfe = mean_nfe(crossed.stats) / horizon
+        return loss, {"nfe": nfe, "metric": jnp.sqrt(error), "status": status}
+
+    def predict(self, model: DynamicsModel, solver: AbstractSolver, batch: Windows) -> Prediction:
+        """The states of each window after its first, `(n, horizon, d)`; the NFE is that of one interval."""
+        crossed = self._solve(model, solver, jnp.asarray(batch.z[:, 0]), batch.course, self.horizon)
+        found, truth = crossed.path[:, 1:], batch.z[:, 1 : self.horizon + 1]
+        loss = jnp.mean((found - truth) ** 2)
+        return Prediction(
+            outputs=found,
+            metric=jnp.sqrt(loss),
+            stats=_an_interval(crossed.stats, self.horizon),
+            trajectory=crossed.path if self.plain else None,  # driven ones may cross
+            loss=loss,
+            status=jnp.max(crossed.status),
+        )
+
+    def trajectories(self, model: DynamicsModel, batch: Windows) -> Trajectories:
+        """One interval from the start of each window.
+
+        Raises:
+            UserError: Observations are not equally spaced, or the system is driven: every start then has its own field.
+        """
+        if not self.plain:
+            raise UserError(
+                f"{self.name}: a solver is distilled for one field, but here every start has its own: "
+                "it needs equally spaced times and no control inputs"
+            )
+        return Trajectories(model.field, jnp.asarray(batch.z[:, 0]), *self.interval)
+
+    def forecast(self, model: DynamicsModel, solver: AbstractSolver) -> dict[str, Any]:
+        """Long forecasts of the test trajectories: see `kuttax.tasks.dynamics.forecast.describe`."""
+        shortest = min(len(one.t) for one in self.parts.test) - 1
+        length = min(shortest, _LONGEST) if self.forecast_length is None else self.forecast_length
+        pieces = self._windows("test", length, length)
+        names = [f"x{i + 1}" for i in range(pieces.z.shape[2])]
+        training = self.scaling.standardised(np.concatenate([one.x for one in self.parts.train]))
+        truth, found = (np.asarray(z, np.float64) for z in (pieces.z, self._ahead(model, solver, pieces, length)))
+        return forecast.describe(truth, found, training, self.scaling.interval, self.lyapunov, names)
+
+    def _ahead(self, model: DynamicsModel, solver: AbstractSolver, pieces: Windows, length: int) -> Array:
+        """The forecasts of whole pieces, one after another, so that one that diverges leaves the others alone."""
+        dynamic, static = eqx.partition((model, solver), eqx.is_array)
+
+        @jax.jit
+        def run(dynamic, pieces):
+            model, solver = eqx.combine(dynamic, static)
+
+            def one(piece):
+                piece = jax.tree.map(lambda x: x[None], piece)
+                steps = max(self.max_steps, 100 * length)
+                return self._solve(model, solver, piece.z[:, 0], piece.course, length, max_steps=steps).path[0]
+
+            return jax.lax.map(one, pieces)
+
+        return run(dynamic, jax.tree.map(jnp.asarray, pieces))
+
+    def _solve(
+        self,
+        model: DynamicsModel,
+        solver: AbstractSolver,
+        start: Array,
+        course: Course | None,
+        horizon: int,
+        **asked: Any,
+    ) -> "Crossed":
+        """The states at `horizon` observations after the start.
+
+        Where times or control inputs make the field change at observations, each interval is a solve of its own.
+        """
+        options = {"adjoint": self.adjoint, "max_steps": self.max_steps, "throw": False, **asked}
+        options |= {"solver": solver, "batch_axis": 0}
+        if course is None:
+            sol = solve(model.field, start, 0.0, float(horizon), ts=np.arange(horizon + 1), **options)
+            return Crossed(jnp.swapaxes(sol.ys, 0, 1), sol.stats, sol.status, sol.penalty)
+        key = options.pop("key", None)
+        keys = None if key is None else jax.random.split(key, horizon)
+
+        def cross(z, now):
+            own, key = now
+            sol = solve(model.field, z, 0.0, 1.0, args=own, args_axes=0, key=key, **options)
+            return sol.y1, (sol.y1, sol.stats, sol.status, jnp.asarray(sol.penalty, z.dtype))
+
+        intervals = jax.tree.map(lambda x: jnp.moveaxis(jnp.asarray(x)[:, :horizon], 1, 0), course)
+        _, (states, stats, status, penalty) = jax.lax.scan(cross, start, (intervals, keys))
+        path = jnp.concatenate([start[:, None], jnp.swapaxes(states, 0, 1)], axis=1)
+        stats = jax.tree.map(lambda count: jnp.sum(count, axis=0), stats)
+        return Crossed(path, stats, jnp.max(status, axis=0), jnp.sum(penalty))
+
+
+class Crossed(NamedTuple):
+    """What came of the solves of a batch: states at the observations, the start among them, and the solution's rest."""
+
+    path: Float[Array, "n times d"]
+    stats: Stats
+    status: Array
+    penalty: Any
+
+
+def check_options(options: Any) -> None:
+    """Refuses numbers of a `Dynamics`, or of its options, that cannot be.
+
+    Raises:
+        UserError: One is out of its range.
+    """
+    least = {"width": 1, "depth": 0, "horizon": 1, "segments": 1, "max_steps": 1, "continuity": 0, "forecast_length": 1}
+    for option, bound in least.items():
+        value = getattr(options, option)
+        if value is not None and not value >= bound:
+            raise UserError(f"dynamics: {option} must be >= {bound}, got {value}")
+    horizons = (*(options.curriculum or ()), options.horizon)
+    if horizons[0] < 1 or any(a >= b for a, b in pairwise(horizons)):
+        raise UserError(
+            f"dynamics: curriculum must be horizons that grow from at least 1 and end below horizon {options.horizon}, "
+            f"got {' '.join(map(str, horizons[:-1]))}"
+        )
+
+
+def _silent(network: Any) -> Any:
+    """The network, zero everywhere: the last layer's weights are."""
+
+    def last(network: Any) -> Any:
+        return (network.linear, network.products) if isinstance(network, BilinearField) else network.layers[-1]
+
+    return eqx.tree_at(last, network, jax.tree.map(jnp.zeros_like, last(network)))
+
+
+def _segments(batch: Windows, segments: int, horizon: int) -> Windows:
+    """Each window as `segments` windows of `horizon` intervals, the last state of one being the first of the next."""
+    if segments == 1:
+        return batch
+    rows = horizon * np.arange(segments)[:, None] + np.arange(horizon + 1)
+    z = batch.z[:, rows].reshape(-1, horizon + 1, batch.z.shape[2])
+    pieces = len(batch.z) * segments  # not -1, which is no number where there are no control inputs
+    course = jax.tree.map(lambda x: x.reshape(pieces, horizon, *x.shape[2:]), batch.course)
+    return Windows(jnp.repeat(batch.number, segments), z, course)
+
+
+def _an_interval(stats: Stats, horizon: int) -> Stats:
+    """What one interval cost, on average."""
+    return jax.tree.map(lambda count: count / horizon, stats)

@@ -1,0 +1,113 @@
+"""The options of the task "latent"."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from ...data.series import oscillations, physionet
+from ...data.series.series import SeriesSplits, split
+from ...errors import UserError
+from ...options.bounds import Count, Depth, MostSteps, Seed, Size, above, at_least, between
+from ...options.unused import Unused, unless
+from ...solvers.sde.sde import Calculus
+from ..options import TaskOptions
+from .task import Latent
+
+_PHYSIONET_STD = 0.01  # of Rubanova et al.'s code, for values scaled to 0 to 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentOptions(TaskOptions):
+    """Fit a latent ODE, or SDE, to irregularly observed time series, and predict the values that it was not shown."""
+
+    training: ClassVar[dict[str, Any]] = {"train_steps": 3000, "batch_size": 64, "lr": 1e-2}
+
+    data: Literal["synthetic", "physionet"] = "synthetic"
+    """Damped oscillations at random times, or two days in intensive care (PhysioNet's challenge of 2012, set A)."""
+    data_dir: Path | None = None
+    """Directory with PhysioNet's set-a (its files, folder or archive); without it, it is downloaded once."""
+    samples: Count = 2000
+    """Series to generate."""
+    noise: Annotated[float, at_least(0)] = 0.1
+    """Standard deviation of the noise in generated series."""
+    data_seed: Seed = 0
+    """Decides the generated series."""
+    rounding: Annotated[float, above(0)] | None = None
+    """Times are rounded to multiples of this, and all series share their grid (default: 0.1; hours for physionet)."""
+    observed: Annotated[float, between(0, 1, "(]")] = 0.5
+    """Share of each series' times that the encoder is shown; the others are what is predicted. 1 shows and predicts
+    all."""
+    held_out: Annotated[float, between(0, 0.5, "()")] = 0.2
+    """Share of the series to validate on, and again to test on."""
+    split_seed: Seed = 0
+    """Decides which series, and which times, these are."""
+    dynamics: Literal["ode", "sde"] = "ode"
+    """What the latent state follows."""
+    latent: Size = 8
+    """Entries of the latent state."""
+    width: Size = 32
+    """Hidden units of the field and of the decoder."""
+    depth: Depth = 1
+    """Hidden layers of the field."""
+    hidden: Size = 64
+    """Size of the encoder's state."""
+    observation_std: Annotated[float, above(0)] | None = None
+    """The model's standard deviation of an observation, fixed (default: the noise of generated series; 0.01 for
+    physionet)."""
+    kl: Annotated[float, at_least(0)] = 1.0
+    """Weight of the divergence from the prior when training ends; 1 is the lower bound of the likelihood."""
+    kl_anneal: Annotated[float, between(0, 1)] = 0.1
+    """Share of training in which that weight grows from 0."""
+    max_steps: MostSteps = 1024
+    """The most steps an adaptive solver may try."""
+
+    @property
+    def calculus(self) -> Calculus | None:
+        """Of the latent SDE; None for a latent ODE."""
+        return "ito" if self.dynamics == "sde" else None
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.data == "synthetic" and self.observation_std is None and not self.noise > 0:
+            raise UserError("latent: without noise the model's own is to be said: give observation_std")
+
+    def unused(self) -> dict[str, Unused]:
+        """The options that change nothing beside the others."""
+        synthetic, data = self.data == "synthetic", f"with --data {self.data}"
+        return {
+            **unless(synthetic, ["samples", "noise", "data_seed"], data, "name --data synthetic"),
+            **unless(not synthetic, ["data_dir"], data, "name --data physionet"),
+            **unless(self.kl > 0, ["kl_anneal"], "with --kl 0", "give a weight"),
+        }
+
+    def build(self) -> Latent:
+        """Generates or loads the data and makes the task.
+
+        Raises:
+            UserError: If the data cannot be had or an option is out of range.
+        """
+        own = self.noise if self.data == "synthetic" else _PHYSIONET_STD
+        return Latent(
+            "latent",
+            self._splits(),
+            stochastic=self.calculus is not None,
+            latent=self.latent,
+            width=self.width,
+            depth=self.depth,
+            hidden=self.hidden,
+            observation_std=own if self.observation_std is None else self.observation_std,
+            kl=self.kl,
+            kl_anneal=self.kl_anneal,
+            max_steps=self.max_steps,
+        )
+
+    def _splits(self) -> SeriesSplits:
+        asked = {"share": self.observed, "held_out": self.held_out, "seed": self.split_seed}
+        if self.data == "synthetic":
+            rounding = oscillations.ROUNDING if self.rounding is None else self.rounding
+            series = oscillations.generate(self.samples, self.noise, self.data_seed)
+            return split(series, oscillations.NAMES, rounding=rounding, span=oscillations.SPAN, **asked)
+        rounding = physionet.ROUNDING if self.rounding is None else self.rounding
+        # Time runs from 0 to 1, as in Rubanova et al.'s code: a field in hours would have to be small.
+        stays = (stay._replace(t=stay.t / physionet.HOURS) for stay in physionet.load(self.data_dir))
+        return split(stays, physionet.NAMES, rounding=rounding / physionet.HOURS, span=1.0, scaled=True, **asked)

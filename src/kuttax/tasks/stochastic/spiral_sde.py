@@ -1,0 +1,48 @@
+"""The task "spiral-sde": the moments of noisy spirals."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+from ...data.systems import spiral_sde
+from ...options.bounds import MostSteps, Seed, Size, at_least
+from ...solvers.sde.sde import Calculus
+from ..options import TaskOptions
+from .moment_fit import MomentFit, Parts
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpiralSDE(TaskOptions):
+    """Fit a neural SDE to means and variances of a spiral SDE at 30 points, as Pal et al. (ICML 2021).
+
+    Data, model, loss and batch size are the paper's. The moments to validate on and to test on are of trajectories of
+    their own: the paper has none.
+    """
+
+    training: ClassVar[dict[str, Any]] = {"train_steps": 300, "batch_size": 100, "lr": 3e-2}
+    solver: ClassVar[dict[str, Any]] = {"solver": "spark", "rtol": 5e-3, "atol": 5e-3}
+
+    trajectories: Annotated[int, at_least(2)] = 10_000
+    """Trajectories whose moments are trained on."""
+    held_out: Annotated[int, at_least(2)] = 2_000
+    """Trajectories to validate on, and as many to test on."""
+    data_seed: Seed = 0
+    """Decides all trajectories."""
+    width: Size = 50
+    """Hidden units of the drift."""
+    calculus: Calculus = "stratonovich"
+    """How the model is read: stratonovich (by spark, stochastic-heun, milstein) or ito (euler-maruyama, milstein,
+    srk)."""
+    max_steps: MostSteps = 8192
+    """The most steps an adaptive solver may try; its shortest step is the interval over twice as many."""
+
+    def build(self) -> MomentFit:
+        """Draws the trajectories and makes the task.
+
+        Raises:
+            UserError: If an option is out of range.
+        """
+        n, m = self.trajectories, self.held_out
+        y = spiral_sde.trajectories(n + 2 * m, self.data_seed)
+        parts = Parts(y[:n], y[n : n + m], y[n + m :])
+        options = {"width": self.width, "calculus": self.calculus, "max_steps": self.max_steps}
+        return MomentFit("spiral-sde", spiral_sde.TIMES, parts, **options)

@@ -1,0 +1,275 @@
+"""Judge: from measured rows to a verdict. Pure functions of numbers; nothing is solved here."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from .interval import CONFIDENCE, Interval, of_mean, of_net_change, of_share
+from .measure import Measurement, Row
+from .references import NEEDED
+from .scores import Kind
+from .spread import rms
+
+Verdict = Literal["valid", "invalid", "undecided"]
+
+MOST_DEVIATING = 0.05
+"""Where there are no classes: the share of samples whose outputs may deviate by more than the output tolerance."""
+
+LEAST_SAMPLES = math.ceil(math.log(1 - CONFIDENCE) / math.log(1 - MOST_DEVIATING))
+"""59: so many samples without one that deviates show, with this confidence, that at most 5 % do."""
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """What may change when the own solver gives way to an accurate one.
+
+    Attributes:
+        metric: Of an accuracy, the change as a share of all samples (0.01: one point); of a negative log-likelihood,
+            the change in its own unit (0.01 nats); of any other metric, as a share of the larger of its two values, or
+            of the metric's scale where that is larger still.
+        outputs: With labels, the share of samples whose predicted class flips; without, the deviation of a sample's
+            outputs, relative to their spread, that at most 5 % of the samples may exceed.
+    """
+
+    metric: float = 0.01
+    outputs: float = 0.05
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """One question put to one reference.
+
+    Attributes:
+        name: "metric", "flips" or "deviating"; of an SDE in law also "mean" or "standard deviation".
+        reference: The solver that was put in the place of the model's own.
+        value: What was seen.
+        interval: Where it lies given the sample, each bound with `CONFIDENCE`; None where only the value is known.
+        threshold: What it is held against, in absolute value.
+        verdict: "valid" where the interval lies within the threshold, "invalid" where it lies beyond.
+    """
+
+    name: str
+    reference: str
+    value: float
+    interval: Interval | None
+    threshold: float
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The verdict, one line for each reason, and the criteria behind it.
+
+    Attributes:
+        in_law: Of an SDE, the verdict on its metric and moments alone; None where there is none.
+    """
+
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    criteria: tuple[Criterion, ...] = ()
+    in_law: Verdict | None = None
+
+
+def judge(measured: Measurement, thresholds: Thresholds) -> Judgement:
+    """Valid where no reference changes the metric or the outputs by more than the thresholds, beyond doubt.
+
+    Invalid where each reference, beyond doubt, changes one of them by more. Undecided in between, and where there is
+    nothing sound to judge by: no finite predictions, references that fail or disagree, too few samples, or solvers that
+    leave no trace in the predictions.
+
+    An SDE is so judged on its paths. Beside that stands, in words, the verdict on its law: on its metric, its means and
+    its standard deviations, which may agree where paths do not.
+    """
+    doubt = _nothing_to_judge(measured)
+    if doubt is not None:
+        return Judgement("undecided", (doubt,))
+    judged = _on_paths(measured, thresholds)
+    if any(row.mean_gap is None for row in measured.references):
+        return judged
+    criteria = tuple(c for row in measured.references for c in _in_law(row, measured, thresholds))
+    verdict = _unanimous(criteria, measured)
+    said = _reasons([c for c in criteria if c.verdict == verdict and c.name != "metric"], measured.kind)
+    reasons = tuple(f"in law {verdict}: {reason}" for reason in said or (f"see the {measured.kind.name}",))
+    return replace(judged, reasons=(*judged.reasons, *reasons), criteria=(*judged.criteria, *criteria), in_law=verdict)
+
+
+def _on_paths(measured: Measurement, thresholds: Thresholds) -> Judgement:
+    """The verdict on the outputs, sample by sample."""
+    doubt = _disagreement(measured, thresholds)
+    if doubt is not None:
+        return Judgement("undecided", (doubt,))
+    criteria = tuple(c for row in measured.references for c in _criteria(row, measured, thresholds))
+    verdict = _unanimous(criteria, measured)
+    if verdict != "undecided":
+        return Judgement(verdict, _reasons([c for c in criteria if c.verdict == verdict], measured.kind), criteria)
+    advice = f"{measured.samples} samples leave this open: more of them may decide it"
+    reasons = _reasons([c for c in criteria if c.verdict != "valid"], measured.kind)
+    return Judgement("undecided", (*reasons, advice), criteria)
+
+
+def _unanimous(criteria: Sequence[Criterion], measured: Measurement) -> Verdict:
+    """What every reference says; undecided where they differ."""
+    verdicts: set[Verdict] = {
+        _combined([c for c in criteria if c.reference == row.solver]) for row in measured.references
+    }
+    return verdicts.pop() if len(verdicts) == 1 else "undecided"
+
+
+def _reasons(criteria: list[Criterion], kind: Kind) -> tuple[str, ...]:
+    """Each criterion under the reference that changes most."""
+    worst: dict[str, Criterion] = {}
+    for c in criteria:
+        if c.name not in worst or abs(c.value) > abs(worst[c.name].value):
+            worst[c.name] = c
+    return tuple(_said(c, kind) for c in worst.values())
+
+
+def _combined(criteria: list[Criterion]) -> Verdict:
+    """Invalid where one criterion is, else undecided where one is."""
+    found = {c.verdict for c in criteria}
+    return "invalid" if "invalid" in found else "undecided" if "undecided" in found else "valid"
+
+
+def _nothing_to_judge(measured: Measurement) -> str | None:
+    """Why no verdict can be had, whatever the numbers."""
+    if measured.own.failure is not None:
+        return f"no predictions with the model's own solver, {measured.own.solver}: {measured.own.failure}"
+    found = measured.references
+    if len(found) < NEEDED:
+        failed = [row for row in measured.rows if row.role == "reference" and row.failure is not None]
+        why = "; ".join(f"{row.solver}: {row.failure}" for row in failed)
+        return f"{len(found)} of {NEEDED} references reached the end ({why})"
+    others = [row for row in measured.rows[1:] if row.failure is None]
+    if all(row.from_own is not None and not row.from_own.any() for row in others):
+        return (
+            "every solver gave the same outputs to the last bit, which shows nothing: predict must return what it gets "
+            "by solving with the solver it is given, and logits rather than classes; a field of zeros shows nothing too"
+        )
+    if measured.samples < 2:
+        return "one sample shows nothing about others: give a batch of held-out samples"
+    return None
+
+
+def _disagreement(measured: Measurement, thresholds: Thresholds) -> str | None:
+    """Whether references differ by half of what is to be told with them."""
+    first, *rest = measured.references
+    for row in rest:
+        assert row.from_reference is not None and row.metric is not None and first.metric is not None
+        if row.reference_flips is None:
+            outputs = float(np.quantile(row.from_reference, 1 - MOST_DEVIATING))
+            outputs_said = f"95 % of the samples differ by up to {outputs:.2g} of their spread"
+        else:
+            outputs = row.reference_flips / measured.samples
+            outputs_said = f"{100 * outputs:.3g} % of the predicted classes differ"
+        gap = row.metric - first.metric
+        metric = abs(_change(gap, row, first, row.from_reference, row.reference_flips, measured))
+        metric_said = f"the {measured.kind.name} differs by {abs(gap):.2g}"
+        for said, value, most in (
+            (outputs_said, outputs, thresholds.outputs),
+            (metric_said, metric, thresholds.metric),
+        ):
+            if value > most / 2:
+                return (
+                    f"the references disagree: {said} between {first.solver} and {row.solver}, more than half of what "
+                    f"is allowed ({most:g}): the field is too sensitive to solve"
+                )
+    return None
+
+
+def _criteria(row: Row, measured: Measurement, thresholds: Thresholds) -> list[Criterion]:
+    return [_metric(row, measured, thresholds.metric), _outputs(row, measured, thresholds.outputs)]
+
+
+def _in_law(row: Row, measured: Measurement, thresholds: Thresholds) -> list[Criterion]:
+    gaps = (("mean", row.mean_gap), ("standard deviation", row.std_gap))
+    most = thresholds.outputs
+    moments = [
+        Criterion(name, row.solver, gap.value, gap.interval, most, _decide(gap.interval, most))
+        for name, gap in gaps
+        if gap is not None
+    ]
+    return [_metric(row, measured, thresholds.metric), *moments]
+
+
+def _metric(row: Row, measured: Measurement, threshold: float) -> Criterion:
+    """The change of the metric in units of the threshold's."""
+    own, n = measured.own, measured.samples
+    assert row.metric_gap is not None and row.from_own is not None
+    value, interval = _change(row.metric_gap, row, own, row.from_own, row.flips, measured), None
+    if row.lost is not None and row.gained is not None:
+        value, interval = (row.gained - row.lost) / n, of_net_change(row.lost, row.gained, n)
+    elif row.metric_gap_error is not None:
+        interval = of_mean(value, row.metric_gap_error / _unit(row, own, measured.kind), n)
+    verdict = _decide(interval or Interval(value, value), threshold)
+    if interval is None and n < LEAST_SAMPLES:
+        verdict = "undecided"
+    return Criterion("metric", row.solver, value, interval, threshold, verdict)
+
+
+def _change(gap: float, row: Row, other: Row, apart: np.ndarray, flips: int | None, measured: Measurement) -> float:
+    """The metric's change in units of the threshold's, as far as the outputs can explain it.
+
+    An accuracy changes by no more than the share of the flipped classes. Another metric may be close to its floor,
+    where a relative change says nothing: an average error, in units of the outputs' spread, changes by no more than the
+    outputs' deviation, so that the smaller of the two counts. A metric of classes jumps where they flip, and counts as
+    it is.
+
+    Args:
+        gap: The metric's change, in its own unit.
+        row, other: What is compared.
+        apart: The deviation of each sample between the two.
+        flips: How many predicted classes differ; None without labels.
+        measured: All that was measured.
+    """
+    kind = measured.kind
+    change = gap / _unit(row, other, kind)
+    if kind.name == "accuracy" and flips is not None:
+        return math.copysign(min(abs(change), flips / measured.samples), change)
+    if kind.name == "metric" and not flips:
+        return math.copysign(min(abs(change), rms(apart)), change)
+    return change
+
+
+def _outputs(row: Row, measured: Measurement, threshold: float) -> Criterion:
+    """Flipped classes; without classes, samples whose outputs deviate."""
+    n = measured.samples
+    if row.flips is not None:
+        interval = of_share(row.flips, n)
+        return Criterion("flips", row.solver, row.flips / n, interval, threshold, _decide(interval, threshold))
+    assert row.from_own is not None
+    count = int(np.sum(row.from_own > threshold))
+    interval = of_share(count, n)
+    return Criterion("deviating", row.solver, count / n, interval, MOST_DEVIATING, _decide(interval, MOST_DEVIATING))
+
+
+def _unit(row: Row, other: Row, kind: Kind) -> float:
+    """100 or 1 for an accuracy, 1 for a likelihood; else the larger of the two values, or the metric's scale."""
+    assert row.metric is not None and other.metric is not None
+    return kind.unit if kind.is_absolute else max(abs(row.metric), abs(other.metric), kind.least) or 1.0
+
+
+def _decide(interval: Interval, threshold: float) -> Verdict:
+    if -threshold <= interval.low and interval.high <= threshold:
+        return "valid"
+    return "invalid" if interval.low > threshold or interval.high < -threshold else "undecided"
+
+
+def _said(c: Criterion, kind: Kind) -> str:
+    """A criterion in words: shares of the samples in percent, changes of an accuracy in points."""
+    if c.name == "metric" and kind.name == "NLL":
+        bounds = "" if c.interval is None else f" ({c.interval.low:.3g} to {c.interval.high:.3g})"
+        return f"NLL changes by {c.value:+.3g}{bounds} under {c.reference}; at most {c.threshold:g} is allowed"
+    unit = "points" if c.name == "metric" and kind.name == "accuracy" else "%"
+    number = lambda x: f"{100 * x:.3g}"  # noqa: E731
+    what = {
+        "metric": f"{kind.name} changes by {100 * c.value:+.3g} {unit}",
+        "flips": f"{number(c.value)} % of the predicted classes flip",
+        "deviating": f"{number(c.value)} % of the samples deviate by more than the tolerance",
+        "mean": f"the mean of an output changes by {number(c.value)} % of its spread",
+        "standard deviation": f"the standard deviation of an output changes by {number(c.value)} % of its spread",
+    }[c.name]
+    bounds = "" if c.interval is None else f" ({number(c.interval.low)} to {number(c.interval.high)})"
+    return f"{what}{bounds} under {c.reference}; at most {number(c.threshold)} {unit} are allowed"

@@ -1,0 +1,119 @@
+"""Reference: solvers of other families at a tight tolerance, that stand for the exact solution."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ...adjoints.discrete import DiscreteAdjoint
+from ...errors import UserError
+from ...solvers.base.solution import Solution
+from ...solvers.base.solver import AbstractSolver, Derivative, Problem
+from ...solvers.diffrax.ode import FromDiffrax
+from ...solvers.rk.adaptive import Adaptive
+from ...solvers.rk.tableaus import DOPRI8, TSIT5
+from ...solvers.sde.fixed_sde import AbstractSDESolver
+from .finer import tighter
+from .one_path import finer_on_path, is_noisy
+
+NEEDED = 2
+"""How many references have to reach the end and to agree."""
+
+_TIGHTER = (100.0, 30.0)  # times, where diffrax adapts the steps of an SDE: their number grows as fast
+_LARGEST_IMPLICIT = 1024  # entries of the state: an implicit step factorises a matrix of that many rows
+_ROOM = 4  # a largest step takes no more than this part of the steps that a solve may try
+
+
+class Reference(AbstractSolver):
+    """An adaptive solver that steps over no more than a share of the interval.
+
+    An error estimate sees nothing between the stages of a step: what is short, as a pulse of an input, would be stepped
+    over without a trace.
+
+    Attributes:
+        solver: What solves.
+        least_steps: No step is longer than this part of the interval. Solves that may try few steps have fewer.
+        most_entries: Of the state, for a solver that makes the Jacobian of the whole batch; None for no limit.
+    """
+
+    solver: Adaptive | FromDiffrax
+    least_steps: int = eqx.field(static=True)
+    most_entries: int | None = eqx.field(static=True, default=None)
+
+    def check(self, problem: Problem) -> None:
+        entries = sum(leaf.size for leaf in jax.tree.leaves(problem.y0))
+        if self.most_entries is not None and entries > self.most_entries:
+            raise UserError(
+                f"an implicit reference of {entries} entries would cost too much (at most {self.most_entries}): "
+                "certify fewer samples"
+            )
+        self.solver.check(problem)
+
+    def run(self, problem: Problem, derivative: Derivative) -> Solution:
+        solver = self.solver
+        if solver.max_step is None:
+            steps = max(1, min(self.least_steps, problem.max_steps // _ROOM))
+            solver = dataclasses.replace(solver, max_step=self._longest(problem) / steps)
+        if derivative in ("none", "forward"):
+            return solver.run(problem, derivative)
+        return DiscreteAdjoint().run(solver, problem)
+
+    def _longest(self, problem: Problem) -> Array:
+        """The length of the interval; of an empty one any number that is not zero."""
+        length = jax.lax.stop_gradient(jnp.abs(problem.t1 - problem.t0))
+        return jnp.where(length > 0, length, 1)
+
+    def __str__(self) -> str:
+        return str(self.solver)
+
+
+def note_of(solver: AbstractSolver) -> str:
+    """What a certificate says of a reference's steps, beside its name."""
+    if isinstance(solver, Reference) and solver.solver.max_step is None:
+        return f"no step longer than 1/{solver.least_steps} of the interval"
+    return ""
+
+
+def plain(solver: AbstractSolver) -> AbstractSolver:
+    """A reference's own solver, without the limit of its steps; another one as it is."""
+    return solver.solver if isinstance(solver, Reference) else solver
+
+
+def tolerances(dtype: Any) -> tuple[float, float]:
+    """The tolerance of a reference, and the looser one to fall back on where that one fails."""
+    return (1e-6, 1e-4) if jnp.finfo(dtype).bits <= 32 else (1e-9, 1e-6)
+
+
+def families(
+    own: AbstractSolver, dtype: Any, tolerance: float | None = None, max_step: float | None = None
+) -> Iterator[tuple[AbstractSolver, ...]]:
+    """The references in their order, each as it is to be tried: at the tight tolerance, then at the looser one.
+
+    Tsit5 and Dopri8 come first. Kvaerno5 and Kvaerno3 are for fields so stiff that the explicit ones fail. Those of an
+    SDE are finer steps on its path (`finer_on_path`), or, where diffrax adapts them, the own scheme at tighter
+    tolerances.
+
+    Args:
+        own: The model's solver.
+        dtype: In which the model computes.
+        tolerance: Of an ODE's, the only one to be tried; None for `tolerances(dtype)`.
+        max_step: Of an ODE's, the largest step in the unit of time; None for a share of the interval.
+    """
+    if isinstance(own, AbstractSDESolver):
+        yield from finer_on_path(own)
+        return
+    if isinstance(own, FromDiffrax) and is_noisy(own):
+        found = (tighter(own, factor, dtype).solver for factor in _TIGHTER)
+        yield from ((solver,) for solver in found if solver is not None)
+        return
+    tried = tolerances(dtype) if tolerance is None else (tolerance,)
+    for tableau, least in ((TSIT5, 64), (DOPRI8, 32)):  # between two stages lies less than 1 % of the interval
+        yield tuple(Reference(Adaptive(tableau, tol, tol, max_step=max_step), least) for tol in tried)
+    for solver in (diffrax.Kvaerno5(), diffrax.Kvaerno3()):
+        implicit = lambda tol: FromDiffrax(solver, tol, tol, max_step=max_step)  # noqa: B023, E731
+        yield tuple(Reference(implicit(tol), 64, _LARGEST_IMPLICIT) for tol in tried)

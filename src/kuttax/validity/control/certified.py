@@ -1,0 +1,275 @@
+"""CertifiedControl: the coarsest steps, or tolerance, at which the model is still an ODE."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from ...errors import UserError
+from ...solvers.base.solver import AbstractSolver
+from ..certificate.one_path import on_one_path
+from ..resolution import is_adaptive
+from .control import Certify, Check, Moment, Tune
+from .dial import Dial, StepDial, ToleranceDial
+from .reading import Reading, Tolerances
+
+
+class Band(NamedTuple):
+    """Where the strain may lie, and how h changes where it does not; at a strain of one the tolerances are used up.
+
+    Attributes:
+        low, high: The dead band.
+        aim: The strain that a change aims at.
+        coarser, finer: The largest factors by which one check makes h larger and smaller.
+        stride: Rungs of the ladder between numbers of steps that are used: each of them is compiled.
+    """
+
+    low: float
+    aim: float
+    high: float
+    coarser: float
+    finer: float
+    stride: int
+
+
+_SLACK = 2.0  # of the metric's tolerance on the way
+_WEIGHT = 0.3  # of a check in what the checks aim at
+_TOLERANCES = Tolerances()
+_TRAINING = Band(low=0.4, aim=0.6, high=0.8, coarser=2.0, finer=3.0, stride=2)
+_FINAL = Band(low=0.4, aim=0.8, high=1.0, coarser=1.5, finer=1.22, stride=1)
+
+
+class CertifiedState(NamedTuple):
+    """Where the control stands.
+
+    Attributes:
+        dial: What h is.
+        h: The step as a fraction of the interval, or the tolerance.
+        probe: In a search the h that is tried next.
+        needed: What the checks while training have aimed at so far, averaged.
+        grew: Whether the last of them refined h.
+        phase: "search" until a first h is found, "train", "approach" towards the end of training; after it "settle",
+            "tune", "certify", "done".
+        checked: Optimiser steps at the last check.
+        trained: Training NFE then.
+        spent: NFE of checks before it.
+        rounds: How often the model was tuned after training.
+        refined: Whether h had to be refined after training; then it is not made coarser any more.
+        failed: How many checks in a row, after training, found too much strain at this h.
+        verdict: The last certificate's.
+        pending: Whether the check goes on.
+    """
+
+    dial: Dial
+    h: float
+    probe: float
+    needed: float | None = None
+    grew: bool = False
+    phase: Literal["search", "train", "approach", "settle", "tune", "certify", "done"] = "search"
+    checked: int = 0
+    trained: float = 0.0
+    spent: float = 0.0
+    rounds: int = 0
+    refined: bool = False
+    failed: int = 0
+    verdict: str | None = None
+    pending: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class CertifiedControl:
+    """Trains with the coarsest solver that keeps the model an ODE, and ends with one that passes its certificate.
+
+    On held-out samples the own solver is compared, sample by sample, with a scheme of higher order and fewer steps
+    (DOPRI5 at a tenth of the tolerance). The strain is the deviation over the one that would use up the tolerances
+    (`Reading.strain`); it grows as h^p. It is kept in a band: outside of it, h <- h (aim / strain)^(1 / p), within
+    limits, for where a few samples sit on an edge of the flow the strain shrinks slower than that. The first check
+    searches upwards from few steps, whatever the start, so that a start that is too fine costs no check.
+
+    A check is made when the parameters have moved, on a small batch that changes from check to check. Early in
+    training, while steps are few and the field grows fastest, that is all; later training must have earned the last
+    one's cost, unless that one refined or is long ago. A few samples that sit on an edge of the flow make its strain
+    large or small by chance, so that what the later checks aim at is averaged. A model that is no ODE on its way may
+    yet become one, so that the metric may change more until the last part of training. After it h is settled on more
+    samples and with the certificate's confidence, with some optimiser steps between two looks, and refined until it is
+    valid.
+
+    Attributes:
+        most: What the discretisation may change.
+        certify: `certify(predict, solver, batch)` whose result has a `verdict`; None for no certificate: the last check
+            then decides.
+        few, many: Held-out samples, at most, of a check while training, and of one after it or of a certificate.
+        drift: Relative movement of the parameters after which to check.
+        share: The NFE of checks, as a share of the training NFE between them.
+        early: The part of training in which their cost does not count.
+        patience: The part of training after which to check whatever the last one cost.
+        approach: The part of training that is its end.
+        training, final: The bands of the strain.
+        tune: Optimiser steps between the checks after training, as a fraction of all.
+        rounds: How often at the most.
+        looks: Checks after training that have to find too much strain before h is refined.
+        most_steps: The solver never takes more.
+        dtype: Of the state: a relative tolerance never leaves what it can carry.
+
+    Raises:
+        UserError: A number is out of its range.
+    """
+
+    most: Tolerances = _TOLERANCES
+    certify: Callable[..., Any] | None = None
+    few: int = 512
+    many: int = 1280
+    drift: float = 0.02
+    share: float = 0.01
+    early: float = 0.15
+    patience: float = 0.05
+    approach: float = 0.3
+    training: Band = _TRAINING
+    final: Band = _FINAL
+    tune: float = 0.03
+    rounds: int = 16
+    looks: int = 2
+    most_steps: int = 10_000
+    dtype: Any = "float32"
+
+    def __post_init__(self):
+        for name in ("few", "many", "rounds", "looks", "most_steps"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be >= 1, got {getattr(self, name)}")
+        for name in ("drift", "share", "early", "patience", "approach", "tune"):
+            if not 0 < getattr(self, name) < 1:
+                raise UserError(f"{name} must lie in (0, 1), got {getattr(self, name)}")
+        for name in ("training", "final"):
+            band = getattr(self, name)
+            if not 0 <= band.low < band.aim < band.high <= 1:
+                raise UserError(f"{name} must be a band 0 <= low < aim < high, got {tuple(band)}")
+
+    @property
+    def batch(self) -> Literal["training", "held-out"]:
+        """Checks look at samples that training does not see."""
+        return "held-out"
+
+    def tolerances(self, state: CertifiedState) -> Tolerances:
+        """On the way the metric may change more; after training all holds with the confidence of a certificate."""
+        if state.phase in ("search", "train"):
+            return self.most._replace(metric=_SLACK * self.most.metric)
+        return self.most if state.phase == "approach" else self.most._replace(sure=True)
+
+    def samples(self, state: CertifiedState) -> int:
+        """How many of them, at most."""
+        return self.few if state.phase in ("search", "train", "approach") else self.many
+
+    def init(self, solver: AbstractSolver) -> CertifiedState:
+        """The state before training with this solver.
+
+        Raises:
+            UserError: It has neither steps nor a tolerance that can be controlled.
+        """
+        tolerance = is_adaptive(solver)
+        dial = ToleranceDial.of(solver, self.dtype) if tolerance else StepDial.of(solver, self.most_steps)
+        return CertifiedState(dial, dial.start, dial.coarsest)
+
+    def dispatch(self, most: int) -> int:
+        """As many optimiser steps as may be: whether the parameters have moved is seen after every dispatch."""
+        return most
+
+    def due(self, state: CertifiedState, now: Moment) -> bool:
+        """Whether the parameters have moved far enough, and training has earned the last check or it is long ago."""
+        spent, earned = now.nfe_checks - state.spent, self.share * (now.nfe_train - state.trained)
+        free = state.grew or self._is_early(now) or now.step - state.checked >= self.patience * now.of
+        return now.drift >= self.drift and (free or not spent > earned)  # or it is not known
+
+    def asks(self, state: CertifiedState, solver: AbstractSolver) -> tuple[AbstractSolver, ...]:
+        """The own solver, and the better one; in a search at the h that is being tried."""
+        own = state.dial.turned(solver, state.probe if state.phase == "search" else state.h)
+        return on_one_path(own, state.dial.higher(own))
+
+    def update(self, readings: tuple[Reading, ...], state: CertifiedState, now: Moment) -> tuple[float, CertifiedState]:
+        """The number of steps or the tolerance after a check, and the state."""
+        strain = math.inf if math.isnan(readings[0].strain) else readings[0].strain
+        state = state._replace(checked=now.step, trained=now.nfe_train, spent=now.nfe_checks)
+        match state.phase:
+            case "search":
+                state = self._searched(state, strain)
+            case "train" | "approach":
+                state = self._followed(state, strain, now)
+            case _:  # training has ended
+                state = self._settled(state, strain)
+        if state.phase == "train" and now.step >= (1 - self.approach) * now.of:
+            state = state._replace(phase="approach")
+        return state.dial.size(state.h), state
+
+    def solver(self, state: CertifiedState, solver: AbstractSolver) -> AbstractSolver:
+        """The same solver at the state's h."""
+        return state.dial.turned(solver, state.h)
+
+    def ended(self, state: CertifiedState) -> CertifiedState:
+        """The state when training has ended: h is to be settled."""
+        return state._replace(phase="settle")
+
+    def closing(self, state: CertifiedState, now: Moment) -> Check | Tune | Certify | None:
+        """Checks and fine-tuning until h has settled, then a certificate, until it is valid."""
+        match state.phase:
+            case "settle":
+                return Check()
+            case "tune":
+                return Tune(max(1, round(self.tune * now.of)))
+            case "certify":
+                return None if self.certify is None else Certify()
+        return None
+
+    def closed(self, done: Tune | str, state: CertifiedState) -> CertifiedState:
+        """After fine-tuning, look again; after a certificate that is not valid, refine."""
+        if isinstance(done, Tune):
+            return state._replace(phase="settle")
+        if done == "valid" or state.rounds >= self.rounds:
+            return state._replace(phase="done", verdict=done)
+        return self._changed(state._replace(verdict=done, refined=True), state.dial.finer(state.h))
+
+    def _searched(self, state: CertifiedState, strain: float) -> CertifiedState:
+        """From coarse to fine until the strain is tolerated."""
+        finer = self._moved(state, state.probe, strain, self.training)
+        if strain <= self.training.high or finer >= state.probe:
+            return state._replace(h=state.probe, phase="train", pending=False)
+        return state._replace(probe=finer, pending=True)
+
+    def _followed(self, state: CertifiedState, strain: float, now: Moment) -> CertifiedState:
+        """To what this check aims at; later in training to the running geometric mean of those before it and this."""
+        band, needed = self.training, self._aimed(state, state.h, strain, self.training)
+        if state.needed is not None and not self._is_early(now):
+            needed = state.needed ** (1 - _WEIGHT) * needed**_WEIGHT
+        average = band.aim * (state.h / needed) ** state.dial.order
+        h = self._moved(state, state.h, average, band)
+        return state._replace(h=h, needed=needed, grew=h < state.h)
+
+    def _is_early(self, now: Moment) -> bool:
+        return now.step < self.early * now.of
+
+    def _settled(self, state: CertifiedState, strain: float) -> CertifiedState:
+        """In the final band, or changed once more; never coarser after it had to be refined.
+
+        The strain rises and falls with the noise of training: it is looked at again before h is refined.
+        """
+        h = self._moved(state, state.h, strain, self.final)
+        if state.rounds >= self.rounds or (h > state.h and state.refined):
+            return state._replace(phase="certify")
+        if strain > self.final.high and state.failed + 1 < self.looks:
+            return self._changed(state, state.h)._replace(failed=state.failed + 1)
+        if state.dial.size(h) == state.dial.size(state.h):
+            return state._replace(phase="certify")
+        return self._changed(state._replace(refined=h < state.h), h)
+
+    def _changed(self, state: CertifiedState, h: float) -> CertifiedState:
+        return state._replace(h=h, phase="tune", rounds=state.rounds + 1, failed=0)
+
+    def _aimed(self, state: CertifiedState, h: float, strain: float, band: Band) -> float:
+        """The h whose strain is predicted to be the band's aim, within the limits of one check."""
+        factor = (band.aim / max(strain, 1e-12)) ** (1 / state.dial.order) if strain < math.inf else 0.0
+        return h * min(max(factor, 1 / band.finer), band.coarser)
+
+    def _moved(self, state: CertifiedState, h: float, strain: float, band: Band) -> float:
+        """The nearest h to the one aimed at that the dial has, where this one's strain lies outside the band."""
+        if band.low <= strain <= band.high:
+            return h
+        aimed = state.dial.snapped(state.dial.within(self._aimed(state, h, strain, band)), band.stride)
+        return min(aimed, state.dial.finer(h)) if strain > band.high else max(aimed, h)

@@ -1,0 +1,182 @@
+"""Dials: what a control turns, the number of steps of a solver or the tolerance of one."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from ...solvers.base.solver import AbstractSolver
+from ...solvers.rk.adaptive import Adaptive, least_rtol
+from ...solvers.rk.fixed import FixedSteps
+from ...solvers.rk.tableaus import DOPRI5, DOPRI8, MIDPOINT, RK4, Tableau
+from ...solvers.sde.fixed_sde import AbstractSDESolver
+from ..resolution import order_of, steps_of, tolerance_of, with_steps, with_tolerance
+from .ladder import Ladder
+from .reading import Reading
+
+_GAIN = 50  # of the better solver's error over the own one's, where the own steps are coarse
+_MOST_TIGHTENED = 6  # of the reference of a tolerance in one check
+_FINER = 16  # times the steps of an SDE solver has the one to compare with
+_FEW = 16  # steps, up to which a scheme to compare with takes half as many
+
+
+@dataclass(frozen=True)
+class StepDial:
+    """The number of steps N, with h = 1 / N: the error of a solver of order p grows as h^p.
+
+    Of an SDE solver each rung is twice the one below, so that all can follow one Brownian path, and the scheme to
+    compare with is its own at 16 times the steps: it serves every kind of noise.
+
+    Attributes:
+        ladder: The numbers of steps that may be chosen.
+        order: p.
+    """
+
+    ladder: Ladder
+    order: float
+
+    @classmethod
+    def of(cls, solver: AbstractSolver, most: int) -> "StepDial":
+        """The dial of a solver with a number of steps; its ladder starts there and ends at `most`.
+
+        Raises:
+            UserError: It has no number of steps that can be controlled.
+        """
+        ratio = 2.0 if isinstance(solver, AbstractSDESolver) else 1.1
+        return cls(Ladder(steps_of(solver), ratio, most), order_of(solver))
+
+    @property
+    def start(self) -> float:
+        """Where h stands before training."""
+        return 1 / self.ladder.start
+
+    @property
+    def coarsest(self) -> float:
+        """Where a search begins, and the largest h that is allowed: four steps, or what training starts with."""
+        return max(1 / 4, self.start)
+
+    def within(self, h: float) -> float:
+        """The nearest h that is allowed."""
+        return min(max(h, 1 / self.ladder.most), self.coarsest)
+
+    def size(self, h: float) -> int:
+        """The number of steps for h: the nearest on the ladder."""
+        return self.ladder.nearest(1 / h)
+
+    def snapped(self, h: float, stride: int) -> float:
+        """The nearest h on every `stride`-th rung."""
+        return 1 / self.ladder.nearest(1 / h, 1 if self.ladder.ratio >= 2 else stride)  # few programs in any case
+
+    def finer(self, h: float) -> float:
+        """The h of the next rung."""
+        return 1 / self.ladder.next(self.size(h))
+
+    def turned(self, solver: AbstractSolver, h: float) -> AbstractSolver:
+        """The same solver, with all that it has learned, at h."""
+        steps = self.size(h)
+        return solver if steps == steps_of(solver) else with_steps(solver, steps)
+
+    def better(self, solver: AbstractSolver, tightened: int = 0) -> AbstractSolver:
+        """A scheme of higher order, with steps no longer than the solver's.
+
+        Ott et al. (ICLR 2021, arXiv 2007.15386) test Euler with the midpoint rule: at Euler's own step h if 1/h > 50,
+        else at sqrt(h / 50), so that its h'^2 is at most h / 50. For a solver of order p and a test of order q that is
+        h'^q = h^p / 50: orders 2 and 3 are tested with RK4, higher ones with DOPRI8.
+        """
+        del tightened  # this one is fine enough at once
+        if isinstance(solver, AbstractSDESolver):
+            return with_steps(solver, _FINER * solver.steps)
+        scheme = self._scheme
+        h = 1 / steps_of(solver)
+        finer = min(h, (h**self.order / _GAIN) ** (1 / scheme.order))
+        return FixedSteps(scheme, math.ceil(1 / finer - 1e-9))
+
+    def higher(self, solver: AbstractSolver) -> AbstractSolver:
+        """RK4, or beyond its order DOPRI8, with a quarter of the steps, and half as many where they are few."""
+        if isinstance(solver, AbstractSDESolver):
+            return self.better(solver)
+        steps = steps_of(solver)
+        return FixedSteps(RK4 if self.order < 4 else DOPRI8, max(math.ceil(steps / 4), math.ceil(min(steps, _FEW) / 2)))
+
+    @property
+    def _scheme(self) -> Tableau:
+        return MIDPOINT if self.order == 1 else RK4 if self.order < 4 else DOPRI8
+
+    def must_tighten(self, own: Reading, better: Reading, tightened: int) -> bool:
+        """Whether the better solver must be better still."""
+        del own, better, tightened
+        return False
+
+
+@dataclass(frozen=True)
+class ToleranceDial:
+    """The relative tolerance h of an adaptive solver, whose error grows about as h; the absolute one changes along.
+
+    Attributes:
+        start: Where h stands before training.
+        dtype: Of the state: no tolerance leaves what it can carry.
+        loosest: The largest h, unless training starts above it.
+    """
+
+    start: float
+    dtype: Any = "float32"
+    loosest: float = 0.1
+    order: int = 1
+
+    @classmethod
+    def of(cls, solver: AbstractSolver, dtype: Any) -> "ToleranceDial":
+        """The dial of an adaptive solver.
+
+        Raises:
+            UserError: It has no tolerance.
+        """
+        return cls(tolerance_of(solver), dtype)
+
+    @property
+    def coarsest(self) -> float:
+        """Where a search begins, and the largest h that is allowed."""
+        return max(self.loosest, self.start)
+
+    def within(self, h: float) -> float:
+        """The nearest h that is allowed."""
+        return min(max(h, self._least), self.coarsest)
+
+    def size(self, h: float) -> float:
+        """The tolerance for h."""
+        return self.within(h)
+
+    def snapped(self, h: float, stride: int) -> float:
+        """h itself: changing a tolerance compiles nothing."""
+        return h
+
+    def finer(self, h: float) -> float:
+        """A little less than h."""
+        return self.within(h / 1.5)
+
+    def turned(self, solver: AbstractSolver, h: float) -> AbstractSolver:
+        """The same solver at h."""
+        tolerance = self.size(h)
+        return solver if tolerance == tolerance_of(solver) else with_tolerance(solver, tolerance)
+
+    def better(self, solver: AbstractSolver, tightened: int = 0) -> AbstractSolver:
+        """DOPRI5 at a tenth of the solver's tolerance, and a tenth again for each time it was tightened.
+
+        The reference of Ott et al. (ICLR 2021, arXiv 2007.15386). Its relative tolerance stops at what the dtype can
+        carry; the absolute one goes on.
+        """
+        tight = tolerance_of(solver) * 10.0 ** -(1 + tightened)
+        return Adaptive(DOPRI5, max(tight, self._least), tight)
+
+    def higher(self, solver: AbstractSolver) -> AbstractSolver:
+        """As `better`."""
+        return self.better(solver)
+
+    def must_tighten(self, own: Reading, better: Reading, tightened: int) -> bool:
+        """Ott et al. tighten the reference until it takes more evaluations than the own solver."""
+        return better.nfe <= own.nfe and tightened < _MOST_TIGHTENED
+
+    @property
+    def _least(self) -> float:
+        return 1.01 * least_rtol(self.dtype)  # a little more than what rounding may make of the limit
+
+
+Dial = StepDial | ToleranceDial

@@ -1,0 +1,63 @@
+"""FirstStep: how many steps Hairer's heuristic would begin with, asked through a model's own prediction."""
+
+import math
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from ...errors import UserError
+from ...solvers.base.solution import Solution, Stats, Status
+from ...solvers.base.solver import AbstractSolver, Derivative, Problem
+from ...solvers.rk.adaptive import Adaptive
+from ...solvers.rk.controller import initial_step, rms
+from ...solvers.rk.tableaus import HEUN2
+
+
+class FirstStep(AbstractSolver):
+    """Solves nothing: the state stays where it is, and `stats.accepted` says how many steps of Hairer's starting step
+    size (Hairer, Norsett & Wanner I, II.4) cross the interval. Ott et al. (ICLR 2021, arXiv 2007.15386) begin with it.
+
+    Attributes:
+        order: Of the scheme that the steps are for.
+        tol: Relative and absolute tolerance; Ott et al. name none.
+    """
+
+    order: float = eqx.field(static=True)
+    tol: float = eqx.field(static=True, default=1e-3)
+
+    def check(self, problem: Problem) -> None:
+        del problem  # any will do
+
+    def run(self, problem: Problem, derivative: Derivative) -> Solution:
+        field, span = problem.vector_field(), problem.t1 - problem.t0
+        f = lambda t, y: field(t, y, problem.args)  # noqa: E731
+        controller = Adaptive(HEUN2, self.tol, self.tol).controller(jnp.result_type(problem.t0))
+        slope = f(problem.t0, problem.y0)
+        norm = lambda state: rms(problem.measured(state), False)  # noqa: E731
+        h = initial_step(f, problem.t0, problem.y0, slope, span, controller, self.order + 1, norm)
+        steps = jnp.ceil(jnp.minimum(jnp.abs(span) / h, 1e6)).astype(jnp.int32)
+        ys = None
+        if problem.ts is not None:
+            ys = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(problem.ts), *x.shape)), problem.y0)
+        two, none = jnp.asarray(2), jnp.zeros_like(steps)
+        return Solution(problem.y0, ys, Stats(two, steps, none, two), jnp.asarray(int(Status.ok), jnp.int32))
+
+
+def first_steps(predict: Any, batch: Any, order: float, most: int) -> int:
+    """The number of steps that Hairer's heuristic begins with, 1 to `most`.
+
+    Args:
+        predict: `predict(solver, batch)`, whose result has the `stats` of the solve.
+        batch: Where to begin.
+        order: Of the scheme.
+        most: The largest answer.
+
+    Raises:
+        UserError: The prediction hides the solve's stats.
+    """
+    stats = predict(FirstStep(order), batch).stats
+    if stats is None or stats.accepted is None:
+        raise UserError("the task's prediction says nothing of its steps, so that none can be proposed: give --steps")
+    return min(max(1, math.ceil(float(jnp.max(stats.accepted)))), most)
