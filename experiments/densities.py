@@ -23,7 +23,6 @@ import jax.numpy as jnp
 import numpy as np
 
 import kuttax as kx
-from kuttax._fit.budget import evaluations_of
 from kuttax.commands.run import reference
 from kuttax.data.tables.toys import TOYS
 from kuttax.solvers.base.solver import title
@@ -50,7 +49,7 @@ class Method:
     def takes(self, nfe: int) -> bool:
         """Whether it can spend all of the budget; not of the baseline, which has none."""
         try:
-            return evaluations_of(self.solver(nfe)) == nfe
+            return self.solver(nfe).evaluations_per_interval() == nfe
         except kx.UserError:
             return False
 

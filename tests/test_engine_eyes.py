@@ -20,6 +20,7 @@ import kuttax as kx
 from kuttax.penalties import GlobalError, GlobalStiffness, LocalError
 from kuttax.solvers.base.solver import Problem
 from kuttax.solvers.rk import tape as tape_module
+from kuttax.solvers.rk.march import march
 from kuttax.solvers.rk.tableaus import BOSH3, HEUN2, RK4, TSIT5
 
 T0, T1 = 0.2, 5.0
@@ -44,7 +45,7 @@ def field(t, y, args):
 
 @eqx.filter_jit
 def marched(solver, problem):
-    return solver.march(problem, taped=True, bounded=False)
+    return march(solver, problem, taped=True, bounded=False)
 
 
 def mesh(solver, y0, t0=T0, t1=T1):

@@ -18,6 +18,7 @@ import kuttax as kx
 from kuttax.errors import UserError
 from kuttax.solvers.base.solver import Problem
 from kuttax.solvers.rk import tape as tape_module
+from kuttax.solvers.rk.march import march
 from kuttax.solvers.rk.tableaus import BOSH3, DOPRI5, DOPRI8, HEUN2, HEUN3, RK4
 
 T0, T1 = 0.2, 3.0
@@ -112,7 +113,7 @@ def nodes_of(solver, inputs, field=None, batched=False):
         batched,
         max_steps=400,
     )
-    final = eqx.filter_jit(lambda problem: solver.march(problem, taped=True, bounded=False))(problem)
+    final = eqx.filter_jit(lambda problem: march(solver, problem, taped=True, bounded=False))(problem)
     starts, accepted = np.asarray(final.tape.t), np.asarray(final.accepted)
     if accepted.ndim == 0:
         return np.append(starts[:accepted], inputs["t1"])

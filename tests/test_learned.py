@@ -347,7 +347,7 @@ def test_use_on_its_grid_does_not_warn(t0, t1, ts):
 def test_a_solver_without_a_grid_does_not_warn_and_can_be_given_one():
     solver = kx.LearnedRK.like(MIDPOINT, 2)
     kx.solve(lambda t, y, args: -y, np.ones(1), 0.0, 9.0, solver=solver)
-    meant = solver.meant_for(1, 0)
+    meant = solver.for_interval(1, 0)
     assert meant.trained_for == (1.0, 0.0)
     assert solver.trained_for is None
     with pytest.warns(kx.OffGridWarning, match="trained for 2 steps from t=1 to t=0"):

@@ -42,7 +42,6 @@ from kuttax.tasks.registry import TASKS, build_task
 from kuttax.training import loop
 from kuttax.training.guard import guard_of
 from kuttax.training.optimiser import optimiser
-from kuttax.validity.resolution import is_adaptive
 
 OF_A_FOLDER = {"out", "overwrite", "resume", "distributed"}
 """Options whose effect depends on what lies in a folder or is plugged into the machine."""
@@ -110,7 +109,7 @@ def used_of_task(task, solver, penalty):
     predict = lambda array, batch: task.predict(eqx.combine(array, static), solver, batch).metric
     progress = jax.ShapeDtypeStruct((), jnp.float32)
     programs = traced(loss, array, batch, key, progress), traced(predict, array, batch)
-    most = task.max_steps if is_adaptive(solver) or is_adaptive(reference(task)) else None
+    most = task.max_steps if solver.chooses_steps or reference(task).chooses_steps else None
     long = [getattr(task, name, None) for name in ("forecast_length", "lyapunov", "curriculum", "horizon")]
     return data, programs, most, long, task.metric
 

@@ -436,7 +436,7 @@ def test_failures_have_a_status():
 
 
 def test_a_learned_base_says_where_it_is_used_off_its_grid():
-    solver = Reversible(LEARNED.meant_for(0.0, 1.0))
+    solver = Reversible(LEARNED.for_interval(0.0, 1.0))
     with pytest.warns(kx.OffGridWarning, match="trained for 3 steps from t=0 to t=1"):
         kx.solve(circle_and_bell, solution(0.0), 0.0, 2.0, solver=solver)
 

@@ -177,9 +177,9 @@ def test_a_matrix_noise_that_is_diagonal(key):
 
 def test_finer_steps_on_the_same_path(key):
     coarse = kx.SRK(4, refine=4)
-    assert str(coarse.finer(2)) == str(kx.SRK(8, refine=2))
+    assert str(coarse.refined(2).solver) == str(kx.SRK(8, refine=2))
     with pytest.raises(UserError, match="refine=4 must be a multiple of 3"):
-        coarse.finer(3)
+        coarse.refined(3)
 
 
 # Gradients.
@@ -290,7 +290,7 @@ def test_learned_scheme_starts_as_the_classical_one(key):
     assert (sol.stats.nfe, sol.stats.nfe_diffusion) == (24, 24)
     own = kx.LearnedSRK.like(steps=12, per_step=True)
     assert own.lower.shape == (12, 4, 6) and learned.lower.shape == (1, 4, 6)
-    rows = jax.jit(lambda: [solver.rows(jnp.float64) for solver in (own, learned.finer(2))])()
+    rows = jax.jit(lambda: [solver.rows(jnp.float64) for solver in (own, learned.refined(2).solver)])()
     for one, other in zip(*map(jax.tree.leaves, rows), strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-14)
 

@@ -178,7 +178,7 @@ def test_what_cannot_be_saved():
 def test_exported_source_gives_the_same_numbers(solver):
     """It needs NumPy alone."""
     if isinstance(solver, kx.LearnedRK):
-        solver = moved(solver).meant_for(0.2, 1.2)
+        solver = moved(solver).for_interval(0.2, 1.2)
     program = {}
     exec(kx.export.to_numpy_source(solver), program)
     theirs = program["integrate"](lambda t, y: np.sin(y) * np.cos(3 * t) - y**2, np.array([0.3, 1.0]), 0.2, 1.2)

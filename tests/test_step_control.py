@@ -29,9 +29,12 @@ from kuttax.validity.control.control import Certify, Check, Moment, Tune
 from kuttax.validity.control.first_step import FirstStep, first_steps
 from kuttax.validity.control.ladder import Ladder
 from kuttax.validity.control.reading import Reading, readings
-from kuttax.validity.resolution import order_of, size_of, with_steps, with_tolerance
 
 EULER, MIDPOINT, RK4 = kx.tableaus.EULER, kx.tableaus.MIDPOINT, kx.tableaus.RK4
+
+
+def size_of(solver):
+    return solver.tolerance() if solver.chooses_steps else solver.number_of_steps()
 
 
 def euler(steps):
@@ -520,9 +523,9 @@ def test_a_resampled_schedule_follows_the_old_one(old, new, rng):
 def test_shared_coefficients_stay_and_wrappers_are_reached_into():
     shared = kx.LearnedRK.like(RK4, 4, order=2)
     assert jax.tree.leaves(shared.resampled(7).chart)[0] is jax.tree.leaves(shared.chart)[0]
-    reversible = with_steps(kx.Reversible(shared, coupling=0.99), 7)
-    assert size_of(reversible) == 7 and float(reversible.coupling) == 0.99 and order_of(reversible) == 2
-    tighter = with_tolerance(kx.Adaptive(kx.tableaus.TSIT5, 1e-3, 1e-5), 1e-4)
+    reversible = kx.Reversible(shared, coupling=0.99).with_steps(7)
+    assert size_of(reversible) == 7 and float(reversible.coupling) == 0.99 and reversible.known_order() == 2
+    tighter = kx.Adaptive(kx.tableaus.TSIT5, 1e-3, 1e-5).with_tolerance(1e-4)
     assert (float(tighter.rtol), float(tighter.atol)) == pytest.approx((1e-4, 1e-6))
 
 
@@ -586,8 +589,8 @@ class Script:
         return size, state._replace(size=size, checks=state.checks + 1)
 
     def solver(self, state, solver):
-        turn = with_steps if isinstance(size_of(solver), int) else with_tolerance
-        return solver if size_of(solver) == state.size else turn(solver, state.size)
+        turn = solver.with_tolerance if solver.chooses_steps else solver.with_steps
+        return solver if size_of(solver) == state.size else turn(state.size)
 
     def ended(self, state):
         return state

@@ -69,7 +69,7 @@ def test_autograd_goes_through():
 
 
 def test_another_interval_than_it_was_trained_for_warns():
-    integrate = program(SOLVERS["learned"].meant_for(0.0, 1.0))["integrate"]
+    integrate = program(SOLVERS["learned"].for_interval(0.0, 1.0))["integrate"]
     y = torch.ones(1, dtype=torch.float64)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

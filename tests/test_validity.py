@@ -21,7 +21,6 @@ from kuttax.report import comparison, table
 from kuttax.validity import Measurement, Row, Thresholds, certify
 from kuttax.validity.certificate import judge
 from kuttax.validity.certificate.crossing import crossing_share
-from kuttax.validity.certificate.finer import finer
 from kuttax.validity.certificate.interval import of_mean, of_net_change, of_share
 from kuttax.validity.certificate.judge import LEAST_SAMPLES
 from kuttax.validity.certificate.scores import Kind, calibration_error, cross_entropies, recognise
@@ -210,27 +209,27 @@ def test_each_row_of_a_learned_table_runs_twice_at_half_its_step(per_step, times
     dynamic, static = eqx.partition(solver, eqx.is_array)
     noisy = jax.tree.map(lambda x: x + 0.3 * jax.random.normal(key, x.shape, x.dtype), dynamic)
     solver = eqx.combine(noisy, static)
-    better = finer(solver, times, F64).solver
+    better = solver.refined(times, F64).solver
     found = kx.solve(lambda t, y, args: jnp.cos(3 * t) * y, jnp.ones(()), 0.0, 1.0, solver=better)
     assert found.stats.nfe == times * solver.nfe
     np.testing.assert_allclose(found.y1, numpy_solve(solver.table(jnp.float64), 1.0, times), rtol=1e-12)
 
 
 def test_finer_solvers_of_every_kind():
-    assert finer(kx.FixedSteps(RK4, 3), 2, F64).solver == kx.FixedSteps(RK4, 6)
-    pair = finer(kx.Adaptive(kx.tableaus.DOPRI5, 1e-4, 1e-3), 4, F64).solver
+    assert kx.FixedSteps(RK4, 3).refined(2, F64).solver == kx.FixedSteps(RK4, 6)
+    pair = kx.Adaptive(kx.tableaus.DOPRI5, 1e-4, 1e-3).refined(4, F64).solver
     assert (pair.rtol, pair.atol) == (1e-6, 1e-5)
-    assert finer(kx.Reversible(kx.FixedSteps(RK4, 3)), 2, F64).solver.steps == 6
-    assert finer(kx.FromDiffrax(diffrax.Euler(), steps=5), 2, F64).solver.steps == 10
-    assert finer(kx.FromDiffrax(diffrax.Tsit5(), rtol=1e-4), 2, F64).solver.rtol == 1e-5
+    assert kx.Reversible(kx.FixedSteps(RK4, 3)).refined(2, F64).solver.steps == 6
+    assert kx.FromDiffrax(diffrax.Euler(), steps=5).refined(2, F64).solver.steps == 10
+    assert kx.FromDiffrax(diffrax.Tsit5(), rtol=1e-4).refined(2, F64).solver.rtol == 1e-5
 
 
 def test_a_tolerance_stops_at_what_the_dtype_carries_and_says_so():
     least = 8 * float(np.finfo(np.float32).eps)
-    found = finer(kx.Adaptive(kx.tableaus.DOPRI5, 4 * least, 1e-3), 2, np.dtype(np.float32))
+    found = kx.Adaptive(kx.tableaus.DOPRI5, 4 * least, 1e-3).refined(2, np.dtype(np.float32))
     assert found.solver.rtol == pytest.approx(least) and found.solver.atol == pytest.approx(1e-3 / 4)
     assert "float32 carries" in found.note
-    found = finer(kx.Adaptive(kx.tableaus.DOPRI5, least, 1e-3), 2, np.dtype(np.float32))
+    found = kx.Adaptive(kx.tableaus.DOPRI5, least, 1e-3).refined(2, np.dtype(np.float32))
     assert found.solver is None and "float32 carries" in found.note
 
 
@@ -488,12 +487,12 @@ class Homemade(kx.AbstractSolver):
 class Refinable(Homemade):
     """One that says how it is refined."""
 
-    def finer(self, times):
-        return kx.FixedSteps(EULER, 4 * times)
+    def refined(self, times, dtype):
+        return kx.Refined(kx.FixedSteps(EULER, 4 * times))
 
 
 def test_a_solver_of_ones_own_says_how_it_is_refined(states):
-    with pytest.raises(UserError, match=r"^Homemade cannot be refined.*finer\(times\)") as caught:
+    with pytest.raises(UserError, match=r"^Homemade cannot be refined.*give Homemade a method refined") as caught:
         certify(decay, Homemade(), states)
     assert "\n" not in str(caught.value)
     assert [row.nfe for row in certify(decay, Refinable(), states).rows[:3]] == [4, 8, 16]

@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import kuttax as kx
+from kuttax.solvers.base.numbers import least_rtol
 from kuttax.solvers.base.precision import carried_in
-from kuttax.solvers.rk.adaptive import least_rtol
 
 from .families import AUTONOMOUS, TIMED, Family
 from .outcome import Outcome

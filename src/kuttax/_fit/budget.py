@@ -2,22 +2,20 @@
 
 from ..distillation.students import STARTS, stages_of
 from ..errors import UserError
-from ..solvers.base.solver import AbstractSolver
-from ..solvers.rk.fixed import AbstractTableSolver, FixedSteps
+from ..solvers.base.grid import AbstractGridSolver
+from ..solvers.base.solver import Calculus
+from ..solvers.rk.fixed import FixedSteps
 from ..solvers.rk.learned import LearnedRK
 from ..solvers.sde.euler_maruyama import EulerMaruyama
-from ..solvers.sde.fixed_sde import AbstractSDESolver
 from ..solvers.sde.learned_srk import LearnedSRK
 from ..solvers.sde.milstein import Milstein
-from ..solvers.sde.sde import Calculus
 from ..solvers.sde.srk import SRK
 from ..solvers.sde.stochastic_heun import StochasticHeun
-from ..validity.certificate.one_path import with_sde_steps
 
 
 def solver_of(
     nfe: int, stages: int | None = None, *, learned: bool = True, calculus: Calculus | None = None
-) -> AbstractTableSolver | AbstractSDESolver:
+) -> AbstractGridSolver:
     """The solver of `nfe` evaluations of the field, or of an SDE's drift with diagonal noise.
 
     Args:
@@ -42,20 +40,12 @@ def learning(solver: FixedSteps) -> LearnedRK:
     return LearnedRK.like(solver.tableau, solver.steps, order=order, per_step=True, learn_steps=solver.steps > 1)
 
 
-def evaluations_of(solver: AbstractSolver) -> int:
-    """What such a solver spends on one interval."""
-    if isinstance(solver, AbstractSDESolver):
-        return solver.steps * solver.evaluations("diagonal")[0]
-    assert isinstance(solver, AbstractTableSolver)
-    return solver.nfe
-
-
-def _of_sde(nfe: int, stages: int | None, calculus: Calculus, *, learned: bool) -> AbstractSDESolver:
+def _of_sde(nfe: int, stages: int | None, calculus: Calculus, *, learned: bool) -> AbstractGridSolver:
     ito = [*([LearnedSRK.like(steps=1)] if learned else []), SRK(1), EulerMaruyama(1)]
     kinds = ito if calculus == "ito" else [StochasticHeun(1), Milstein(1)]
     known = {kind.evaluations("diagonal")[0]: kind for kind in kinds}
     for count, kind in known.items():
         if nfe >= 1 and nfe % count == 0 and stages in (None, count):
-            return with_sde_steps(kind, nfe // count)
+            return kind.with_steps(nfe // count)
     steps = " or ".join(str(count) for count in sorted(known))
     raise UserError(f"nfe must be a multiple of the stages of a step, for this SDE {steps}; got {nfe} with {stages}")

@@ -17,13 +17,12 @@ from ..distillation import distill
 from ..errors import UserError
 from ..penalties import Consistency, LocalError, Scheduled
 from ..penalties.base import AbstractPenalty, Penalties
+from ..solvers.base.grid import AbstractGridSolver
 from ..solvers.base.solution import SolveError
 from ..solvers.base.solver import AbstractSolver, title
 from ..solvers.rk.adaptive import Adaptive
-from ..solvers.rk.fixed import AbstractTableSolver
 from ..solvers.rk.learned import LearnedRK
 from ..solvers.rk.tableaus import DOPRI5
-from ..solvers.sde.fixed_sde import AbstractSDESolver
 from ..solvers.sde.sde import Calculus
 from ..tasks.base import Task
 from ..tasks.starts import some_trajectories
@@ -33,8 +32,7 @@ from ..training.evaluate import Evaluation, evaluate
 from ..training.loop import Progress, Trainer
 from ..training.settings import Settings
 from ..validity import Certificate
-from ..validity.resolution import with_steps
-from .budget import evaluations_of, learning, solver_of
+from .budget import learning, solver_of
 
 _STARTS = 512  # of a distillation
 _WARM_TOLERANCE = 1e-3
@@ -215,7 +213,7 @@ class _Fit:
         if "penalty" not in inspect.signature(task.loss).parameters:
             self.consistency = None
 
-    def run(self, start: AbstractTableSolver | AbstractSDESolver, most_steps: int, allow_more: bool) -> Fitted:
+    def run(self, start: AbstractGridSolver, most_steps: int, allow_more: bool) -> Fitted:
         """All stages, one after the other, with the solver at the budget."""
         warm_steps = self._warm_steps()
         model = self._warmed(start.steps, warm_steps) if warm_steps else None
@@ -226,13 +224,13 @@ class _Fit:
         if certificate.verdict != "valid" and not certificate.lacks_samples:
             found = self._more(model, solver, most_steps)
             if found is not None:
-                least = evaluations_of(found[0])
+                least = found[0].evaluations_per_interval()
                 solver, certificate = found if allow_more else (solver, certificate)
         return Fitted(model, solver, certificate, tuple(self.history), least)
 
     def _learned(self, solver: Any) -> LearnedRK:
         """The solver, able to learn."""
-        return (solver if isinstance(solver, LearnedRK) else learning(solver)).meant_for(*self.task.interval)
+        return (solver if solver.learned else learning(solver)).for_interval(*self.task.interval)
 
     @property
     def _is_ode(self) -> bool:
@@ -295,7 +293,7 @@ class _Fit:
 
         def valid(steps: int) -> tuple[Any, Certificate] | None:
             begin = time.perf_counter()
-            finer = with_steps(solver, steps)
+            finer = solver.with_steps(steps)
             if self._can_distill:
                 finer = self._fitted(model, finer)
             certificate = self._certificate(model, finer)

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import diffrax
 import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
@@ -12,12 +11,7 @@ from ..errors import UserError
 from ..penalties.base import terms_of
 from ..solvers.base.solution import Status
 from ..solvers.base.solver import AbstractSolver, Problem
-from ..solvers.diffrax.ode import FromDiffrax
-from ..solvers.sde.fixed_sde import AbstractSDESolver
-from ..solvers.sde.sde import Calculus
 
-_ITO = (diffrax.ItoMilstein,)
-_STRATONOVICH = (diffrax.AbstractSRK, diffrax.StratonovichMilstein, diffrax.EulerHeun)
 _NO_CELL = np.uint32(2**32 - 1)  # the cells of a path are numbered by 31 bits
 
 
@@ -29,7 +23,7 @@ def check_stochastic(
     Raises:
         UserError: Something does not go with an SDE, or there is no key.
     """
-    if not isinstance(solver, AbstractSDESolver | FromDiffrax):
+    if not solver.solves_sdes:
         known = "EulerMaruyama, Milstein, StochasticHeun, SRK or FromDiffrax(diffrax.ShARK())"
         raise UserError(f"{type(solver).__name__} solves ODEs: for an SDE use {known}")
     if problem.key is None:
@@ -41,14 +35,6 @@ def check_stochastic(
             raise UserError(f"{type(part).__name__} is for ODEs: with an SDE use LocalError, or GlobalError")
     if ends is not None and ends[1] < ends[0]:
         raise UserError(f"{Status.reversed_noise.message}, got t0={ends[0]}, t1={ends[1]}")
-
-
-def calculi_of(solver: AbstractSolver) -> tuple[Calculus, ...]:
-    """The calculi of the SDEs that a solver is for; none where it is for ODEs."""
-    if isinstance(solver, AbstractSDESolver):
-        return solver.calculi
-    inner = solver.solver if isinstance(solver, FromDiffrax) else None
-    return ("ito",) if isinstance(inner, _ITO) else ("stratonovich",) if isinstance(inner, _STRATONOVICH) else ()
 
 
 def penalty_key(key: PRNGKeyArray) -> PRNGKeyArray:

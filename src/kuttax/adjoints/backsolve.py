@@ -9,13 +9,12 @@ import jax.numpy as jnp
 
 from .._types import State
 from ..errors import UserError
+from ..solvers.base.closure import converted, cotangent, parameters, with_parameters
 from ..solvers.base.once import once
 from ..solvers.base.solution import Solution, Status
 from ..solvers.base.solver import AbstractSolver, Problem
-from ..solvers.rk.adaptive import Adaptive
 from ..solvers.trainable import trainable
 from .base import AbstractAdjoint
-from .closure import converted, cotangent, parameters, with_parameters
 
 
 class BacksolveAdjoint(AbstractAdjoint):
@@ -35,9 +34,7 @@ class BacksolveAdjoint(AbstractAdjoint):
         if any(jax.tree.leaves(trainable((solver, self.solver)))):
             raise UserError("BacksolveAdjoint knows nothing of a learned tableau: use DiscreteAdjoint with LearnedRK")
         backward = solver if self.solver is None else self.solver
-        if isinstance(backward, Adaptive):
-            backward = dataclasses.replace(backward, control="joint")
-        sol = _solve(converted(problem), *jax.lax.stop_gradient((solver, backward)))
+        sol = _solve(converted(problem), *jax.lax.stop_gradient((solver, backward.with_joint_steps())))
         return dataclasses.replace(sol, stats=dataclasses.replace(sol.stats, nfe_backward=None))
 
 

@@ -8,11 +8,7 @@ from ..errors import UserError
 from ..solvers.base.memory import Memory
 from ..solvers.base.solution import Solution
 from ..solvers.base.solver import AbstractSolver, Problem
-from ..solvers.rk.adaptive import Adaptive
-from ..solvers.rk.reversible import Reversible
 from .base import AbstractAdjoint
-from .replay import solve_adaptive
-from .reversible import solve_reversible
 
 
 class DiscreteAdjoint(AbstractAdjoint):
@@ -40,10 +36,4 @@ class DiscreteAdjoint(AbstractAdjoint):
             raise UserError(f"memory must be 'stages', 'products' or 'steps', got {self.memory!r}")
 
     def run(self, solver: AbstractSolver, problem: Problem) -> Solution:
-        if isinstance(solver, Reversible):
-            return solve_reversible(solver, problem)
-        if not isinstance(solver, Adaptive):
-            return solver.run(problem, self.memory)
-        if self.memory == "stages":
-            raise UserError("memory='stages' is for fixed steps: an adaptive solve keeps its steps, leave memory out")
-        return solve_adaptive(solver, problem)
+        return solver.run(problem, self.memory)

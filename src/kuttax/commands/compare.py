@@ -23,7 +23,6 @@ from ..tasks.options import TaskOptions
 from ..training.checkpoints import Checkpoints
 from ..training.loop import Trainer, TrainingError
 from ..training.settings import Settings
-from ..validity.resolution import steps_of
 from .configuration import keep_configuration, of_task
 from .fit import Budget
 from .options.method import SOLVERS, Method, penalties, solvers, solvers_of_sdes
@@ -105,7 +104,7 @@ class Compare:
         learned = {row.name: LEARNED if row.name == "learned" else ("shared",) for row in rows if learns(row.solver)}
         used = {name for names in learned.values() for name in names}
         others = [name for name in LEARNED if name not in used]
-        several = any(learns(row.solver) and steps_of(row.solver) > 1 for row in rows)
+        several = any(learns(row.solver) and row.solver.number_of_steps() > 1 for row in rows)
         tolerance = options.calculus is not None and any(row.budget is None for row in rows)
         one = [option.name for option in fields(ClassicalOptions) if option.name not in ("rtol", "atol")]
         which = "without --penalties: --methods and --nfe say which solvers are compared", "give --penalties"

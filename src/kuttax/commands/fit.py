@@ -15,7 +15,6 @@ from ..options.bounds import Count, Seed, at_least, between, check_bounds
 from ..options.unused import Unused, unless
 from ..report import forecast
 from ..solvers.base.solver import AbstractSolver, title
-from ..solvers.rk.learned import LearnedRK
 from ..solvers.trainable import learns
 from ..tasks.options import TaskOptions
 from ..training import checkpoints
@@ -168,7 +167,7 @@ class Fit:
         save_run(folder, fitted.model, fitted.solver, {"task": saved, "settings": settings, "record": record})
         keep_record(folder, record)
         keep_certificate(folder, fitted.certificate, name, "validation")
-        if isinstance(fitted.solver, LearnedRK):
+        if fitted.solver.learned and not fitted.solver.solves_sdes:
             keep_for_torch(folder, fitted.solver)
         checkpoints.clear(folder.path / CHECKPOINTS)
         return record

@@ -1,11 +1,12 @@
 """Files that more than one command leaves beside a model."""
 
+from typing import Any
+
 from ..io.atomic import write_json, write_text
 from ..io.folder import Folder
 from ..io.records import Record
 from ..report import certificate as drawing
 from ..solvers.rk.export import to_torch_source
-from ..solvers.rk.learned import LearnedRK
 from ..validity import Certificate
 
 
@@ -29,7 +30,7 @@ def keep_record(folder: Folder, record: Record) -> None:
         write_json(folder.path / "record.json", record)
 
 
-def keep_for_torch(folder: Folder, solver: LearnedRK) -> None:
+def keep_for_torch(folder: Folder, solver: Any) -> None:
     """solver_torch.py, the solver for PyTorch."""
     with folder.writing("solver_torch.py"):
         write_text(folder.path / "solver_torch.py", to_torch_source(solver))

@@ -18,7 +18,6 @@ from ..training.checkpoints import Checkpoints
 from ..training.loop import Trainer
 from ..training.parallel import OneDevice, Placement, first, joined, part, together
 from ..training.settings import Settings
-from ..validity.resolution import with_steps
 from .configuration import check_configuration, keep_configuration, of_task
 from .kept import keep_record
 from .options.penalty import PenaltyOptions
@@ -85,7 +84,7 @@ class Train:
         def trainer_of(solver: AbstractSolver) -> Trainer:
             task = options.build()
             if self._proposes:
-                solver = with_steps(solver, proposed_steps(task, solver, self.training.batch_size, self.seed))
+                solver = solver.with_steps(proposed_steps(task, solver, self.training.batch_size, self.seed))
             scheduled = penalty.scheduled(self.training.train_steps)
             return Trainer(task, solver, self.training, scheduled, control, place)
 

@@ -92,7 +92,7 @@ def distill(
     split_key, batch_key = jax.random.split(key)
     rows, held_rows = split(len(jax.tree.leaves(y0)[0]), holdout, split_key)
     frozen = Frozen(field, args, float(t0), float(t1))
-    student = student.meant_for(t0, t1)
+    student = student.for_interval(t0, t1)
     eqx.filter_eval_shape(frozen.end, student, jax.tree.map(lambda x: x[0], y0))  # refuses slopes unlike the state
     pairs = Pairs(y0, ends(field, y0, t0, t1, args, dopri5_at_1e_8() if teacher is None else teacher))
     seen, held = pairs.rows(rows), pairs.rows(held_rows)
@@ -103,7 +103,7 @@ def distill(
 
 
 def _check(student: Any, t0: Any, t1: Any, max_steps: Any) -> None:
-    if not isinstance(student, LearnedRK):
+    if not (student.learned and not student.solves_sdes):
         kind = type(student).__name__
         raise UserError(f"a student must be a LearnedRK, got {kind}: kx.student('per_step', nfe=8) makes one")
     if not (np.ndim(t0) == np.ndim(t1) == 0 and math.isfinite(t0) and math.isfinite(t1) and t0 != t1):

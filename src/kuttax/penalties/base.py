@@ -10,11 +10,10 @@ from jaxtyping import Array
 
 from .._types import State, Time, VectorField
 from ..errors import UserError
-from ..solvers.base.estimated import EstimatedStep
+from ..solvers.base.numbers import number
 from ..solvers.base.pick import Pick, Picked
 from ..solvers.base.solver import AbstractSolver, Problem
-from ..solvers.rk.adaptive import number
-from ..solvers.rk.step import Step
+from ..solvers.rk.step import EstimatedStep, Step
 
 
 class Integrand(eqx.Module):

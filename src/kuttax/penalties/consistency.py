@@ -9,13 +9,13 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from .._types import State, Time
-from ..adjoints.closure import converted
 from ..errors import UserError
-from ..solvers.base.pick import Pick, Picked
+from ..solvers.base.closure import converted
+from ..solvers.base.grid import checked_steps
+from ..solvers.base.numbers import number
+from ..solvers.base.pick import Pick
 from ..solvers.base.solver import AbstractSolver, Problem
-from ..solvers.rk.adaptive import Adaptive, number
-from ..solvers.rk.fixed import checked_steps
-from ..solvers.rk.learned import is_learned
+from ..solvers.rk.adaptive import Adaptive
 from ..solvers.rk.step import step_without_end
 from ..solvers.rk.tableaus import DOPRI5, Tableau
 from .base import AbstractPenalty, Ask, Seen, needs_key
@@ -69,13 +69,13 @@ class Consistency(AbstractPenalty):
         del problem
         key = needs_key(self, key)
         refuse_without_steps(self, solver)
-        self._refuse_coarse(_order(solver))
-        if self.moves == "solver" and not is_learned(solver):
+        self._refuse_coarse(solver.known_order())
+        if self.moves == "solver" and not solver.learned:
             raise UserError(f"moves='solver' needs one that learns, got {type(solver).__name__}: use LearnedRK")
         through_state = self.through == "state"
         return Ask(pick=Pick(None, key, through_state), otherwise="through='step'" if through_state else None)
 
-    def _refuse_coarse(self, order: int) -> None:
+    def _refuse_coarse(self, order: float) -> None:
         """Refuse a reference that is no finer than a step of this order.
 
         Raises:
@@ -83,7 +83,7 @@ class Consistency(AbstractPenalty):
         """
         name, finer = self.reference.name, self.reference.order
         if finer < order:
-            raise UserError(f"reference {name} has order {finer}, the solver {order}: use one of at least that order")
+            raise UserError(f"reference {name} has order {finer}, the solver {order:g}: use one of at least that order")
         if finer == order and self.substeps == 1:
             raise UserError(f"one step of {name} is no finer than the solver's, of the same order: use more substeps")
 
@@ -94,10 +94,11 @@ class Consistency(AbstractPenalty):
             solver = _constant(solver)
         elif self.moves == "solver":
             problem = _constant(converted(problem))  # what the field closes over too
-        scale = Adaptive(DOPRI5, self.rtol, self.atol, control=getattr(solver, "control", "joint"))
+        control = "per_sample" if solver.scale().per_sample else "joint"
+        scale = Adaptive(DOPRI5, self.rtol, self.atol, control=control)
         field = scale.vector_field(problem)
         f = lambda t, y: field(t, y, problem.args)
-        y1, h = _own_step(solver, f, picked)
+        y1, h = solver.own_step(f, picked)
         finer = self._finer(f, picked.t, picked.y, h)
         apart = jax.tree.map(jnp.subtract, y1, finer)
         error = scale.norm(problem)(scale.controller(problem.t0.dtype).scaled(apart, picked.y, finer))
@@ -112,22 +113,6 @@ class Consistency(AbstractPenalty):
             return (t + size, step_without_end(self.reference, f, t, y, size)[0]), None
 
         return jax.lax.scan(step, (t, y), length=self.substeps)[0][1]
-
-
-def _own_step(solver: Any, f: Callable[[Time, State], State], picked: Picked) -> tuple[State, Time]:
-    """The state at the end of the step that the solver took where it was picked, and the size of the step."""
-    t, y, h = picked.t, picked.y, picked.h
-    if isinstance(solver, Adaptive):
-        return step_without_end(solver.tableau, f, t, y, h)[0], h
-    table = solver.table(h.dtype)
-    n = picked.step % solver.steps  # every interval between outputs takes all of the rows
-    share = table.h[n]
-    h = h * (share / jax.lax.stop_gradient(share))  # the same number, whose derivative is that of the learned share
-    return table.advance(f, (table.a[n], table.b[n], table.c[n]), t, y, h), h
-
-
-def _order(solver: Any) -> int:
-    return solver.tableau.order if isinstance(solver, Adaptive) else solver.order
 
 
 def _constant(tree: Any) -> Any:

@@ -8,11 +8,8 @@ from jaxtyping import Array
 
 from .._types import Time
 from ..errors import UserError
-from ..solvers.base.estimated import EstimatedStep
 from ..solvers.base.solver import AbstractSolver, Problem
-from ..solvers.diffrax.ode import FromDiffrax
-from ..solvers.rk.adaptive import Adaptive
-from ..solvers.rk.step import Step, stiffness_pair
+from ..solvers.rk.step import EstimatedStep, Step, stiffness_pair
 from ..solvers.sde.sde import SDE
 from .base import AbstractPenalty, Ask, Seen
 
@@ -33,11 +30,11 @@ class AbstractGlobal(AbstractPenalty):
         own = type(self).__name__
         local = own.replace("Global", "Local")
         if isinstance(problem.field, SDE):
-            if not (isinstance(solver, FromDiffrax) and solver.steps is None):
+            if "costs" not in solver.observable(sde=True):
                 by = "FromDiffrax with tolerances"
                 raise UserError(f"{own} of an SDE is made of an adaptive solver's steps: use {by}, or {local}")
             return Ask(cost=self.cost, otherwise=local)
-        if not isinstance(solver, Adaptive):
+        if "costs" not in solver.observable():
             raise UserError(f"{own} is made of Adaptive's steps, got {type(solver).__name__}: use {local}")
         self.check(solver)
         return Ask(cost=self.cost, otherwise=local)
@@ -47,7 +44,7 @@ class AbstractGlobal(AbstractPenalty):
         return self.charge(step) * jnp.abs(step.h)
 
     @abstractmethod
-    def check(self, solver: Adaptive) -> None:
+    def check(self, solver: AbstractSolver) -> None:
         """Refuse a pair that has no such cost."""
 
     def value(self, seen: Seen) -> Array:
@@ -66,7 +63,7 @@ class GlobalError(AbstractGlobal):
     def charge(self, step: Step | EstimatedStep) -> Time:
         return step.error()
 
-    def check(self, solver: Adaptive) -> None:
+    def check(self, solver: AbstractSolver) -> None:
         del solver
 
 
@@ -77,8 +74,8 @@ class GlobalStiffness(AbstractGlobal):
         assert isinstance(step, Step)
         return step.stiffness()
 
-    def check(self, solver: Adaptive) -> None:
-        refuse_without_stiffness(solver.tableau)
+    def check(self, solver: AbstractSolver) -> None:
+        refuse_without_stiffness(solver.scale().tableau)
 
 
 def refuse_without_stiffness(tableau) -> None:

@@ -11,14 +11,13 @@ from jaxtyping import Array
 
 from .._types import State, Time
 from ..errors import UserError
-from ..solvers.base.estimated import EstimatedStep
+from ..solvers.base.grid import checked_steps
+from ..solvers.base.numbers import number
 from ..solvers.base.pick import Pick, Picked
-from ..solvers.base.solver import AbstractSolver, Problem
-from ..solvers.diffrax.ode import FromDiffrax
-from ..solvers.rk.adaptive import Adaptive, number
+from ..solvers.base.solver import AbstractSolver, Problem, title
+from ..solvers.rk.adaptive import Adaptive
 from ..solvers.rk.controller import initial_step
-from ..solvers.rk.fixed import AbstractTableSolver, checked_steps
-from ..solvers.rk.step import Step, step_with_end
+from ..solvers.rk.step import EstimatedStep, Step, step_with_end
 from ..solvers.rk.tableaus import TSIT5, Tableau
 from ..solvers.sde.sde import SDE
 from .base import AbstractPenalty, Ask, Seen, needs_key
@@ -96,10 +95,11 @@ class AbstractLocal(AbstractPenalty):
         name = type(self).__name__
         if self.sde_solver is not None:
             raise UserError("sde_solver is for SDEs: with an ODE give a tableau, or leave it out")
-        if not isinstance(solver, FromDiffrax):
+        seen = solver.observable()
+        if "times" not in seen:
             refuse_without_steps(self, solver)
-        elif self.sampling == "biased" or self.size == "solver":
-            raise UserError(f"diffrax does not tell {name} its steps: use sampling='unbiased' and size='budget'")
+        elif "steps" not in seen and (self.sampling == "biased" or self.size == "solver"):
+            raise UserError(f"{title(solver)} does not tell {name} its steps: use sampling='unbiased', size='budget'")
 
     def _check_sde(self, problem: Problem, solver: AbstractSolver) -> None:
         if self.tableau is not None:
@@ -141,17 +141,20 @@ class AbstractLocal(AbstractPenalty):
     def _scale(self, solver: AbstractSolver) -> Adaptive:
         """The tolerances that the step of an SDE is held against."""
         rtol = atol = TOLERANCE
-        if isinstance(solver, FromDiffrax) and solver.steps is None:
-            rtol, atol = solver.rtol, solver.atol
+        own = solver.scale()
+        if own.rtol is not None:
+            rtol, atol = own.rtol, own.atol
         return Adaptive(TSIT5, rtol if self.rtol is None else self.rtol, atol if self.atol is None else self.atol)
 
     def pair(self, solver: AbstractSolver) -> Adaptive:
         """The embedded pair and the tolerances that the step is held against."""
-        own = getattr(solver, "tableau", None)
-        tableau = self.tableau or (TSIT5 if own is None or own.error is None else own)
-        rtol = self.rtol if self.rtol is not None else getattr(solver, "rtol", 1e-6)
-        atol = self.atol if self.atol is not None else getattr(solver, "atol", 1e-6)
-        return Adaptive(tableau, rtol, atol, control=getattr(solver, "control", "joint"))
+        own = solver.scale()
+        rtol, atol = (
+            first if first is not None else 1e-6 if second is None else second
+            for first, second in ((self.rtol, own.rtol), (self.atol, own.atol))
+        )
+        control = "per_sample" if own.per_sample else "joint"
+        return Adaptive(self.tableau or own.tableau or TSIT5, rtol, atol, control=control)
 
     def _size(self, problem: Problem, picked: Picked, pair: Adaptive, f: Any, k1: State) -> Time:
         if self.size == "solver":
@@ -170,7 +173,7 @@ def refuse_without_steps(penalty: AbstractPenalty, solver: AbstractSolver) -> No
     Raises:
         UserError: It is one.
     """
-    if not isinstance(solver, Adaptive | AbstractTableSolver):
+    if "steps" not in solver.observable():
         name, got = type(penalty).__name__, type(solver).__name__
         raise UserError(f"{name} cannot look into {got}: use Adaptive, FixedSteps or LearnedRK")
 

@@ -9,11 +9,10 @@ from jaxtyping import PRNGKeyArray
 
 from .._types import State, Time
 from ..errors import UserError
-from ..solvers.base.estimated import EstimatedStep
 from ..solvers.base.solver import AbstractSolver, Problem
-from ..solvers.diffrax.ode import FromDiffrax
 from ..solvers.diffrax.sde import check_solver, estimates_error, is_wrapped, stochastic_terms
 from ..solvers.rk.adaptive import Adaptive
+from ..solvers.rk.step import EstimatedStep
 from ..solvers.sde.sde import SDE
 
 TOLERANCE = 1e-2
@@ -28,8 +27,9 @@ def estimator(chosen: diffrax.AbstractSolver | None, solver: AbstractSolver, sde
     """
     if chosen is not None:
         return chosen
-    if isinstance(solver, FromDiffrax) and estimates_error(solver.solver):
-        return solver.solver
+    own = solver.sde_estimator()
+    if own is not None:
+        return own
     if sde.noise == "additive":
         return diffrax.ShARK()
     return diffrax.SPaRK() if sde.calculus == "stratonovich" else diffrax.HalfSolver(diffrax.Euler())
@@ -86,5 +86,5 @@ def _in_both_modes(solver: Any) -> Any:
     """The solver, its stages a plain scan, which JAX differentiates forwards too."""
     if is_wrapped(solver):
         return dataclasses.replace(solver, solver=_in_both_modes(solver.solver))
-    scans = hasattr(solver, "scan_kind") and solver.scan_kind is None
+    scans = {field.name for field in dataclasses.fields(solver)} & {"scan_kind"} and solver.scan_kind is None
     return dataclasses.replace(solver, scan_kind="lax") if scans else solver

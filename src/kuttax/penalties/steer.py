@@ -9,8 +9,8 @@ from jaxtyping import Array
 
 from .._types import Time
 from ..errors import UserError
+from ..solvers.base.numbers import number
 from ..solvers.base.solver import AbstractSolver, Problem
-from ..solvers.rk.adaptive import number
 from .base import AbstractEnding, Ask, Seen, needs_key
 
 

@@ -7,8 +7,6 @@ import jax
 from jaxtyping import PyTree
 
 from .base.solver import AbstractSolver
-from .rk.learned import LearnedRK
-from .sde.learned_srk import LearnedSRK
 
 
 def _is_solver(node: Any) -> bool:
@@ -25,15 +23,16 @@ def trainable(tree: PyTree) -> PyTree[bool]:
     return jax.tree.map(_trained_of, tree, is_leaf=_is_solver)
 
 
-def _is_learned(node: Any) -> bool:
-    return isinstance(node, LearnedRK | LearnedSRK)
+def is_learned(node: Any) -> bool:
+    """Whether training changes this part of a solver; finds it in a wrapper with `is_leaf=is_learned`."""
+    return _is_solver(node) and node.learned
 
 
 def _trained_of(node: Any) -> PyTree[bool]:
     """Of a solver, the leaves of what is learned in it, itself or wrapped; of anything else, its numbers."""
-    if not _is_solver(node) or _is_learned(node):
+    if not _is_solver(node) or is_learned(node):
         return jax.tree.map(eqx.is_inexact_array, node)
-    return jax.tree.map(lambda part: _trained_of(part) if _is_learned(part) else False, node, is_leaf=_is_learned)
+    return jax.tree.map(lambda part: _trained_of(part) if is_learned(part) else False, node, is_leaf=is_learned)
 
 
 def learns(solver: AbstractSolver) -> bool:

@@ -16,7 +16,6 @@ from ..errors import UserError
 from ..penalties.schedule import Scheduled
 from ..solvers.base.solution import SolveError
 from ..solvers.base.solver import AbstractSolver
-from ..solvers.rk.learned import is_learned
 from ..tasks.base import Task
 from ..validity.control.control import Control
 from .checkpoints import Checkpoint, Checkpoints, State, restored
@@ -107,8 +106,7 @@ class Trainer:
         place: Placement | None = None,
         span: tuple[float, float] = (0.0, 1.0),
     ):
-        meant = lambda part: part.meant_for(*task.interval) if is_learned(part) else part
-        self.solver = jax.tree.map(meant, solver, is_leaf=is_learned)
+        self.solver = solver.for_interval(*task.interval)
         self.task, self.settings, self.batch_size = task, settings, settings.batch_size
         self.penalty, self.control, self.place, self.span = penalty, control, place or OneDevice(), span
         if penalty is not None and "penalty" not in inspect.signature(task.loss).parameters:

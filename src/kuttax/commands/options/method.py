@@ -7,7 +7,7 @@ from ...errors import UserError
 from ...solvers.base.solver import AbstractSolver, title
 from ...solvers.rk import tableaus
 from ...solvers.rk.adaptive import Adaptive
-from ...solvers.rk.fixed import AbstractTableSolver, FixedSteps
+from ...solvers.rk.fixed import FixedSteps
 from ...solvers.sde.sde import Calculus
 from . import sde_solvers
 from .penalty import PENALTIES, Weighted, default
@@ -147,7 +147,7 @@ def penalties(names: Sequence[str], options: SolverOptions, say: Callable[[str],
     if not {*names} - {"none"}:
         raise UserError(f"--penalties needs names: all, or some of {', '.join(PENALTIES)}")
     solver = options.build()
-    budget = solver.nfe if isinstance(solver, AbstractTableSolver) else None
+    budget = None if solver.solves_sdes else solver.evaluations_per_interval()
     for name in dict.fromkeys(["none", *names, *(PENALTIES if "all" in names else ())]):
         if name == "all":
             continue

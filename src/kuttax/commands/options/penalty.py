@@ -10,7 +10,6 @@ import optax
 import tyro
 
 from ..._solve.solve import solve
-from ..._solve.stochastic import calculi_of
 from ...errors import UserError
 from ...options.bounds import above, check_bounds
 from ...options.unused import Unused, unless
@@ -140,7 +139,7 @@ class Weighted:
         penalty, y0 = named(self.name).make(), jnp.zeros((2, 3), jnp.float32)
 
         def attempt(y0, key):
-            calculi = calculi_of(solver)
+            calculi = solver.sde_calculi()
             field: Any = SDE(_tanh, _tanh, calculus=calculi[0]) if calculi else _tanh
             return solve(
                 field, y0, 0.0, 1.0, solver=solver, penalty=penalty, key=key, batch_axis=0, throw=False

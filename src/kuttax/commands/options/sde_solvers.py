@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-from ..._solve.stochastic import calculi_of
 from ...errors import UserError
 from ...solvers.base.solver import AbstractSolver, title
 from ...solvers.diffrax.ode import FromDiffrax
@@ -48,7 +47,7 @@ def fixed(name: str, steps: int, *, shared: bool = False) -> AbstractSDESolver:
 
 def fitting(calculus: Calculus) -> tuple[str, ...]:
     """The names of those for SDEs with diagonal noise of this calculus."""
-    return tuple(name for name in ("spark", *FIXED) if calculus in calculi_of(_example(name)))
+    return tuple(name for name in ("spark", *FIXED) if calculus in _example(name).sde_calculi())
 
 
 def refuse_other_kind(task: str, about: Any, solver: AbstractSolver) -> None:
@@ -62,7 +61,7 @@ def refuse_other_kind(task: str, about: Any, solver: AbstractSolver) -> None:
     Raises:
         UserError: One of the two is an ODE's and the other one an SDE's, or they are of different calculi.
     """
-    calculus, own = getattr(about, "calculus", None), calculi_of(solver)
+    calculus, own = getattr(about, "calculus", None), solver.sde_calculi()
     if calculus is None and own:
         raise UserError(f"{title(solver)} is for SDEs, and {task} is an ODE: use learned, rk4, dopri5 or tsit5")
     if calculus is None or calculus in own:

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 
 from ...errors import UserError
 from ...solvers.base.solver import AbstractSolver
-from ...solvers.sde.fixed_sde import AbstractSDESolver
 from ...tasks.base import Task
 from ...training.watch import Controlled
 from ...validity.certificate.certificate import certify
@@ -16,7 +15,6 @@ from ...validity.control.certified import CertifiedControl
 from ...validity.control.control import Control
 from ...validity.control.first_step import first_steps
 from ...validity.control.published import StepControl, ToleranceControl
-from ...validity.resolution import is_adaptive, order_of, size_of
 
 
 def control_of(kind: Literal["off", "ott", "certified"], solver: AbstractSolver) -> Control | None:
@@ -25,7 +23,7 @@ def control_of(kind: Literal["off", "ott", "certified"], solver: AbstractSolver)
         return None
     if kind == "certified":
         return CertifiedControl(certify=partial(certify, refine=(), reference_tolerance=1e-4))
-    return ToleranceControl() if is_adaptive(solver) else StepControl()
+    return ToleranceControl() if solver.chooses_steps else StepControl()
 
 
 def proposed_steps(task: Task, solver: AbstractSolver, batch_size: int, seed: int) -> int:
@@ -34,11 +32,11 @@ def proposed_steps(task: Task, solver: AbstractSolver, batch_size: int, seed: in
     Raises:
         UserError: The solver is for SDEs, for which there is none.
     """
-    if isinstance(solver, AbstractSDESolver):
+    if solver.solves_sdes:
         raise UserError("no number of steps can be proposed for an SDE: give --steps")
     model = task.init(jax.random.split(jax.random.key(seed))[0])
     batch = jax.tree.map(lambda x: jnp.asarray(x[:batch_size]), task.train)
-    return first_steps(lambda solver, batch: task.predict(model, solver, batch), batch, order_of(solver), 1000)
+    return first_steps(lambda solver, batch: task.predict(model, solver, batch), batch, solver.known_order(), 1000)
 
 
 def history(controlled: Controlled, start: AbstractSolver, end: AbstractSolver) -> dict[str, Any]:
@@ -53,13 +51,18 @@ def history(controlled: Controlled, start: AbstractSolver, end: AbstractSolver) 
         for turn in controlled.turns
     ]
     return {
-        "start": size_of(start),
-        "final": size_of(end),
+        "start": _size(start),
+        "final": _size(end),
         "verdict": controlled.verdict,
         "nfe_train": controlled.nfe_train,
         "nfe_checks": controlled.nfe_checks,
         "turns": turns,
     }
+
+
+def _size(solver: AbstractSolver) -> float:
+    """The relative tolerance, or else the number of steps."""
+    return solver.tolerance() if solver.chooses_steps else solver.number_of_steps()
 
 
 def said(record: dict[str, Any]) -> str:

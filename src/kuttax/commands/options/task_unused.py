@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from ...options.unused import Unused, unless
 from ...solvers.base.solver import AbstractSolver
 from ...tasks.options import TaskOptions
-from ...validity.resolution import is_adaptive
 
 
 def unused_in_task(options: TaskOptions, solvers: Iterable[AbstractSolver], *, penalised: bool) -> dict[str, Unused]:
@@ -16,7 +15,7 @@ def unused_in_task(options: TaskOptions, solvers: Iterable[AbstractSolver], *, p
         solvers: That it is trained with. An ODE is solved once more by an adaptive one, an SDE is not.
         penalised: Whether it is trained with a penalty.
     """
-    adaptive = options.calculus is None or any(map(is_adaptive, solvers))
+    adaptive = options.calculus is None or any(solver.chooses_steps for solver in solvers)
     return {
         **unless(adaptive, ["max_steps"], "with solvers of fixed steps", "name spark"),
         **unless(penalised, ["penalised"], "without a penalty", "add one"),

@@ -4,7 +4,7 @@ float32 has no number between 1.7e9 and 1.7e9 + 128. Times that are known before
 subtracted in float64, and solvers only see what has elapsed since t0; the field is handed t0 + elapsed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+from jax.extend.core import Literal
 from jaxtyping import Array
 
 from ..._types import VectorField
 from ...errors import UserError
-from .dependence import depends
 from .solution import Status
 
 _ULPS = 4  # times that differ by no more than so many units in the last place are meant to be the same
@@ -197,3 +197,13 @@ def _stacked(name: str, value: Any) -> Any:
 def _short(ts: np.ndarray) -> str:
     shown = [repr(float(t)) for t in ts]
     return "[" + " ".join(shown if len(shown) <= 6 else [*shown[:2], "...", *shown[-2:]]) + "]"
+
+
+def depends(function: Callable[[Any], Any], x: Any) -> bool:
+    """Whether x enters what `function` computes, be it as zero times x."""
+    program = jax.make_jaxpr(function)(x).jaxpr
+    reached = set(program.invars)
+    for equation in program.eqns:
+        if any(x in reached for x in equation.invars if not isinstance(x, Literal)):
+            reached.update(equation.outvars)
+    return any(x in reached for x in program.outvars if not isinstance(x, Literal))

@@ -1,8 +1,9 @@
 """AbstractSolver: what `solve` asks of a solver, and the problem that it hands over."""
 
+import dataclasses
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -10,10 +11,9 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..._types import State, VectorField
-from ..rk.step import Step
-from .estimated import EstimatedStep
+from ...errors import UserError
 from .memory import Memory
-from .pick import Pick
+from .pick import Pick, Picked
 from .solution import Solution
 
 Derivative = Literal["none", "forward"] | Memory
@@ -39,8 +39,8 @@ class Problem(eqx.Module):
         batched: Whether the leading axis of y counts samples.
         max_steps: The most steps that an adaptive solve may try.
         measured: Picks the part of a state that counts in the error norm.
-        costs: What every accepted step is charged with, summed over the steps; adaptive solvers only. Their arrays
-            are leaves.
+        costs: What every accepted step is charged with, summed over the steps; only for solvers whose `observable`
+            has "costs". Each is a function of the step (`Step` or `EstimatedStep`). Their arrays are leaves.
         picks: The states to look at on the way.
         saves_start, saves_end: Whether ts is known, before the program runs, to begin at t0 and to end at t1.
         key: Draws the noise, where the field is an `SDE`.
@@ -56,7 +56,7 @@ class Problem(eqx.Module):
     batched: bool = eqx.field(static=True, default=False)
     max_steps: int = eqx.field(static=True, default=4096)
     measured: Callable[[Any], Any] = eqx.field(static=True, default=everything)
-    costs: tuple[Callable[[Step | EstimatedStep], Array], ...] = ()
+    costs: tuple[Callable[[Any], Array], ...] = ()
     picks: tuple[Pick, ...] = ()
     args_axes: Any = eqx.field(static=True, default=None)
     saves_start: bool = eqx.field(static=True, default=False)
@@ -96,8 +96,49 @@ def title(solver: "AbstractSolver") -> str:
     return str(solver).splitlines()[0]
 
 
+Calculus = Literal["ito", "stratonovich"]
+Observable = Literal["times", "steps", "costs"]
+"""What penalties can observe of a solve: its state at a given time; the start of one of its own steps; a cost of every
+accepted step."""
+
+
+class Scale(NamedTuple):
+    """What the error of one step is measured with.
+
+    Attributes:
+        tableau: The solver's own embedded pair; None where it has none.
+        rtol, atol: Its tolerances; None where it has none.
+        per_sample: Whether every sample has its own steps, and so its own error.
+    """
+
+    tableau: Any = None
+    rtol: Any = None
+    atol: Any = None
+    per_sample: bool = False
+
+
+class Refined(NamedTuple):
+    """A solver with smaller steps, and a note for the user; the solver is None where the dtype allows nothing finer."""
+
+    solver: "AbstractSolver | None"
+    note: str = ""
+
+
 class AbstractSolver(eqx.Module):
-    """A numerical method together with its step sizes: a pytree whose array leaves are numbers, never shapes."""
+    """A numerical method together with its step sizes: a pytree whose array leaves are numbers, never shapes.
+
+    `run` and `check` are what `solve` needs. Every other method is one ability, which some part of the library needs:
+    certificates, step control, penalties, files, training. A default either says "no" or raises a `UserError` that
+    names the method to write, so that a solver of one's own needs only the methods of what it is used for.
+    `AbstractGridSolver` has them all for methods with equal steps.
+
+    Attributes:
+        solves_sdes: Whether the field may be an `SDE`.
+        learned: Whether training changes the solver's arrays.
+    """
+
+    solves_sdes: ClassVar[bool] = False
+    learned: ClassVar[bool] = False
 
     @abstractmethod
     def run(self, problem: Problem, derivative: Derivative) -> Solution:
@@ -110,3 +151,187 @@ class AbstractSolver(eqx.Module):
         Raises:
             UserError: This solver cannot solve this problem.
         """
+
+    # How finely it resolves an interval
+
+    def number_of_steps(self) -> int:
+        """The number of steps on one interval.
+
+        Raises:
+            UserError: It has no number of steps that can be set.
+        """
+        raise UserError(
+            f"{title(self)} has no number of steps that can be controlled: use FixedSteps or LearnedRK, control its "
+            f"tolerance (ToleranceControl), or {_write(self, 'number_of_steps')}"
+        )
+
+    def with_steps(self, steps: int) -> "AbstractSolver":
+        """The same scheme with another number of steps on one interval.
+
+        Raises:
+            UserError: It has no number of steps, coefficients that belong to its own, or `steps` is not a whole number
+                of at least 1.
+        """
+        self.number_of_steps()
+        raise UserError(f"{title(self)} cannot be given {steps} steps: {_write(self, 'with_steps')}")
+
+    @property
+    def chooses_steps(self) -> bool:
+        """Whether it chooses its steps by a tolerance."""
+        return False
+
+    def tolerance(self) -> float:
+        """The relative tolerance.
+
+        Raises:
+            UserError: It has none.
+        """
+        raise UserError(
+            f"{title(self)} has no tolerance to control: use Adaptive, control its number of steps (StepControl), "
+            f"or {_write(self, 'tolerance')}"
+        )
+
+    def with_tolerance(self, rtol: float) -> "AbstractSolver":
+        """The same solver at another relative tolerance; the absolute one changes by the same factor.
+
+        Raises:
+            UserError: It has no tolerance, or this one is not a number above zero.
+        """
+        self.tolerance()
+        raise UserError(f"{title(self)} cannot be given rtol={rtol:g}: {_write(self, 'with_tolerance')}")
+
+    def refined(self, times: int, dtype: Any) -> Refined:
+        """The same scheme with `times` as many steps; with a tolerance, at a tenth (times=2) or a hundredth (4) of it.
+
+        Args:
+            times: 2 or 4.
+            dtype: The dtype that the model computes in; it bounds the relative tolerance from below.
+
+        Raises:
+            UserError: The solver cannot be refined.
+        """
+        del times, dtype
+        raise UserError(
+            f"{type(self).__name__} cannot be refined, so nothing can be certified: {_write(self, 'refined')}"
+        )
+
+    def tightened(self, factor: float, dtype: Any) -> Refined:
+        """The same solver with both tolerances divided by `factor`, as far as the dtype carries the relative one.
+
+        Raises:
+            UserError: It has no tolerance.
+        """
+        del factor, dtype
+        self.tolerance()
+        raise UserError(f"{title(self)} cannot be given a tighter tolerance: {_write(self, 'tightened')}")
+
+    def convergence_order(self) -> float | None:
+        """The order p: the error shrinks as h^p; of an SDE solver the strong order; None if not known."""
+        return None
+
+    def known_order(self) -> float:
+        """`convergence_order`, where it is known.
+
+        Raises:
+            UserError: It is not.
+        """
+        order = self.convergence_order()
+        if order is None:
+            how = _write(self, "convergence_order")
+            raise UserError(f"the order of {title(self)} is not known: use FixedSteps or LearnedRK, or {how}")
+        return order
+
+    def evaluations_per_interval(self) -> int | None:
+        """Evaluations of the field, or of an SDE's drift with diagonal noise, on one interval; None if not known."""
+        return None
+
+    def with_joint_steps(self) -> "AbstractSolver":
+        """The same solver, with one step size for all samples."""
+        return self
+
+    # What penalties see
+
+    def observable(self, *, sde: bool = False) -> frozenset[Observable]:
+        """What penalties can observe of a solve of an ODE, or of an SDE."""
+        del sde
+        return frozenset()
+
+    def scale(self) -> Scale:
+        """What the error of one of its steps is measured with."""
+        return Scale()
+
+    def own_step(self, f: Callable[[Any, State], State], start: Picked) -> tuple[State, Any]:
+        """The step that a solve took where `start` was picked, again, from its state, time and size.
+
+        Args:
+            f: The vector field (t, y) -> dy/dt on the whole state.
+            start: The state, time, size and number of the step.
+
+        Returns:
+            The state at the end of the step, and the size of the step. Both carry derivatives in what is learned.
+
+        Raises:
+            UserError: Its steps cannot be taken again.
+        """
+        del f, start
+        raise UserError(f"the steps of {title(self)} cannot be taken again: {_write(self, 'own_step')}")
+
+    # Stochastic differential equations
+
+    def sde_calculi(self) -> tuple[Calculus, ...]:
+        """The calculi of the SDEs that it is made for; none where it is made for ODEs."""
+        return ()
+
+    def sde_estimator(self) -> Any:
+        """The diffrax solver that estimates the error of one of its steps of an SDE; None where it has none."""
+        return None
+
+    def keeps_path(self) -> bool:
+        """Whether it solves SDEs, and follows the same Brownian path with smaller steps."""
+        return False
+
+    def path_cells(self) -> int | None:
+        """The number of cells of its Brownian path on one interval; None where it has no grid of cells."""
+        return None
+
+    def on_cells(self, cells: int) -> "AbstractSolver":
+        """The same scheme with the same steps on a path of `cells` cells an interval; without a grid, itself."""
+        del cells
+        return self
+
+    # Learning
+
+    def for_interval(self, t0: float, t1: float) -> "AbstractSolver":
+        """The same solver, marked as trained on the interval (t0, t1) where it is a learned one."""
+        del t0, t1
+        return self
+
+    # Files
+
+    def to_data(self) -> dict[str, Any]:
+        """What a file needs to make this solver again, as JSON can hold it; see `register_solver`.
+
+        By default its fields, where these are numbers, words, truth values or None.
+
+        Raises:
+            UserError: The solver cannot be saved.
+        """
+        data = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        for name, value in data.items():
+            if not isinstance(value, int | float | str | None):
+                raise UserError(f"a {type(self).__name__} cannot be saved for its {name}: {_write(self, 'to_data')}")
+        return data
+
+    @classmethod
+    def from_data(cls, data: dict[str, Any]) -> "AbstractSolver":
+        """The solver that `to_data` described; by default made from its fields.
+
+        Raises:
+            UserError, ValueError: The data are not those of such a solver.
+        """
+        return cls(**{field.name: data[field.name] for field in dataclasses.fields(cls)})
+
+
+def _write(solver: AbstractSolver, method: str) -> str:
+    """How to give a solver of one's own an ability."""
+    return f"give {type(solver).__name__} a method {method}"

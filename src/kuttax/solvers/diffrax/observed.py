@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from ..._types import Count, State, Time
-from ..base.estimated import EstimatedStep
 from ..base.pick import Pick, Picked, Watched
 from ..base.solver import Problem
 from ..rk.controller import Controller
+from ..rk.step import EstimatedStep
 
 
 class Witness(NamedTuple):

@@ -1,5 +1,6 @@
-"""diffrax both ways: FromDiffrax(solver) here, to_diffrax(tableau) there."""
+"""FromDiffrax: any diffrax solver inside `solve`."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -11,22 +12,34 @@ from jax.core import Tracer
 from jaxtyping import Array
 
 from ...errors import UserError
+from ..base.grid import checked_steps
+from ..base.numbers import (
+    TIGHTER,
+    least_rtol,
+    number,
+    refuse_low_rtol,
+    scaled_tolerances,
+    tighter_tolerances,
+)
 from ..base.once import reverse_once
 from ..base.pick import Pick, Picked, Watched
+from ..base.registry import register_solver
 from ..base.solution import Solution, Stats, Status
-from ..base.solver import AbstractSolver, Derivative, Problem
-from ..rk.adaptive import Adaptive, least_rtol, number, refuse_low_rtol
+from ..base.solver import AbstractSolver, Calculus, Derivative, Observable, Problem, Refined, Scale
+from ..rk.adaptive import Adaptive
 from ..rk.controller import Controller, initial_step, rms
-from ..rk.fixed import AbstractTableSolver, FixedSteps, checked_steps
-from ..rk.stages import combine, stages
-from ..rk.tableaus import DOPRI5, Tableau
+from ..rk.tableaus import DOPRI5
 from ..sde.sde import SDE
 from .attempts import Attempted, Attempts
 from .even_steps import EvenSteps
 from .observed import Watching
-from .sde import check_solver, estimates_error, evaluations, is_wrapped, stochastic_terms
+from .sde import NAMED, check_solver, estimates_error, evaluations, is_wrapped, stochastic_terms
+
+_ITO = (diffrax.ItoMilstein,)
+_STRATONOVICH = (diffrax.AbstractSRK, diffrax.StratonovichMilstein, diffrax.EulerHeun)
 
 
+@register_solver({"solver": str, "steps": (int, None), "rtol": (float, None), "atol": (float, None)})
 class FromDiffrax(AbstractSolver):
     """Any diffrax solver inside `kuttax.solve`: implicit ones, for instance. Stepping is joint, by diffrax.
 
@@ -46,6 +59,7 @@ class FromDiffrax(AbstractSolver):
         max_step: The largest step under the PIDController, without sign; None for no limit. See `Adaptive`.
     """
 
+    solves_sdes: ClassVar[bool] = True
     solver: diffrax.AbstractSolver
     rtol: Any = eqx.field(converter=number("rtol"), default=1e-5)
     atol: Any = eqx.field(converter=number("atol", 0.0), default=1e-5)
@@ -70,6 +84,59 @@ class FromDiffrax(AbstractSolver):
             raise UserError(
                 f"diffrax's {name} estimates no error to control steps with: give steps=N, or wrap it in HalfSolver"
             )
+
+    @property
+    def chooses_steps(self) -> bool:
+        return self.steps is None
+
+    def tolerance(self) -> float:
+        return float(self.rtol) if self.steps is None else super().tolerance()
+
+    def with_tolerance(self, rtol: float) -> "FromDiffrax":
+        self.tolerance()
+        return dataclasses.replace(self, **scaled_tolerances(self.rtol, self.atol, rtol))
+
+    def refined(self, times: int, dtype: Any) -> Refined:
+        if self.steps is not None:
+            return Refined(dataclasses.replace(self, steps=times * self.steps))
+        return self.tightened(TIGHTER[times], dtype)
+
+    def tightened(self, factor: float, dtype: Any) -> Refined:
+        numbers, note = tighter_tolerances(self.rtol, self.atol, factor, dtype)
+        return Refined(None if numbers is None else dataclasses.replace(self, **numbers), note)
+
+    def observable(self, *, sde: bool = False) -> frozenset[Observable]:
+        if not sde:
+            return frozenset(("times",))
+        return frozenset(("times", "steps", "costs") if self.steps is None else ("times", "steps"))
+
+    def scale(self) -> Scale:
+        return Scale(None, self.rtol, self.atol) if self.steps is None else Scale()
+
+    def sde_calculi(self) -> tuple[Calculus, ...]:
+        if isinstance(self.solver, _ITO):
+            return ("ito",)
+        return ("stratonovich",) if isinstance(self.solver, _STRATONOVICH) else ()
+
+    def sde_estimator(self) -> diffrax.AbstractSolver | None:
+        return self.solver if estimates_error(self.solver) else None
+
+    def keeps_path(self) -> bool:
+        """Whether it is for SDEs alone: diffrax's path with a number of steps is another one with another number."""
+        return self.steps is None and isinstance(self.solver, (*_ITO, *_STRATONOVICH))
+
+    def to_data(self) -> dict[str, Any]:
+        name = next((name for name, make in NAMED.items() if eqx.tree_equal(self.solver, make()) is True), None)
+        if name is None or self.options:
+            raise UserError(
+                f"a FromDiffrax cannot be saved: save what it was made from ({', '.join(NAMED)} without options can)"
+            )
+        tolerances = {name: float(x) for name, x in (("rtol", self.rtol), ("atol", self.atol))}
+        return {"solver": name, "steps": self.steps, **tolerances}
+
+    @classmethod
+    def from_data(cls, data: dict[str, Any]) -> "FromDiffrax":
+        return cls(NAMED[data["solver"]](), data["rtol"], data["atol"], steps=data["steps"])
 
     def check(self, problem: Problem) -> None:
         if self.steps is None:
@@ -243,75 +310,3 @@ def _status(result: Any, control: Any) -> Array:
         stuck = other == int(Status.step_underflow)
         other = jnp.where(stuck & ~control.finite, int(Status.non_finite), other)
     return jnp.where(result == diffrax.RESULTS.successful, status, other).astype(jnp.int32)
-
-
-class TableSolver(diffrax.AbstractSolver):
-    """A table of Runge-Kutta coefficients as a diffrax solver; a learned one's parameters are its leaves, and train.
-
-    Row n of the table serves the n-th step: step with `diffrax.StepTo(solver.times(t0, t1))`. A table of one row serves
-    every step, of any size, and with an embedded pair any of diffrax's step-size controllers.
-    """
-
-    source: AbstractTableSolver
-    error: Any
-    error_order_: int | None = eqx.field(static=True)
-    order_: int = eqx.field(static=True)
-    term_structure: ClassVar = diffrax.AbstractTerm
-    interpolation_cls: ClassVar[Callable[..., Any]] = diffrax.ThirdOrderHermitePolynomialInterpolation
-
-    def order(self, terms):
-        del terms
-        return self.order_
-
-    def error_order(self, terms):
-        del terms
-        return self.error_order_
-
-    def times(self, t0, t1) -> Array:
-        """The ends of the steps on t0 -> t1, for `diffrax.StepTo`."""
-        dtype = jnp.result_type(float)
-        h = self.source.table(dtype).h
-        inner = jnp.asarray(t0, dtype) + (jnp.asarray(t1, dtype) - jnp.asarray(t0, dtype)) * jnp.cumsum(h)[:-1]
-        return jnp.concatenate([jnp.asarray(t0, dtype)[None], inner, jnp.asarray(t1, dtype)[None]])
-
-    def init(self, terms, t0, t1, y0, args):
-        del terms, t0, t1, y0, args
-        return jnp.asarray(0)
-
-    def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
-        del made_jump
-        t0, t1 = jnp.asarray(t0), jnp.asarray(t1)
-        dtype, h = t0.dtype, t1 - t0
-        table = self.source.table(dtype)
-        row = solver_state % self.source.steps
-        a, b, c = table.a[row], table.b[row], table.c[row]
-        forward = terms.contr(t0, t0 + 1)  # -1 where diffrax has turned time round to solve backwards
-        f = lambda t, y: terms.vf_prod(t, y, args, forward)
-        ks = stages(f, t0, y0, h, a, c, table.a_used)
-        y1 = combine(y0, h, b, ks, table.b_used)
-        end = f(t1, y1)
-        error = None
-        if self.error is not None:
-            zeros = jax.tree.map(jnp.zeros_like, y0)
-            error = combine(zeros, h, jnp.asarray(self.error, dtype), [*ks, end])
-        k0, k1 = (jax.tree.map(lambda k: h.astype(k.dtype) * k, slope) for slope in (ks[0], end))
-        dense = {"y0": y0, "y1": y1, "k0": k0, "k1": k1}
-        return y1, error, dense, solver_state + 1, diffrax.RESULTS.successful
-
-    def func(self, terms, t0, y0, args):
-        return terms.vf(t0, y0, args)
-
-
-def to_diffrax(scheme: Tableau | AbstractTableSolver) -> TableSolver:
-    """A tableau, or the table of `FixedSteps` or `LearnedRK`, as a diffrax solver.
-
-    Raises:
-        UserError: `scheme` is something else.
-    """
-    if isinstance(scheme, Tableau):
-        # diffrax's error_order is the power of the step that the estimate shrinks as.
-        exponent = None if scheme.error_order is None else min(scheme.order, scheme.error_order) + 1
-        return TableSolver(FixedSteps(scheme, 1), scheme.error, exponent, scheme.order)
-    if isinstance(scheme, AbstractTableSolver):
-        return TableSolver(scheme, None, None, scheme.order)
-    raise UserError(f"to_diffrax takes a Tableau, FixedSteps or LearnedRK, got {type(scheme).__name__}")

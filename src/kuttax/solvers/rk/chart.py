@@ -19,8 +19,9 @@ import numpy as np
 from jaxtyping import Array
 
 from ...errors import UserError
+from ..base.numbers import as_list
 from .order import condition_number, project
-from .tableaus import Tableau
+from .tableau import Tableau
 
 MOST_CONDITION = 1e3
 """The largest condition number of the order conditions that a solver may start with: float32 then keeps four digits."""
@@ -284,3 +285,32 @@ def _rows(values: np.ndarray, rows: int, dtype) -> Array:
 
 def _logit(p: float) -> float:
     return np.log(p / (1 - p))
+
+
+def chart_data(chart: AbstractChart) -> dict[str, Any]:
+    """The free parameters of a chart, as JSON can hold them."""
+    if isinstance(chart, Projected):
+        return {"family": "Projected", "lower": as_list(chart.lower), "weights": as_list(chart.weights)}
+    assert isinstance(chart, AbstractClosed)
+    return {"family": type(chart).__name__, "free": as_list(chart.free)}
+
+
+def chart_of_data(data: dict[str, Any], dtype) -> AbstractChart:
+    """The chart that `chart_data` described, of a solver with these `data`.
+
+    Raises:
+        ValueError: The parameters do not fit the number of stages.
+    """
+    chart = data["chart"]
+    arrays = {k: jnp.asarray(np.array(v, np.float64), dtype) for k, v in chart.items() if k != "family"}
+    if chart["family"] == "Projected":
+        result = Projected(**arrays, order=data["order"], stages=data["stages"])
+        widths = {"lower": result.stages * (result.stages - 1) // 2, "weights": result.stages}
+    else:
+        family = {family.__name__: family for family in CLOSED}[chart["family"]]
+        result = family(**arrays)
+        widths = {"free": len(family.bend(jnp.zeros(family.stages)))}
+    rows = len(next(iter(arrays.values())))
+    if any(arrays[name].shape != (rows, width) for name, width in widths.items()):
+        raise ValueError("parameters that do not fit the number of stages")
+    return result

@@ -8,17 +8,17 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
-from ..._types import Count, State, VectorField
-from ...errors import UserError
+from ..._types import State, VectorField
+from ..base.grid import AbstractGridSolver, GridState, checked_steps, solution_of, through_times
 from ..base.memory import remembering
-from ..base.pick import Pick, Picked, Watched
-from ..base.solution import Solution, Stats, Status
-from ..base.solver import AbstractSolver, Derivative, Problem
+from ..base.pick import Picked, Watched
+from ..base.registry import register_solver
+from ..base.solution import Solution
+from ..base.solver import Derivative, Problem, Refined, Scale
 from .stages import combine, stages
-from .tableaus import Tableau
+from .tableau import Tableau
 
 
 class Table(eqx.Module):
@@ -48,48 +48,22 @@ class Table(eqx.Module):
         a, b, c = row
         return combine(y, h, b, stages(f, t, y, h, a, c, self.a_used), self.b_used)
 
-    def cross(self, field: VectorField, start: "Walk", t0: Array, t1: Array, args, derivative: Derivative) -> "Walk":
-        """The walk at t1, from `start` at t0, one row of the table after another."""
+    def cross(
+        self, field: VectorField, start: "GridState", t0: Array, t1: Array, args, derivative: Derivative
+    ) -> "GridState":
+        """The state at t1, from `start` at t0, one row of the table after another."""
 
-        def step(walk, row):
+        def step(at, row):
             a, b, c, t, h = row
-            return walk.on(self.advance(lambda t, y: field(t, y, args), (a, b, c), t, walk.y, h), t, h), None
+            return at.on(self.advance(lambda t, y: field(t, y, args), (a, b, c), t, at.y, h), t, h), None
 
         if derivative not in ("none", "forward"):
             step = remembering(step, derivative, start.y)
         return jax.lax.scan(step, start, (self.a, self.b, self.c, *self.grid(t0, t1)))[0]
 
 
-class Walk(eqx.Module):
-    """Where a fixed-step solve stands, after how many steps, and what it has picked so far."""
-
-    y: State
-    n: Count
-    picked: tuple[Picked, ...]
-
-    @classmethod
-    def begin(cls, problem: Problem, starts: Callable[[Array, Array], Array]) -> "Walk":
-        """The walk at its start, with the numbers of the steps that it is to pick; `starts(t0, t1)` says when the steps
-        of an interval begin."""
-        zero = jnp.zeros_like(problem.t0)
-        steps = (_step_of(pick, problem, starts) for pick in problem.picks)
-        picked = tuple(Picked(zero, problem.y0, zero, step) for step in steps)
-        return cls(problem.y0, jnp.zeros((), jnp.int32), picked)
-
-    def on(self, y: State, t: Array, h: Array) -> "Walk":
-        """One step further: it started at t and went h far, to the state y."""
-
-        def pick(old: Picked) -> Picked:
-            new = Picked(t, self.y, h, old.step)
-            return jax.tree.map(lambda a, b: jnp.where(self.n == old.step, a, b), new, old)
-
-        return Walk(y, self.n + 1, tuple(pick(old) for old in self.picked))
-
-
-class AbstractTableSolver(AbstractSolver):
+class AbstractTableSolver(AbstractGridSolver):
     """A solver that runs a `Table`: a fixed number of steps, a known number of evaluations, no custom derivative."""
-
-    steps: eqx.AbstractVar[int]
 
     @property
     @abstractmethod
@@ -110,15 +84,30 @@ class AbstractTableSolver(AbstractSolver):
         """Evaluations of the field on one interval."""
         return self.stages * self.steps
 
+    def convergence_order(self) -> float:
+        return self.order
+
+    def evaluations_per_interval(self) -> int:
+        return self.nfe
+
+    def own_step(self, f: Callable[[Any, State], State], start: Picked) -> tuple[State, Any]:
+        t, y, h = start.t, start.y, start.h
+        table = self.table(h.dtype)
+        n = start.step % self.steps  # every interval between outputs takes all of the rows
+        share = table.h[n]
+        h = h * (share / jax.lax.stop_gradient(share))  # the same number, with the derivative of the learned share
+        return table.advance(f, (table.a[n], table.b[n], table.c[n]), t, y, h), h
+
     def run(self, problem: Problem, derivative: Derivative) -> Solution:
         table, field = self.table(problem.t0.dtype), problem.vector_field()
         cross = lambda walk, t0, t1: table.cross(field, walk, t0, t1, problem.args, derivative)
-        start = Walk.begin(problem, lambda t0, t1: table.grid(t0, t1)[0])
+        start = GridState.begin(problem, lambda t0, t1: table.grid(t0, t1)[0])
         end, ys, intervals = through_times(cross, start, problem)
         sol = solution_of(problem, table.sound, end.y, ys, intervals * self.nfe, intervals * self.steps)
         return dataclasses.replace(sol, watched=Watched((), end.picked))
 
 
+@register_solver({"steps": int, "tableau": Tableau.DATA})
 class FixedSteps(AbstractTableSolver):
     """A classical tableau with `steps` equal steps.
 
@@ -143,6 +132,23 @@ class FixedSteps(AbstractTableSolver):
     def order(self) -> int:
         return self.tableau.order
 
+    def with_steps(self, steps: int) -> "FixedSteps":
+        return FixedSteps(self.tableau, steps)
+
+    def refined(self, times: int, dtype: Any) -> Refined:
+        del dtype
+        return Refined(FixedSteps(self.tableau, times * self.steps))
+
+    def scale(self) -> Scale:
+        return Scale(None if self.tableau.error is None else self.tableau)
+
+    def to_data(self) -> dict[str, Any]:
+        return {"steps": self.steps, "tableau": self.tableau.to_data()}
+
+    @classmethod
+    def from_data(cls, data: dict[str, Any]) -> "FixedSteps":
+        return cls(Tableau.from_data(data["tableau"]), data["steps"])
+
     def check(self, problem: Problem) -> None:
         del problem  # a classical tableau crosses any interval
 
@@ -158,71 +164,3 @@ class FixedSteps(AbstractTableSolver):
 
     def __str__(self) -> str:
         return f"FixedSteps({self.tableau.name}, steps={self.steps})"
-
-
-def checked_steps(steps: int, name: str = "steps") -> int:
-    """`steps`, where it is a number of steps."""
-    if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 1:
-        raise UserError(f"{name} must be a whole number >= 1, got {steps!r}")
-    return int(steps)
-
-
-def in_order(ts: Array, t0: Array, t1: Array) -> Array:
-    """Whether t0, *ts, t1 never turns back."""
-    gaps = jnp.diff(jnp.concatenate([t0[None], ts, t1[None]]))
-    return jnp.where(t1 >= t0, jnp.all(gaps >= 0), jnp.all(gaps <= 0))
-
-
-def through_times(cross: Callable[[Any, Array, Array], Any], start: Any, problem: Problem) -> tuple[Any, Any, int]:
-    """Where `cross(at, t_from, t_to)` gets from `start` to t1, its states `.y` at ts, and how many intervals it took.
-
-    An interval known to be empty before the program runs (ts begins at t0, say) is not crossed. Where ts is traced
-    that cannot be known, and the empty interval costs its evaluations.
-    """
-    t0, t1, ts = problem.t0, problem.t1, problem.ts
-    if ts is None:
-        return cross(start, t0, t1), None, 1
-
-    def save(carry, t):
-        here = cross(carry[1], carry[0], t)
-        return (t, here), here.y
-
-    targets = ts[1:] if problem.saves_start else ts
-    (last, end), ys = jax.lax.scan(save, (t0, start), targets)
-    if problem.saves_start:
-        ys = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), start.y, ys)
-    if problem.saves_end:
-        return end, ys, len(targets)
-    return cross(end, last, t1), ys, len(targets) + 1
-
-
-def nodes_of(t0: Array, t1: Array, ts: Any, problem: Problem) -> Array:
-    """The ends of the intervals that a fixed-step solve crosses, (intervals + 1,)."""
-    nodes = [t0[None]]
-    if ts is not None:
-        nodes.append(ts[1:] if problem.saves_start else ts)
-    if ts is None or not problem.saves_end:
-        nodes.append(t1[None])
-    return jnp.concatenate(nodes)
-
-
-def _step_of(pick: Pick, problem: Problem, starts: Callable[[Array, Array], Array]) -> Count:
-    """The number of the step that is picked: any of them, or the one that a time falls in."""
-    nodes = nodes_of(problem.t0, problem.t1, problem.ts, problem)
-    all_starts = jax.vmap(starts)(nodes[:-1], nodes[1:]).reshape(-1)
-    if pick.at is None:
-        return jax.random.randint(pick.key, (), 0, len(all_starts), jnp.int32)
-    passed = (pick.at - all_starts) * problem.direction >= 0
-    return jnp.maximum(jnp.sum(passed).astype(jnp.int32) - 1, 0)
-
-
-def solution_of(problem: Problem, sound: Array, y1: State, ys: Any, nfe: int, steps: int) -> Solution:
-    """The solution of a solve of a known number of evaluations and steps; `concluded` looks at its numbers.
-
-    `sound` is false where coefficients cannot be trusted.
-    """
-    status = jnp.where(sound, int(Status.ok), int(Status.ill_conditioned))
-    if problem.ts is not None:
-        status = jnp.where(in_order(problem.ts, problem.t0, problem.t1), status, int(Status.unordered_times))
-    evaluations, taken = jnp.asarray(nfe), jnp.asarray(steps)
-    return Solution(y1, ys, Stats(evaluations, taken, jnp.zeros_like(taken), evaluations), status.astype(jnp.int32))

@@ -2,7 +2,7 @@
 
 import dataclasses
 import warnings
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -12,10 +12,13 @@ from jax.core import Tracer
 from jaxtyping import Array
 
 from ...errors import UserError
-from ..base.solver import Problem
-from .chart import AbstractChart, Projected, closed_at
-from .fixed import AbstractTableSolver, Table, checked_steps
-from .tableaus import Tableau
+from ..base.grid import checked_steps
+from ..base.numbers import as_list, floating
+from ..base.registry import register_solver
+from ..base.solver import Problem, Refined
+from .chart import AbstractChart, Projected, chart_data, chart_of_data, closed_at
+from .fixed import AbstractTableSolver, Table
+from .tableau import Tableau
 
 _LEAST_SHARE = 1e-2  # of a uniform step: no learned step size falls below this
 
@@ -24,6 +27,20 @@ class OffGridWarning(UserWarning):
     """A learned solver is used on an interval that it was not trained for."""
 
 
+_DATA = {
+    "start": str,
+    "order": int,
+    "stages": int,
+    "steps": int,
+    "trained_for": ({"t0": float, "t1": float}, None),
+    "dtype": str,
+    "chart": {"family": str},
+    "logits": ([float], None),
+    "table": {"h": [float], "a": [[[float]]], "b": [[float]], "c": [[float]]},
+}
+
+
+@register_solver(_DATA)
 class LearnedRK(AbstractTableSolver):
     """An explicit Runge-Kutta scheme with trainable coefficients and step sizes, of an order that it cannot lose.
 
@@ -40,6 +57,7 @@ class LearnedRK(AbstractTableSolver):
         trained_for: The interval (t0, t1) that it is meant for. Solving over one of another length or direction warns.
     """
 
+    learned: ClassVar[bool] = True
     chart: AbstractChart
     logits: Array | None
     steps: int = eqx.field(static=True)
@@ -127,9 +145,49 @@ class LearnedRK(AbstractTableSolver):
                 stacklevel=3,
             )
 
-    def meant_for(self, t0: float, t1: float) -> "LearnedRK":
-        """The same solver, marked as trained on the interval (t0, t1)."""
+    def for_interval(self, t0: float, t1: float) -> "LearnedRK":
         return dataclasses.replace(self, trained_for=(float(t0), float(t1)))
+
+    def with_steps(self, steps: int) -> "LearnedRK":
+        return self.resampled(steps)
+
+    def refined(self, times: int, dtype: Any) -> Refined:
+        """Repeated logits are repeated shares of the interval: each new step gets its row's h / `times` exactly."""
+        del dtype
+        again = lambda x: jnp.repeat(x, times, axis=0)
+        chart = jax.tree.map(again, self.chart) if self.rows > 1 else self.chart
+        logits = None if self.logits is None else again(self.logits)
+        return Refined(dataclasses.replace(self, chart=chart, logits=logits, steps=times * self.steps))
+
+    def to_data(self) -> dict[str, Any]:
+        """Its free parameters, the interval that it was trained on, and, for readers, the table that they give."""
+        table = self.table(self.dtype)
+        return {
+            "start": self.name,
+            "order": self.order,
+            "stages": self.stages,
+            "steps": self.steps,
+            "trained_for": None if self.trained_for is None else dict(zip(("t0", "t1"), self.trained_for, strict=True)),
+            "dtype": str(self.dtype),
+            "chart": chart_data(self.chart),
+            "logits": None if self.logits is None else as_list(self.logits),
+            "table": {name: as_list(getattr(table, name)) for name in ("h", "a", "b", "c")},
+        }
+
+    @classmethod
+    def from_data(cls, data: dict[str, Any]) -> "LearnedRK":
+        dtype = floating(data["dtype"])
+        logits = None if data["logits"] is None else jnp.asarray(np.array(data["logits"]), dtype)
+        meant = None if data["trained_for"] is None else (data["trained_for"]["t0"], data["trained_for"]["t1"])
+        chart = chart_of_data(data, dtype)
+        steps = checked_steps(data["steps"])
+        solver = cls(chart=chart, logits=logits, steps=steps, name=data["start"], trained_for=meant)
+        if solver.rows not in (1, steps) or (logits is not None and logits.shape != (steps,)):
+            raise ValueError("parameters that do not fit the number of steps")
+        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(solver)):
+            raise ValueError("parameters that are not finite")
+        _check_table(solver, data["table"])
+        return solver
 
     def resampled(self, steps: int) -> "LearnedRK":
         """What was learned, with another number of steps: a start for training on.
@@ -186,9 +244,20 @@ def resampled_rows(old: int, new: int) -> np.ndarray:
     return (2 * np.arange(new) + 1) * old // (2 * new)
 
 
-def is_learned(part: Any) -> bool:
-    """Whether this part of a solver is what training changes, to find it in a wrapper with `is_leaf=is_learned`."""
-    return isinstance(part, LearnedRK)
+def _check_table(solver: LearnedRK, written: dict[str, Any]) -> None:
+    """Compare the table in a file with the one that the parameters in it give.
+
+    Raises:
+        ValueError: They differ by more than rounding.
+    """
+    if len(written["h"]) != solver.steps:
+        raise ValueError("a table of another number of steps")
+    found = solver.table(solver.dtype)
+    for name in ("h", "a", "b", "c"):
+        stored, own = np.array(written[name], np.float64), np.asarray(getattr(found, name), np.float64)
+        least = float(jnp.finfo(solver.dtype).eps) ** 0.5 * max(1.0, float(np.abs(own).max(initial=0.0)))
+        if stored.shape != own.shape or not np.all(np.abs(stored - own) <= least):
+            raise ValueError("a table of coefficients that its parameters do not give")
 
 
 def _known(ts) -> list:

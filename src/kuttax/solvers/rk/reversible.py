@@ -1,83 +1,24 @@
 """Reversible: any fixed-step scheme, made algebraically reversible."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+import dataclasses
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
 
-from ..._types import State, VectorField
 from ...errors import UserError
+from ..base.grid import solution_of, through_times
+from ..base.numbers import number
+from ..base.registry import from_json, register_solver, to_json
 from ..base.solution import Solution
-from ..base.solver import AbstractSolver, Derivative, Problem, title
-from .adaptive import number
-from .fixed import AbstractTableSolver, Table, solution_of, through_times
-from .stages import combine, stages
+from ..base.solver import AbstractSolver, Derivative, Problem, Refined, title
+from .coupled import Coupled, Pair
+from .fixed import AbstractTableSolver, Table
+from .undo import solve_reversible
 
 
-class Pair(NamedTuple):
-    """The two states that a reversible solve carries."""
-
-    y: State
-    z: State
-
-
-class Row(NamedTuple):
-    """One step: the coefficients of the base scheme, when it starts, and its size; all steps with a leading axis."""
-
-    a: Any
-    b: Any
-    c: Any
-    t: Any
-    h: Any
-
-
-class Coupled(eqx.Module):
-    """The coupled scheme over the table of a base scheme.
-
-    Attributes:
-        table: The coefficients and step sizes of the base scheme.
-        coupling: lambda, a scalar of the dtype of time.
-    """
-
-    table: Table
-    coupling: Array
-
-    def rows(self, t0: Array, t1: Array) -> Row:
-        """The steps from t0 to t1."""
-        return Row(self.table.a, self.table.b, self.table.c, *self.table.grid(t0, t1))
-
-    def weight(self, row: Row) -> Array:
-        """lambda; one in a step of size zero, which then changes nothing."""
-        return jnp.where(row.h == 0, jnp.ones_like(self.coupling), self.coupling)
-
-    def ahead(self, f: Callable[[Any, State], State], row: Row, z: State) -> State:
-        """Psi_h(t_n, z_n)."""
-        return self._increment(f, row, row.t, row.h, z)
-
-    def behind(self, f: Callable[[Any, State], State], row: Row, y: State) -> State:
-        """Psi_{-h}(t_{n+1}, y_{n+1})."""
-        return self._increment(f, row, row.t + row.h, -row.h, y)
-
-    def _increment(self, f, row: Row, t: Array, h: Array, y: State) -> State:
-        ks = stages(f, t, y, h, row.a, row.c, self.table.a_used)
-        return combine(jax.tree.map(jnp.zeros_like, y), h, row.b, ks, self.table.b_used)
-
-    def cross(self, field: VectorField, pair: Pair, t0: Array, t1: Array, args) -> Pair:
-        """The pair at t1, from that at t0."""
-        f = lambda t, y: field(t, y, args)
-
-        def step(pair, row):
-            weight = self.weight(row)
-            mix = lambda y, z, ahead: z + weight * (y - z) + ahead
-            y = jax.tree.map(mix, pair.y, pair.z, self.ahead(f, row, pair.z))
-            return Pair(y, jax.tree.map(jnp.subtract, pair.z, self.behind(f, row, y))), None
-
-        return jax.lax.scan(step, pair, self.rows(t0, t1))[0]
-
-
+@register_solver({"coupling": float, "solver": {"kind": str}})
 class Reversible(AbstractSolver):
     """A fixed-step scheme whose steps can be undone, so that its exact gradient needs no stored states.
 
@@ -142,10 +83,39 @@ class Reversible(AbstractSolver):
         self.solver.check(problem)
 
     def run(self, problem: Problem, derivative: Derivative) -> Solution:
-        del derivative  # a scan of plain operations can be differentiated in every mode
-        return self.march(problem, self.solver.table(problem.t0.dtype))[0]
+        if derivative in ("none", "forward"):  # a scan of plain operations
+            return self.forward(problem, self.solver.table(problem.t0.dtype))[0]
+        return solve_reversible(self, problem)
 
-    def march(self, problem: Problem, table: Table) -> tuple[Solution, Pair]:
+    def number_of_steps(self) -> int:
+        return self.steps
+
+    def with_steps(self, steps: int) -> "Reversible":
+        return dataclasses.replace(self, solver=self.solver.with_steps(steps))
+
+    def refined(self, times: int, dtype: Any) -> Refined:
+        return Refined(dataclasses.replace(self, solver=self.solver.refined(times, dtype).solver))
+
+    def convergence_order(self) -> float | None:
+        return self.solver.convergence_order()
+
+    def evaluations_per_interval(self) -> int:
+        return self.nfe
+
+    def for_interval(self, t0: float, t1: float) -> "Reversible":
+        return dataclasses.replace(self, solver=self.solver.for_interval(t0, t1))
+
+    def to_data(self) -> dict[str, Any]:
+        return {"coupling": float(self.coupling), "solver": to_json(self.solver)}
+
+    @classmethod
+    def from_data(cls, data: dict[str, Any]) -> "Reversible":
+        if data["solver"]["kind"] == cls.__name__:
+            raise ValueError("a Reversible inside of another")
+        inner: Any = from_json(data["solver"])
+        return cls(inner, data["coupling"])
+
+    def forward(self, problem: Problem, table: Table) -> tuple[Solution, Pair]:
         """The solution over the `table` of the base scheme, and the pair at its end."""
         coupled, field = self.coupled(table), problem.vector_field()
         cross = lambda pair, t0, t1: coupled.cross(field, pair, t0, t1, problem.args)

@@ -10,7 +10,7 @@ import numpy as np
 from ..._types import State, Time
 from .controller import Controller
 from .stages import combine, stages
-from .tableaus import Tableau
+from .tableau import Tableau
 from .tape import put
 
 _GUARD = 2.0**20  # keeps the small difference of slopes from vanishing: for states of 1e-30 it is below float32's least
@@ -62,6 +62,30 @@ class Step(NamedTuple):
         change = self.norm(jax.tree.map(jnp.subtract, self.ks[j], self.ks[i]))
         same = between == 0
         return jnp.where(same, jnp.zeros_like(change), change / jnp.where(same, jnp.ones_like(between), between))
+
+
+class EstimatedStep(NamedTuple):
+    """A step of an SDE from y at t to y1 at t + h: what penalties see of it in place of a `Step`.
+
+    Attributes:
+        controller: What its error is held against.
+        t, h: Its start and size, scalars.
+        y, y1: The states at its start and end.
+        estimate: Of its error, entry by entry; shaped like y.
+        norm: Of a state.
+    """
+
+    controller: Controller
+    t: Time
+    h: Time
+    y: State
+    y1: State
+    estimate: State
+    norm: Callable[[State], Time]
+
+    def error(self) -> Time:
+        """E = |estimate / (atol + rtol max(|y|, |y1|))|: at most one where the step is accepted."""
+        return self.norm(self.controller.scaled(self.estimate, self.y, self.y1))
 
 
 def stiffness_pair(tableau: Tableau) -> tuple[int, int] | None:

@@ -5,10 +5,12 @@ from typing import Any, ClassVar
 import jax
 
 from ..._types import State, Time
+from ..base.registry import register_solver
 from .fixed_sde import AbstractSDESolver, Draw
 from .sde import Calculus, Noise, Terms
 
 
+@register_solver({"steps": int, "refine": int})
 class EulerMaruyama(AbstractSDESolver):
     """y1 = y + h f(t, y) + g(t, y) dW, for Ito SDEs with any noise (Maruyama 1955; Kloeden & Platen 1992, 10.2).
 

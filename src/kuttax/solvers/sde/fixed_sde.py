@@ -2,7 +2,7 @@
 
 import dataclasses
 from abc import abstractmethod
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -11,11 +11,11 @@ from jaxtyping import Array, PyTree
 
 from ..._types import Count, State, Time
 from ...errors import UserError
+from ..base.grid import AbstractGridSolver, GridState, checked_steps, solution_of, through_times
 from ..base.memory import remembering
 from ..base.pick import Watched
 from ..base.solution import Solution, Status
-from ..base.solver import AbstractSolver, Derivative, Problem
-from ..rk.fixed import Walk, checked_steps, solution_of, through_times
+from ..base.solver import Derivative, Problem, Refined
 from .brownian import BrownianPath
 from .sde import Calculus, Noise, Terms, check_calculus, sde_of, terms_of
 
@@ -43,20 +43,20 @@ class OnPath(NamedTuple):
     """Where a solve stands on its Brownian path.
 
     Attributes:
-        walk: The state, and the number of steps taken.
+        at: The state, and the number of steps taken.
         cells: The number of cells crossed. An empty interval, as between t0 and an output there, crosses none.
     """
 
-    walk: Walk
+    at: GridState
     cells: Count
 
     @property
     def y(self) -> State:
         """The state."""
-        return self.walk.y
+        return self.at.y
 
 
-class AbstractSDESolver(AbstractSolver):
+class AbstractSDESolver(AbstractGridSolver):
     """A scheme for SDEs with equal steps: a known number of evaluations, no custom derivative.
 
     With one key, 25 steps of refine=4, 50 of refine=2 and 100 of refine=1 cross the same path, whichever the scheme.
@@ -69,6 +69,7 @@ class AbstractSDESolver(AbstractSolver):
         UserError: `steps` or `refine` is not a whole number of at least 1.
     """
 
+    solves_sdes: ClassVar[bool] = True
     steps: int = eqx.field(static=True, converter=checked_steps)
     refine: int = eqx.field(static=True, default=1, kw_only=True, converter=lambda n: checked_steps(n, "refine"))
     noises: eqx.AbstractClassVar[tuple[Noise, ...]]
@@ -99,16 +100,38 @@ class AbstractSDESolver(AbstractSolver):
             others = "StochasticHeun or Milstein" if self.calculi == ("ito",) else "EulerMaruyama, Milstein or SRK"
             check_calculus(sde, name, self.calculi[0], others)
 
-    def finer(self, factor: int) -> "AbstractSDESolver":
-        """The same scheme with `factor` times the steps on the same path: one key then gives the same noise.
+    def with_steps(self, steps: int) -> "AbstractSDESolver":
+        return dataclasses.replace(self, steps=steps)
+
+    def refined(self, times: int, dtype: Any = None) -> Refined:
+        """The same scheme with `times` as many steps on the same path: one key then gives the same noise.
 
         Raises:
-            UserError: `refine` is no multiple of `factor`.
+            UserError: `refine` is no multiple of `times`.
         """
-        factor = checked_steps(factor)
-        if self.refine % factor:
-            raise UserError(f"refine={self.refine} must be a multiple of {factor}, for {factor} times the steps")
-        return dataclasses.replace(self, steps=self.steps * factor, refine=self.refine // factor)
+        del dtype
+        times = checked_steps(times)
+        if self.refine % times:
+            raise UserError(f"refine={self.refine} must be a multiple of {times}, for {times} times the steps")
+        return Refined(dataclasses.replace(self, steps=self.steps * times, refine=self.refine // times))
+
+    def convergence_order(self) -> float:
+        return self.strong_order
+
+    def evaluations_per_interval(self) -> int:
+        return self.steps * self.evaluations("diagonal")[0]
+
+    def sde_calculi(self) -> tuple[Calculus, ...]:
+        return self.calculi
+
+    def keeps_path(self) -> bool:
+        return True
+
+    def path_cells(self) -> int:
+        return self.steps * self.refine
+
+    def on_cells(self, cells: int) -> "AbstractSDESolver":
+        return dataclasses.replace(self, refine=cells // self.steps)
 
     def __str__(self) -> str:
         refine = "" if self.refine == 1 else f", refine={self.refine}"
@@ -118,40 +141,40 @@ class AbstractSDESolver(AbstractSolver):
         terms, (rows, sound) = terms_of(problem), self.rows(problem.t0.dtype)
         path = BrownianPath(problem.key, terms.wiener)
         cross = lambda at, t0, t1: self._cross(terms, path, at, t0, t1, rows, derivative)
-        start = OnPath(Walk.begin(problem, self._starts), jnp.zeros((), jnp.int32))
+        start = OnPath(GridState.begin(problem, self._starts), jnp.zeros((), jnp.int32))
         end, ys, intervals = through_times(cross, start, problem)
         taken = intervals * self.steps
         drifts, diffusions = (taken * x for x in self.evaluations(terms.sde.noise))
         sol = solution_of(problem, sound, end.y, ys, drifts, taken)
         status = jnp.where(problem.t1 < problem.t0, int(Status.reversed_noise), sol.status).astype(jnp.int32)
         stats = dataclasses.replace(sol.stats, nfe_diffusion=jnp.asarray(diffusions))
-        return dataclasses.replace(sol, stats=stats, status=status, watched=Watched((), end.walk.picked))
+        return dataclasses.replace(sol, stats=stats, status=status, watched=Watched((), end.at.picked))
 
     def _starts(self, t0: Time, t1: Time) -> Array:
         """When the steps from t0 to t1 begin, (steps,)."""
         return t0 + (t1 - t0) / self.steps * jnp.arange(self.steps, dtype=t0.dtype)
 
-    def _cross(self, terms: Terms, path: BrownianPath, at: OnPath, t0, t1, rows, derivative: Derivative) -> OnPath:
+    def _cross(self, terms: Terms, path: BrownianPath, start: OnPath, t0, t1, rows, derivative: Derivative) -> OnPath:
         """From t0 to t1 in one scan."""
         h = (t1 - t0) / self.steps
         root = _root(h)
-        first = (at.cells - at.walk.n * self.refine).astype(jnp.int32)  # the cells of the walk's step number zero
+        first = (start.cells - start.at.n * self.refine).astype(jnp.int32)  # the cell where step number zero begins
 
         def advance(y, t, draw, row):
             return self.step(terms, t, y, h, draw, row)
 
-        def step(walk, x):
+        def step(at, x):
             t, row = x
-            w, mean = path.increment(first + walk.n * self.refine, self.refine, mean=self.uses_mean)
-            return walk.on(advance(walk.y, t, Draw(root, w, mean), row), t, h), None
+            w, mean = path.increment(first + at.n * self.refine, self.refine, mean=self.uses_mean)
+            return at.on(advance(at.y, t, Draw(root, w, mean), row), t, h), None
 
         if derivative == "steps":  # the state alone is kept: the noise is drawn again
-            step = remembering(step, derivative, at.y)
+            step = remembering(step, derivative, start.y)
         elif derivative not in ("none", "forward"):
-            advance = remembering(advance, derivative, at.y)
-        walk = jax.lax.scan(step, at.walk, (self._starts(t0, t1), rows))[0]
+            advance = remembering(advance, derivative, start.y)
+        at = jax.lax.scan(step, start.at, (self._starts(t0, t1), rows))[0]
         crossed = jnp.where(h == 0, 0, self.steps * self.refine).astype(jnp.int32)
-        return OnPath(walk, at.cells + crossed)
+        return OnPath(at, start.cells + crossed)
 
 
 def _root(h: Time) -> Time:

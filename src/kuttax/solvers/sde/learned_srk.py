@@ -1,5 +1,6 @@
 """LearnedSRK: a stochastic Runge-Kutta scheme with free coefficients, of a strong order that it cannot lose."""
 
+import dataclasses
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -10,6 +11,8 @@ from jaxtyping import Array
 
 from ..._types import State, Time
 from ...errors import UserError
+from ..base.numbers import as_list, floating
+from ..base.registry import register_solver
 from ..rk.chart import MOST_CONDITION, MOST_DRIFT, moderate
 from ..rk.order import nearest
 from .fixed_sde import AbstractSDESolver, Draw
@@ -21,6 +24,10 @@ from .srk_tableau import SRI1W1, SRKTableau, Used
 _SUMS = ((1.0, 0.0), (0.0, 1.0), (0.0, 0.0), (0.0, 0.0))
 
 
+_DATA = {"start": str, "steps": int, "refine": int, "dtype": str, "lower": [[[float]]], "weights": [[[float]]]}
+
+
+@register_solver(_DATA)
 class LearnedSRK(AbstractSDESolver):
     """Coefficients of Rößler's SRI family to be trained: strong order 1 and weak order 1 hold by construction.
 
@@ -34,6 +41,7 @@ class LearnedSRK(AbstractSDESolver):
         name: What it started at.
     """
 
+    learned: ClassVar[bool] = True
     lower: Array
     weights: Array
     name: str = eqx.field(static=True)
@@ -86,6 +94,27 @@ class LearnedSRK(AbstractSDESolver):
 
     def step(self, terms: Terms, t: Time, y: State, h: Time, draw: Draw, row: Any) -> State:
         return srk_step(row, terms, t, y, h, draw)
+
+    def with_steps(self, steps: int) -> "LearnedSRK":
+        if len(self.lower) > 1:
+            raise UserError("own coefficients a step belong to their steps: use LearnedSRK.like(..., per_step=False)")
+        return dataclasses.replace(self, steps=steps)
+
+    def to_data(self) -> dict[str, Any]:
+        free = {"lower": as_list(self.lower), "weights": as_list(self.weights)}
+        size = {"steps": self.steps, "refine": self.refine, "dtype": str(self.lower.dtype)}
+        return {**size, "start": self.name, **free}
+
+    @classmethod
+    def from_data(cls, data: dict[str, Any]) -> "LearnedSRK":
+        lower, weights = (jnp.asarray(np.array(data[name]), floating(data["dtype"])) for name in ("lower", "weights"))
+        solver = cls(data["steps"], lower, weights, data["start"], refine=data["refine"])
+        (rows, _, below), s = lower.shape, solver.stages
+        if lower.shape[1] != 4 or weights.shape != (rows, 5, s) or below != s * (s - 1) // 2 or solver.steps % rows:
+            raise ValueError("parameters that do not fit each other")
+        if not all(np.isfinite(leaf).all() for leaf in (lower, weights)):
+            raise ValueError("parameters that are not finite")
+        return solver
 
     def evaluations(self, noise: Noise) -> tuple[int, int]:
         del noise

@@ -5,10 +5,12 @@ from typing import Any, ClassVar
 import jax
 
 from ..._types import State, Time
+from ..base.registry import register_solver
 from .fixed_sde import AbstractSDESolver, Draw
 from .sde import Calculus, Noise, Terms
 
 
+@register_solver({"steps": int, "refine": int})
 class Milstein(AbstractSDESolver):
     """y1 = y + h f + g dW + 1/2 (D g) g (dW^2 - h), in a Stratonovich SDE without the last h.
 

@@ -11,11 +11,11 @@ from jaxtyping import PyTree
 
 from ..._types import State, VectorField
 from ...errors import UserError
-from ..base.dependence import depends
+from ..base.elapsed import depends
+from ..base.solver import Calculus as Calculus
 from ..base.solver import Problem
 
 Noise = Literal["diagonal", "scalar", "general", "additive"]
-Calculus = Literal["ito", "stratonovich"]
 
 
 class SDE(eqx.Module):

@@ -7,12 +7,14 @@ import jax
 import jax.numpy as jnp
 
 from ..._types import State, Time
+from ..base.registry import register_solver
 from ..rk.stages import combine
 from .fixed_sde import AbstractSDESolver, Draw
 from .sde import Calculus, Noise, Terms
 from .srk_tableau import SRA1, SRI1W1, SRKTableau
 
 
+@register_solver({"steps": int, "refine": int})
 class SRK(AbstractSDESolver):
     """Rößler's SRA1 where the noise is additive, his SRI1W1 where it is diagonal or scalar (Ito SDEs).
 

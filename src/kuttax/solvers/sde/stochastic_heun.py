@@ -5,10 +5,12 @@ from typing import Any, ClassVar
 import jax
 
 from ..._types import State, Time
+from ..base.registry import register_solver
 from .fixed_sde import AbstractSDESolver, Draw
 from .sde import Calculus, Noise, Terms
 
 
+@register_solver({"steps": int, "refine": int})
 class StochasticHeun(AbstractSDESolver):
     """z = y + h f(y) + g(y) dW, then y1 = y + h (f(y) + f(z)) / 2 + (g(y) + g(z)) dW / 2, for Stratonovich SDEs.
 

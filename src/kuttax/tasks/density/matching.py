@@ -12,8 +12,8 @@ from ...density.coupling import Coupling, optimal
 from ...penalties.base import Penalties
 from ...solvers.base.solver import AbstractSolver
 from ...solvers.rk.fixed import FixedSteps
-from ...solvers.rk.learned import is_learned
 from ...solvers.rk.tableaus import RK4
+from ...solvers.trainable import learns
 from .task import Density
 
 _FEW = 64  # points of a batch that a learned solver is fitted on
@@ -58,7 +58,7 @@ class Matching:
         slope = jax.vmap(lambda t, x: model(t, x, None))(t, along)
         loss = jnp.mean(jnp.sum((slope - (x - noise)) ** 2, axis=1))
         status = jnp.zeros((), jnp.int32)
-        if any(map(is_learned, jax.tree.leaves(solver, is_leaf=is_learned))):
+        if learns(solver):
             few = Points(x[:_FEW], jnp.asarray(batch.log_det)[:_FEW])
             loss = loss + _discretisation(task, jax.lax.stop_gradient(model), solver, few)
         if penalty is not None:

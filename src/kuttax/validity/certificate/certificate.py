@@ -14,7 +14,6 @@ from ...solvers.base.solver import AbstractSolver
 from .interval import CONFIDENCE
 from .judge import MOST_DEVIATING, Judgement, Thresholds, Verdict, judge
 from .measure import Measurement, Row, measure
-from .one_path import is_noisy
 from .solved import Loss, Predict
 
 _FORMAT, _VERSION = "kuttax-certificate", 2
@@ -160,7 +159,7 @@ def certify(
     for name, value in asked.items():
         if not (np.isfinite(value) and value > 0):
             raise UserError(f"{name} must be a number > 0, got {value!r}")
-    if max_step is not None and is_noisy(solver):
+    if max_step is not None and solver.keeps_path():
         raise UserError(
             "max_step limits the steps of an ODE's references; those of an SDE have fixed steps: leave it out"
         )

@@ -11,18 +11,11 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from ...errors import UserError
-from ...solvers.base.solver import AbstractSolver, title
-from ...solvers.diffrax.ode import FromDiffrax
-from ...solvers.rk.adaptive import Adaptive
-from ...solvers.rk.fixed import FixedSteps
-from ...solvers.rk.learned import LearnedRK
-from ...solvers.rk.reversible import Reversible
-from ...solvers.sde.fixed_sde import AbstractSDESolver
+from ...solvers.base.solver import AbstractSolver, Refined, title
 from .crossing import chosen, crossing_share
-from .finer import Finer, finer
 from .interval import standard_error
 from .moments import MomentGap, of_moment
-from .one_path import is_noisy, on_fine_path
+from .one_path import on_fine_path
 from .references import NEEDED, families, note_of, plain, tolerances
 from .scores import Kind, calibration_error, classes, correct, cross_entropies, recognise
 from .solved import Loss, Predict, Solved, attempt, gradient_of, sample_deviations
@@ -153,22 +146,22 @@ def measure(
     if leaves and all(len(leaf) == 0 for leaf in leaves):
         raise UserError("the batch is empty: give held-out samples to certify on")
     named, solver = title(solver), on_fine_path(solver)
-    finer(solver, 2, np.dtype(np.float32))  # refuses what cannot be refined before anything is solved
+    solver.refined(2, np.dtype(np.float32))  # refuses what cannot be refined before anything is solved
     own = _Try("own", named, attempt(predict, solver, batch), times=1)
     if isinstance(own.result, str):
         return Measurement(0, Kind("metric"), (Row(role="own", solver=own.solver, failure=own.result),))
     dtype = own.result.dtype
-    fine = [_finer(predict, finer(solver, times, dtype), times, solver, batch) for times in refine]
+    fine = [_finer(predict, solver.refined(times, dtype), times, solver, batch) for times in refine]
     references = _references(predict, batch, families(solver, dtype, tolerance, max_step), loss)
     if loss is not None and references:
         own = _Try(own.role, own.solver, own.result, times=1, gradient=gradient_of(loss, solver, batch))
     return _compared([own, *fine, *references], solver, key, tolerance, metric_scale)
 
 
-def _finer(predict: Predict, better: Finer, times: int, solver: AbstractSolver, batch: Any) -> _Try:
+def _finer(predict: Predict, better: Refined, times: int, solver: AbstractSolver, batch: Any) -> _Try:
     if better.solver is None:
         return _Try("finer", f"{title(solver)}, finer", better.note)
-    fixed = times if _order_and_kind(solver)[1] else None
+    fixed = None if solver.chooses_steps else times
     return _Try("finer", title(better.solver), _trial(predict, better.solver, batch), better.note, fixed)
 
 
@@ -232,10 +225,10 @@ def _compared(
     kind = recognise(solved)._replace(scale=metric_scale)
     yardstick = _Yardstick(own, first, kind, scales)
     looked_at = chosen(len(own.outputs), key)
-    noisy = is_noisy(solver)
+    noisy = solver.keeps_path()
     rows = tuple(_row(one, tries[0], yardstick, looked_at, noisy) for one in tries)
-    order, expected = _observed_order(rows, own.dtype), _order_and_kind(solver)[0]
-    return Measurement(len(own.outputs), kind, rows, tuple(map(float, scales)), order, expected)
+    order = _observed_order(rows, own.dtype)
+    return Measurement(len(own.outputs), kind, rows, tuple(map(float, scales)), order, solver.convergence_order())
 
 
 def _scales(references: Sequence[Solved], tolerance: float | None) -> np.ndarray:
@@ -319,21 +312,3 @@ def _observed_order(rows: Sequence[Row], dtype: np.dtype) -> float | None:
         if coarse.steps_ratio and fine.steps_ratio and fine.steps_ratio > coarse.steps_ratio and error(fine) > floor:
             found = math.log(error(coarse) / error(fine)) / math.log(fine.steps_ratio / coarse.steps_ratio)
     return found
-
-
-def _order_and_kind(solver: AbstractSolver) -> tuple[float | None, bool]:
-    """The order of a scheme, where it is known, and whether `finer` multiplies its steps rather than a tolerance."""
-    match solver:
-        case FixedSteps():
-            return solver.tableau.order, True
-        case LearnedRK():
-            return solver.order, True
-        case Reversible():
-            return _order_and_kind(solver.solver)
-        case Adaptive():
-            return solver.tableau.order, False
-        case FromDiffrax():
-            return None, solver.steps is not None
-        case AbstractSDESolver():
-            return solver.strong_order, True
-    return None, True

@@ -10,16 +10,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ...adjoints.discrete import DiscreteAdjoint
 from ...errors import UserError
 from ...solvers.base.solution import Solution
 from ...solvers.base.solver import AbstractSolver, Derivative, Problem
 from ...solvers.diffrax.ode import FromDiffrax
 from ...solvers.rk.adaptive import Adaptive
 from ...solvers.rk.tableaus import DOPRI8, TSIT5
-from ...solvers.sde.fixed_sde import AbstractSDESolver
-from .finer import tighter
-from .one_path import finer_on_path, is_noisy
+from .one_path import finer_on_path
 
 NEEDED = 2
 """How many references have to reach the end and to agree."""
@@ -59,9 +56,7 @@ class Reference(AbstractSolver):
         if solver.max_step is None:
             steps = max(1, min(self.least_steps, problem.max_steps // _ROOM))
             solver = dataclasses.replace(solver, max_step=self._longest(problem) / steps)
-        if derivative in ("none", "forward"):
-            return solver.run(problem, derivative)
-        return DiscreteAdjoint().run(solver, problem)
+        return solver.run(problem, derivative)
 
     def _longest(self, problem: Problem) -> Array:
         """The length of the interval; of an empty one any number that is not zero."""
@@ -104,11 +99,11 @@ def families(
         tolerance: Of an ODE's, the only one to be tried; None for `tolerances(dtype)`.
         max_step: Of an ODE's, the largest step in the unit of time; None for a share of the interval.
     """
-    if isinstance(own, AbstractSDESolver):
+    if own.path_cells() is not None:
         yield from finer_on_path(own)
         return
-    if isinstance(own, FromDiffrax) and is_noisy(own):
-        found = (tighter(own, factor, dtype).solver for factor in _TIGHTER)
+    if own.keeps_path():
+        found = (own.tightened(factor, dtype).solver for factor in _TIGHTER)
         yield from ((solver,) for solver in found if solver is not None)
         return
     tried = tolerances(dtype) if tolerance is None else (tolerance,)

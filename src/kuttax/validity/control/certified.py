@@ -8,7 +8,6 @@ from typing import Any, Literal, NamedTuple
 from ...errors import UserError
 from ...solvers.base.solver import AbstractSolver
 from ..certificate.one_path import on_one_path
-from ..resolution import is_adaptive
 from .control import Certify, Check, Moment, Tune
 from .dial import Dial, StepDial, ToleranceDial
 from .reading import Reading, Tolerances
@@ -165,7 +164,7 @@ class CertifiedControl:
         Raises:
             UserError: It has neither steps nor a tolerance that can be controlled.
         """
-        tolerance = is_adaptive(solver)
+        tolerance = solver.chooses_steps
         dial = ToleranceDial.of(solver, self.dtype) if tolerance else StepDial.of(solver, self.most_steps)
         return CertifiedState(dial, dial.start, dial.coarsest)
 

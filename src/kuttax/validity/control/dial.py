@@ -4,12 +4,11 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from ...solvers.base.numbers import least_rtol
 from ...solvers.base.solver import AbstractSolver
-from ...solvers.rk.adaptive import Adaptive, least_rtol
+from ...solvers.rk.adaptive import Adaptive
 from ...solvers.rk.fixed import FixedSteps
 from ...solvers.rk.tableaus import DOPRI5, DOPRI8, MIDPOINT, RK4, Tableau
-from ...solvers.sde.fixed_sde import AbstractSDESolver
-from ..resolution import order_of, steps_of, tolerance_of, with_steps, with_tolerance
 from .ladder import Ladder
 from .reading import Reading
 
@@ -41,8 +40,8 @@ class StepDial:
         Raises:
             UserError: It has no number of steps that can be controlled.
         """
-        ratio = 2.0 if isinstance(solver, AbstractSDESolver) else 1.1
-        return cls(Ladder(steps_of(solver), ratio, most), order_of(solver))
+        ratio = 1.1 if solver.path_cells() is None else 2.0
+        return cls(Ladder(solver.number_of_steps(), ratio, most), solver.known_order())
 
     @property
     def start(self) -> float:
@@ -73,7 +72,7 @@ class StepDial:
     def turned(self, solver: AbstractSolver, h: float) -> AbstractSolver:
         """The same solver, with all that it has learned, at h."""
         steps = self.size(h)
-        return solver if steps == steps_of(solver) else with_steps(solver, steps)
+        return solver if steps == solver.number_of_steps() else solver.with_steps(steps)
 
     def better(self, solver: AbstractSolver, tightened: int = 0) -> AbstractSolver:
         """A scheme of higher order, with steps no longer than the solver's.
@@ -83,18 +82,18 @@ class StepDial:
         h'^q = h^p / 50: orders 2 and 3 are tested with RK4, higher ones with DOPRI8.
         """
         del tightened  # this one is fine enough at once
-        if isinstance(solver, AbstractSDESolver):
-            return with_steps(solver, _FINER * solver.steps)
+        if solver.path_cells() is not None:
+            return solver.with_steps(_FINER * solver.number_of_steps())
         scheme = self._scheme
-        h = 1 / steps_of(solver)
+        h = 1 / solver.number_of_steps()
         finer = min(h, (h**self.order / _GAIN) ** (1 / scheme.order))
         return FixedSteps(scheme, math.ceil(1 / finer - 1e-9))
 
     def higher(self, solver: AbstractSolver) -> AbstractSolver:
         """RK4, or beyond its order DOPRI8, with a quarter of the steps, and half as many where they are few."""
-        if isinstance(solver, AbstractSDESolver):
+        if solver.path_cells() is not None:
             return self.better(solver)
-        steps = steps_of(solver)
+        steps = solver.number_of_steps()
         return FixedSteps(RK4 if self.order < 4 else DOPRI8, max(math.ceil(steps / 4), math.ceil(min(steps, _FEW) / 2)))
 
     @property
@@ -129,7 +128,7 @@ class ToleranceDial:
         Raises:
             UserError: It has no tolerance.
         """
-        return cls(tolerance_of(solver), dtype)
+        return cls(solver.tolerance(), dtype)
 
     @property
     def coarsest(self) -> float:
@@ -155,7 +154,7 @@ class ToleranceDial:
     def turned(self, solver: AbstractSolver, h: float) -> AbstractSolver:
         """The same solver at h."""
         tolerance = self.size(h)
-        return solver if tolerance == tolerance_of(solver) else with_tolerance(solver, tolerance)
+        return solver if tolerance == solver.tolerance() else solver.with_tolerance(tolerance)
 
     def better(self, solver: AbstractSolver, tightened: int = 0) -> AbstractSolver:
         """DOPRI5 at a tenth of the solver's tolerance, and a tenth again for each time it was tightened.
@@ -163,7 +162,7 @@ class ToleranceDial:
         The reference of Ott et al. (ICLR 2021, arXiv 2007.15386). Its relative tolerance stops at what the dtype can
         carry; the absolute one goes on.
         """
-        tight = tolerance_of(solver) * 10.0 ** -(1 + tightened)
+        tight = solver.tolerance() * 10.0 ** -(1 + tightened)
         return Adaptive(DOPRI5, max(tight, self._least), tight)
 
     def higher(self, solver: AbstractSolver) -> AbstractSolver:

@@ -1,22 +1,32 @@
 """The exact gradient of a reversible solve, by undoing its steps."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from .._types import State
-from ..solvers.base.solution import Solution
-from ..solvers.base.solver import Problem
-from ..solvers.rk.fixed import Table, nodes_of
-from ..solvers.rk.reversible import Pair, Reversible, Row
-from .closure import converted, cotangent, parameters, with_parameters
+from ..._types import State
+from ..base.closure import converted, cotangent, parameters, with_parameters
+from ..base.grid import nodes_of
+from ..base.solution import Solution
+from ..base.solver import Problem
+from .coupled import Coupled, Pair, Row
+from .fixed import AbstractTableSolver, Table
 
 
-def solve_reversible(solver: Reversible, problem: Problem) -> Solution:
+class Scheme(Protocol):
+    """What the reverse pass needs to know of a `Reversible` solver."""
+
+    @property
+    def solver(self) -> AbstractTableSolver: ...
+    def coupled(self, table: Table) -> Coupled: ...
+    def forward(self, problem: Problem, table: Table) -> tuple[Solution, Pair]: ...
+
+
+def solve_reversible(solver: Scheme, problem: Problem) -> Solution:
     """The solution, with a reverse mode that keeps the pair at its end alone.
 
     The reverse pass takes the steps from the last to the first: each is undone by the two increments that made it, and
@@ -28,18 +38,18 @@ def solve_reversible(solver: Reversible, problem: Problem) -> Solution:
 
 
 @eqx.filter_custom_vjp
-def _solve(inputs: tuple[Problem, Table], solver: Reversible) -> Solution:
-    return solver.march(*inputs)[0]
+def _solve(inputs: tuple[Problem, Table], solver: Scheme) -> Solution:
+    return solver.forward(*inputs)[0]
 
 
 @_solve.def_fwd
-def _forward(perturbed, inputs: tuple[Problem, Table], solver: Reversible):
-    sol, end = solver.march(*inputs)
+def _forward(perturbed, inputs: tuple[Problem, Table], solver: Scheme):
+    sol, end = solver.forward(*inputs)
     return sol, (end, perturbed)  # in the residuals `perturbed` stays static
 
 
 @_solve.def_bwd
-def _backward(kept, cotangents: Solution, _, inputs: tuple[Problem, Table], solver: Reversible):
+def _backward(kept, cotangents: Solution, _, inputs: tuple[Problem, Table], solver: Scheme):
     end, perturbed = kept
     return _Undo(solver, inputs, perturbed, cotangents.ys).pull(end, cotangents.y1)
 
@@ -56,7 +66,7 @@ class _Undo:
     """The reverse pass of one reversible solve. Cotangents of what is not `perturbed` are not computed."""
 
     def __init__(
-        self, solver: Reversible, inputs: tuple[Problem, Table], perturbed: tuple[Problem, Table], ys_cotangent: Any
+        self, solver: Scheme, inputs: tuple[Problem, Table], perturbed: tuple[Problem, Table], ys_cotangent: Any
     ):
         (problem, table), (moved, moved_table) = inputs, perturbed
         self.problem, self.coupled = problem, solver.coupled(table)

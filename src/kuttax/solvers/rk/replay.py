@@ -8,30 +8,31 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from .._types import Count, State, Time
-from ..solvers.base.once import once
-from ..solvers.base.solution import Solution
-from ..solvers.base.solver import Problem
-from ..solvers.rk.adaptive import Adaptive
-from ..solvers.rk.stages import spread
-from ..solvers.rk.step import Step, interpolate, rolled_step, step_with_end, step_without_end
-from ..solvers.rk.tape import Tape, pick, put
-from .closure import converted, cotangent, parameters, with_parameters
+from ..._types import Count, State, Time
+from ..base.closure import converted, cotangent, parameters, with_parameters
+from ..base.once import once
+from ..base.solution import Solution
+from ..base.solver import Problem
+from .march import Control, march
+from .stages import spread
+from .step import Step, interpolate, rolled_step, step_with_end, step_without_end
+from .tape import Tape, pick, put
 
 
-def solve_adaptive(solver: Adaptive, problem: Problem) -> Solution:
+def solve_replayed(solver: Control, problem: Problem) -> Solution:
     """The solution, with a reverse mode that replays the accepted steps from the states on a `Tape`."""
     return _solve(converted(problem), jax.lax.stop_gradient(solver))
 
 
 @eqx.filter_custom_vjp
-def _solve(problem: Problem, solver: Adaptive) -> Solution:
-    return solver.run(problem, "none")
+def _solve(problem: Problem, solver: Control) -> Solution:
+    final = march(solver, problem, taped=False, bounded=False)
+    return final.solution(solver.stats(final, problem))
 
 
 @_solve.def_fwd
-def _forward(perturbed, problem: Problem, solver: Adaptive):
-    final = solver.march(problem, taped=True, bounded=False)
+def _forward(perturbed, problem: Problem, solver: Control):
+    final = march(solver, problem, taped=True, bounded=False)
     kept = (final.tape, final.accepted, final.saved, tuple(picked.step for picked in final.watched.picked))
     return once(
         (final.solution(solver.stats(final, problem)), (kept, perturbed))
@@ -39,7 +40,7 @@ def _forward(perturbed, problem: Problem, solver: Adaptive):
 
 
 @_solve.def_bwd
-def _backward(residuals, cotangents: Solution, _, problem: Problem, solver: Adaptive):
+def _backward(residuals, cotangents: Solution, _, problem: Problem, solver: Control):
     kept, moved = residuals
     tape, accepted, saved, picked = jax.tree.map(jnp.asarray, kept)  # outside of jit some come back as NumPy
     replay = _Replay(problem, moved, solver, tape, accepted, cotangents, picked)
@@ -63,7 +64,7 @@ class _Replay:
         self,
         problem: Problem,
         moved: Problem,
-        solver: Adaptive,
+        solver: Control,
         tape: Tape,
         accepted: Count,
         cotangents: Solution,

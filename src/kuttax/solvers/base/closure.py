@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from ..solvers.base.solver import Problem
+from .solver import Problem
 
 
 def converted(problem: Problem) -> Problem:

@@ -1,0 +1,131 @@
+"""The grid of a solve with a given number of steps: where it stands, and how it crosses the output times."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ..._types import Count, State
+from ...errors import UserError
+from .pick import Pick, Picked
+from .solution import Solution, Stats, Status
+from .solver import AbstractSolver, Observable, Problem
+
+
+class AbstractGridSolver(AbstractSolver):
+    """A solver with `steps` steps on one interval."""
+
+    steps: eqx.AbstractVar[int]
+
+    def number_of_steps(self) -> int:
+        return self.steps
+
+    def observable(self, *, sde: bool = False) -> frozenset[Observable]:
+        del sde
+        return frozenset(("times", "steps"))
+
+
+class GridState(eqx.Module):
+    """Where a fixed-step solve stands.
+
+    Attributes:
+        y: The state.
+        n: The number of steps taken.
+        picked: What was picked so far.
+    """
+
+    y: State
+    n: Count
+    picked: tuple[Picked, ...]
+
+    @classmethod
+    def begin(cls, problem: Problem, starts: Callable[[Array, Array], Array]) -> "GridState":
+        """The state at the start, with the numbers of the steps to pick.
+
+        `starts(t0, t1)` gives the times at which the steps of an interval begin.
+        """
+        zero = jnp.zeros_like(problem.t0)
+        steps = (_step_of(pick, problem, starts) for pick in problem.picks)
+        picked = tuple(Picked(zero, problem.y0, zero, step) for step in steps)
+        return cls(problem.y0, jnp.zeros((), jnp.int32), picked)
+
+    def on(self, y: State, t: Array, h: Array) -> "GridState":
+        """One step further: it started at t and went h far, to the state y."""
+
+        def pick(old: Picked) -> Picked:
+            new = Picked(t, self.y, h, old.step)
+            return jax.tree.map(lambda a, b: jnp.where(self.n == old.step, a, b), new, old)
+
+        return GridState(y, self.n + 1, tuple(pick(old) for old in self.picked))
+
+
+def checked_steps(steps: int, name: str = "steps") -> int:
+    """`steps`, where it is a number of steps."""
+    if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 1:
+        raise UserError(f"{name} must be a whole number >= 1, got {steps!r}")
+    return int(steps)
+
+
+def in_order(ts: Array, t0: Array, t1: Array) -> Array:
+    """Whether t0, *ts, t1 never turns back."""
+    gaps = jnp.diff(jnp.concatenate([t0[None], ts, t1[None]]))
+    return jnp.where(t1 >= t0, jnp.all(gaps >= 0), jnp.all(gaps <= 0))
+
+
+def through_times(cross: Callable[[Any, Array, Array], Any], start: Any, problem: Problem) -> tuple[Any, Any, int]:
+    """Where `cross(at, t_from, t_to)` gets from `start` to t1, its states `.y` at ts, and how many intervals it took.
+
+    An interval known to be empty before the program runs (ts begins at t0, say) is not crossed. Where ts is traced
+    that cannot be known, and the empty interval costs its evaluations.
+    """
+    t0, t1, ts = problem.t0, problem.t1, problem.ts
+    if ts is None:
+        return cross(start, t0, t1), None, 1
+
+    def save(carry, t):
+        here = cross(carry[1], carry[0], t)
+        return (t, here), here.y
+
+    targets = ts[1:] if problem.saves_start else ts
+    (last, end), ys = jax.lax.scan(save, (t0, start), targets)
+    if problem.saves_start:
+        ys = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), start.y, ys)
+    if problem.saves_end:
+        return end, ys, len(targets)
+    return cross(end, last, t1), ys, len(targets) + 1
+
+
+def nodes_of(t0: Array, t1: Array, ts: Any, problem: Problem) -> Array:
+    """The ends of the intervals that a fixed-step solve crosses, (intervals + 1,)."""
+    nodes = [t0[None]]
+    if ts is not None:
+        nodes.append(ts[1:] if problem.saves_start else ts)
+    if ts is None or not problem.saves_end:
+        nodes.append(t1[None])
+    return jnp.concatenate(nodes)
+
+
+def _step_of(pick: Pick, problem: Problem, starts: Callable[[Array, Array], Array]) -> Count:
+    """The number of the step that is picked: any of them, or the one that a time falls in."""
+    nodes = nodes_of(problem.t0, problem.t1, problem.ts, problem)
+    all_starts = jax.vmap(starts)(nodes[:-1], nodes[1:]).reshape(-1)
+    if pick.at is None:
+        return jax.random.randint(pick.key, (), 0, len(all_starts), jnp.int32)
+    passed = (pick.at - all_starts) * problem.direction >= 0
+    return jnp.maximum(jnp.sum(passed).astype(jnp.int32) - 1, 0)
+
+
+def solution_of(problem: Problem, sound: Array, y1: State, ys: Any, nfe: int, steps: int) -> Solution:
+    """The solution of a solve of a known number of evaluations and steps; `concluded` looks at its numbers.
+
+    `sound` is false where coefficients cannot be trusted.
+    """
+    status = jnp.where(sound, int(Status.ok), int(Status.ill_conditioned))
+    if problem.ts is not None:
+        status = jnp.where(in_order(problem.ts, problem.t0, problem.t1), status, int(Status.unordered_times))
+    evaluations, taken = jnp.asarray(nfe), jnp.asarray(steps)
+    return Solution(y1, ys, Stats(evaluations, taken, jnp.zeros_like(taken), evaluations), status.astype(jnp.int32))

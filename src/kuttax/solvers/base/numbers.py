@@ -1,0 +1,93 @@
+"""Numbers that a solver takes: checked where they are known, arrays in the program."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from ...errors import UserError
+
+
+def number(name: str, least: float | None = None, most: float = np.inf, *, optional: bool = False) -> Any:
+    """A converter: the number as an array leaf, so that changing it never recompiles; checked where it is known.
+
+    Args:
+        name: What the error calls it.
+        least: The smallest value; None: it must be above zero.
+        most: The largest value.
+        optional: Whether None may stand in its place.
+    """
+    allowed = "> 0" if least is None else f">= {least:g}"
+    allowed += "" if most == np.inf else f" and <= {most:g}"
+
+    def convert(value: Any) -> Any:
+        if (isinstance(value, Tracer) and value.ndim == 0) or (optional and value is None):
+            return value
+        try:
+            number = np.asarray(value, np.float64)
+        except (TypeError, ValueError):  # a traced array raises a TypeError
+            number = np.asarray(np.nan)
+        low = number.ndim or not np.isfinite(number) or (number <= 0 if least is None else number < least)
+        if low or number > most:
+            raise UserError(f"{name} must be a number {allowed}, got {value!r}")
+        return value if isinstance(value, jax.Array) else number
+
+    return convert
+
+
+def refuse_low_rtol(rtol: Any, dtype) -> None:
+    """Refuse a relative tolerance that is known, and that the dtype cannot carry; a traced one is the solve's to check.
+
+    Raises:
+        UserError: It is below `least_rtol`.
+    """
+    least = least_rtol(dtype)
+    if not isinstance(rtol, Tracer) and float(rtol) < least:  # an array compared under jit gives a traced bool
+        raise UserError(f"rtol={float(rtol):g} is below what {dtype} can carry: use at least {least:.1e}, or float64")
+
+
+def least_rtol(dtype) -> float:
+    """The smallest relative tolerance that makes sense: eight epsilons, so that float32 just carries 1e-6."""
+    return 8 * float(jnp.finfo(dtype).eps)
+
+
+TIGHTER = {2: 10.0, 4: 100.0}
+"""Where steps follow from a tolerance: what it is divided by in place of twice and four times the steps."""
+
+
+def scaled_tolerances(rtol: Any, atol: Any, new_rtol: float) -> dict[str, float]:
+    """`rtol` and `atol`, where the relative one becomes `new_rtol` and the absolute one changes by the same factor."""
+    return {"rtol": float(new_rtol), "atol": float(atol) * (new_rtol / float(rtol))}
+
+
+def tighter_tolerances(rtol: Any, atol: Any, factor: float, dtype: Any) -> tuple[dict[str, float] | None, str]:
+    """Both tolerances divided by the same factor, as far as the dtype carries the relative one; and a note.
+
+    None in place of the numbers where the dtype carries nothing tighter.
+    """
+    rtol, least = float(rtol), least_rtol(dtype)
+    possible = min(factor, rtol / least)
+    if possible <= 1:
+        return None, f"rtol={rtol:g} is the least that {dtype} carries"
+    note = "" if possible == factor else f"rtol only down to {least:.1e}, the least that {dtype} carries"
+    round_ = lambda x: float(f"{x:.6g}")  # 1e-06, not 1.0000000000000002e-06
+    return {"rtol": max(round_(rtol / possible), least), "atol": round_(float(atol) / possible)}, note
+
+
+def as_list(value: Any) -> list:
+    """An array as nested lists of floats, every digit kept."""
+    return np.asarray(value, np.float64).tolist()
+
+
+def floating(name: str) -> np.dtype:
+    """The floating-point dtype of that name.
+
+    Raises:
+        ValueError: It is another kind of dtype.
+    """
+    dtype = np.dtype(name)
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise ValueError(f"a dtype of {name}, which is not a floating-point one")
+    return dtype

@@ -1,0 +1,74 @@
+"""The coupled scheme of a reversible solve: two states, whose steps can be undone."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ..._types import State, VectorField
+from .fixed import Table
+from .stages import combine, stages
+
+
+class Pair(NamedTuple):
+    """The two states that a reversible solve carries."""
+
+    y: State
+    z: State
+
+
+class Row(NamedTuple):
+    """One step: the coefficients of the base scheme, when it starts, and its size; all steps with a leading axis."""
+
+    a: Any
+    b: Any
+    c: Any
+    t: Any
+    h: Any
+
+
+class Coupled(eqx.Module):
+    """The coupled scheme over the table of a base scheme.
+
+    Attributes:
+        table: The coefficients and step sizes of the base scheme.
+        coupling: lambda, a scalar of the dtype of time.
+    """
+
+    table: Table
+    coupling: Array
+
+    def rows(self, t0: Array, t1: Array) -> Row:
+        """The steps from t0 to t1."""
+        return Row(self.table.a, self.table.b, self.table.c, *self.table.grid(t0, t1))
+
+    def weight(self, row: Row) -> Array:
+        """lambda; one in a step of size zero, which then changes nothing."""
+        return jnp.where(row.h == 0, jnp.ones_like(self.coupling), self.coupling)
+
+    def ahead(self, f: Callable[[Any, State], State], row: Row, z: State) -> State:
+        """Psi_h(t_n, z_n)."""
+        return self._increment(f, row, row.t, row.h, z)
+
+    def behind(self, f: Callable[[Any, State], State], row: Row, y: State) -> State:
+        """Psi_{-h}(t_{n+1}, y_{n+1})."""
+        return self._increment(f, row, row.t + row.h, -row.h, y)
+
+    def _increment(self, f, row: Row, t: Array, h: Array, y: State) -> State:
+        ks = stages(f, t, y, h, row.a, row.c, self.table.a_used)
+        return combine(jax.tree.map(jnp.zeros_like, y), h, row.b, ks, self.table.b_used)
+
+    def cross(self, field: VectorField, pair: Pair, t0: Array, t1: Array, args) -> Pair:
+        """The pair at t1, from that at t0."""
+        f = lambda t, y: field(t, y, args)
+
+        def step(pair, row):
+            weight = self.weight(row)
+            mix = lambda y, z, ahead: z + weight * (y - z) + ahead
+            y = jax.tree.map(mix, pair.y, pair.z, self.ahead(f, row, pair.z))
+            return Pair(y, jax.tree.map(jnp.subtract, pair.z, self.behind(f, row, y))), None
+
+        return jax.lax.scan(step, pair, self.rows(t0, t1))[0]

@@ -1,0 +1,238 @@
+"""The loop of an adaptive solve: try a step, take it where its error is small enough, choose the next one."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ..._types import Count, State, Time, VectorField
+from ..base.grid import in_order
+from ..base.numbers import least_rtol
+from ..base.pick import Pick, Picked, Watched
+from ..base.solution import Solution, Stats, Status, all_finite
+from ..base.solver import Problem
+from .controller import Controller, initial_step
+from .stages import spread
+from .step import Step, interpolate, step_with_end
+from .tableau import Tableau
+from .tape import Tape, pick, put
+
+_RUNNING = -1
+
+
+class Control(Protocol):
+    """What the loop needs to know of an `Adaptive` solver."""
+
+    tableau: Tableau
+    control: Any
+    first_step: Any
+    max_step: Any
+
+    @property
+    def error_exponent(self) -> int: ...
+    def controller(self, dtype: Any) -> Controller: ...
+    def vector_field(self, problem: Problem) -> VectorField: ...
+    def norm(self, problem: Problem) -> Callable[[State], Time]: ...
+    def stats(self, final: "AdaptiveState", problem: Problem) -> Stats: ...
+
+
+def march(solver: Control, problem: Problem, *, taped: bool, bounded: bool) -> "AdaptiveState":
+    """Step from t0 to t1, or until nothing more can be done.
+
+    Args:
+        solver: The pair, its tolerances and its step-size control.
+        problem: What to solve.
+        taped: Keep the accepted steps for a replay.
+        bounded: Run a scan over max_steps, which JAX differentiates in both modes, in place of a while loop.
+    """
+    loop = _Loop(solver, problem, bounded)
+    start = loop.start(taped)
+    if not bounded:
+        return jax.lax.while_loop(lambda state: state.active.any(), loop.attempt, start)
+
+    def step(state, _):
+        return jax.lax.cond(state.active.any(), loop.attempt, lambda state: state, state), None
+
+    return jax.lax.scan(step, start, length=problem.max_steps)[0]
+
+
+class AdaptiveState(eqx.Module):
+    """Where an adaptive solve stands. Every number is a scalar, or one a sample under per-sample control."""
+
+    t: Time
+    y: State
+    k1: State
+    h: Time
+    error: Time
+    accepted: Count
+    rejected: Count
+    status: Count
+    saved: Count
+    ys: Any
+    watched: Watched
+    tape: Tape | None
+
+    @property
+    def active(self) -> Array:
+        """Which samples have not come to an end."""
+        return self.status == _RUNNING
+
+    def solution(self, stats: Stats) -> Solution:
+        """What `solve` returns of it."""
+        return Solution(self.y, self.ys, stats, self.status, watched=self.watched)
+
+
+class _Loop:
+    """The loop body of one adaptive solve, with what stays the same during it."""
+
+    def __init__(self, solver: "Control", problem: Problem, bounded: bool):
+        self.solver, self.problem, self.bounded = solver, problem, bounded
+        self.tableau = solver.tableau
+        self.dtype = problem.t0.dtype
+        self.controller = solver.controller(self.dtype)
+        self.lanes = (problem.samples,) if solver.control == "per_sample" else ()
+        field = solver.vector_field(problem)
+        self.f = lambda t, y: field(t, y, problem.args)
+        self.direction = problem.direction
+        self.norm = solver.norm(problem)
+        limit = jnp.inf if solver.max_step is None else solver.max_step
+        self.max_step = jax.lax.stop_gradient(jnp.asarray(limit, self.dtype))
+
+    def start(self, taped: bool) -> AdaptiveState:
+        problem, lanes = self.problem, self.lanes
+        t = jnp.broadcast_to(problem.t0, lanes)
+        y = problem.y0
+        k1 = self.f(t, y)
+        span = jnp.broadcast_to(problem.t1 - problem.t0, lanes)
+        frozen = jax.lax.stop_gradient((t, y, k1, span))
+        if self.solver.first_step is None:
+            h = initial_step(self.f, *frozen, self.controller, self.solver.error_exponent, self.norm)
+        else:
+            h = jnp.minimum(jnp.broadcast_to(jnp.asarray(self.solver.first_step, self.dtype), lanes), jnp.abs(span))
+        zero = jnp.zeros(lanes, jnp.int32)
+        begin = all_finite(y, k1, lanes=lanes)
+        status = jnp.where(begin, _RUNNING, int(Status.non_finite)).astype(jnp.int32)
+        status = self._refuse(status)
+        ts, ys = problem.ts, None
+        if ts is not None:
+            ys = jax.tree.map(lambda x: jnp.full((len(ts), *x.shape), jnp.nan, x.dtype), y)
+        tape = Tape.blank(y, lanes, self.dtype, problem.max_steps) if taped else None
+        h = jax.lax.stop_gradient(jnp.minimum(h, self.max_step)) * self.direction
+        nothing = jnp.zeros(lanes, self.dtype)
+        watched = Watched((nothing,) * len(problem.costs), (Picked(t, y, nothing, zero),) * len(problem.picks))
+        return AdaptiveState(t, y, k1, h, nothing + 1, zero, zero, status, zero, ys, watched, tape)
+
+    def _refuse(self, status: Count) -> Count:
+        """Numbers that cannot work, where they were not known before the program ran."""
+        low = self.controller.rtol < least_rtol(self.problem.precision)
+        status = jnp.where(low, int(Status.tolerance), status)
+        if self.problem.ts is not None:
+            ordered = in_order(self.problem.ts, self.problem.t0, self.problem.t1)
+            status = jnp.where(ordered, status, int(Status.unordered_times))
+        return status
+
+    def attempt(self, run: AdaptiveState) -> AdaptiveState:
+        """Try one step, and take it where its error is small enough."""
+        t1 = self.problem.t1
+        # Rather stretch a step than leave a sliver.
+        reaches = jnp.minimum(1.001 * jnp.abs(run.h), self.max_step) >= jnp.abs(t1 - run.t)
+        # The nodes between t0 and t1 count as constants: derivatives see a frozen mesh.
+        end = jnp.where(reaches, t1, jax.lax.stop_gradient(run.t + run.h))
+        h = end - run.t
+        y1, ks = step_with_end(self.tableau, self.f, run.t, run.y, h, run.k1)
+        step = Step(self.tableau, self.controller, run.t, h, run.y, y1, ks, self.norm)
+        error = jax.lax.stop_gradient(self._error(step))
+        take = run.active & (error <= 1)
+        tape = None if run.tape is None else run.tape.record(run.accepted, run.t, h, run.y, take)
+        saved, ys = self._save(run, take, end, h, ks)
+        factor = self.controller.factor(error, run.error, self.solver.error_exponent)
+        h_next = jnp.clip(jax.lax.stop_gradient(h) * factor, -self.max_step, self.max_step)
+        accepted = jnp.where(take, run.accepted + 1, run.accepted)
+        rejected = jnp.where(run.active & ~take, run.rejected + 1, run.rejected)
+        status = self._status(run, take, reaches, h_next, error, accepted + rejected)
+        return AdaptiveState(
+            t=jnp.where(take, end, run.t),
+            y=_where(take, y1, run.y),
+            k1=_where(take, ks[-1], run.k1),
+            h=jnp.where(run.active, h_next, run.h),
+            error=jnp.where(take, error, run.error),
+            accepted=accepted,
+            rejected=rejected,
+            status=status,
+            saved=saved,
+            ys=ys,
+            watched=self._watch(run, take, end, step),
+            tape=tape,
+        )
+
+    def _error(self, step: Step) -> Time:
+        """The norm of the step's error, infinite where its end is not finite or the field is not finite there."""
+        error, weights = step.error(), self.tableau.error
+        assert weights is not None
+        if weights[-1] != 0:  # the slope at the end is in the estimate
+            return error
+        return jnp.where(all_finite(self.problem.measured(step.ks[-1]), lanes=self.lanes), error, jnp.inf)
+
+    def _watch(self, run: AdaptiveState, take, end: Time, step: Step) -> Watched:
+        """What is seen of a step that is taken: its costs, and the picks that fall into it."""
+        charged = [jnp.where(take, cost(step), jnp.zeros_like(step.h)) for cost in self.problem.costs]
+        costs = tuple(old + new for old, new in zip(run.watched.costs, charged, strict=True))
+        picks = zip(run.watched.picked, self.problem.picks, strict=True)
+        return Watched(costs, tuple(self._pick(run, take, end, step, pick, old) for old, pick in picks))
+
+    def _pick(self, run: AdaptiveState, take, end: Time, step: Step, pick: Pick, old: Picked) -> Picked:
+        if pick.at is None:  # step n takes the place of what was picked with probability 1 / (n + 1)
+            attempt = jnp.max(run.accepted + run.rejected)
+            luck = jax.random.uniform(jax.random.fold_in(pick.key, attempt), self.lanes, self.dtype)
+            now, at = take & (luck * (run.accepted + 1).astype(self.dtype) < 1), step.t
+        else:
+            inside = ((pick.at - step.t) * self.direction >= 0) & ((end - pick.at) * self.direction >= 0)
+            now, at = take & inside, jnp.broadcast_to(pick.at, self.lanes)
+
+        def there(_):
+            y = step.y if pick.at is None else interpolate(self.tableau, step.y, step.t, step.h, step.ks, at)
+            return _where(now, Picked(at, y, step.h, run.accepted), old)
+
+        return jax.lax.cond(now.any(), there, lambda old: old, old)
+
+    def _status(self, run: AdaptiveState, take, reaches, h_next, error, attempts) -> Count:
+        status = jnp.where(attempts >= self.problem.max_steps, int(Status.max_steps), run.status)
+        eps = jnp.finfo(self.dtype).eps
+        # A step that failed at the floor is not tried again; one that was taken must still get ahead. NaN is stuck.
+        floor = jnp.where(take, eps, 10 * eps) * jnp.abs(run.t)
+        stuck = ~(jnp.abs(h_next) > floor)
+        cause = jnp.where(jnp.isfinite(error), int(Status.step_underflow), int(Status.non_finite))
+        status = jnp.where(stuck, cause, status)
+        status = jnp.where(take & reaches, int(Status.ok), status)
+        return jnp.where(run.active, status, run.status).astype(jnp.int32)
+
+    def _save(self, run: AdaptiveState, take, end: Time, h: Time, ks: list[State]) -> tuple[Count, Any]:
+        """Write the dense output at every time of ts that this step has reached."""
+        ts = self.problem.ts
+        if ts is None:
+            return run.saved, None
+        count = len(ts)
+
+        def due(saved):
+            ahead = (end - ts[jnp.minimum(saved, count - 1)]) * self.direction >= 0
+            return take & (saved < count) & ahead
+
+        def write(carry):
+            saved, ys = carry
+            index, now = jnp.minimum(saved, count - 1), due(saved)
+            value = interpolate(self.tableau, run.y, run.t, h, ks, ts[index])
+            ys = jax.tree.map(lambda buffer, x: put(buffer, index, _where(now, x, pick(buffer, index))), ys, value)
+            return jnp.where(now, saved + 1, saved), ys
+
+        start = (run.saved, run.ys)
+        if self.bounded:  # what JAX can reverse has a fixed length
+            maybe = lambda _, carry: jax.lax.cond(due(carry[0]).any(), write, lambda c: c, carry)
+            return jax.lax.fori_loop(0, count, maybe, start)
+        return jax.lax.while_loop(lambda carry: due(carry[0]).any(), write, start)
+
+
+def _where(take: Array, new: State, old: State) -> State:
+    return jax.tree.map(lambda a, b: jnp.where(spread(take, a), a, b), new, old)
