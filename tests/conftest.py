@@ -81,5 +81,5 @@ def _some_certificate():
 @pytest.fixture
 def any_certificate(monkeypatch, _some_certificate):
     """All is certified with one and the same certificate: five solvers fewer to compile where nobody looks at it."""
-    for module in ("kuttax.commands.run", "kuttax._fit.fit"):
+    for module in ("kuttax.commands.run", "kuttax._fit.phases"):
         monkeypatch.setattr(importlib.import_module(module), "certify_run", lambda *_: _some_certificate)

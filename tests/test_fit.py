@@ -2,7 +2,6 @@
 
 import json
 import math
-import sys
 from itertools import pairwise
 
 import jax
@@ -13,7 +12,8 @@ from linear_flow import Flow
 from scipy.linalg import expm
 
 import kuttax as kx
-from kuttax._fit.fit import _first, _Fit
+from kuttax._fit import phases
+from kuttax._fit.search import first_found
 from kuttax.commands import main as cli
 from kuttax.errors import UserError
 from kuttax.tasks.base import Trajectories
@@ -96,7 +96,7 @@ def test_the_warm_up_looks_at_a_step_of_the_budget_between_output_times(monkeypa
     def penalty(*, steps):
         raise Seen(steps)
 
-    monkeypatch.setattr(sys.modules["kuttax._fit.fit"], "LocalError", penalty)
+    monkeypatch.setattr(phases, "LocalError", penalty)
     for intervals in (1, 3):
         task = Whole()
         task.intervals = intervals
@@ -118,28 +118,27 @@ def test_a_task_may_weigh_the_warm_up_s_penalty_itself():
 
 
 def test_every_lever_can_be_switched_off():
-    off = kx.Levers(warm_up=0.0, learned="never", consistency=0.0, distill=False)
-    found = kx.fit(Whole(), nfe=4, settings=QUICK, levers=off)
+    off = kx.FitOptions(warm_up=0.0, learned="never", consistency=0.0, distill=False)
+    found = kx.fit(Whole(), nfe=4, settings=QUICK, options=off)
     assert found.solver == kx.FixedSteps(kx.tableaus.RK4, 1)
     assert {stage.name for stage in found.history} <= {"training", "more evaluations"}
 
 
 def test_a_solver_that_does_not_get_through_the_field_ends_no_fit(monkeypatch):
-    fit = sys.modules["kuttax._fit.fit"]
 
     def lost(*given):
         raise kx.SolveError(kx.Status.non_finite, "lost")
 
-    monkeypatch.setattr(fit, "evaluate", lost)
-    off = kx.Levers(warm_up=0.0, learned="never", consistency=0.0, distill=False)
-    found = kx.fit(Whole(), nfe=2, stages=1, settings=QUICK, levers=off, most_nfe=3)
+    monkeypatch.setattr(phases, "evaluate", lost)
+    off = kx.FitOptions(warm_up=0.0, learned="never", consistency=0.0, distill=False)
+    found = kx.fit(Whole(), nfe=2, stages=1, settings=QUICK, options=off, most_nfe=3)
     tried = found.history[-1]
     assert tried.name == "more evaluations" and math.isnan(tried.validation.metric)
 
 
 def test_a_classical_scheme_is_trained_with_and_a_learned_one_fitted_to_its_field():
-    off = kx.Levers(warm_up=0.0, learned="never", consistency=0.0)
-    found = kx.fit(Whole(), nfe=3, settings=QUICK, levers=off)
+    off = kx.FitOptions(warm_up=0.0, learned="never", consistency=0.0)
+    found = kx.fit(Whole(), nfe=3, settings=QUICK, options=off)
     trained, fitted = found.history[:2]
     assert (trained.name, fitted.name) == ("training", "distillation")
     assert trained.solver.startswith("FixedSteps(") and isinstance(found.solver, kx.LearnedRK)
@@ -166,9 +165,9 @@ def deviating(w, starts, steps):
 
 @pytest.mark.parametrize("allow_more", [False, True])
 def test_the_least_budget_is_the_first_that_is_beyond_doubt(allow_more):
-    off = kx.Levers(warm_up=0.0, learned="never", consistency=0.0, distill=False)
+    off = kx.FitOptions(warm_up=0.0, learned="never", consistency=0.0, distill=False)
     task = Whole()
-    found = kx.fit(task, nfe=2, stages=1, settings=QUICK, levers=off, allow_more=allow_more, most_nfe=200)
+    found = kx.fit(task, nfe=2, stages=1, settings=QUICK, options=off, allow_more=allow_more, most_nfe=200)
     w, starts = np.asarray(found.model["w"], float), task.validation.x
     assert found.least_nfe is not None and found.least_nfe > 2
     assert deviating(w, starts, found.least_nfe) <= 0.05
@@ -182,8 +181,8 @@ def test_the_least_budget_is_the_first_that_is_beyond_doubt(allow_more):
 
 
 def test_no_budget_is_enough_where_the_search_ends():
-    off = kx.Levers(warm_up=0.0, learned="never", consistency=0.0, distill=False)
-    found = kx.fit(Whole(), nfe=2, stages=1, settings=QUICK, levers=off, allow_more=True, most_nfe=3)
+    off = kx.FitOptions(warm_up=0.0, learned="never", consistency=0.0, distill=False)
+    found = kx.fit(Whole(), nfe=2, stages=1, settings=QUICK, options=off, allow_more=True, most_nfe=3)
     assert found.least_nfe is None and found.verdict != "valid" and found.solver.steps == 2
 
 
@@ -192,14 +191,14 @@ def test_the_first_rung_is_found_in_few_looks(rungs):
     for first in range(rungs + 1):
         looked = []
         look = lambda rung: looked.append(rung) or (rung if rung >= 10 + first else None)  # noqa: B023
-        assert _first(look, range(10, 10 + rungs)) == (10 + first if first < rungs else None)
+        assert first_found(look, range(10, 10 + rungs)) == (10 + first if first < rungs else None)
         assert len(looked) == len(set(looked)) <= 1 + 2 * math.log2(rungs + 1)
 
 
 def test_too_few_samples_are_no_cause_to_look_for_a_larger_budget():
     task = Whole()
     task.validation = jax.tree.map(lambda x: x[:20], task.validation)  # 59 are the least that show anything
-    found = kx.fit(task, nfe=8, settings=QUICK, levers=kx.Levers(warm_up=0.0, distill=False))
+    found = kx.fit(task, nfe=8, settings=QUICK, options=kx.FitOptions(warm_up=0.0, distill=False))
     assert found.verdict == "undecided" and found.certificate.lacks_samples and found.least_nfe is None
     assert "more evaluations" not in [stage.name for stage in found.history]
 
@@ -242,7 +241,7 @@ def test_a_budget_that_cannot_be_is_one_line(options, says):
 @pytest.mark.parametrize("options", [{"warm_up": 1.0}, {"warm_up": -0.1}, {"consistency": -1.0}, {"learned": "no"}])
 def test_levers_out_of_range_are_refused(options):
     with pytest.raises(UserError, match="must"):
-        kx.Levers(**options)
+        kx.FitOptions(**options)
 
 
 def command(*arguments):
@@ -297,5 +296,5 @@ def test_mistakes_on_the_command_line_are_one_line(arguments, says, tmp_path, mo
 def test_a_solver_is_distilled_only_where_all_trajectories_follow_one_field(options):
     """Else the refusal of the distillation would come when all is trained, and lose it."""
     sizes = {"system": "pendulum", "trajectories": 6, "samples": 30, "horizon": 3, "width": 4}
-    work = _Fit(build_task("dynamics", **sizes, **options), kx.Levers(), Settings(), 0, None, None, False)
-    assert work._can_distill == (not options)
+    task = build_task("dynamics", **sizes, **options)
+    assert phases.can_distill(task, kx.FixedSteps(kx.tableaus.RK4, 2)) == (not options)

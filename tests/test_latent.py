@@ -465,5 +465,5 @@ def test_from_training_to_its_evaluation(tmp_path, capsys):
 def test_a_fit():
     task = build_task("latent", samples=20, rounding=1.0, **SMALL)
     settings = Settings(train_steps=2, batch_size=4, per_dispatch=2, evaluations=1)
-    fitted = kx.fit(task, nfe=1, levers=kx.Levers(warm_up=0, distill=False), settings=settings, most_nfe=1)
+    fitted = kx.fit(task, nfe=1, options=kx.FitOptions(warm_up=0, distill=False), settings=settings, most_nfe=1)
     assert fitted.solver.nfe == 1 and fitted.history[-1].validation.nfe == 1

@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import hashlib
 import shlex
-import sys
+import types
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args, get_origin, get_type_hints
 
@@ -20,8 +20,8 @@ import pytest
 from tyro import _docstrings
 
 import kuttax as kx
+from kuttax._fit import phases
 from kuttax._fit.budget import solver_of
-from kuttax._fit.fit import _Fit
 from kuttax.commands import certify as certify_command
 from kuttax.commands import compare as compare_command
 from kuttax.commands import distill as distill_command
@@ -38,6 +38,7 @@ from kuttax.data.tables import maf
 from kuttax.data.tables.points import PointSplits, points
 from kuttax.options.bounds import declared
 from kuttax.options.unused import flag
+from kuttax.tasks.abilities import calculus_of, takes
 from kuttax.tasks.registry import TASKS, build_task
 from kuttax.training import loop
 from kuttax.training.guard import guard_of
@@ -102,7 +103,7 @@ def used_of_task(task, solver, penalty):
     array, static = eqx.partition(model, lambda x: isinstance(x, jax.ShapeDtypeStruct))
 
     def loss(array, batch, key, progress):
-        told = {"progress": progress} if "progress" in task.loss.__code__.co_varnames else {}
+        told = {"progress": progress} if "progress" in takes(task) else {}
         asked = {} if penalty is None else {"penalty": penalty.at(jnp.asarray(0))}
         return task.loss(eqx.combine(array, static), solver, batch, key, **told, **asked)
 
@@ -223,18 +224,19 @@ def _used_by_fit(task, options, with_task):
             model = self.task.init(jax.random.key(0))
             return loop.Trained(model, self.solver, 1, evaluation, 0.0, 0.0, 0.0)
 
-    work = _Fit(task, options["levers"], options["settings"], options["seed"], None, None, False)
-    calculus, learns = getattr(task, "calculus", None), options["levers"].learns(getattr(task, "calculus", None))
-    start = solver_of(options["nfe"], options["stages"], learned=learns, calculus=calculus)
-    steps = work._warm_steps()
+    chosen, settings, calculus = options["options"], options["settings"], calculus_of(task)
+    work = phases.Work(task, settings, options["seed"], lambda *_: None)
+    start = solver_of(options["nfe"], options["stages"], learned=chosen.learns(calculus), calculus=calculus)
+    steps = phases.warm_up_steps(task, chosen, settings)
+    valid = types.SimpleNamespace(verdict="valid")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys.modules["kuttax._fit.fit"], "Trainer", Noted)
-        patch.setattr(_Fit, "_certificate", lambda *_: None)
-        patch.setattr(_Fit, "_note", lambda *_: None)
+        patch.setattr(phases, "Trainer", Noted)
+        patch.setattr(phases, "_certificate", lambda *_: valid)
         if steps:
-            work._warmed(start.steps, steps)
-        work._trained(None, start, steps)
-    return made, work._can_distill and work._is_ode, options["allow_more"]
+            phases.warm_up(work, start.steps, steps)
+        phases.train(work, chosen, None, start, steps)
+    distills = chosen.distill and phases.can_distill(task, start)
+    return made, distills, options["allow_more"]
 
 
 # Values that are not the default

@@ -18,8 +18,7 @@ import kuttax as kx
 from kuttax.errors import UserError
 from kuttax.report import certificate as drawing
 from kuttax.report import comparison, table
-from kuttax.validity import Measurement, Row, Thresholds, certify
-from kuttax.validity.certificate import judge
+from kuttax.validity import Measurement, Row, Thresholds, certify, judge
 from kuttax.validity.certificate.crossing import crossing_share
 from kuttax.validity.certificate.interval import of_mean, of_net_change, of_share
 from kuttax.validity.certificate.judge import LEAST_SAMPLES

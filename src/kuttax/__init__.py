@@ -5,9 +5,10 @@ from . import density as density
 from . import penalties as penalties
 from . import solvers as solvers
 from . import validity as validity
-from ._fit.fit import Fitted as Fitted
-from ._fit.fit import Levers as Levers
 from ._fit.fit import fit as fit
+from ._fit.options import FitOptions as FitOptions
+from ._fit.result import Fitted as Fitted
+from ._fit.result import Phase as Phase
 from ._solve.solve import solve as solve
 from .adjoints import AbstractAdjoint as AbstractAdjoint
 from .adjoints import BacksolveAdjoint as BacksolveAdjoint

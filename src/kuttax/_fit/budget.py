@@ -1,9 +1,11 @@
 """Budget: the solver that a number of evaluations buys, before it is trained with."""
 
+from typing import Any
+
 from ..distillation.students import STARTS, stages_of
 from ..errors import UserError
 from ..solvers.base.grid import AbstractGridSolver
-from ..solvers.base.solver import Calculus
+from ..solvers.base.solver import AbstractSolver, Calculus
 from ..solvers.rk.fixed import FixedSteps
 from ..solvers.rk.learned import LearnedRK
 from ..solvers.sde.euler_maruyama import EulerMaruyama
@@ -31,13 +33,22 @@ def solver_of(
         return _of_sde(nfe, stages, calculus, learned=learned)
     stages = stages_of(nfe, stages)
     classical = FixedSteps(STARTS[stages], nfe // stages)
-    return learning(classical) if learned else classical
+    started: Any = learning(classical) if learned else classical
+    return started
 
 
-def learning(solver: FixedSteps) -> LearnedRK:
-    """The solver that starts there and learns its coefficients, its steps' sizes too, at order 2 where it has it."""
-    order = min(2, solver.tableau.stages)
-    return LearnedRK.like(solver.tableau, solver.steps, order=order, per_step=True, learn_steps=solver.steps > 1)
+def learning(solver: AbstractSolver) -> AbstractSolver | None:
+    """The learned solver that starts at this one and learns coefficients and step sizes, at order 2 where it can.
+
+    A learned solver itself; None where there is none that starts there.
+    """
+    if solver.learned:
+        return solver
+    tableau = solver.classical_tableau()
+    if tableau is None:
+        return None
+    steps, order = solver.number_of_steps(), min(2, tableau.stages)
+    return LearnedRK.like(tableau, steps, order=order, per_step=True, learn_steps=steps > 1)
 
 
 def _of_sde(nfe: int, stages: int | None, calculus: Calculus, *, learned: bool) -> AbstractGridSolver:

@@ -16,6 +16,7 @@ from ..options.bounds import Count, Seed, Share, at_least, check_bounds
 from ..options.unused import Unused, unless
 from ..solvers.base.solver import AbstractSolver
 from ..solvers.rk.learned import LearnedRK
+from ..tasks.abilities import HasTrajectories
 from ..tasks.starts import some_trajectories
 from ..training.checkpoint import batch_size_of, load_run, read_run, save_run
 from ..training.evaluate import evaluate
@@ -89,10 +90,10 @@ class Distill:
         console.out(f"Saved in {out}. Look again: kuttax evaluate {out}")
         return 0
 
-    def _fitted(self, directory: Path, task: Any, model: Any, start: LearnedRK) -> Distilled:
+    def _fitted(self, directory: Path, task: Task, model: Any, start: LearnedRK) -> Distilled:
         """The learned solver for the run's field, from the run's own training samples."""
         key, fit_key = jax.random.split(jax.random.key(self.seed))
-        if not hasattr(task, "trajectories"):
+        if not isinstance(task, HasTrajectories):
             raise UserError(f"{directory}: task {task.name} does not say which trajectories to distill for")
         field, y0, t0, t1, args = some_trajectories(task, model, self.starts, key)
         return distill(field, y0, t0, t1, student=start, args=args, holdout=self.holdout, key=fit_key)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from rich.console import Console
 
@@ -11,6 +11,7 @@ from ..options.bounds import at_least
 from ..options.unused import Unused, unless
 from ..report import forecast
 from ..solvers.base.solver import AbstractSolver
+from ..tasks.abilities import HasForecast
 from ..training.checkpoint import batch_size_of, load_run
 from ..training.evaluate import evaluate
 from .options.sde_solvers import refuse_other_kind
@@ -68,8 +69,7 @@ class Evaluate:
         console.out(str(solver))
         unit, nfe = task.metric.unit, nfe_said(result._asdict())
         console.out(f"test {task.metric.name} {result.metric:.4g} {unit}, loss {result.loss:.4g}, NFE {nfe}")
-        if hasattr(task, "forecast"):
-            of_task: Any = task
-            for line in forecast.said(of_task.forecast(model, solver)):
+        if isinstance(task, HasForecast):
+            for line in forecast.said(task.forecast(model, solver)):
                 console.out(line)
         return 0

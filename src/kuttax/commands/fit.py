@@ -8,7 +8,9 @@ from typing import Annotated, Any
 from rich.console import Console
 
 from .._fit.budget import solver_of
-from .._fit.fit import Fitted, Levers, When, fit
+from .._fit.fit import fit
+from .._fit.options import FitOptions, When
+from .._fit.result import Fitted
 from ..io.folder import Folder
 from ..io.records import plain
 from ..options.bounds import Count, Seed, at_least, between, check_bounds
@@ -97,8 +99,8 @@ class Fit:
 
     def unused(self, options: TaskOptions) -> dict[str, Unused]:
         """The options that change nothing beside the others and the task's."""
-        ode, warm_up = options.calculus is None, self._levers.warm_up_steps(self.training)
-        start, able = (self._start(options, learned=x) for x in (self._levers.learns(options.calculus), True))
+        ode, warm_up = options.calculus is None, self._components.warm_up_steps(self.training)
+        start, able = (self._start(options, learned=x) for x in (self._components.learns(options.calculus), True))
         of_sde, unpenalised = "for an SDE", "for a task that is trained without a penalty"
         return {
             **self.training.unused(learns=learns(start)),
@@ -110,8 +112,8 @@ class Fit:
         }
 
     @property
-    def _levers(self) -> Levers:
-        return Levers(**{lever.name: getattr(self, lever.name) for lever in fields(Levers)})
+    def _components(self) -> FitOptions:
+        return FitOptions(**{part.name: getattr(self, part.name) for part in fields(FitOptions)})
 
     def _start(self, options: TaskOptions, *, learned: bool) -> AbstractSolver:
         """The solver that the budget buys."""
@@ -120,7 +122,7 @@ class Fit:
     def __call__(self, name: str, options: TaskOptions, console: Console) -> int:
         """Run the command on the named task; returns the exit code."""
         out = Path(f"runs/fit-{name}") if self.out is None else self.out
-        self._start(options, learned=self._levers.learns(options.calculus))  # refuses what cannot be
+        self._start(options, learned=self._components.learns(options.calculus))  # refuses what cannot be
         with Output(out, "fit", overwrite=self.overwrite, resume=self.resume) as output:
             output.refuse_used()
             task = options.build()
@@ -139,7 +141,7 @@ class Fit:
                 task,
                 nfe=self.nfe,
                 stages=self.stages,
-                levers=self._levers,
+                options=self._components,
                 settings=self.training,
                 allow_more=self.allow_more,
                 seed=self.seed,
@@ -194,7 +196,8 @@ class Fit:
     def _advice(self, fitted: Fitted, options: Any) -> str:
         """What to do about a certificate that is not valid."""
         if fitted.certificate.lacks_samples:
-            how = ": give more data, or hold out more of them (--held-out)" if hasattr(options, "held_out") else ""
+            held_out = "held_out" in {option.name for option in fields(options)}
+            how = ": give more data, or hold out more of them (--held-out)" if held_out else ""
             return f"more held-out samples may decide it, more evaluations will not{how}"
         if fitted.least_nfe is None:
             return "none was found up to eight times as many either: train with more evaluations, or more --consistency"
@@ -204,6 +207,6 @@ class Fit:
         """What must be the same for a run to be gone on with."""
         own = {
             key: getattr(self, key)
-            for key in ("nfe", "stages", "allow_more", "seed", *(f.name for f in fields(Levers)))
+            for key in ("nfe", "stages", "allow_more", "seed", *(f.name for f in fields(FitOptions)))
         }
         return {"task": name, "options": of_task(options), "training": asdict(self.training), **own}

@@ -22,6 +22,7 @@ from ..solvers.base.solution import SolveError
 from ..solvers.base.solver import AbstractSolver, title
 from ..solvers.rk.adaptive import Adaptive
 from ..solvers.rk.tableaus import TSIT5
+from ..tasks.abilities import HasFan, HasForecast, HasPortrait, HasReconstruction, reference_of
 from ..tasks.base import Task
 from ..training.certify import MOST_SAMPLES, certify_run
 from ..training.checkpoint import save_run
@@ -42,12 +43,12 @@ _REPEATS = 30  # of a timed prediction
 
 def reference(task: Any) -> AbstractSolver:
     """The solver that asks whether a field means anything without its own: the task's, or Tsit5 at 1e-6."""
-    return getattr(task, "reference", None) or Adaptive(TSIT5, 1e-6, 1e-6)
+    return reference_of(task) or Adaptive(TSIT5, 1e-6, 1e-6)
 
 
 def reference_said(task: Any) -> str:
     """What it is called."""
-    own = getattr(task, "reference", None)
+    own = reference_of(task)
     return "Tsit5 at 1e-6" if own is None else title(own)
 
 
@@ -218,13 +219,13 @@ def results(
         },
         "predict_ms": prediction_ms(task, model, solver, task.test, size, _REPEATS),
     }
-    if hasattr(task, "forecast"):
+    if isinstance(task, HasForecast):
         record["forecast"] = _forecast(task, model, solver, about, folder)
-    if hasattr(task, "portrait"):
+    if isinstance(task, HasPortrait):
         _draw(task.portrait(model), folder, "density", density.plot)
-    if hasattr(task, "fan"):
+    if isinstance(task, HasFan):
         _draw(task.fan(model, solver), folder, "fan", fan.plot)
-    if hasattr(task, "reconstruct"):
+    if isinstance(task, HasReconstruction):
         _draw(task.reconstruct(model, solver), folder, "reconstruction", reconstruction.plot)
     return record
 

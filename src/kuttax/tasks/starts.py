@@ -6,19 +6,18 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from .base import Task, Trajectories
+from .base import Trajectories
 
 
-def some_trajectories(task: Task, model: Any, most: int, key: PRNGKeyArray) -> Trajectories:
+def some_trajectories(task: Any, model: Any, most: int, key: PRNGKeyArray) -> Trajectories:
     """What `model` solves for some training samples.
 
     Args:
-        task: With a method `trajectories`.
+        task: A `Task` that `HasTrajectories`.
         model: Of the task.
         most: How many samples; all, where there are fewer.
         key: Draws them.
     """
     samples = len(jax.tree.leaves(task.train)[0])
     rows = np.asarray(jax.random.permutation(key, samples))[:most]
-    of_task: Any = task
-    return of_task.trajectories(model, jax.tree.map(lambda x: x[rows], task.train))
+    return task.trajectories(model, jax.tree.map(lambda x: x[rows], task.train))

@@ -1,6 +1,5 @@
 """The training loop: optax, several steps a dispatch, the best model on validation data."""
 
-import inspect
 import math
 import statistics
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from ..errors import UserError
 from ..penalties.schedule import Scheduled
 from ..solvers.base.solution import SolveError
 from ..solvers.base.solver import AbstractSolver
+from ..tasks.abilities import takes
 from ..tasks.base import Task
 from ..validity.control.control import Control
 from .checkpoints import Checkpoint, Checkpoints, State, restored
@@ -109,8 +109,9 @@ class Trainer:
         self.solver = solver.for_interval(*task.interval)
         self.task, self.settings, self.batch_size = task, settings, settings.batch_size
         self.penalty, self.control, self.place, self.span = penalty, control, place or OneDevice(), span
-        if penalty is not None and "penalty" not in inspect.signature(task.loss).parameters:
-            raise UserError(f"the loss of {task.name} takes no penalty: give it one, penalty=None (docs/own_task.md)")
+        if penalty is not None and "penalty" not in takes(task):
+            how = 'give it a parameter penalty=None, and the task loss_options = ("penalty",) (docs/own_task.md)'
+            raise UserError(f"the loss of {task.name} takes no penalty: {how}")
         self.samples = len(jax.tree.leaves(task.train)[0])
         BatchStream(self.samples, self.batch_size)  # refuses a batch size that cannot be, before anything is compiled
         check_batch(self.place, self.batch_size)

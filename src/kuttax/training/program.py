@@ -1,6 +1,5 @@
 """Program: several optimiser steps in one compiled call, for solvers of one structure."""
 
-import inspect
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ from ..penalties.schedule import Scheduled
 from ..solvers.base.solver import AbstractSolver
 from ..solvers.rk.learned import resampled_rows
 from ..solvers.trainable import labels, trainable
+from ..tasks.abilities import takes
 from ..tasks.base import Task
 from .guard import Point, guard_of, judged
 from .optimiser import optimiser
@@ -100,7 +100,7 @@ class Program:
     def loss(self, model: Any, solver: AbstractSolver, batch: PyTree, key, number) -> tuple[Any, dict[str, Any]]:
         """The task's loss and its logs at the training step of that number, with what it is weighed with there."""
         options = {} if self.penalty is None else {"penalty": self.penalty.at(number)}
-        if "progress" in inspect.signature(self.task.loss).parameters:
+        if "progress" in takes(self.task):
             begin, end = self.span
             options["progress"] = begin + (end - begin) * (number / self.train_steps)
         of_task: Any = self.task.loss

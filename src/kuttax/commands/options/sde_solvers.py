@@ -14,6 +14,7 @@ from ...solvers.sde.milstein import Milstein
 from ...solvers.sde.sde import Calculus
 from ...solvers.sde.srk import SRK
 from ...solvers.sde.stochastic_heun import StochasticHeun
+from ...tasks.abilities import calculus_of
 
 FIXED: dict[str, Callable[[int], AbstractSDESolver]] = {
     "euler-maruyama": EulerMaruyama,
@@ -61,7 +62,7 @@ def refuse_other_kind(task: str, about: Any, solver: AbstractSolver) -> None:
     Raises:
         UserError: One of the two is an ODE's and the other one an SDE's, or they are of different calculi.
     """
-    calculus, own = getattr(about, "calculus", None), solver.sde_calculi()
+    calculus, own = calculus_of(about), solver.sde_calculi()
     if calculus is None and own:
         raise UserError(f"{title(solver)} is for SDEs, and {task} is an ODE: use learned, rk4, dopri5 or tsit5")
     if calculus is None or calculus in own:

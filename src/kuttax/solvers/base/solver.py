@@ -301,6 +301,10 @@ class AbstractSolver(eqx.Module):
 
     # Learning
 
+    def classical_tableau(self) -> Any:
+        """The `Tableau` of its steps, all of one size; None where it has none."""
+        return None
+
     def for_interval(self, t0: float, t1: float) -> "AbstractSolver":
         """The same solver, marked as trained on the interval (t0, t1) where it is a learned one."""
         del t0, t1

@@ -139,6 +139,9 @@ class FixedSteps(AbstractTableSolver):
         del dtype
         return Refined(FixedSteps(self.tableau, times * self.steps))
 
+    def classical_tableau(self) -> Tableau:
+        return self.tableau
+
     def scale(self) -> Scale:
         return Scale(None if self.tableau.error is None else self.tableau)
 

@@ -1,7 +1,7 @@
 """Classification of images or feature vectors by a neural ODE."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,7 @@ from ...penalties.base import Penalties
 from ...solvers.base.solution import Solution
 from ...solvers.base.solver import AbstractSolver
 from ...validity.prediction import Prediction, mean_nfe
+from ..abilities import LossOption
 from ..base import Metric, Trajectories
 from ..reached import mean_over_reached, zero_where_lost
 
@@ -47,6 +48,8 @@ class Classification:
     Raises:
         UserError: If an option is out of range or does not fit the data.
     """
+
+    loss_options: ClassVar[tuple[LossOption, ...]] = ("penalty",)
 
     name: str
     splits: Splits

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from math import log
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, ClassVar, Literal, Protocol, get_args
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ from ...nn.fields.mlp import MLPField
 from ...penalties.base import Penalties
 from ...solvers.base.solver import AbstractSolver
 from ...validity.prediction import Prediction
+from ..abilities import LossOption
 from ..base import Metric, Trajectories
 from ..classification.task import check_sizes
 from .portrait import Portrait, portrait
@@ -69,6 +70,8 @@ class Density:
     Raises:
         UserError: If an option is out of range or does not fit the data.
     """
+
+    loss_options: ClassVar[tuple[LossOption, ...]] = ("penalty",)
 
     name: str
     splits: PointSplits

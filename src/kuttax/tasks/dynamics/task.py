@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -25,6 +25,7 @@ from ...penalties.local import LocalError
 from ...solvers.base.solution import Stats
 from ...solvers.base.solver import AbstractSolver
 from ...validity.prediction import Prediction, mean_nfe
+from ..abilities import LossOption
 from ..base import Metric, Trajectories
 from ..reached import mean_over_reached, zero_where_lost
 from . import forecast
@@ -44,6 +45,8 @@ class DynamicsModel(eqx.Module):
         corrections: With multiple shooting, what is added to the observed state where each segment of each training
             window starts, (windows, segments, d): observed states are noisy. None without.
     """
+
+    loss_options: ClassVar[tuple[LossOption, ...]] = ("penalty", "progress")
 
     field: Identified
     corrections: Float[Array, "windows segments d"] | None

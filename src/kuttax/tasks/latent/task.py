@@ -1,7 +1,7 @@
 """Latent: irregular time series as noisy views of a latent ODE or SDE."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ from ...solvers.rk.adaptive import Adaptive
 from ...solvers.rk.tableaus import TSIT5
 from ...solvers.sde.sde import Calculus
 from ...validity.prediction import Prediction, mean_nfe
+from ..abilities import LossOption
 from ..base import Metric, Trajectories
 from ..reached import mean_over_reached, zero_where_lost
 from ..stochastic.noise import fine_steps
@@ -68,6 +69,8 @@ class Latent:
     Raises:
         UserError: If an option is out of its range.
     """
+
+    loss_options: ClassVar[tuple[LossOption, ...]] = ("penalty", "progress")
 
     name: str
     splits: SeriesSplits

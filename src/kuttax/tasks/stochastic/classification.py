@@ -1,7 +1,7 @@
 """Classification of feature vectors by a neural SDE."""
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +15,7 @@ from ...penalties.base import Penalties
 from ...solvers.base.solver import AbstractSolver
 from ...solvers.sde.sde import Calculus
 from ...validity.prediction import Prediction, mean_nfe
+from ..abilities import LossOption
 from ..base import Metric
 from ..classification.task import accuracy, check_sizes, cross_entropy
 from .noise import fine_steps, noise_of
@@ -51,6 +52,8 @@ class StochasticClassification:
     Raises:
         UserError: If an option is out of range or does not fit the data.
     """
+
+    loss_options: ClassVar[tuple[LossOption, ...]] = ("penalty",)
 
     name: str
     splits: Splits

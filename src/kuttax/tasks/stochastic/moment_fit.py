@@ -1,7 +1,7 @@
 """MomentFit: an SDE whose trajectories have the means and variances of observed ones."""
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from ...solvers.base.solution import Solution
 from ...solvers.base.solver import AbstractSolver
 from ...solvers.sde.sde import SDE, Calculus
 from ...validity.prediction import Prediction, mean_nfe
+from ..abilities import LossOption
 from ..base import Metric
 from ..classification.task import check_sizes
 from .fan import Fan, fan
@@ -86,6 +87,8 @@ class MomentFit:
     Raises:
         UserError: If an option is out of range, or a part is no set of trajectories observed at these times.
     """
+
+    loss_options: ClassVar[tuple[LossOption, ...]] = ("penalty",)
 
     name: str
     times: Float[np.ndarray, " times"]

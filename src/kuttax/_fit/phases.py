@@ -1,0 +1,219 @@
+"""The phases of a fit, each from explicit inputs to explicit outputs."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import optax
+
+from ..distillation import distill
+from ..errors import UserError
+from ..penalties import Consistency, LocalError, Scheduled
+from ..penalties.base import AbstractPenalty, Penalties
+from ..solvers.base.solution import SolveError
+from ..solvers.base.solver import AbstractSolver, title
+from ..solvers.rk.adaptive import Adaptive
+from ..solvers.rk.tableaus import DOPRI5
+from ..tasks.abilities import (
+    HasConsistency,
+    HasIntervals,
+    HasTrajectories,
+    HasWarmUpPenalty,
+    calculus_of,
+    takes,
+)
+from ..tasks.base import Task
+from ..tasks.starts import some_trajectories
+from ..training.certify import MOST_SAMPLES, certify_run
+from ..training.checkpoints import Checkpoints
+from ..training.evaluate import Evaluation, evaluate
+from ..training.loop import Progress, Trainer
+from ..training.settings import Settings
+from ..validity import Certificate
+from .budget import learning
+from .options import FitOptions
+from .result import Phase
+from .search import first_found, ladder
+
+_STARTS = 512  # of a distillation
+_WARM_TOLERANCE = 1e-3
+_DISTILL_STEPS = 500
+_EXACT = 0.1  # of the output tolerance
+_CONSISTENCY = 0.1  # keeps learned solvers of digits valid at no loss (experiments/validity)
+
+Report = Callable[[str, int, Progress], None]
+"""Gets the name of a phase, its number of optimiser steps, and its progress."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What all phases share.
+
+    Attributes:
+        task: Data, model and loss.
+        settings: Of training.
+        seed: Of initial weights, order of the data and what is drawn.
+        report: Gets the progress of training.
+        saved: The folder of checkpoints, a folder in it for each phase; None for none.
+        resume: Whether to continue from the newest checkpoints.
+    """
+
+    task: Task
+    settings: Settings
+    seed: int
+    report: Report
+    saved: Path | None = None
+    resume: bool = False
+
+
+class Trained(NamedTuple):
+    """A model and a solver, the certificate of the two, and the phase that made them."""
+
+    model: Any
+    solver: AbstractSolver
+    certificate: Certificate
+    phase: Phase
+
+
+def consistency_of(task: Task) -> AbstractPenalty | Penalties | None:
+    """The penalty that training at the budget adds; None for a task whose loss takes none."""
+    if "penalty" not in takes(task):
+        return None
+    if isinstance(task, HasConsistency):
+        return task.consistency
+    return _CONSISTENCY * (Consistency() if calculus_of(task) is None else LocalError(size="solver"))
+
+
+def warm_up_steps(task: Task, options: FitOptions, settings: Settings) -> int:
+    """Optimiser steps of the warm-up; none for a task without penalties, or of an SDE, where adaptive steps are the
+    most expensive."""
+    penalised = calculus_of(task) is None and consistency_of(task) is not None
+    return options.warm_up_steps(settings) if penalised else 0
+
+
+def warm_up(work: Work, steps: int, train_steps: int) -> tuple[Any, Phase]:
+    """Train with an adaptive solver, and a penalty on the error of one step of the budget's size.
+
+    Args:
+        work: What all phases share.
+        steps: Solver steps of the budget on one interval.
+        train_steps: Optimiser steps of the warm-up.
+    """
+    begin, task = time.perf_counter(), work.task
+    solver = Adaptive(DOPRI5, _WARM_TOLERANCE, _WARM_TOLERANCE)
+    steps *= task.intervals if isinstance(task, HasIntervals) else 1
+    own = isinstance(task, HasWarmUpPenalty)
+    penalty = task.warm_up_penalty(steps) if own else 0.1 * LocalError(steps=steps)
+    trained = _train(work, "warm-up", solver, (0, train_steps), penalty, None)
+    return trained.model, Phase("warm-up", title(solver), trained.validation, None, time.perf_counter() - begin)
+
+
+def train(work: Work, options: FitOptions, model: Any, solver: AbstractSolver, done: int) -> Trained:
+    """Train model and solver together at the budget, after `done` optimiser steps of a warm-up."""
+    begin, penalty, weight = time.perf_counter(), consistency_of(work.task), options.consistency
+    penalty = weight * penalty if weight and penalty is not None else None
+    trained = _train(work, "training", solver, (done, work.settings.train_steps), penalty, model)
+    certificate = _certificate(work, trained.model, trained.solver)
+    seconds = time.perf_counter() - begin
+    phase = Phase("training", title(trained.solver), trained.validation, certificate.verdict, seconds)
+    return Trained(trained.model, trained.solver, certificate, phase)
+
+
+def distilled(work: Work, before: Trained) -> Trained:
+    """Fit the solver to the finished field; the one before is kept where it is the better of the two."""
+    begin, model = time.perf_counter(), before.model
+    solver = _fitted(work, model, before.solver)
+    certificate, validation = _certificate(work, model, solver), _evaluate(work, model, solver)
+    sign = 1 if work.task.metric.higher_is_better else -1
+    rank = lambda certificate, metric: (certificate.verdict == "valid", sign * metric)
+    better = rank(certificate, validation.metric) >= rank(before.certificate, before.phase.validation.metric)
+    name = "distillation" if better else "distillation, not kept"
+    phase = Phase(name, title(solver), validation, certificate.verdict, time.perf_counter() - begin)
+    return Trained(model, solver, certificate, phase) if better else before._replace(phase=phase)
+
+
+def least_steps(work: Work, before: Trained, most: int, *, distills: bool) -> tuple[Trained | None, list[Phase]]:
+    """The solver with the fewest steps, up to `most`, whose certificate is valid for this field, and all trials."""
+    phases: list[Phase] = []
+
+    def valid(steps: int) -> Trained | None:
+        begin, model = time.perf_counter(), before.model
+        solver = before.solver.with_steps(steps)
+        if distills:
+            solver = _fitted(work, model, solver)
+        certificate, validation = _certificate(work, model, solver), _evaluate(work, model, solver)
+        seconds = time.perf_counter() - begin
+        phases.append(Phase("more evaluations", title(solver), validation, certificate.verdict, seconds))
+        return Trained(model, solver, certificate, phases[-1]) if certificate.verdict == "valid" else None
+
+    return first_found(valid, list(ladder(before.solver.number_of_steps(), most))), phases
+
+
+def can_distill(task: Task, solver: AbstractSolver) -> bool:
+    """Whether a solver can be fitted to a finished field: the task's trajectories follow one field, and there is a
+    learned solver that starts at this one."""
+    if calculus_of(task) is not None or not isinstance(task, HasTrajectories) or learning(solver) is None:
+        return False
+    one = jax.tree.map(lambda x: x[:1], task.train)
+    try:
+        jax.eval_shape(lambda key: task.trajectories(task.init(key), one).y0, jax.random.key(0))
+    except UserError:  # as of irregular times or control inputs
+        return False
+    return True
+
+
+def is_exact(certificate: Certificate) -> bool:
+    """Whether the solver's own errors are so small that fitting it again cannot matter."""
+    if certificate.verdict != "valid":
+        return False
+    far = [np.quantile(row.from_own, 0.95) for row in certificate.measured.references if row.from_own is not None]
+    return max(far) <= _EXACT * certificate.thresholds.outputs
+
+
+def _train(
+    work: Work,
+    name: str,
+    solver: AbstractSolver,
+    part: tuple[int, int],
+    penalty: AbstractPenalty | Penalties | None,
+    model: Any,
+) -> Any:
+    """The optimiser steps of that part of the training, at a constant rate unless it is the last."""
+    (begin, end), all_steps = part, work.settings.train_steps
+    steps, decay = end - begin, work.settings.lr_decay if end == all_steps else 1.0
+    settings = replace(work.settings, train_steps=steps, lr_decay=decay)
+    scheduled = None if penalty is None else Scheduled(penalty, optax.constant_schedule(1.0))
+    trainer = Trainer(work.task, solver, settings, scheduled, span=(begin / all_steps, end / all_steps))
+    checkpoints = None if work.saved is None else Checkpoints(work.saved / name)
+    start = None
+    if checkpoints is not None and work.resume:
+        start = checkpoints.latest()
+    elif checkpoints is not None:
+        checkpoints.clear()
+    return trainer.run(work.seed, lambda now: work.report(name, steps, now), checkpoints, start, model=model)
+
+
+def _fitted(work: Work, model: Any, solver: AbstractSolver) -> AbstractSolver:
+    """The solver, fitted to the field of the model on some of the training samples."""
+    rows_key, fit_key = jax.random.split(jax.random.fold_in(jax.random.key(work.seed), 1))
+    field, y0, t0, t1, args = some_trajectories(work.task, model, _STARTS, rows_key)
+    student: Any = learning(solver)
+    student = student.for_interval(*work.task.interval)
+    return distill(field, y0, t0, t1, student=student, args=args, max_steps=_DISTILL_STEPS, key=fit_key).solver
+
+
+def _certificate(work: Work, model: Any, solver: AbstractSolver) -> Certificate:
+    return certify_run(work.task, model, solver, work.task.validation, work.settings.batch_size, MOST_SAMPLES)
+
+
+def _evaluate(work: Work, model: Any, solver: AbstractSolver) -> Evaluation:
+    """On validation data; NaN where the solver does not get through the field."""
+    try:
+        return evaluate(work.task, model, solver, work.task.validation, work.settings.batch_size)
+    except SolveError:
+        return Evaluation(math.nan, math.nan, math.nan)

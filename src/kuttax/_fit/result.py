@@ -1,0 +1,58 @@
+"""What `fit` returns: the model, the solver, the certificate, and a row for each phase."""
+
+from typing import Any, NamedTuple
+
+from ..solvers.base.solver import AbstractSolver
+from ..training.evaluate import Evaluation
+from ..validity import Certificate
+
+
+class Phase(NamedTuple):
+    """One phase of `fit`.
+
+    Attributes:
+        name: "warm-up", "training", "distillation", "distillation, not kept" or "more evaluations".
+        solver: The solver at its end.
+        validation: Metric, loss and NFE on validation data, with that solver.
+        verdict: The verdict of the certificate on validation data; None where none was made.
+        seconds: Wall time, compilation included.
+    """
+
+    name: str
+    solver: str
+    validation: Evaluation
+    verdict: str | None
+    seconds: float
+
+
+class Fitted(NamedTuple):
+    """What `fit` returns.
+
+    Attributes:
+        model: Trained weights.
+        solver: Of the budget's NFE, or of `least_nfe` where more was allowed.
+        certificate: Of this model with this solver, on validation data.
+        history: The phases, in order.
+        least_nfe: Where the certificate is not valid at the budget: the smallest number of evaluations at which it is,
+            for the same field; None where there is none, or where more samples are needed to decide.
+    """
+
+    model: Any
+    solver: AbstractSolver
+    certificate: Certificate
+    history: tuple[Phase, ...]
+    least_nfe: int | None = None
+
+    @property
+    def verdict(self) -> str:
+        """The certificate's."""
+        return self.certificate.verdict
+
+    def __str__(self) -> str:
+        rows = [
+            f"{s.name:<22} {s.validation.metric:10.4g} {s.validation.nfe:8.4g} {s.seconds:8.3g}  {s.verdict or '-':<9} "
+            f" {s.solver}"
+            for s in self.history
+        ]
+        head = f"{'phase':<22} {'validation':>10} {'NFE':>8} {'seconds':>8}  {'an ODE?':<9}  solver"
+        return "\n".join([head, *rows])

@@ -1,0 +1,115 @@
+"""What a task can do beside training and prediction: one protocol for each ability, asked with `isinstance`."""
+
+from collections.abc import Collection, Mapping
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from jaxtyping import Array, PyTree
+
+from ..penalties.base import AbstractPenalty, Penalties
+from ..solvers.base.solver import AbstractSolver, Calculus
+from .base import Trajectories
+
+LossOption = Literal["penalty", "progress"]
+
+
+@runtime_checkable
+class HasLossOptions(Protocol):
+    """Its loss has further parameters, each with a default.
+
+    "penalty": penalties, or None; hand them to the solve, with a key, and add what the solution says of them.
+    "progress": the share of training that is done, a scalar from 0 to 1; for a loss that changes during training.
+    """
+
+    @property
+    def loss_options(self) -> Collection[LossOption]: ...
+
+
+@runtime_checkable
+class HasCalculus(Protocol):
+    """Its models are SDEs, in this calculus; None where they are ODEs."""
+
+    @property
+    def calculus(self) -> Calculus | None: ...
+
+
+@runtime_checkable
+class HasReference(Protocol):
+    """Names the solver that predicts without the model's own; None for Tsit5 at 1e-6."""
+
+    @property
+    def reference(self) -> AbstractSolver | None: ...
+
+
+@runtime_checkable
+class HasConsistency(Protocol):
+    """Names the penalty, weighted for this loss, that `kx.fit` trains with; None for none."""
+
+    @property
+    def consistency(self) -> AbstractPenalty | Penalties | None: ...
+
+
+@runtime_checkable
+class HasWarmUpPenalty(Protocol):
+    """Names the penalty of `kx.fit`'s warm-up."""
+
+    def warm_up_penalty(self, steps: int) -> AbstractPenalty | Penalties:
+        """The penalty on the error of one of so many steps, weighted for this loss."""
+        ...
+
+
+@runtime_checkable
+class HasIntervals(Protocol):
+    """One solve has output times, and crosses this many intervals between them, each in all of a solver's steps."""
+
+    @property
+    def intervals(self) -> int: ...
+
+
+@runtime_checkable
+class HasTrajectories(Protocol):
+    """Says which initial value problems a model solves, so that a solver can be distilled for it."""
+
+    def trajectories(self, model: Any, batch: PyTree[Array]) -> Trajectories: ...
+
+
+@runtime_checkable
+class HasForecast(Protocol):
+    """Says how far ahead a model sees (`kuttax.tasks.dynamics.forecast`)."""
+
+    def forecast(self, model: Any, solver: AbstractSolver) -> Mapping[str, Any]: ...
+
+
+@runtime_checkable
+class HasPortrait(Protocol):
+    """Draws a density in the plane; None where there is none (`kuttax.tasks.density.portrait`)."""
+
+    def portrait(self, model: Any) -> Any: ...
+
+
+@runtime_checkable
+class HasFan(Protocol):
+    """Draws trajectories beside those of the data (`kuttax.tasks.stochastic.fan`)."""
+
+    def fan(self, model: Any, solver: AbstractSolver) -> Any: ...
+
+
+@runtime_checkable
+class HasReconstruction(Protocol):
+    """Draws time series beside the data (`kuttax.tasks.latent.reconstruction`)."""
+
+    def reconstruct(self, model: Any, solver: AbstractSolver) -> Any: ...
+
+
+def takes(task: Any) -> Collection[LossOption]:
+    """The further parameters of a task's loss."""
+    return task.loss_options if isinstance(task, HasLossOptions) else ()
+
+
+def calculus_of(task: Any) -> Calculus | None:
+    """The calculus of a task's SDEs; None for ODEs."""
+    return task.calculus if isinstance(task, HasCalculus) else None
+
+
+def reference_of(task: Any) -> AbstractSolver | None:
+    """The solver that a task names to predict without the model's own; None where it names none."""
+    return task.reference if isinstance(task, HasReference) else None
