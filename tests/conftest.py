@@ -71,8 +71,8 @@ def rng(seed) -> np.random.Generator:
 def _some_certificate():
     """A valid one: solvers agree but for a last digit, which depends on them."""
     batch = np.linspace(-1.0, 1.0, 200).reshape(100, 2)
-    outputs = lambda solver, batch: batch * (1 + 1e-12 * len(str(solver)))  # noqa: E731
-    predict = lambda solver, batch: kuttax.Prediction(outputs(solver, batch), np.mean(batch**2))  # noqa: E731
+    outputs = lambda solver, batch: batch * (1 + 1e-12 * len(str(solver)))
+    predict = lambda solver, batch: kuttax.Prediction(outputs(solver, batch), np.mean(batch**2))
     found = kuttax.validity.certify(predict, kuttax.FixedSteps(kuttax.tableaus.RK4, 1), batch)
     assert found.verdict == "valid"
     return found

@@ -43,7 +43,7 @@ def starts(samples):
 def truth(samples, cells):
     """The solutions at t = 1 on the path of PATH_KEY, from its cells."""
     path = kx.BrownianPath(PATH_KEY, jax.ShapeDtypeStruct((samples, 3), jnp.float64))
-    add = lambda n, total: total + _in_cell(path, n, cells)  # noqa: E731
+    add = lambda n, total: total + _in_cell(path, n, cells)
     w, integral = np.asarray(jax.jit(lambda: jax.lax.fori_loop(0, cells, add, jnp.zeros((2, samples, 3))))())
     growth = START[0] * np.exp((MU - S**2 / 2) + S * w[:, 0])
     reversion = np.exp(-THETA) * (START[1] + S * integral[:, 1])

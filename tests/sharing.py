@@ -43,7 +43,7 @@ class Flow:
 
     def __init__(self, spoilt=False):
         rng = np.random.default_rng(0)
-        draw = lambda n: rng.standard_normal((n, 3)).astype(np.float32)  # noqa: E731
+        draw = lambda n: rng.standard_normal((n, 3)).astype(np.float32)
         self.train, self.validation = (Dataset(x, np.roll(x, 1, axis=1)) for x in (draw(48), draw(16)))
         if spoilt:
             self.train.x[7] = np.nan
@@ -125,7 +125,7 @@ def trained(name, place, **asked):
 def stopped_and_resumed(directory):
     """A run on all devices that is asked to stop half-way, and goes on."""
     kept = Checkpoints(directory / "kept", every=0.0)
-    ask = lambda now: os.kill(os.getpid(), signal.SIGTERM) if now.step == 25 else None  # noqa: E731
+    ask = lambda now: os.kill(os.getpid(), signal.SIGTERM) if now.step == 25 else None
     with contextlib.suppress(Stopped):
         trainer_of("learned", DataParallel()).run(0, ask, kept)
     return trained("learned", DataParallel(), checkpoints=kept, start=kept.latest())

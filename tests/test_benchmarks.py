@@ -138,7 +138,7 @@ def test_the_reference_against_scipy_and_a_finite_difference(rng):
     weights, y0, ts = [w.astype(float) for w in problem.weights()], problem.y0().astype(float), problem.ts()
 
     def outputs(weights, y0):
-        slope = lambda t, y: numpy_mlp(t, y.reshape(y0.shape), weights).ravel()  # noqa: E731
+        slope = lambda t, y: numpy_mlp(t, y.reshape(y0.shape), weights).ravel()
         sol = solve_ivp(slope, (0.0, 1.5), y0.ravel(), "DOP853", ts, rtol=1e-12, atol=1e-12, max_step=0.05)
         return sol.y.T.reshape(-1, *y0.shape)
 

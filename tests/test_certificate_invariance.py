@@ -45,7 +45,7 @@ def three(rng, shape, error, share=1.0, between=1e-9):
     exact = rng.standard_normal(shape)
     away = rng.choice([-1.0, 1.0], shape)
     away[rng.permutation(len(exact))[round(share * len(exact)) :]] = 0.0
-    noise = lambda: between * rng.standard_normal(shape)  # noqa: E731
+    noise = lambda: between * rng.standard_normal(shape)
     spread = exact.std(axis=tuple(range(max(1, exact.ndim - 1))))
     return {"own": exact + error * spread * away + noise(), "first": exact + noise(), "second": exact + noise()}
 
@@ -239,7 +239,7 @@ def test_a_shorter_pulse_is_seen_with_a_largest_step():
 
     @eqx.filter_jit
     def predict(solver, batch):
-        field = lambda t, y, args: jnp.where((t >= 7.003) & (t < 7.013), 300.0, 0.0) - y / 10  # noqa: E731
+        field = lambda t, y, args: jnp.where((t >= 7.003) & (t < 7.013), 300.0, 0.0) - y / 10
         sol = kx.solve(field, batch, 0.0, 10.0, solver=solver, batch_axis=0, throw=False)
         return kx.Prediction(sol.y1, jnp.mean(sol.y1), stats=sol.stats, status=sol.status)
 
@@ -259,7 +259,7 @@ def test_a_constant_output_is_held_against_its_magnitude():
     """It has no spread; rounding in it is no spread either."""
     for noise in (0.0, 1e-15):
         rng = np.random.default_rng(0)
-        near = lambda: 7.0 * (1 + noise * rng.standard_normal((SAMPLES, 1)))  # noqa: B023, E731
+        near = lambda: 7.0 * (1 + noise * rng.standard_normal((SAMPLES, 1)))  # noqa: B023
         constant = {name: near() for name in ("own", "first", "second")}
         varied = three(rng, (SAMPLES, 2), 1e-4)
         for factor, expected in ((1.01, "valid"), (1.2, "invalid")):

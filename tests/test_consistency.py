@@ -173,7 +173,7 @@ def test_gradient_through_the_state(key, rng):
     part = Consistency(through="state", reference=HEUN2, **TOLERANCES)
 
     def value(x):
-        field = lambda t, y, _: jnp.tanh(x["weights"] @ y)  # noqa: E731
+        field = lambda t, y, _: jnp.tanh(x["weights"] @ y)
         return kx.solve(field, x["y0"], T0, T1, solver=eqx.combine(x["solver"], rest), penalty=part, key=key).penalty
 
     assert_gradient_is_a_difference(value, {"weights": jnp.asarray(MATRIX), "y0": jnp.asarray(Y0), "solver": free}, rng)
@@ -196,7 +196,7 @@ def test_gradient_through_the_step(moves, key, rng):
     @jax.jit
     @functools.partial(jax.grad, argnums=(0, 1, 2))
     def gradient(matrix, free, y0):
-        field = lambda t, y, _: matrix @ y  # noqa: E731
+        field = lambda t, y, _: matrix @ y
         return kx.solve(field, y0, T0, T1, solver=eqx.combine(free, rest), penalty=part, key=key).penalty
 
     of_field, of_solver, of_y0 = gradient(matrix, free, y0)
@@ -223,7 +223,7 @@ def test_any_adjoint_serves_the_step(key):
     @functools.partial(jax.jit, static_argnums=1)
     def gradient(matrix, adjoint):
         options = {"solver": kx.FixedSteps(MIDPOINT, 3), "adjoint": adjoint, "penalty": part, "key": key}
-        value = lambda matrix: kx.solve(linear, jnp.asarray(Y0), T0, T1, args=matrix, **options).penalty  # noqa: E731
+        value = lambda matrix: kx.solve(linear, jnp.asarray(Y0), T0, T1, args=matrix, **options).penalty
         return jax.grad(value)(matrix)
 
     ours, continuous = (gradient(jnp.asarray(MATRIX), adjoint) for adjoint in (None, kx.BacksolveAdjoint()))
@@ -248,7 +248,7 @@ def test_a_scheme_that_is_exact_costs_nothing(key):
 
     def value(slope):
         solver = kx.FixedSteps(MIDPOINT, 2)
-        field = lambda t, y, _: slope * jnp.ones_like(y)  # noqa: E731
+        field = lambda t, y, _: slope * jnp.ones_like(y)
         return kx.solve(field, jnp.zeros(2), 0.0, 1.0, solver=solver, penalty=Consistency(), key=key).penalty
 
     penalty, gradient = jax.value_and_grad(value)(jnp.asarray(0.5))

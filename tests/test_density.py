@@ -102,7 +102,7 @@ def test_log_det_is_that_of_the_maps_finite_differences(key, rng):
 
 def test_the_exact_trace_is_that_of_finite_differences(key, rng):
     field, x, h = bent(key), rng.standard_normal(2), 1e-6
-    f = lambda x: field(0.3, x, None)  # noqa: E731
+    f = lambda x: field(0.3, x, None)
     slope, trace = kx.density.Exact()(f, jnp.asarray(x), None)
     differences = [(f(x + step) - f(x - step))[i] / (2 * h) for i, step in enumerate(h * np.eye(2))]
     np.testing.assert_allclose(slope, f(jnp.asarray(x)), rtol=1e-12)
@@ -144,7 +144,7 @@ def test_per_sample_steps_and_gradients_take_the_noise_along(key, rng):
 
     @jax.jit
     def value(a):
-        field = lambda t, x, args: jnp.tanh((jnp.asarray(A) + a * jnp.asarray(direction)) @ x)  # noqa: E731
+        field = lambda t, x, args: jnp.tanh((jnp.asarray(A) + a * jnp.asarray(direction)) @ x)
         return kx.density.log_prob(field, x, solver, trace=kx.density.Hutchinson(), key=key).sum()
 
     slope = (value(1e-4) - value(-1e-4)) / 2e-4
@@ -194,7 +194,7 @@ def test_concat_squash_is_its_formula(key, rng):
 
 def test_the_optimal_coupling_is_the_best_of_all(rng):
     noise, x = rng.standard_normal((2, 6, 2))
-    cost = lambda noise: np.sum((noise - x) ** 2)  # noqa: E731
+    cost = lambda noise: np.sum((noise - x) ** 2)
     best = min(cost(noise[list(order)]) for order in itertools.permutations(range(6)))
     found = jax.jit(optimal)(jnp.asarray(noise), jnp.asarray(x))
     assert sorted(map(tuple, np.asarray(found))) == sorted(map(tuple, noise))
@@ -232,12 +232,12 @@ def test_predictions_are_negative_log_densities():
 
 def test_the_gradient_of_the_likelihood_is_its_finite_difference(key, rng):
     task = make_task(Likelihood(kx.density.Hutchinson()), field="mlp")
-    wide = lambda x: jnp.asarray(x, jnp.float64) if eqx.is_inexact_array(x) else x  # noqa: E731
+    wide = lambda x: jnp.asarray(x, jnp.float64) if eqx.is_inexact_array(x) else x
     arrays, rest = eqx.partition(jax.tree.map(wide, task.init(key)), eqx.is_inexact_array)
     batch = jax.tree.map(wide, task.train)
     loss = jax.jit(lambda arrays: task.loss(eqx.combine(arrays, rest), RK4, batch, key)[0])
     direction = jax.tree.map(lambda x: jnp.asarray(rng.standard_normal(x.shape)), arrays)
-    moved = lambda by: loss(jax.tree.map(lambda x, d: x + by * d, arrays, direction))  # noqa: E731
+    moved = lambda by: loss(jax.tree.map(lambda x, d: x + by * d, arrays, direction))
     slope = jax.tree.map(lambda g, d: jnp.sum(g * d), jax.grad(loss)(arrays), direction)
     np.testing.assert_allclose(sum(jax.tree.leaves(slope)), (moved(1e-5) - moved(-1e-5)) / 2e-5, rtol=1e-6)
 
@@ -278,8 +278,8 @@ def test_matching_fits_a_learned_solver_beside_the_field_and_not_the_field_to_it
 def test_a_penalty_is_added(objective, key):
     """The kinetic energy of a field that moves at speed one, with trace zero, is one."""
     task, batch = make_task(objective), make_task().train
-    loss = lambda field, **penalty: task.loss(field, RK4, batch, key, **penalty)[0]  # noqa: E731
-    constant = lambda t, x, args: jnp.stack([jnp.ones_like(x[0]), jnp.zeros_like(x[0])])  # noqa: E731
+    loss = lambda field, **penalty: task.loss(field, RK4, batch, key, **penalty)[0]
+    constant = lambda t, x, args: jnp.stack([jnp.ones_like(x[0]), jnp.zeros_like(x[0])])
     weighted = 0.5 * kx.penalties.Kinetic()
     np.testing.assert_allclose(loss(constant, penalty=weighted) - loss(constant), 0.5, rtol=1e-4)
 
@@ -354,7 +354,7 @@ def of_scale(rate):
 @pytest.mark.parametrize(("steps", "verdict"), [(4, "invalid"), (400, "valid")])
 def test_a_likelihood_is_judged_in_nats_with_its_doubt(steps, verdict, rng):
     x = rng.standard_normal((200, 2))
-    exact = lambda rate: -norm.logpdf(x * np.exp(-rate)).sum(axis=1).mean() + 2 * rate  # noqa: E731
+    exact = lambda rate: -norm.logpdf(x * np.exp(-rate)).sum(axis=1).mean() + 2 * rate
     rate = -0.5
     found = certify(of_scale(rate), kx.FixedSteps(kx.tableaus.EULER, steps), x, output_tolerance=10.0)
     reference = found.measured.references[0]
@@ -368,14 +368,14 @@ def test_a_likelihood_is_judged_in_nats_with_its_doubt(steps, verdict, rng):
 
 
 def test_a_strain_of_a_likelihood_is_in_nats():
-    at = lambda nll: kx.Prediction(jnp.ones((4, 1)), jnp.asarray(nll), nll=jnp.full(4, nll))  # noqa: E731
+    at = lambda nll: kx.Prediction(jnp.ones((4, 1)), jnp.asarray(nll), nll=jnp.full(4, nll))
     own, _ = readings([at(0.001), at(0.021)], Tolerances(metric=0.01), 1.0)
     np.testing.assert_allclose(own.strain, 2.0, rtol=1e-6)
 
 
 def test_a_metric_that_is_not_the_mean_of_the_nll_is_none():
     nll = np.array([1.0, 2.0, 6.0])
-    of = lambda metric: Solved(np.ones((3, 1)), nll.dtype, metric, None, None, None, nll)  # noqa: E731
+    of = lambda metric: Solved(np.ones((3, 1)), nll.dtype, metric, None, None, None, nll)
     assert recognise([of(3.0)]).name == "NLL" and recognise([of(3.0), of(3.2)]).name == "metric"
     bad = kx.Prediction(jnp.ones((4, 1)), jnp.asarray(1.0), nll=jnp.zeros(3))
     with pytest.raises(UserError, match=r"nll must have shape \(4,\), one a sample, got \(3,\)"):

@@ -170,7 +170,7 @@ def test_the_jacobian_is_that_of_finite_differences(reverse):
     student = kx.LearnedRK.like(kx.tableaus.RK4, 1, order=2)
     leaves, structure = jax.tree.flatten(student)
     along = jax.tree.unflatten(structure, [jnp.sin(jnp.arange(x.size, dtype=x.dtype)).reshape(x.shape) for x in leaves])
-    moved = lambda e: jax.tree.map(lambda x, v: x + e * v, student, along)  # noqa: E731
+    moved = lambda e: jax.tree.map(lambda x, v: x + e * v, student, along)
     value, slope = jax.jvp(errors, (student,), (along,))
     np.testing.assert_allclose(slope, (errors(moved(1e-5)) - errors(moved(-1e-5))) / 2e-5, atol=1e-8)
     np.testing.assert_allclose(value, errors(student), atol=1e-15)

@@ -77,7 +77,7 @@ def test_an_rmse_near_zero_has_a_floor_in_standard_deviations(steps, verdict, rn
         return Trajectory(np.arange(31.0), np.stack(x), np.zeros((31, 0)))
 
     made = [trajectory() for _ in range(16)]
-    field = lambda x, u: jnp.asarray(matrix, x.dtype) @ x  # noqa: E731
+    field = lambda x, u: jnp.asarray(matrix, x.dtype) @ x
     task = Dynamics("rotation", Parts(made[:2], made[2:14], made[14:]), known=field, horizon=10, width=4)
     assert (len(task.validation.z), len(task.test.z)) == (132, 6), "only windows to validate on overlap, where few"
     assert (
@@ -133,7 +133,7 @@ def test_samples_with_args_of_their_own(rng):
 def test_bilinear_fields_contain_lorenz63(rng, key):
     field = BilinearField(3, 2, key=key, dtype=jnp.float64)
     zero = jax.tree.map(jnp.zeros_like, field)
-    row = lambda *pairs: jnp.zeros((2, 3)).at[tuple(zip(*pairs, strict=True))].set(1.0)  # noqa: E731
+    row = lambda *pairs: jnp.zeros((2, 3)).at[tuple(zip(*pairs, strict=True))].set(1.0)
     field = eqx.tree_at(
         lambda f: (f.linear.weight, f.left.weight, f.right.weight, f.products.weight),
         zero,
@@ -152,14 +152,14 @@ def test_bilinear_fields_contain_lorenz63(rng, key):
 @pytest.mark.parametrize("options", [{"segments": 2, "curriculum": (1,)}, {"network": "bilinear", "width": 2}])
 def test_gradient_of_the_loss_is_its_finite_difference(rng, key, options):
     task = Dynamics("linear", linear(rng, irregular=True, driven=True), horizon=3, **{"width": 3, **options})
-    cast = lambda x: jnp.asarray(x, jnp.float64) if np.issubdtype(x.dtype, np.floating) else jnp.asarray(x)  # noqa: E731
+    cast = lambda x: jnp.asarray(x, jnp.float64) if np.issubdtype(x.dtype, np.floating) else jnp.asarray(x)
     arrays, rest = eqx.partition(task.init(key), eqx.is_inexact_array)
     arrays = jax.tree.map(lambda x: cast(x) + 0.1 * jnp.asarray(rng.standard_normal(x.shape)), arrays)
     batch = jax.tree.map(lambda x: cast(x[:4]), task.train)
-    loss = lambda arrays: task.loss(eqx.combine(arrays, rest), RK4, batch, key, progress=0.5)[0]  # noqa: E731
+    loss = lambda arrays: task.loss(eqx.combine(arrays, rest), RK4, batch, key, progress=0.5)[0]
     both = jax.jit(jax.value_and_grad(loss))
     direction = jax.tree.map(lambda x: jnp.asarray(rng.standard_normal(x.shape)), arrays)
-    moved = lambda by: both(jax.tree.map(lambda x, d: x + by * d, arrays, direction))[0]  # noqa: E731
+    moved = lambda by: both(jax.tree.map(lambda x, d: x + by * d, arrays, direction))[0]
     slope = jax.tree.map(lambda g, d: jnp.sum(g * d), both(arrays)[1], direction)
     expected = (moved(1e-5) - moved(-1e-5)) / 2e-5
     np.testing.assert_allclose(sum(jax.tree.leaves(slope)), expected, rtol=1e-5)

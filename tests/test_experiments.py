@@ -60,7 +60,7 @@ def test_local_regularization_from_search_to_table(scripts, tmp_path, monkeypatc
 
 def test_the_weight_is_the_cheapest_that_keeps_the_accuracy(scripts):
     chosen = scripts["run"].chosen
-    row = lambda method, weight, validation, nfe: {  # noqa: E731
+    row = lambda method, weight, validation, nfe: {
         "method": method,
         "weight": weight,
         "validation": validation,
@@ -150,7 +150,7 @@ def test_distillation_goes_on_where_it_was(name, options, students, tmp_path, mo
 def test_sde_from_search_to_table(tmp_path, monkeypatch):
     """The digits' data are random ones: what they show is of no account here."""
     rng = np.random.default_rng(0)
-    part = lambda n: Dataset(rng.random((n, 1, 28, 28), np.float32), np.arange(n, dtype=np.int32) % 10)  # noqa: E731
+    part = lambda n: Dataset(rng.random((n, 1, 28, 28), np.float32), np.arange(n, dtype=np.int32) % 10)
     monkeypatch.setattr(mnist, "load", lambda directory: (part(100), part(20)))
     module = script("sde.run", monkeypatch)
     common = ["--out", str(tmp_path), "--seeds", "1", "--repeats", "1", "--smoke", "--methods", "grid-local"]

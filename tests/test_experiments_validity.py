@@ -24,7 +24,7 @@ def test_marches_have_their_order(key, rng, scheme):
     """Against SciPy: halving the step divides the error by 2 to the order."""
     model = NeuralODEClassifier(MLPField(3, 5, key=key), (3,), 2, key=key)
     x = rng.standard_normal((4, 3))
-    slope = lambda t, y: np.asarray(jax.vmap(model.field, (None, 0))(t, jnp.asarray(y.reshape(4, 3)))).ravel()  # noqa: E731
+    slope = lambda t, y: np.asarray(jax.vmap(model.field, (None, 0))(t, jnp.asarray(y.reshape(4, 3)))).ravel()
     y1 = solve_ivp(slope, (0, 1), x.ravel(), rtol=1e-11, atol=1e-11).y[:, -1].reshape(4, 3)
     exact = y1 @ np.asarray(model.head.weight, float).T + np.asarray(model.head.bias, float)
     errors = [np.abs(np.asarray(logits(model, x, scheme, n)) - exact).max() for n in (8, 16)]

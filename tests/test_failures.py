@@ -302,7 +302,7 @@ def test_one_sample_is_lost_and_no_more(make, spoilt, rng, key):
 
     @jax.jit
     def gradient_of(varied, batch):
-        loss = lambda varied: task.loss(eqx.combine(varied, fixed), EACH_32, batch, key)  # noqa: E731
+        loss = lambda varied: task.loss(eqx.combine(varied, fixed), EACH_32, batch, key)
         return jax.value_and_grad(loss, has_aux=True)(varied)
 
     ((value, log), gradient), ((expected, rest_log), rest_gradient) = (gradient_of(varied, x) for x in (whole, rest))

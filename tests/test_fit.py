@@ -37,7 +37,7 @@ class Whole(Flow):
         return square + sol.penalty, log
 
     def _solve(self, model, solver, batch, **asked):
-        field = lambda t, y, args: args @ y  # noqa: E731
+        field = lambda t, y, args: args @ y
         options = {"args": model["w"], "batch_axis": 0, "max_steps": 64, "throw": False, **asked}
         return kx.solve(field, jnp.asarray(batch.x), *self.interval, solver=solver, **options)
 
@@ -191,7 +191,7 @@ def test_no_budget_is_enough_where_the_search_ends():
 def test_the_first_rung_is_found_in_few_looks(rungs):
     for first in range(rungs + 1):
         looked = []
-        look = lambda rung: looked.append(rung) or (rung if rung >= 10 + first else None)  # noqa: B023, E731
+        look = lambda rung: looked.append(rung) or (rung if rung >= 10 + first else None)  # noqa: B023
         assert _first(look, range(10, 10 + rungs)) == (10 + first if first < rungs else None)
         assert len(looked) == len(set(looked)) <= 1 + 2 * math.log2(rungs + 1)
 

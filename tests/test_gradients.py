@@ -450,7 +450,7 @@ REFUSING = {
 @pytest.mark.parametrize("derivative", [jax.jacfwd, lambda f: jax.jacrev(jax.jacrev(f))], ids=["forward", "twice"])
 def test_derivatives_that_an_adjoint_does_not_have(name, derivative):
     solver, adjoint = REFUSING[name]
-    end = lambda y0: kx.solve(lambda t, y, args: -y * y, y0, 0.0, 1.0, solver=solver, adjoint=adjoint).y1  # noqa: E731
+    end = lambda y0: kx.solve(lambda t, y, args: -y * y, y0, 0.0, 1.0, solver=solver, adjoint=adjoint).y1
     with pytest.raises(UserError, match=r"use adjoint=kx\.ForwardMode\(\), with max_steps near") as caught:
         derivative(end)(jnp.ones(2))
     assert "\n" not in str(caught.value)

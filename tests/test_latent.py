@@ -50,7 +50,7 @@ def task_of(one: Series, last: int = 8, share: float = 1.0, **options) -> Latent
 
 
 def in_float64(tree):
-    cast = lambda x: jnp.asarray(x, jnp.float64) if np.issubdtype(x.dtype, np.floating) else jnp.asarray(x)  # noqa: E731
+    cast = lambda x: jnp.asarray(x, jnp.float64) if np.issubdtype(x.dtype, np.floating) else jnp.asarray(x)
     return jax.tree.map(lambda x: cast(x) if eqx.is_array(x) else x, tree)
 
 
@@ -121,11 +121,11 @@ def test_path_divergence_of_drifts_a_constant_apart(solver, key):
 def test_path_divergence_of_two_rates(key):
     """Ornstein-Uhlenbeck processes of rates a, b: (a - b)^2 / (2 g^2) times the integral of E z^2, in closed form."""
     a, b, g, end, n = 1.2, 0.5, 0.6, 1.0, 4000
-    scale = lambda t, z, args: jnp.full_like(z, g)  # noqa: E731
+    scale = lambda t, z, args: jnp.full_like(z, g)
     paths = PathKL(lambda t, z, args: -b * z, lambda t, z, args: (b - a) * z, scale)
     state = jnp.ones((n, 1)), jnp.zeros(n)
     found = kx.solve(paths.sde(), state, 0.0, end, solver=kx.SRK(50), batch_axis=0, key=key).y1[1]
-    second = lambda t: np.exp(-2 * a * t) + g**2 / (2 * a) * (1 - np.exp(-2 * a * t))  # noqa: E731
+    second = lambda t: np.exp(-2 * a * t) + g**2 / (2 * a) * (1 - np.exp(-2 * a * t))
     expected = (a - b) ** 2 / (2 * g**2) * integrate.quad(second, 0, end)[0]
     assert abs(np.mean(found) - expected) < 4 * np.std(found) / np.sqrt(n)
 
@@ -256,7 +256,7 @@ def test_records_are_found_in_a_directory_a_folder_and_an_archive(stays, tmp_pat
     packed.mkdir()
     with tarfile.open(packed / "set-a.tar.gz", "w:gz") as archive:
         archive.add(stays / "set-a", "set-a")
-    total = lambda found: sorted(float(one.x.sum()) for one in found)  # noqa: E731
+    total = lambda found: sorted(float(one.x.sum()) for one in found)
     assert len(folder) == 8
     for other in (stays / "set-a", packed):
         assert total(physionet.load(other)) == total(folder)
@@ -286,7 +286,7 @@ def test_the_loss_is_the_bound(rng, key):
     found = eqx.filter_jit(task.encode)(model, batch)
     noise = jax.random.normal(jax.random.split(key, 3)[0], found.mean.shape, jnp.float32)
     z = np.asarray(found.mean + found.std * noise)
-    layer = lambda x, layer: x @ np.asarray(layer.weight).T + np.asarray(layer.bias)  # noqa: E731
+    layer = lambda x, layer: x @ np.asarray(layer.weight).T + np.asarray(layer.bias)
     mean = layer(np.tanh(layer(z, model.decoder[0])), model.decoder[1])
     bounds, errors = [], []
     for i in range(len(z)):
@@ -357,7 +357,7 @@ def test_gradient_of_the_loss_is_its_finite_difference(stochastic, rng, key):
     batch = in_float64(task.train)
     both = jax.jit(jax.value_and_grad(lambda arrays: task.loss(eqx.combine(arrays, rest), solver, batch, key)[0]))
     direction = jax.tree.map(lambda x: jnp.asarray(rng.standard_normal(x.shape)), arrays)
-    moved = lambda by: both(jax.tree.map(lambda x, d: x + by * d, arrays, direction))[0]  # noqa: E731
+    moved = lambda by: both(jax.tree.map(lambda x, d: x + by * d, arrays, direction))[0]
     slope = jax.tree.map(lambda g, d: jnp.sum(g * d), both(arrays)[1], direction)
     np.testing.assert_allclose(sum(jax.tree.leaves(slope)), (moved(1e-5) - moved(-1e-5)) / 2e-5, rtol=1e-5)
 
@@ -405,7 +405,7 @@ def test_solvers_are_distilled_on_the_way_of_each_series(rng, key):
     start = np.asarray(task.encode(model, batch).mean)
     assert (found.t0, found.t1) == (0.0, 0.25) and found.field is model.field
     for i in (1, 3):
-        slope = lambda t, z: np.asarray(field(t, jnp.asarray(z, jnp.float32)), float)  # noqa: E731
+        slope = lambda t, z: np.asarray(field(t, jnp.asarray(z, jnp.float32)), float)
         expected = integrate.solve_ivp(slope, (0, 0.25 * i), start[i], rtol=1e-6, atol=1e-8).y[:, -1]
         np.testing.assert_allclose(found.y0[i], expected, rtol=1e-4, atol=1e-5)
 

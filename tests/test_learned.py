@@ -275,7 +275,7 @@ def test_projection_that_drifts_to_dependent_conditions_is_named():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_weights_that_drift_are_named(dtype):
     """c2 = exp(-16): b = (1 - 1/2u, 1/2u) is 4e6, and float32's rounding of the stages as much larger."""
-    rotation = lambda t, y, args: jnp.stack([-y[1], y[0]])  # noqa: E731
+    rotation = lambda t, y, args: jnp.stack([-y[1], y[0]])
     y0 = jnp.array([1.0, 0.0], dtype)
     for free, ok in ((-16.0, False), (np.nan, False), (np.log(0.5), True)):
         solver = kx.LearnedRK.like(HEUN2, 20, dtype=dtype)

@@ -130,7 +130,7 @@ def test_mnist_field_has_the_shapes_of_pal_et_al(key):
 def test_both_ways_to_convolve_agree(rng):
     """What runs on CPUs against XLA's own, in values and gradients."""
     x, weight = (jnp.asarray(rng.standard_normal(shape)) for shape in ((3, 6, 5), (4, 3, 3, 3)))
-    squares = lambda way: lambda x, weight: jnp.sum(way(x, weight) ** 2)  # noqa: E731
+    squares = lambda way: lambda x, weight: jnp.sum(way(x, weight) ** 2)
     for a, b in zip(
         *(jax.jit(jax.grad(squares(way), (0, 1)))(x, weight) for way in (_shifted_products, _convolution)), strict=True
     ):

@@ -97,7 +97,7 @@ def used_of_settings(settings, shapes):
 def used_of_task(task, solver, penalty):
     """Data, and the programs of loss and predictions, with the solver and by the reference."""
     data = digest((task.train, task.validation, task.test))
-    shape = lambda tree: jax.tree.map(lambda x: jax.ShapeDtypeStruct(x[:2].shape, x.dtype), tree)  # noqa: E731
+    shape = lambda tree: jax.tree.map(lambda x: jax.ShapeDtypeStruct(x[:2].shape, x.dtype), tree)
     key = jax.eval_shape(lambda: jax.random.key(0))
     model, batch = eqx.filter_eval_shape(task.init, key), shape(task.train)
     array, static = eqx.partition(model, lambda x: isinstance(x, jax.ShapeDtypeStruct))
@@ -107,7 +107,7 @@ def used_of_task(task, solver, penalty):
         asked = {} if penalty is None else {"penalty": penalty.at(jnp.asarray(0))}
         return task.loss(eqx.combine(array, static), solver, batch, key, **told, **asked)
 
-    predict = lambda array, batch: task.predict(eqx.combine(array, static), solver, batch).metric  # noqa: E731
+    predict = lambda array, batch: task.predict(eqx.combine(array, static), solver, batch).metric
     progress = jax.ShapeDtypeStruct((), jnp.float32)
     programs = traced(loss, array, batch, key, progress), traced(predict, array, batch)
     most = task.max_steps if is_adaptive(solver) or is_adaptive(reference(task)) else None
@@ -413,9 +413,9 @@ def seen(monkeypatch, tmp_path):
     monkeypatch.setattr(distill_command, "read_run", lambda _: {})
     monkeypatch.setattr(evaluate_command, "evaluate", stop)
     monkeypatch.setattr(certify_command, "certify_run", stop)
-    drawn = lambda task, model, most, key: (most, jax.random.key_data(key).tolist(), None, None, None)  # noqa: E731
+    drawn = lambda task, model, most, key: (most, jax.random.key_data(key).tolist(), None, None, None)
     monkeypatch.setattr(distill_command, "some_trajectories", drawn)
-    fitted = lambda field, y0, t0, t1, *, student, holdout, **_: stop(student, field, str(y0), holdout)  # noqa: E731
+    fitted = lambda field, y0, t0, t1, *, student, holdout, **_: stop(student, field, str(y0), holdout)
     monkeypatch.setattr(distill_command, "distill", fitted)
 
     def run(line, *, task=False):

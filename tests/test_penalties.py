@@ -630,7 +630,7 @@ def test_a_tree_costs_what_its_numbers_cost_in_one_array(name, key):
         pack, unpack = lambda y: [{"a": y}], lambda tree: tree[0]["a"]
     else:
         pack, unpack = lambda y: {"a": y[:1], "b": (y[1:],)}, lambda tree: jnp.concatenate([tree["a"], *tree["b"]])
-    nested = lambda t, y, args: pack(field(t, unpack(y), args))  # noqa: E731
+    nested = lambda t, y, args: pack(field(t, unpack(y), args))
     own = {"solver": kx.Adaptive(TSIT5, 1e-4, 1e-4), "args": jnp.asarray(WEIGHTS), "penalty": TREE[name], "key": key}
     flat = kx.solve(field, jnp.asarray(Y0), T0, T1, **own).penalty
     assert flat > 0

@@ -29,7 +29,7 @@ def one_line(call, *says):
 
 
 def test_toys_have_their_laws():
-    draw = lambda name: toys.load(name, 4000, 10, 10).train.x.astype(float)  # noqa: E731
+    draw = lambda name: toys.load(name, 4000, 10, 10).train.x.astype(float)
     radius = np.linalg.norm(draw("8gaussians"), axis=1)
     assert abs(np.sqrt(np.mean(radius**2)) - np.sqrt(8 + 2 * 0.125)) < 0.02
     board = draw("checkerboard")
@@ -85,7 +85,7 @@ def test_dequantised_digits_lead_back_to_their_pixels():
 def test_the_log_det_of_dequantised_digits_is_that_of_finite_differences():
     part = digits.load_dequantised().test
     x, h = part.x[:3].astype(float), 1e-5
-    back = lambda x: (1 / (1 + np.exp(-x)) - 0.05) / 0.9 * 17  # noqa: E731  # x to k + u
+    back = lambda x: (1 / (1 + np.exp(-x)) - 0.05) / 0.9 * 17  # x to k + u
     slopes = (back(x + h) - back(x - h)) / (2 * h)
     np.testing.assert_allclose(part.log_det[:3], -np.log(slopes).sum(axis=1), rtol=1e-5)
 

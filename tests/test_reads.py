@@ -164,7 +164,7 @@ def test_objects_in_args_too():
 def test_the_parts_of_an_sde_too():
     size = np.ones(1)
     sde = kx.SDE(lambda t, y, args: 0 * y, lambda t, y, args: jnp.asarray(size) * jnp.ones_like(y), "additive")
-    run = lambda: kx.solve(sde, jnp.zeros(1), 0.0, 1.0, solver=kx.EulerMaruyama(4), key=jax.random.key(0)).y1  # noqa: E731
+    run = lambda: kx.solve(sde, jnp.zeros(1), 0.0, 1.0, solver=kx.EulerMaruyama(4), key=jax.random.key(0)).y1
     before = run()
     size[:] = 2
     np.testing.assert_allclose(run(), 2 * before, rtol=1e-12)

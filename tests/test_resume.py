@@ -47,7 +47,7 @@ class Flow:
         rng = np.random.default_rng(0)
         values, vectors = np.linalg.eig(TARGET)
         end = (vectors @ np.diag(np.exp(values)) @ np.linalg.inv(vectors)).real.T
-        draw = lambda n: rng.standard_normal((n, 2)).astype(np.float32)  # noqa: E731
+        draw = lambda n: rng.standard_normal((n, 2)).astype(np.float32)
         self.train, self.validation = (Dataset(x, (x @ end).astype(np.float32)) for x in (draw(24), draw(16)))
 
     def init(self, key):
@@ -261,7 +261,7 @@ def test_a_second_ctrl_c_stops_at_once(trainers, tmp_path):
 def test_a_signal_that_is_ignored_stays_so(heard, trainers, tmp_path):
     """As of a run under nohup, or in the background of a script."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    ask = lambda now: signal.raise_signal(signal.SIGINT) if now.step == 8 else None  # noqa: E731
+    ask = lambda now: signal.raise_signal(signal.SIGINT) if now.step == 8 else None
     assert bits(trainers("plain").run(3, ask, checkpoints(tmp_path))) == bits(trainers("plain").whole)
 
 

@@ -190,7 +190,7 @@ def test_measured_order(name):
 def test_a_contracting_field_needs_a_lower_coupling():
     """y - z grows by lambda exp(a h) a step; at lambda = exp(-a h) no longer."""
     rate, steps = 20.0, 400
-    particular = lambda t: (rate * np.cos(t) + np.sin(t)) / (1 + rate**2)  # noqa: E731
+    particular = lambda t: (rate * np.cos(t) + np.sin(t)) / (1 + rate**2)
     truth = particular(1.0) + (1 - particular(0.0)) * np.exp(-rate)
 
     def error(coupling):
@@ -344,7 +344,7 @@ def test_trees_and_batches():
 
     def one_by_one(y0, rate, base):
         def one(y0):
-            f = lambda t, y: ravel_pytree(scaled(t, unflatten(y), rate))[0]  # noqa: E731
+            f = lambda t, y: ravel_pytree(scaled(t, unflatten(y), rate))[0]
             return square(march(f, ravel_pytree(y0)[0], nodes, base.table(nodes.dtype), 0.999, jnp)[1:, 0])
 
         return sum(jax.lax.map(one, jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), y0)))
@@ -386,7 +386,7 @@ def test_memory_does_not_grow_with_the_steps():
         solver = Reversible(kx.FixedSteps(MIDPOINT, steps))
 
         def end(y0, rate):
-            field = lambda t, y, args: jnp.tanh(args * y) * t  # noqa: E731
+            field = lambda t, y, args: jnp.tanh(args * y) * t
             sol = kx.solve(field, y0, 0.0, 1.0, solver=solver, args=rate, ts=[0.3, 0.6], adjoint=adjoint)
             return jnp.sum(sol.y1) + jnp.sum(sol.ys)
 

@@ -24,7 +24,7 @@ def test_drift_correction_of_any_noise(rng):
         return jnp.asarray(b) + jnp.einsum("ijk,k->ij", jnp.asarray(a), y)
 
     g = b + np.einsum("ijk,k->ij", a, y)
-    zero = lambda t, y, args: jnp.zeros_like(y)  # noqa: E731
+    zero = lambda t, y, args: jnp.zeros_like(y)
     general = kx.SDE(zero, matrix, "general").to_stratonovich()
     np.testing.assert_allclose(general.drift(0.0, y, None), -np.einsum("ijk,kj->i", a, g) / 2, rtol=1e-12)
     scalar = kx.SDE(zero, lambda t, y, args: matrix(t, y, args)[:, 0], "scalar").to_stratonovich()
@@ -152,7 +152,7 @@ def test_a_path_does_not_depend_on_its_outputs(name, key):
     solver = kx.LearnedSRK.like(steps=4) if name == "LearnedSRK" else getattr(kx, name)(4)
     calculus = "stratonovich" if name == "StochasticHeun" else "ito"
     sde = kx.SDE(lambda t, y, args: -y, lambda t, y, args: 0.3 * y, calculus=calculus)
-    end = lambda ts: kx.solve(sde, jnp.ones(2), 0.0, 2.0, solver=solver, ts=ts, key=key).y1  # noqa: E731
+    end = lambda ts: kx.solve(sde, jnp.ones(2), 0.0, 2.0, solver=solver, ts=ts, key=key).y1
     for ts in ([0.0, 1.0], [1.0, 1.0], [0.0, 0.0, 1.0, 2.0]):
         for run in (end, jax.jit(end)):
             np.testing.assert_allclose(run(jnp.array(ts)), end([1.0]), rtol=1e-12)
@@ -161,7 +161,7 @@ def test_a_path_does_not_depend_on_its_outputs(name, key):
 def test_a_matrix_noise_that_is_diagonal(key):
     """General noise with a diagonal matrix is diagonal noise, on states of any shape."""
     y0 = {"a": jnp.array([1.0, -0.5]), "b": jnp.asarray(0.7)}
-    drift = lambda t, y, args: jax.tree.map(lambda x: -x, y)  # noqa: E731
+    drift = lambda t, y, args: jax.tree.map(lambda x: -x, y)
     wide = kx.SDE(
         drift, lambda t, y, args: {"a": jnp.outer(y["a"], jnp.array([1.0, 2.0])), "b": y["b"] * jnp.ones(2)}, "general"
     )
@@ -214,7 +214,7 @@ def test_gradients_on_a_fixed_path(name, key, rng):
 
     at = (jnp.asarray(rng.normal(size=(3, 2))), {"a": jnp.asarray(0.8), "b": jnp.asarray(0.6)}, jnp.asarray(1.1))
     along = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape)), at)
-    with_gradient = lambda memory: jax.jit(jax.value_and_grad(lambda at: loss(at, kx.DiscreteAdjoint(memory))))  # noqa: E731
+    with_gradient = lambda memory: jax.jit(jax.value_and_grad(lambda at: loss(at, kx.DiscreteAdjoint(memory))))
     programs = [with_gradient(memory) for memory in memories]
     ends = [programs[0](jax.tree.map(lambda x, v, e=e: x + e * v, at, along))[0] for e in (1e-6, -1e-6)]
     slopes = []

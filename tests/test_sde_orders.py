@@ -25,7 +25,7 @@ def mean_at_end(sde, solver):
     nodes, weights = np.polynomial.hermite_e.hermegauss(8)
     weights = np.outer(weights, weights).reshape(-1) / (2 * np.pi)
     grid = np.linspace(-6, 6, 300)
-    fill = lambda *x: jnp.asarray(np.stack([np.broadcast_arrays(*x)[0].reshape(-1)] * 3, -1))  # noqa: E731
+    fill = lambda *x: jnp.asarray(np.stack([np.broadcast_arrays(*x)[0].reshape(-1)] * 3, -1))
     y, w, area = np.sinh(grid)[:, None, None], nodes[:, None], nodes / np.sqrt(12)
     y, w, area = fill(y, w, area), fill(w, y, area), fill(area, y, w)
     h = jnp.asarray(1 / solver.steps)
@@ -104,7 +104,7 @@ def test_additive_noise_of_strong_order_three_halves():
 
 def apart(rng, scale, **options):
     """A learned solver with its free parameters moved at random."""
-    move = lambda x: x + scale * jnp.asarray(rng.normal(size=x.shape))  # noqa: E731
+    move = lambda x: x + scale * jnp.asarray(rng.normal(size=x.shape))
     return jax.tree.map(move, kx.LearnedSRK.like(**options))
 
 

@@ -38,7 +38,7 @@ def terms(t0, t1, finest, key, diffusion=loud):
     """The SDE with diagonal noise of a whole batch, as diffrax's manual has it."""
     path = diffrax.VirtualBrownianTree(t0, t1, finest, jax.ShapeDtypeStruct(SHAPE, jnp.float64), key, levy_area=AREA)
     of_samples = jax.vmap(diffusion, (None, 0, None))
-    matrix = lambda t, y, args: lx.DiagonalLinearOperator(of_samples(t, y, args))  # noqa: E731
+    matrix = lambda t, y, args: lx.DiagonalLinearOperator(of_samples(t, y, args))
     return diffrax.MultiTerm(diffrax.ODETerm(jax.vmap(wavy, (None, 0, None))), diffrax.ControlTerm(matrix, path))
 
 
@@ -59,7 +59,7 @@ def test_error_is_that_of_diffrax(key, rng):
 
     @jax.jit
     def step(t, end, y, key):
-        known = lambda t, y, args: ADDITIVE.diffusion(t, None, args)  # noqa: E731  # diffrax sees no y in it
+        known = lambda t, y, args: ADDITIVE.diffusion(t, None, args)  # diffrax sees no y in it
         problem = terms(t, end, end - t, noise_key(key), known)
         return diffrax.ShARK().step(problem, t, end, y, ARGS, None, made_jump=False)[:2]
 
@@ -147,7 +147,7 @@ def seen_on_path(draws, sde, t1, **options):
         return kx.solve(sde, jnp.ones(SHAPE), 0.0, t1, penalty=parts[0] + parts[1], batch_axis=0, **options).penalty
 
     rows = np.asarray(jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(1), draws)))
-    split = lambda x: (x[:, 0], x[:, 1], x[:, 2:].reshape(-1, *SHAPE))  # noqa: E731
+    split = lambda x: (x[:, 0], x[:, 1], x[:, 2:].reshape(-1, *SHAPE))
     return {kind: split(rows[:, i]) for i, kind in enumerate(SAMPLINGS)}
 
 
@@ -199,7 +199,7 @@ def adaptive():
         TOL, TOL, dtmin=finest, force_dtmin=False, norm=lambda x: jnp.sqrt(jnp.mean(x**2))
     )
     saveat = diffrax.SaveAt(t0=True, steps=True)
-    solve = lambda args: diffrax.diffeqsolve(  # noqa: E731
+    solve = lambda args: diffrax.diffeqsolve(
         problem, solver, 0.0, t1, t1 / 100, y0, args, saveat=saveat, stepsize_controller=controller, max_steps=MOST
     )
     sol = jax.jit(solve)(ARGS)

@@ -44,7 +44,7 @@ def spiral() -> MomentFit:
 @pytest.fixture(scope="module")
 def classes() -> StochasticClassification:
     rng = np.random.default_rng(0)
-    part = lambda: Dataset(rng.standard_normal((30, 2, 3)), np.arange(30) % 3)  # noqa: E731
+    part = lambda: Dataset(rng.standard_normal((30, 2, 3)), np.arange(30) % 3)
     return StochasticClassification("small", Splits(part(), part(), part()), states=4, width=5, calculus="ito")
 
 
@@ -95,7 +95,7 @@ def test_the_classifier_is_its_formula(key):
     model = NeuralSDEClassifier(6, 4, 5, 3, calculus="ito", key=key)
     x = np.random.default_rng(0).standard_normal((8, 6))
     logits, sol = model(EULER, jnp.asarray(x), key)
-    affine = lambda layer, y: y @ np.asarray(layer.weight, np.float64).T + np.asarray(layer.bias)  # noqa: E731
+    affine = lambda layer, y: y @ np.asarray(layer.weight, np.float64).T + np.asarray(layer.bias)
     y0 = affine(model.down, x)
     first, second = model.sde.drift.layers
     dw = np.asarray(kx.BrownianPath(key, jax.ShapeDtypeStruct((8, 4), jnp.float64)).increment(0).w)
@@ -110,7 +110,7 @@ def test_noise_of_predictions(name, request, key):
     task = request.getfixturevalue(name)
     assert isinstance(task, Task) and task.calculus == "ito"
     model, predict, loss = task.init(key), eqx.filter_jit(task.predict), eqx.filter_jit(task.loss)
-    batch = lambda rows: on_device(jax.tree.map(lambda x: x[rows], task.test))  # noqa: E731
+    batch = lambda rows: on_device(jax.tree.map(lambda x: x[rows], task.test))
     one, again = (predict(model, EULER, batch(slice(10))).outputs for _ in range(2))
     np.testing.assert_array_equal(one, again)
     moved = batch(slice(10))._replace(number=jnp.arange(10, 20))

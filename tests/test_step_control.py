@@ -447,7 +447,7 @@ def test_strain_at_the_bounds_is_a_certificates():
 
 def test_loss_difference_and_gap(rng):
     own, reference, labels = rng.standard_normal((30, 3)), rng.standard_normal((30, 3)), rng.integers(0, 3, 30)
-    entropy = lambda x: np.array([np.log(np.exp(row).sum()) - row[k] for row, k in zip(x, labels, strict=True)])  # noqa: E731
+    entropy = lambda x: np.array([np.log(np.exp(row).sum()) - row[k] for row, k in zip(x, labels, strict=True)])
     pair = [prediction(own, labels, 81.0), prediction(reference, labels, 84.0)]
     reading = readings(pair, Tolerances(), 100.0)[0]
     assert reading.loss_difference == pytest.approx(np.abs(entropy(own) - entropy(reference)).mean(), rel=1e-12)
@@ -467,7 +467,7 @@ def test_without_classes_the_outputs_count():
     own = reference.copy()
     own[:4] += 10.0  # 4 % may be anywhere
     own[4:] += 0.02
-    strain_of = lambda own: readings([prediction(own), prediction(reference)], Tolerances())[0].strain  # noqa: E731
+    strain_of = lambda own: readings([prediction(own), prediction(reference)], Tolerances())[0].strain
     assert strain_of(own) == pytest.approx(0.02 / 0.05)
     own[:6] += 10.0
     assert strain_of(own) > 1
@@ -670,7 +670,7 @@ def test_certified_control_finds_the_steps_that_a_linear_flow_needs(start):
     w, (x, y) = np.asarray(trained.model["w"]), Flow().validation
     values, vectors = np.linalg.eig(w)
     exact = x @ (vectors @ np.diag(np.exp(values)) @ np.linalg.inv(vectors)).real.T
-    rmse = lambda ends: np.sqrt(np.mean((ends - y) ** 2))  # noqa: E731
+    rmse = lambda ends: np.sqrt(np.mean((ends - y) ** 2))
 
     def strained(steps):
         ends = x @ np.linalg.matrix_power(np.eye(2) + w / steps, steps).T

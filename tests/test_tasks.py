@@ -24,9 +24,7 @@ RK4 = kx.FixedSteps(kx.tableaus.RK4, 2)
 
 
 def make_splits(rng, shape=(5,), classes=3, samples=12) -> Splits:
-    part = lambda: Dataset(  # noqa: E731
-        rng.standard_normal((samples, *shape)), np.arange(samples, dtype=np.int64) % classes
-    )
+    part = lambda: Dataset(rng.standard_normal((samples, *shape)), np.arange(samples, dtype=np.int64) % classes)
     return Splits(part(), part(), part())
 
 
@@ -68,12 +66,12 @@ def test_predict_is_softmax_of_the_model(task, key):
 @pytest.mark.parametrize("kind", ["mlp", "conv"])
 def test_gradient_of_the_loss_is_its_finite_difference(rng, key, kind):
     task = Classification("small", make_splits(rng, (1, 4, 4)), field=kind, width=3, augmented=1)
-    cast = lambda x: jnp.asarray(x, jnp.float64) if np.issubdtype(x.dtype, np.floating) else jnp.asarray(x)  # noqa: E731
+    cast = lambda x: jnp.asarray(x, jnp.float64) if np.issubdtype(x.dtype, np.floating) else jnp.asarray(x)
     arrays, rest = eqx.partition(task.init(key), eqx.is_inexact_array)
     arrays, batch = jax.tree.map(cast, arrays), Dataset(*map(cast, task.train))
     loss = jax.jit(lambda arrays: task.loss(eqx.combine(arrays, rest), RK4, batch, key)[0])
     direction = jax.tree.map(lambda x: jnp.asarray(rng.standard_normal(x.shape)), arrays)
-    moved = lambda by: loss(jax.tree.map(lambda x, d: x + by * d, arrays, direction))  # noqa: E731
+    moved = lambda by: loss(jax.tree.map(lambda x, d: x + by * d, arrays, direction))
     slope = jax.tree.map(lambda g, d: jnp.sum(g * d), jax.grad(loss)(arrays), direction)
     expected = (moved(1e-5) - moved(-1e-5)) / 2e-5
     np.testing.assert_allclose(sum(jax.tree.leaves(slope)), expected, rtol=1e-6)

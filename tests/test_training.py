@@ -405,7 +405,7 @@ def test_a_scheduled_penalty_is_added_to_the_loss_step_by_step():
 
     class Short(Flow):
         def loss(self, model, solver, batch, key, penalty=None):
-            field = lambda t, y, w: w @ y  # noqa: E731
+            field = lambda t, y, w: w @ y
             options = {"args": model["w"], "solver": solver, "batch_axis": 0, "throw": False}
             sol = kx.solve(field, batch.x, 0.0, 1.0, penalty=penalty, key=key, **options)
             return sol.penalty, {"nfe": mean_nfe(sol.stats), "metric": sol.penalty, "status": sol.status}

@@ -37,7 +37,7 @@ def test_kuramoto_sivashinsky_solves_its_equation(irregular):
     """Against an implicit solver of the same equation in physical space, with matrices as derivatives."""
     one = systems.generate("kuramoto-sivashinsky", trajectories=2, samples=3, irregular=irregular, seed=1)[1]
     k = 2j * np.pi / ks.LENGTH * np.fft.fftfreq(64, 1 / 64)
-    of = lambda symbol: np.fft.ifft(symbol[:, None] * np.fft.fft(np.eye(64), axis=0), axis=0).real  # noqa: E731
+    of = lambda symbol: np.fft.ifft(symbol[:, None] * np.fft.fft(np.eye(64), axis=0), axis=0).real
     k1 = np.where(np.arange(64) == 32, 0, k)  # an odd derivative of the highest mode of a real function is zero
     first, linear = of(k1), -of(k**2) - of(k**4)
     other = solve_ivp(

@@ -57,7 +57,7 @@ def test_outputs_of_diffrax(solver):
 
 
 def test_one_sample_fails_alone():
-    field = lambda t, y, args: jnp.where(y > 2, jnp.inf, y)  # noqa: E731
+    field = lambda t, y, args: jnp.where(y > 2, jnp.inf, y)
     solver = kx.Adaptive(DOPRI5, 1e-5, 1e-5, control="per_sample")
     sol = quiet(field, jnp.array([[0.1], [1.0]]), 1.0, solver=solver, batch_axis=0, ts=[0.5, 1.0])
     np.testing.assert_array_equal(sol.status == kx.Status.ok, [True, False])
@@ -69,7 +69,7 @@ def test_one_sample_fails_alone():
 
 def test_a_penalty_beyond_the_largest_number():
     """|f|^2 of a slope of 1e25 overflows float32; the state does not."""
-    fast = lambda t, y, args: jnp.full_like(y, 1e25)  # noqa: E731
+    fast = lambda t, y, args: jnp.full_like(y, 1e25)
     sol = quiet(fast, F32, 1.0, solver=kx.FixedSteps(RK4, 2), penalty=kx.penalties.Kinetic())
     assert sol.status == kx.Status.non_finite
     assert np.isnan(sol.penalty)
@@ -89,7 +89,7 @@ def test_useless_solves_hand_back_nothing():
 @pytest.mark.parametrize("solver", [PAIR, THEIRS], ids=["adaptive", "diffrax"])
 def test_a_trial_step_out_of_the_domain(solver):
     """sqrt(y2)' = -1/2: the first trial makes y2 negative, where the field is NaN."""
-    field = lambda t, y, args: jnp.stack([jnp.zeros_like(t), -jnp.sqrt(y[1])])  # noqa: E731
+    field = lambda t, y, args: jnp.stack([jnp.zeros_like(t), -jnp.sqrt(y[1])])
     sol = kx.solve(field, jnp.array([1.0, 1e-3], jnp.float32), 0.0, 0.05, solver=solver)
     np.testing.assert_allclose(sol.y1, [1, (math.sqrt(1e-3) - 0.025) ** 2], atol=5e-5)
 
@@ -123,7 +123,7 @@ def test_times_of_any_size(unit):
 
 def test_no_absolute_tolerance():
     """A component that is zero has no error, and holds nothing up."""
-    field = lambda t, y, args: jnp.stack([jnp.zeros_like(t), -y[1]])  # noqa: E731
+    field = lambda t, y, args: jnp.stack([jnp.zeros_like(t), -y[1]])
     own = [kx.Adaptive(DOPRI5, 1e-5, 0.0, control=control) for control in ("joint", "per_sample")]
     theirs = [kx.FromDiffrax(kind(), 1e-5, 0.0) for kind in (diffrax.Tsit5, diffrax.Dopri8)]
     for solver in own + theirs:
@@ -141,7 +141,7 @@ def test_no_absolute_tolerance_for_implicit_solvers():
 
 def test_diffrax_gives_up_soon():
     """A field that is NaN at the start, and one that has a wall: not after 4,096 attempts."""
-    nowhere = lambda t, y, args: jnp.full_like(y, jnp.nan)  # noqa: E731
+    nowhere = lambda t, y, args: jnp.full_like(y, jnp.nan)
     for field, status in ((nowhere, kx.Status.non_finite), (edge, kx.Status.non_finite)):
         sol = quiet(field, 0 * F32, 2.0, solver=THEIRS)
         assert sol.status == status

@@ -454,9 +454,9 @@ def test_a_field_that_blows_up_has_no_certificate():
 
 
 def test_an_own_solver_that_fails_is_undecided():
-    lost = lambda t, y, args: jnp.log(y - 2)  # noqa: E731
+    lost = lambda t, y, args: jnp.log(y - 2)
     told = of_field(lost)
-    raised = lambda solver, batch: kx.solve(lost, batch, 0.0, 1.0, solver=solver)  # noqa: E731
+    raised = lambda solver, batch: kx.solve(lost, batch, 0.0, 1.0, solver=solver)
     for predict in (told, raised):
         found = certify(predict, OWN, np.ones((60, 1)))
         assert found.verdict == "undecided" and "NaN or infinite" in found.reasons[0]

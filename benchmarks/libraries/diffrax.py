@@ -96,7 +96,7 @@ def _solve_sde(workload: Workload):
         del tolerance
         like = jax.ShapeDtypeStruct(y0.shape, y0.dtype)
         path = diffrax.VirtualBrownianTree(0.0, problem.t1, h / 2, like, key)
-        matrix = lambda t, y, args: lineax.DiagonalLinearOperator(diffusion(jnp.asarray(t), y, args))  # noqa: E731
+        matrix = lambda t, y, args: lineax.DiagonalLinearOperator(diffusion(jnp.asarray(t), y, args))
         noise = diffrax.ControlTerm(matrix, path)
         terms = diffrax.MultiTerm(diffrax.ODETerm(drift), noise)  # pyright: ignore[reportArgumentType]
         sol = diffrax.diffeqsolve(terms, diffrax.Euler(), 0.0, problem.t1, h, y0, weights, max_steps=steps)

@@ -77,7 +77,7 @@ def rows(found: Sequence[Record]) -> Iterator[Row]:
     """In the order of the table: by task, budget, levers."""
     fits = [r for r in found if r["kind"] == "fit"]
     keys = dict.fromkeys((r["task"], r["budget"], tuple(r["levers"])) for r in fits)
-    order = lambda key: (key[0], key[1], len(key[2]), key[2])  # noqa: E731
+    order = lambda key: (key[0], key[1], len(key[2]), key[2])
     for task, budget, levers in sorted(keys, key=order):
         own = [r for r in fits if (r["task"], r["budget"], tuple(r["levers"])) == (task, budget, levers)]
         yield Row(own, [r for r in found if r["kind"] == "baseline" and r["task"] == task])
@@ -152,7 +152,7 @@ def front(found: Sequence[Record], path: Path) -> None:
 
 def _legend(found: Sequence[Record]) -> list[Line2D]:
     """What colours, marks and lines stand for."""
-    mark = lambda colour, kind, says, face=None: Line2D(  # noqa: E731
+    mark = lambda colour, kind, says, face=None: Line2D(
         [], [], color=colour, marker=kind, ls="", markerfacecolor=face or colour, label=says
     )
     handles = [mark(colour, _mark(name), name) for name, colour in COLOURS.items()]
@@ -173,7 +173,7 @@ def _panels(line: Any, found: Sequence[Record], task: str) -> None:
     known = [row for row in rows(found) if row.runs]
     sure = [row.sure for row in known if math.isfinite(row.sure)]
     spread = bool(sure) and min(sure) > 0 and max(sure) > 3 * min(sure)
-    short = lambda value, _: f"{value:.2g}"  # noqa: E731
+    short = lambda value, _: f"{value:.2g}"
     for i, axes in enumerate(line):
         for name, colour in COLOURS.items():
             own = [row for row in known if row.levers == name]

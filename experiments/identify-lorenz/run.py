@@ -105,7 +105,7 @@ def _first(h: float, seed: int, options: argparse.Namespace) -> tuple[Dynamics, 
     rng, found = np.random.default_rng(seed), []
     for key in jax.random.split(jax.random.key(seed), options.starts):
         field = _double(task.init(key).field)
-        products = lambda field: field.network.products.weight  # noqa: E731
+        products = lambda field: field.network.products.weight
         drawn = SIZE * rng.standard_normal(products(field).shape)  # a field starts without products
         field, _ = _fitted((eqx.tree_at(products, field, jnp.asarray(drawn)), FINE), seen, 1, options.fit_steps)
         found.append((np.nan_to_num(errors(task, field, FINE, task.parts.validation)[0], nan=np.inf), field))

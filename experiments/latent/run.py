@@ -154,10 +154,10 @@ class Study:
 
     def _row(self, name: str, runs: Sequence[Record], base: dict[int, Record]) -> str:
         paired = [(r, base[r["seed"]]) for r in runs if r["seed"] in base]
-        ratio = lambda key: spread([r[key] / v[key] for r, v in paired], 3)  # noqa: E731
+        ratio = lambda key: spread([r[key] / v[key] for r, v in paired], 3)
         timed = [r for run in runs for r in self.ledger.all(kind="time", method=name, seed=run["seed"], nfe=run["nfe"])]
         predicted = spread([r["ms"] / r["vanilla_ms"] for r in timed], 3) if timed else ""
-        every = lambda key, digits: spread([r[key] for r in runs], digits)  # noqa: E731
+        every = lambda key, digits: spread([r[key] for r in runs], digits)
         cells = [METHODS[name].label, f"{runs[0]['weight']:g}", every("test", 3), ratio("test"), every("test_nll", 3)]
         cells += [every("nfe", 3), ratio("nfe"), predicted, every("train_seconds", 3), str(len(runs))]
         return f"| {' | '.join(cells)} |"

@@ -49,7 +49,7 @@ def paired(own: list[Record], base: list[Record]) -> tuple[str, str]:
     seeds = paired_difference([(r["test"], b["test"]) for r, b in pairs])
     each = np.mean([correct(r) - correct(b) for r, b in pairs], axis=0) * 100.0
     half = 1.96 * each.std() / math.sqrt(each.size)
-    show = lambda low, high: f"[{low:+.2f}, {high:+.2f}]"  # noqa: E731
+    show = lambda low, high: f"[{low:+.2f}, {high:+.2f}]"
     over_seeds = f"{seeds.mean:+.2f} " + ("" if seeds.low is None else show(seeds.low, seeds.high))
     return over_seeds, show(each.mean() - half, each.mean() + half)
 

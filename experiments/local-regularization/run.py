@@ -136,7 +136,7 @@ def train(task: Any, method: Method, weight: float, settings: Settings, seed: in
         nfes.append(round(progress.nfe, 2))
 
     trained = Trainer(task, solver(method.first_step), settings, penalty).run(seed, report)
-    on = lambda data: evaluate(task, trained.model, trained.solver, data, settings.batch_size)  # noqa: E731
+    on = lambda data: evaluate(task, trained.model, trained.solver, data, settings.batch_size)
     fitted = on(task.train)
     starts = {f"nfe_first_{first}": _nfe(task, trained.model, solver(first), settings) for first in (None, 0.5, 1.0)}
     record = {
@@ -181,7 +181,7 @@ def search(task: Any, settings: Settings, out: Path, names: list[str]) -> None:
     for name in names:
         for weight in METHODS[name].weights:
             about = {"kind": "search", "method": name, "weight": weight}
-            run = lambda: train(task, METHODS[name], weight, settings, SEARCH_SEED)[1]  # noqa: B023, E731
+            run = lambda: train(task, METHODS[name], weight, settings, SEARCH_SEED)[1]  # noqa: B023
             recorded(out).attempt(about, run)
 
 
@@ -260,7 +260,7 @@ def timings(task: Any, settings: Settings, out: Path, names: list[str], seeds: i
         pending = [name for name in names if name in finals and (name, finals[name]["nfe"]) not in done]
         if not pending:
             continue
-        load = lambda name: eqx.tree_deserialise_leaves(  # noqa: E731
+        load = lambda name: eqx.tree_deserialise_leaves(
             out / "models" / f"{name}-seed{seed}.eqx",  # noqa: B023
             task.init(jax.random.key(0)),
         )

@@ -265,7 +265,7 @@ def table(found: list[Record]) -> str:
     ]
     for case in CASES:
         own = [record for record in found if record["case"] == case]
-        of = lambda kind, *flags: sum(r["kind"] == kind and all(r[f] for f in flags) for r in own)  # noqa: B023, E731
+        of = lambda kind, *flags: sum(r["kind"] == kind and all(r[f] for f in flags) for r in own)  # noqa: B023
         cells = [of("kill"), of("kill", "writing"), of("end"), of("end", "equal", "rows_once")]
         lines.append("| " + " | ".join(map(str, [case, *cells, of("damage"), of("damage", "noticed")])) + " |")
     return "\n".join(lines) + "\n"

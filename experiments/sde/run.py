@@ -225,7 +225,7 @@ def timed(ledger: Ledger, study: Study, task: Any, weights: dict[str, float], se
     batch = jax.tree.map(lambda x: jnp.asarray(x[: study.settings.batch_size]), task.test)
     run = eqx.filter_jit(lambda model, solver: task.predict(model, solver, batch).outputs)
     like, folder = task.init(jax.random.key(0)), ledger.path.parent / "models"
-    load = lambda method: eqx.tree_deserialise_leaves(folder / f"{task.name}-{method}-seed{seed}.eqx", like)  # noqa: E731
+    load = lambda method: eqx.tree_deserialise_leaves(folder / f"{task.name}-{method}-seed{seed}.eqx", like)
     loaded = {method: load(method) for method in weights if method in finished}
     times = in_turns({method: partial(run, model, study.solver(method)) for method, model in loaded.items()}, repeats)
     vanilla = times["vanilla"]
@@ -250,7 +250,7 @@ def table(ledger: Ledger) -> str:
 
 
 def _line(name: str, label: str, rows: list[Any], base: dict[int, Any], times: list[Any]) -> str:
-    mean = lambda of: statistics.fmean(row[of] for row in rows)  # noqa: E731
+    mean = lambda of: statistics.fmean(row[of] for row in rows)
     spread = statistics.stdev(row["test"] for row in rows) if len(rows) > 1 else 0.0
     pooled = f"{mean('test_pooled'):.4f}" if "test_pooled" in rows[0] else "-"
     ratios = [row["nfe"] / base[row["seed"]]["nfe"] for row in rows if row["seed"] in base]

@@ -40,7 +40,7 @@ def critical(valid: Callable[[int], bool]) -> dict[str, Any]:
         "critical", the smallest number with a valid model and CONFIRMED valid rungs above it, and "invalid", the rung
         below it; None where the ladder's end is reached.
     """
-    good = lambda k: valid(LADDER[k])  # noqa: E731
+    good = lambda k: valid(LADDER[k])
     low, high = _enclosed(good)
     while high is not None:
         while low is not None and high - low > 1:

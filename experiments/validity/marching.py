@@ -44,7 +44,7 @@ def _logits(model: NeuralODEClassifier, x: Array, scheme: str, steps: Array) -> 
     t0, t1 = (jnp.asarray(t, x.dtype) for t in model.interval)
     h = (t1 - t0) / steps.astype(x.dtype)
     slope = jax.vmap(model.field, (None, 0))
-    step = lambda n, y: SCHEMES[scheme](slope, t0 + n.astype(x.dtype) * h, y, h)  # noqa: E731
+    step = lambda n, y: SCHEMES[scheme](slope, t0 + n.astype(x.dtype) * h, y, h)
     y1 = jax.lax.fori_loop(0, steps, step, augment(x, model.augmented, axis=1))
     return jax.vmap(cast_floating(model.head, x.dtype))(y1.reshape(len(x), -1))
 

@@ -186,7 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for exponent in (None, *exponents):
             about = {"kind": "fan", "scheme": "rk4" if exponent is None else "euler", "exponent": exponent}
             solver = exact(fan) if exponent is None else euler(fan, exponent)
-            run = lambda: {"dtype": "float64", **measure(fan, solver, line, samples)}  # noqa: B023, E731
+            run = lambda: {"dtype": "float64", **measure(fan, solver, line, samples)}  # noqa: B023
             ledger.once(about, run)
         draw(fan, ledger.all(kind="fan"), line, given.out / "windermere", samples)
 

@@ -204,7 +204,7 @@ class Case:
             return eqx.tree_at(lambda s: (s.rtol, s.atol), solver, tuple(map(np.asarray, (self.rtol, self.atol))))
         if block.method == "learned":
             rng = np.random.default_rng(self.key)
-            shake = lambda x: x + jnp.asarray(self.shaken * rng.standard_normal(x.shape), x.dtype)  # noqa: E731
+            shake = lambda x: x + jnp.asarray(self.shaken * rng.standard_normal(x.shape), x.dtype)
             return jax.tree.map(shake, solver)
         return solver
 
@@ -449,7 +449,7 @@ def _rounding(case: Case) -> Rounding:
 
 def _same_method(case: Case, method: Coefficients) -> tuple[Truth, float]:
     """What the method makes of it in NumPy, and the largest number on the way."""
-    slope = lambda t, z: case.family.slope(np, t, z, case.p)  # noqa: E731
+    slope = lambda t, z: case.family.slope(np, t, z, case.p)
     f = Noisy(slope, _rounding(case), np.random.default_rng(case.key))
     states = np.stack(through(method, f, case.z0, list(case.times)))
     reference = states[:, 0]

@@ -285,7 +285,7 @@ class _Fit:
         found, validation = self._certificate(model, fitted), self._evaluate(model, fitted)
         before = self.history[-1].validation.metric
         sign = 1 if self.task.metric.higher_is_better else -1
-        rank = lambda certificate, metric: (certificate.verdict == "valid", sign * metric)  # noqa: E731
+        rank = lambda certificate, metric: (certificate.verdict == "valid", sign * metric)
         better = rank(found, validation.metric) >= rank(certificate, before)
         self._note("distillation" if better else "distillation, not kept", fitted, validation, found, begin)
         return (fitted, found) if better else (solver, certificate)

@@ -258,7 +258,7 @@ def _check_slope(problem: Problem) -> None:
         for a, b in zip(jax.tree.leaves(slope), jax.tree.leaves(expected), strict=True)
     )
     if not same:
-        show = lambda tree: jax.tree.map(lambda x: f"{x.dtype}{list(x.shape)}", tree)  # noqa: E731
+        show = lambda tree: jax.tree.map(lambda x: f"{x.dtype}{list(x.shape)}", tree)
         raise UserError(f"the {name} must return a slope like the state, {show(expected)}, got {show(slope)}")
 
 

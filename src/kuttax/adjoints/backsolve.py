@@ -59,7 +59,7 @@ def _backward(kept, cotangents: Solution, _, problem: Problem, solver: Any, back
     del solver
     y1, ys, moved = kept
     augmented = _Backward(problem, moved, backward)
-    zeros = lambda tree: jax.tree.map(jnp.zeros_like, tree)  # noqa: E731
+    zeros = lambda tree: jax.tree.map(jnp.zeros_like, tree)
     field = problem.vector_field()
     a = eqx.combine(cotangents.y1, zeros(y1))
     dt1 = _dot(a, field(problem.t1, y1, problem.args))

@@ -130,7 +130,7 @@ class _Replay:
 
             def step(i, pull):
                 n = last - 1 - i
-                again = lambda kept, filled: jnp.where(whole, kept, filled)  # noqa: E731
+                again = lambda kept, filled: jnp.where(whole, kept, filled)
                 y = jax.tree.map(again, tape.state(n), jax.tree.map(lambda b: b[n - first], buffer))
                 return self._step(n, y, pull)
 
@@ -204,7 +204,7 @@ class _Replay:
                 if asked.at is None:
                     return extra._replace(y=jax.tree.map(jnp.add, extra.y, dy))
                 at = jnp.broadcast_to(asked.at, times[0].shape)
-                output = lambda y, ks, times: interpolate(self.tableau, y, times[0], times[1], ks, at)  # noqa: E731
+                output = lambda y, ks, times: interpolate(self.tableau, y, times[0], times[1], ks, at)
                 _, back = self._vjp(output, times, y, ks)
                 return jax.tree.map(jnp.add, extra, _Extra(*back(dy)))
 
@@ -229,7 +229,7 @@ class _Replay:
 
     def _outputs(self, n, y: State, times: tuple[Time, Time], ks: list[State], pull: _Pull) -> tuple["_Extra", _Pull]:
         """Pull the cotangents of the outputs that step n wrote back to the step's own quantities."""
-        zeros = lambda tree: jax.tree.map(jnp.zeros_like, tree)  # noqa: E731
+        zeros = lambda tree: jax.tree.map(jnp.zeros_like, tree)
         none = _Extra(zeros(y), zeros(ks), zeros(times) if self.ends_move else None)
         if not self.saves:
             return none, pull
@@ -245,7 +245,7 @@ class _Replay:
             now, index = written(waiting), jnp.maximum(waiting - 1, 0)
             dys = jax.tree.map(lambda b: pick(b, index), self.ys_cotangent)
             dys = jax.tree.map(lambda d: jnp.where(spread(now, d), d, jnp.zeros_like(d)), dys)
-            output = lambda at, y, ks, times: interpolate(self.tableau, y, times[0], times[1], ks, at)  # noqa: E731
+            output = lambda at, y, ks, times: interpolate(self.tableau, y, times[0], times[1], ks, at)
             _, back = self._vjp(output, times, ts[index], y, ks)
             dat, dy, dks, dtimes = back(dys)
             dts = dts.at[index].add(dat) if self.ts_move else dts

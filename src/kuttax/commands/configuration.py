@@ -62,7 +62,7 @@ def _first_difference(kept: dict[str, Any], config: dict[str, Any]) -> str | Non
         if name not in before or name not in now or before[name] != now[name]:
             option = name.rpartition(".")[2]
             flag = option if "--" in option else f"--{option.replace('_', '-')}"
-            said = lambda options: repr(options[name]) if name in options else "not said"  # noqa: B023, E731
+            said = lambda options: repr(options[name]) if name in options else "not said"  # noqa: B023
             return f"{flag} was {said(before)}, and is {said(now)}"
     return None
 

@@ -53,7 +53,7 @@ def reference_said(task: Any) -> str:
 
 def nfe_said(counts: Mapping[str, Any]) -> str:
     """Evaluations of the field in words; of an SDE those of drift and diffusion."""
-    known = lambda value: "unknown" if value is None or value != value else f"{value:.4g}"  # noqa: E731
+    known = lambda value: "unknown" if value is None or value != value else f"{value:.4g}"
     diffusion = counts.get("nfe_diffusion")
     return known(counts["nfe"]) + ("" if diffusion is None else f" of the drift, {known(diffusion)} of the diffusion")
 
@@ -127,7 +127,7 @@ def train(
 
 def _start(place: Placement, checkpoints: Checkpoints, say: Callable[[str], None]) -> Checkpoint | None:
     """The newest checkpoint, the same in all processes; the first one looks before the others."""
-    step = lambda found: 0 if found is None else 1 + found.step  # noqa: E731
+    step = lambda found: 0 if found is None else 1 + found.step
     seen = together(place, lambda: checkpoints.latest(say) if place.leads else None)
     newest = place.largest(step(seen))
 

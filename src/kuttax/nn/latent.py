@@ -59,7 +59,7 @@ class LatentModel(eqx.Module):
         encoder_key, field_key, first_key, last_key, correction_key = jax.random.split(key, 5)
         self.encoder = RecognitionGRU(features, hidden, latent, key=encoder_key)
         self.field = MLPField(latent, width, depth, key=field_key, time_dependent=False)
-        linear = lambda inputs, outputs, key: eqx.nn.Linear(inputs, outputs, dtype=jnp.float32, key=key)  # noqa: E731
+        linear = lambda inputs, outputs, key: eqx.nn.Linear(inputs, outputs, dtype=jnp.float32, key=key)
         self.decoder = (linear(latent, width, first_key), linear(width, features, last_key))
         self.correction = self.log_scale = None
         if stochastic:

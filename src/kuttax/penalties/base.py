@@ -133,7 +133,7 @@ class Penalties(eqx.Module):
 
     def __mul__(self, weight: Any) -> "Penalties":
         # What is known multiplies as a Python number: that has no dtype to disagree with a traced one's.
-        plain = lambda x: x if isinstance(x, jax.Array) else float(x)  # noqa: E731
+        plain = lambda x: x if isinstance(x, jax.Array) else float(x)
         factor = plain(_weight(weight))
         return Penalties(tuple((factor * plain(own), penalty) for own, penalty in self.terms))
 

@@ -96,7 +96,7 @@ class Consistency(AbstractPenalty):
             problem = _constant(converted(problem))  # what the field closes over too
         scale = Adaptive(DOPRI5, self.rtol, self.atol, control=getattr(solver, "control", "joint"))
         field = scale.vector_field(problem)
-        f = lambda t, y: field(t, y, problem.args)  # noqa: E731
+        f = lambda t, y: field(t, y, problem.args)
         y1, h = _own_step(solver, f, picked)
         finer = self._finer(f, picked.t, picked.y, h)
         apart = jax.tree.map(jnp.subtract, y1, finer)

@@ -122,7 +122,7 @@ class AbstractLocal(AbstractPenalty):
         pair = self.pair(seen.solver)
         controller, norm = pair.controller(problem.t0.dtype), pair.norm(problem)
         field = pair.vector_field(problem)
-        f = lambda t, y: field(t, y, problem.args)  # noqa: E731
+        f = lambda t, y: field(t, y, problem.args)
         hold, t, y = jax.lax.stop_gradient, picked.t, picked.y
         k1 = hold(f(t, y)) if self.through == "stages" else f(t, y)
         size = jnp.abs(self._size(problem, picked, pair, f, k1))

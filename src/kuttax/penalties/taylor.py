@@ -41,7 +41,7 @@ class Taylor(AbstractPenalty):
 
     def _rate(self, field, t, y, dy, args, noise) -> Array:
         del dy, noise
-        slope = lambda t, y: field(t, y, args)  # noqa: E731
+        slope = lambda t, y: field(t, y, args)
         derivative = slope
         for _ in range(self.order - 1):
             derivative = _along_solution(derivative, slope)

@@ -95,8 +95,8 @@ def _columns(record: Record) -> list[Shown]:
     points = kind["name"] == "accuracy"
     decimals = ".2f" if points else ".4g"
     to_unit = 100 / kind["unit"] if points else 1.0
-    metric = lambda field, sign: lambda row: _number(row[field], to_unit, f"{sign}{decimals}")  # noqa: E731
-    deviation = lambda which: lambda row: _number((row["from_own"] or {}).get(which), 100, ".3g")  # noqa: E731
+    metric = lambda field, sign: lambda row: _number(row[field], to_unit, f"{sign}{decimals}")
+    deviation = lambda which: lambda row: _number((row["from_own"] or {}).get(which), 100, ".3g")
     return [
         ("NFE", "", lambda row: _number(row["nfe"], 1, ".4g")),
         (kind["name"], "%" if points else "", metric("metric", "")),

@@ -171,7 +171,7 @@ def summarise(records: Iterable[Mapping[str, Any]], baseline: str | None = None)
     task, metric = _subject(groups)
     varied = _varied(records)
     known = BASELINES if baseline is None else (baseline,)
-    is_base = lambda key: key.method in known if varied == "method" else key.penalty is None  # noqa: E731
+    is_base = lambda key: key.method in known if varied == "method" else key.penalty is None
     base_key = next(filter(is_base, groups), None)
     base = groups.get(base_key, {}) if base_key else {}
     failed = failures(records)

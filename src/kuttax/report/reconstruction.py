@@ -52,7 +52,7 @@ def _draw(axes: Axes, found: Mapping[str, np.ndarray], one: int, feature: int) -
 
 
 def _legend() -> list[Line2D | Patch]:
-    line = lambda label, **look: Line2D([], [], label=label, **look)  # noqa: E731
+    line = lambda label, **look: Line2D([], [], label=label, **look)
     return [
         line("reconstruction", color=_COLOUR, lw=1.5),
         Patch(color=_COLOUR, alpha=0.2, lw=0, label="5 to 95 % of draws"),

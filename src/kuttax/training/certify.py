@@ -48,7 +48,7 @@ def certify_run(
     parts = math.ceil(count / batch_size)
     size = count // parts
     cut = [jax.tree.map(lambda x: x[i * size : (i + 1) * size], data) for i in range(parts)]  # noqa: B023
-    predict = lambda solver, parts: predict_parts(task, model, solver, parts)  # noqa: E731
+    predict = lambda solver, parts: predict_parts(task, model, solver, parts)
     return certify(
         predict,
         solver,

@@ -184,7 +184,7 @@ def _unpacked(content: bytes) -> dict[str, State]:
         raise _Damaged(_reason(first, payload))
     with np.load(io.BytesIO(payload), allow_pickle=False) as archive:
         parts = json.loads(archive[_PARTS].tobytes())
-        arrays = lambda name, count: [archive[f"{name}.{i}"] for i in range(count)]  # noqa: E731
+        arrays = lambda name, count: [archive[f"{name}.{i}"] for i in range(count)]
         return {name: State(part["plain"], arrays(name, part["arrays"])) for name, part in parts.items()}
 
 

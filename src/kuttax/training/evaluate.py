@@ -79,8 +79,8 @@ def predict_parts(task: Task, model: Any, solver: AbstractSolver, parts: Sequenc
     join: Any = np.concatenate
     stack: Any = np.stack
     mean: Any = _quadratic_mean if task.metric.mean == "quadratic" else np.mean
-    joined = lambda name: join([getattr(p, name) for p in found])  # noqa: E731
-    stacked = lambda name: stack([getattr(p, name) for p in found])  # noqa: E731
+    joined = lambda name: join([getattr(p, name) for p in found])
+    stacked = lambda name: stack([getattr(p, name) for p in found])
     one = found[0]
     whole = Prediction(
         outputs=joined("outputs"),

@@ -107,7 +107,7 @@ class Trainer:
         place: Placement | None = None,
         span: tuple[float, float] = (0.0, 1.0),
     ):
-        meant = lambda part: part.meant_for(*task.interval) if is_learned(part) else part  # noqa: E731
+        meant = lambda part: part.meant_for(*task.interval) if is_learned(part) else part
         self.solver = jax.tree.map(meant, solver, is_leaf=is_learned)
         self.task, self.settings, self.batch_size = task, settings, settings.batch_size
         self.penalty, self.control, self.place, self.span = penalty, control, place or OneDevice(), span
@@ -128,7 +128,7 @@ class Trainer:
             UserError: As the loss itself would when training begins.
         """
         program, first = self.program(self.solver), jnp.asarray(0)
-        loss = lambda batch, key: program.loss(self.task.init(key), self.solver, batch, key, first)[0]  # noqa: E731
+        loss = lambda batch, key: program.loss(self.task.init(key), self.solver, batch, key, first)[0]
         batch = jax.tree.map(lambda x: jax.ShapeDtypeStruct((self.batch_size, *x.shape[1:]), x.dtype), self.task.train)
         jax.eval_shape(loss, batch, jax.random.key(0))
 
@@ -178,7 +178,7 @@ class Trainer:
         run = Run(program, self.settings, model, self.solver, stream, self.task.train, key)
         watch = None if self.control is None else self._watch(self.control, run)
         best = None if start is None else self._restored(start, seed, run, watch)
-        state = lambda: self._saved(seed, run, watch, best)  # noqa: E731
+        state = lambda: self._saved(seed, run, watch, best)
         with Saving(checkpoints, state, lambda: run.step, self.place) as saving:
             saving.look(now=start is None)  # so that there is always something to go on from
             while run.step < self.settings.train_steps:
@@ -244,7 +244,7 @@ class Trainer:
         )
 
     def _watch(self, control: Control, run: Run) -> Watch:
-        turn = lambda solver: run.turn(self.program(solver), solver)  # noqa: E731
+        turn = lambda solver: run.turn(self.program(solver), solver)
         return Watch(control, self.task, run, self.settings.train_steps, turn)
 
     def _evaluate(self, model: Any, solver: AbstractSolver) -> Evaluation:

@@ -79,7 +79,7 @@ def _cross(
 def _coefficients(z: Float[np.ndarray, "n modes"]) -> tuple[np.ndarray, ...]:
     """The weights of the nonlinear terms: means over a circle around h L, where no digits cancel."""
     r = z[..., None] + _CONTOUR
-    mean = lambda values: values.mean(axis=-1).real  # noqa: E731
+    mean = lambda values: values.mean(axis=-1).real
     return (
         mean((np.exp(r / 2) - 1) / r),
         mean((-4 - r + np.exp(r) * (4 - 3 * r + r**2)) / r**3),

@@ -36,7 +36,7 @@ def trajectories(n: int, seed: int) -> Float[np.ndarray, "n times 2"]:
 
 def _step(y: np.ndarray, h: float, dw: np.ndarray) -> np.ndarray:
     """One step of RK4 along dy/dt = drift + gamma y dW/h, the Stratonovich SDE with W straight on the step."""
-    slope = lambda y: _drift(y) + _GAMMA * y * (dw / h)  # noqa: E731
+    slope = lambda y: _drift(y) + _GAMMA * y * (dw / h)
     k1 = slope(y)
     k2 = slope(y + h / 2 * k1)
     k3 = slope(y + h / 2 * k2)

@@ -45,7 +45,7 @@ def _as_matrix(x: Array, weight: Array) -> Array:
     """One product, of the matrix over all coordinates and channels."""
     size, half = len(x), len(weight) // 2
     nothing = jnp.zeros_like(weight[0])
-    tap = lambda offset: weight[offset + half] if abs(offset) <= half else nothing  # noqa: E731
+    tap = lambda offset: weight[offset + half] if abs(offset) <= half else nothing
     matrix = jnp.block([[tap(column - row) for column in range(size)] for row in range(size)])
     return (matrix @ x.reshape(-1)).reshape(size, -1)
 
@@ -115,7 +115,7 @@ class Conv1dField(eqx.Module):
         """The derivative of one sample's state, in the dtype of `y`."""
         del args
         first, *others = cast_floating(self.layers, y.dtype)
-        told = lambda h: append_time(h.T, t).T if self.time_dependent else h  # noqa: E731
+        told = lambda h: append_time(h.T, t).T if self.time_dependent else h
         h = first(told(y[:, None]))
         for layer in others:
             h = layer(told(self.activation(h)))

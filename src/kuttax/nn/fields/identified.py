@@ -36,7 +36,7 @@ class Identified(eqx.Module):
     interval: float = eqx.field(static=True)
 
     def __init__(self, network: Any, scaling: Scaling, known: Known | None = None):
-        numbers = lambda x: tuple(float(one) for one in x)  # noqa: E731
+        numbers = lambda x: tuple(float(one) for one in x)
         self.network, self.known, self.interval = network, known, scaling.interval
         self.mean, self.std, self.speed = map(numbers, (scaling.mean, scaling.std, scaling.speed))
         self.u_mean, self.u_std = numbers(scaling.u_mean), numbers(scaling.u_std)
@@ -56,7 +56,7 @@ class Identified(eqx.Module):
 
     def in_intervals(self, z: Float[Array, " d"], u: Float[Array, " k"]) -> Float[Array, " d"]:
         """dz/dt with t in mean intervals of the data, of standardised states and control inputs."""
-        const = lambda numbers: jnp.asarray(numbers, z.dtype)  # noqa: E731
+        const = lambda numbers: jnp.asarray(numbers, z.dtype)
         slope = const(self.speed) * self.network(0.0, z, u)
         if self.known is None:
             return slope

@@ -66,7 +66,7 @@ def elapsed(t0: Any, t1: Any, ts: Any, dtype: Any) -> Elapsed:
 def _known(t0: np.ndarray, t1: np.ndarray, ts: np.ndarray | None, dtype: Any) -> Elapsed:
     close = _ULPS * max(_epsilon(x) for x in (t0, t1, ts) if x is not None) * max(abs(float(t0)), abs(float(t1)))
     start, end = float(t0), float(t1)
-    cast = lambda x: np.asarray(x, np.float64).astype(dtype)  # noqa: E731
+    cast = lambda x: np.asarray(x, np.float64).astype(dtype)
     with np.errstate(over="ignore", under="ignore"):
         span = cast(end - start)
         if not np.isfinite(span) or abs(span) < (np.finfo(dtype).tiny if start != end else 0):
@@ -86,7 +86,7 @@ def _known(t0: np.ndarray, t1: np.ndarray, ts: np.ndarray | None, dtype: Any) ->
 
 def _traced(t0: Any, t1: Any, ts: Any, dtype: Any) -> Elapsed:
     origin = jax.lax.stop_gradient(t0)
-    since = lambda x: _minus(x, origin, dtype)  # noqa: E731
+    since = lambda x: _minus(x, origin, dtype)
     span = since(t1)
     start = jnp.asarray(origin, dtype)
     late = jax.lax.stop_gradient(jnp.maximum(jnp.abs(start), jnp.abs(start + span)))

@@ -122,8 +122,8 @@ def all_finite(*trees: Any, lanes: tuple[int, ...] = (), axis: int = 0) -> Bool[
 
     `axis` is the one along which the leaves count them.
     """
-    others = lambda x: tuple(i for i in range(x.ndim) if not lanes or i != axis)  # noqa: E731
-    both = lambda *xs: functools.reduce(jnp.logical_and, map(jnp.isfinite, xs))  # noqa: E731
+    others = lambda x: tuple(i for i in range(x.ndim) if not lanes or i != axis)
+    both = lambda *xs: functools.reduce(jnp.logical_and, map(jnp.isfinite, xs))
     leaves = [jnp.all(x, axis=others(x)) for x in jax.tree.leaves(jax.tree.map(both, *trees))]
     return functools.reduce(jnp.logical_and, leaves) if leaves else jnp.ones(lanes, bool)
 

@@ -77,7 +77,7 @@ class Problem(eqx.Module):
         """A function of (t, y, args) that is written as the field is, on the whole state."""
         if not self.batched:
             return function
-        plain = lambda t, y, args: function(t, y, args)  # noqa: E731  # JAX prints what it maps, a whole model too
+        plain = lambda t, y, args: function(t, y, args)  # JAX prints what it maps, a whole model too
         return jax.vmap(plain, in_axes=(0 if per_sample else None, 0, self.args_axes))
 
     @property

@@ -123,7 +123,7 @@ class FromDiffrax(AbstractSolver):
         assert result.ys is not None
         last, *saved = result.ys
         # Where diffrax did not get, it leaves infinities.
-        reached = lambda x: jnp.where(jnp.isfinite(x), x, jnp.nan)  # noqa: E731
+        reached = lambda x: jnp.where(jnp.isfinite(x), x, jnp.nan)
         ys = None if problem.ts is None else jax.tree.map(reached, saved.pop(0))
         if watches:
             watched = result.solver_state.watched  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
@@ -163,7 +163,7 @@ class FromDiffrax(AbstractSolver):
         if isinstance(problem.field, SDE):
             return (problem.t1 - problem.t0) / 100
         order = self.solver.error_order(terms)
-        f = lambda t, y: terms.vf(t, y, problem.args)  # noqa: E731
+        f = lambda t, y: terms.vf(t, y, problem.args)
         start = jax.lax.stop_gradient((problem.t0, problem.y0, f(problem.t0, problem.y0), problem.t1 - problem.t0))
         k = 2 if order is None else int(order)
         size = initial_step(f, *start, self._scale(problem.t0.dtype), k, self._norm(problem))
@@ -225,7 +225,7 @@ def _moved_by_times(problem: Problem, y1: Any, ys: Any) -> tuple[Any, Any]:
 
     y1 = jax.lax.cond(empty, moved, lambda y, t: y, y1, problem.t1)
     if ys is not None:
-        still = lambda ys, ts: ys  # noqa: E731
+        still = lambda ys, ts: ys
         ys = jax.lax.cond(empty, jax.vmap(moved), still, ys, jnp.asarray(problem.ts))
     return y1, ys
 
@@ -286,7 +286,7 @@ class TableSolver(diffrax.AbstractSolver):
         row = solver_state % self.source.steps
         a, b, c = table.a[row], table.b[row], table.c[row]
         forward = terms.contr(t0, t0 + 1)  # -1 where diffrax has turned time round to solve backwards
-        f = lambda t, y: terms.vf_prod(t, y, args, forward)  # noqa: E731
+        f = lambda t, y: terms.vf_prod(t, y, args, forward)
         ks = stages(f, t0, y0, h, a, c, table.a_used)
         y1 = combine(y0, h, b, ks, table.b_used)
         end = f(t1, y1)

@@ -49,10 +49,10 @@ def stochastic_terms(problem: Problem, solver: diffrax.AbstractSolver, finest: A
     """The SDE of `problem`, its path a VirtualBrownianTree that is right for steps longer than `finest`."""
     terms = terms_of(problem)
     drift, there = problem.mapped(terms.sde.drift), problem.mapped(terms.sde.diffusion)
-    diffusion = lambda t, y, args: there(t, y, args)  # noqa: E731  # equinox warns of a bare jax.vmap as a field
+    diffusion = lambda t, y, args: there(t, y, args)  # equinox warns of a bare jax.vmap as a field
     if terms.sde.noise == "additive":  # said in a way that diffrax sees
         anywhere = problem.y0
-        diffusion = lambda t, y, args: there(t, anywhere, args)  # noqa: E731
+        diffusion = lambda t, y, args: there(t, anywhere, args)
     path = diffrax.VirtualBrownianTree(
         problem.t0, problem.t1, finest, terms.wiener, problem.key, levy_area=_area(solver)
     )

@@ -339,7 +339,7 @@ class _Marcher:
 
         start = (run.saved, run.ys)
         if self.bounded:  # what JAX can reverse has a fixed length
-            maybe = lambda _, carry: jax.lax.cond(due(carry[0]).any(), write, lambda c: c, carry)  # noqa: E731
+            maybe = lambda _, carry: jax.lax.cond(due(carry[0]).any(), write, lambda c: c, carry)
             return jax.lax.fori_loop(0, count, maybe, start)
         return jax.lax.while_loop(lambda carry: due(carry[0]).any(), write, start)
 

@@ -112,7 +112,7 @@ class AbstractTableSolver(AbstractSolver):
 
     def run(self, problem: Problem, derivative: Derivative) -> Solution:
         table, field = self.table(problem.t0.dtype), problem.vector_field()
-        cross = lambda walk, t0, t1: table.cross(field, walk, t0, t1, problem.args, derivative)  # noqa: E731
+        cross = lambda walk, t0, t1: table.cross(field, walk, t0, t1, problem.args, derivative)
         start = Walk.begin(problem, lambda t0, t1: table.grid(t0, t1)[0])
         end, ys, intervals = through_times(cross, start, problem)
         sol = solution_of(problem, table.sound, end.y, ys, intervals * self.nfe, intervals * self.steps)

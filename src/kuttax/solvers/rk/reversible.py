@@ -67,11 +67,11 @@ class Coupled(eqx.Module):
 
     def cross(self, field: VectorField, pair: Pair, t0: Array, t1: Array, args) -> Pair:
         """The pair at t1, from that at t0."""
-        f = lambda t, y: field(t, y, args)  # noqa: E731
+        f = lambda t, y: field(t, y, args)
 
         def step(pair, row):
             weight = self.weight(row)
-            mix = lambda y, z, ahead: z + weight * (y - z) + ahead  # noqa: E731
+            mix = lambda y, z, ahead: z + weight * (y - z) + ahead
             y = jax.tree.map(mix, pair.y, pair.z, self.ahead(f, row, pair.z))
             return Pair(y, jax.tree.map(jnp.subtract, pair.z, self.behind(f, row, y))), None
 
@@ -148,7 +148,7 @@ class Reversible(AbstractSolver):
     def march(self, problem: Problem, table: Table) -> tuple[Solution, Pair]:
         """The solution over the `table` of the base scheme, and the pair at its end."""
         coupled, field = self.coupled(table), problem.vector_field()
-        cross = lambda pair, t0, t1: coupled.cross(field, pair, t0, t1, problem.args)  # noqa: E731
+        cross = lambda pair, t0, t1: coupled.cross(field, pair, t0, t1, problem.args)
         end, ys, intervals = through_times(cross, Pair(problem.y0, problem.y0), problem)
         return solution_of(problem, table.sound, end.y, ys, intervals * self.nfe, intervals * self.steps), end
 

@@ -110,7 +110,7 @@ def rolled_step(tableau: Tableau, f: Callable[[Time, State], State], t: Time, y:
     It compiles faster and runs slower: structural zeros are not skipped.
     """
     a, b, c = (jnp.asarray(x, h.dtype) for x in (tableau.a, tableau.b, tableau.c))
-    among = lambda ks: [jax.tree.map(lambda k, i=i: k[i], ks) for i in range(tableau.stages)]  # noqa: E731
+    among = lambda ks: [jax.tree.map(lambda k, i=i: k[i], ks) for i in range(tableau.stages)]
 
     def stage(i, ks):
         k = f(t + c[i] * h, combine(y, h, a[i], among(ks)))

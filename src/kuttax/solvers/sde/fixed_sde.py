@@ -117,7 +117,7 @@ class AbstractSDESolver(AbstractSolver):
     def run(self, problem: Problem, derivative: Derivative) -> Solution:
         terms, (rows, sound) = terms_of(problem), self.rows(problem.t0.dtype)
         path = BrownianPath(problem.key, terms.wiener)
-        cross = lambda at, t0, t1: self._cross(terms, path, at, t0, t1, rows, derivative)  # noqa: E731
+        cross = lambda at, t0, t1: self._cross(terms, path, at, t0, t1, rows, derivative)
         start = OnPath(Walk.begin(problem, self._starts), jnp.zeros((), jnp.int32))
         end, ys, intervals = through_times(cross, start, problem)
         taken = intervals * self.steps

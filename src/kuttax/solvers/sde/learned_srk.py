@@ -71,7 +71,7 @@ class LearnedSRK(AbstractSDESolver):
         below = np.tril_indices(tableau.stages, -1)
         lower = np.stack([x[below] for x in (tableau.a0, tableau.b0, tableau.a1, tableau.b1)])
         weights = np.concatenate([tableau.alpha[None], tableau.beta])
-        copies = lambda x: jnp.asarray(np.stack([x] * (steps if per_step else 1)), dtype)  # noqa: E731
+        copies = lambda x: jnp.asarray(np.stack([x] * (steps if per_step else 1)), dtype)
         return cls(steps, copies(lower), copies(weights), tableau.name, refine=refine)
 
     @property

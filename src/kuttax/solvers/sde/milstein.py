@@ -25,7 +25,7 @@ class Milstein(AbstractSDESolver):
     def step(self, terms: Terms, t: Time, y: State, h: Time, draw: Draw, row: Any) -> State:
         del row
         y1 = jax.tree.map(lambda y, f: y + h * f, y, terms.drift(t, y))
-        add = lambda y, *parts: sum(parts, start=y)  # noqa: E731
+        add = lambda y, *parts: sum(parts, start=y)
         if terms.sde.noise == "additive":
             return jax.tree.map(add, y1, terms.times(terms.diffusion(t, y), draw.dw))
         g, derivative = jax.linearize(lambda y: terms.diffusion(t, y), y)

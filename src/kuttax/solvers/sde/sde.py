@@ -77,16 +77,16 @@ class _Corrected(eqx.Module):
     share: float = eqx.field(static=True)
 
     def __call__(self, t, y, args):
-        g = lambda y: self.sde.diffusion(t, y, args)  # noqa: E731
+        g = lambda y: self.sde.diffusion(t, y, args)
         product = _Product.of(self.sde.noise, y, g(y))
         flat, unflatten = ravel_pytree(product.wiener(y, g(y)))
 
         def along(process):
-            column = lambda y: product(g(y), unflatten(process))  # noqa: E731
+            column = lambda y: product(g(y), unflatten(process))
             return jax.jvp(column, (y,), (column(y),))[1]
 
         columns = jax.vmap(along)(jnp.eye(flat.size, dtype=flat.dtype))
-        add = lambda f, columns: f + self.share * jnp.sum(columns, 0)  # noqa: E731
+        add = lambda f, columns: f + self.share * jnp.sum(columns, 0)
         return jax.tree.map(add, self.sde.drift(t, y, args), columns)
 
 
@@ -198,7 +198,7 @@ def _check_diffusion(noise: Noise, y: State, g: State) -> None:
         mend = "use noise='diagonal', or 'scalar' for one Wiener process"
     else:
         mend = "reshape it" if same else "return the state's own pytree and dtype"
-    show = lambda tree: jax.tree.map(lambda x: f"{x.dtype}{list(x.shape)}", tree)  # noqa: E731
+    show = lambda tree: jax.tree.map(lambda x: f"{x.dtype}{list(x.shape)}", tree)
     raise UserError(f"with noise={noise!r} the diffusion must {_WANTED[noise]} {show(y)}, got {show(g)}: {mend}")
 
 

@@ -44,7 +44,7 @@ def srk_step(tableau: SRKTableau, terms: Terms, t: Time, y: State, h: Time, draw
     a0, b0, a1, b1, c0, c1, alpha, beta = (
         cast(getattr(tableau, name)) for name in ("a0", "b0", "a1", "b1", "c0", "c1", "alpha", "beta")
     )
-    scaled = lambda of: jax.tree.map(lambda w: draw.root * of(w), draw.w)  # noqa: E731
+    scaled = lambda of: jax.tree.map(lambda w: draw.root * of(w), draw.w)
     mean = jax.tree.map(lambda mean: draw.root * mean, draw.mean)
     # W, and its integrals I_11 / sqrt(h), I_10 / h and I_111 / h, all of the size of sqrt(h).
     integrals = draw.dw, scaled(lambda w: (w * w - 1) / 2), mean, scaled(lambda w: (w * w - 3) * w / 6)

@@ -26,7 +26,7 @@ class StochasticHeun(AbstractSDESolver):
         f, noise = terms.drift(t, y), terms.times(terms.diffusion(t, y), draw.dw)
         z = jax.tree.map(lambda y, f, noise: y + h * f + noise, y, f, noise)
         f_end, noise_end = terms.drift(t + h, z), terms.times(terms.diffusion(t + h, z), draw.dw)
-        mean = lambda y, f, f_end, noise, noise_end: y + h * (f + f_end) / 2 + (noise + noise_end) / 2  # noqa: E731
+        mean = lambda y, f, f_end, noise, noise_end: y + h * (f + f_end) / 2 + (noise + noise_end) / 2
         return jax.tree.map(mean, y, f, f_end, noise, noise_end)
 
     def evaluations(self, noise: Noise) -> tuple[int, int]:

@@ -81,9 +81,9 @@ def _plain(states: Float[np.ndarray, "times d"], lost: Bool[np.ndarray, " times"
 
 
 def _attractor(truth: np.ndarray, found: np.ndarray, training: np.ndarray) -> dict[str, float]:
-    flat = lambda x: x.reshape(-1, x.shape[-1])  # noqa: E731
+    flat = lambda x: x.reshape(-1, x.shape[-1])
     truth, found = flat(truth), flat(found)
-    rms = lambda x: float(np.sqrt(np.mean(x**2)))  # noqa: E731
+    rms = lambda x: float(np.sqrt(np.mean(x**2)))
     return {
         "mean": rms(found.mean(axis=0) - truth.mean(axis=0)),
         "std": rms(found.std(axis=0) - truth.std(axis=0)),

@@ -109,7 +109,7 @@ class Dynamics:
     def __post_init__(self):
         check_options(self)
         every = [one for part in self.parts for one in part]
-        put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731
+        put = lambda name, value: object.__setattr__(self, name, value)
         put("scaling", Scaling.of(self.parts.train))
         put("plain", is_regular(every) and every[0].u.shape[1] == 0)
         whole = self.segments * self.horizon
@@ -124,7 +124,7 @@ class Dynamics:
         Windows that overlap tell less than as many that do not, but each has a start of its own.
         """
         starts = [len(one.t) - self.horizon for one in self.parts.validation]
-        count = lambda stride: sum(len(range(0, n, stride)) for n in starts)  # noqa: E731
+        count = lambda stride: sum(len(range(0, n, stride)) for n in starts)
         return next((s for s in range(self.horizon, 1, -1) if count(s) >= _ENOUGH_WINDOWS), 1)
 
     def _windows(self, part: str, length: int, stride: int) -> Windows:
@@ -195,7 +195,7 @@ class Dynamics:
             start = start + model.corrections[batch.number].reshape(start.shape).astype(start.dtype)
         crossed = self._solve(model, solver, start, pieces.course, horizon, penalty=penalty, key=key)
         status = crossed.status if crossed.status.ndim == 0 else crossed.status.reshape(len(batch.z), -1).max(axis=1)
-        mean = lambda squares: mean_over_reached(squares.reshape(len(batch.z), -1).mean(axis=1), status)  # noqa: E731
+        mean = lambda squares: mean_over_reached(squares.reshape(len(batch.z), -1).mean(axis=1), status)
         path = zero_where_lost(crossed.path, crossed.status)
         error = mean((path - pieces.z[:, : horizon + 1])[:, 1:] ** 2)
         loss = error + crossed.penalty

@@ -59,7 +59,7 @@ def reconstruction(task: Reconstructing, model: Any, solver: AbstractSolver) -> 
     """What the model makes of the first test series with this solver; NaN where the solve fails."""
     batch = jax.tree.map(lambda x: np.asarray(x[:_SERIES]), task.splits.test)
     features = np.sort(np.argsort(-batch.mask.sum(axis=(0, 1)), kind="stable")[:_FEATURES])
-    chosen = lambda x: np.asarray(x)[..., features]  # noqa: E731
+    chosen = lambda x: np.asarray(x)[..., features]
     mean, draws = map(chosen, _decoded(task, model, solver, batch))
     low, high = np.quantile(draws, [0.05, 0.95], axis=0)
     names = tuple(task.splits.names[i] for i in features)

@@ -61,7 +61,7 @@ def finer(solver: AbstractSolver, times: int, dtype: Any) -> Finer:
 
 def _learned(solver: LearnedRK, times: int) -> LearnedRK:
     """Repeated logits are repeated shares of the interval: each of the new steps gets its row's h / `times` exactly."""
-    again = lambda x: jnp.repeat(x, times, axis=0)  # noqa: E731
+    again = lambda x: jnp.repeat(x, times, axis=0)
     chart = jax.tree.map(again, solver.chart) if solver.rows > 1 else solver.chart
     logits = None if solver.logits is None else again(solver.logits)
     return dataclasses.replace(solver, chart=chart, logits=logits, steps=times * solver.steps)
@@ -74,6 +74,6 @@ def tighter(solver: Adaptive | FromDiffrax, factor: float, dtype: Any) -> Finer:
     if possible <= 1:
         return Finer(None, f"rtol={rtol:g} is the least that {dtype} carries")
     note = "" if possible == factor else f"rtol only down to {least:.1e}, the least that {dtype} carries"
-    round_ = lambda x: float(f"{x:.6g}")  # noqa: E731  # 1e-06, not 1.0000000000000002e-06
+    round_ = lambda x: float(f"{x:.6g}")  # 1e-06, not 1.0000000000000002e-06
     rtol, atol = max(round_(rtol / possible), least), round_(float(solver.atol) / possible)
     return Finer(dataclasses.replace(solver, rtol=rtol, atol=atol), note)

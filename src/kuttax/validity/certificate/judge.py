@@ -263,7 +263,7 @@ def _said(c: Criterion, kind: Kind) -> str:
         bounds = "" if c.interval is None else f" ({c.interval.low:.3g} to {c.interval.high:.3g})"
         return f"NLL changes by {c.value:+.3g}{bounds} under {c.reference}; at most {c.threshold:g} is allowed"
     unit = "points" if c.name == "metric" and kind.name == "accuracy" else "%"
-    number = lambda x: f"{100 * x:.3g}"  # noqa: E731
+    number = lambda x: f"{100 * x:.3g}"
     what = {
         "metric": f"{kind.name} changes by {100 * c.value:+.3g} {unit}",
         "flips": f"{number(c.value)} % of the predicted classes flip",

@@ -253,7 +253,7 @@ def _row(one: _Try, own: _Try, yardstick: _Yardstick, looked_at: np.ndarray, noi
     if isinstance(theirs, str):
         return Row(role=one.role, solver=one.solver, failure=theirs)
     by_nfe = theirs.nfe / mine.nfe if theirs.nfe and mine.nfe else None
-    moment = lambda power: of_moment(mine.outputs, theirs.outputs, power, yardstick.scales)  # noqa: E731
+    moment = lambda power: of_moment(mine.outputs, theirs.outputs, power, yardstick.scales)
     return Row(
         role=one.role,
         solver=one.solver,
@@ -280,7 +280,7 @@ def _sample_changes(theirs: Solved, yardstick: _Yardstick) -> dict[str, Any]:
         return {"metric_gap_error": standard_error(theirs.nll - mine.nll)}
     if mine.labels is None or theirs.labels is None:
         return {}
-    differ = lambda other: (classes(other) != classes(theirs)) & (yardstick.far(theirs, other) > SAME)  # noqa: E731
+    differ = lambda other: (classes(other) != classes(theirs)) & (yardstick.far(theirs, other) > SAME)
     flipped = differ(mine)
     found: dict[str, Any] = {
         "flips": int(np.sum(flipped)),
@@ -310,7 +310,7 @@ def _observed_order(rows: Sequence[Row], dtype: np.dtype) -> float | None:
     An error is the root mean square of the deviations from the first reference. It counts where it is well above what
     the references differ by, and above rounding.
     """
-    error = lambda row: rms(row.from_reference)  # noqa: E731
+    error = lambda row: rms(row.from_reference)
     whole = [row for row in rows if row.failure is None and row.from_reference is not None]
     floor = max([_ABOVE_FLOOR * error(row) for row in whole if row.role == "reference"], default=0.0)
     floor = max(floor, _ABOVE_FLOOR * float(np.finfo(dtype).eps))

@@ -46,7 +46,7 @@ def on_one_path(*solvers: AbstractSolver) -> tuple[AbstractSolver, ...]:
     """The same schemes with the same steps, those of SDEs on one path for all: its cells divide every step."""
     noisy = [solver for solver in solvers if isinstance(solver, AbstractSDESolver)]
     cells = math.lcm(*(solver.steps for solver in noisy))
-    same = lambda s: dataclasses.replace(s, refine=cells // s.steps) if isinstance(s, AbstractSDESolver) else s  # noqa: E731
+    same = lambda s: dataclasses.replace(s, refine=cells // s.steps) if isinstance(s, AbstractSDESolver) else s
     return tuple(same(solver) for solver in solvers)
 
 

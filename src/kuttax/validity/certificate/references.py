@@ -115,5 +115,5 @@ def families(
     for tableau, least in ((TSIT5, 64), (DOPRI8, 32)):  # between two stages lies less than 1 % of the interval
         yield tuple(Reference(Adaptive(tableau, tol, tol, max_step=max_step), least) for tol in tried)
     for solver in (diffrax.Kvaerno5(), diffrax.Kvaerno3()):
-        implicit = lambda tol: FromDiffrax(solver, tol, tol, max_step=max_step)  # noqa: B023, E731
+        implicit = lambda tol: FromDiffrax(solver, tol, tol, max_step=max_step)  # noqa: B023
         yield tuple(Reference(implicit(tol), 64, _LARGEST_IMPLICIT) for tol in tried)

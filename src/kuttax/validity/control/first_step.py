@@ -32,10 +32,10 @@ class FirstStep(AbstractSolver):
 
     def run(self, problem: Problem, derivative: Derivative) -> Solution:
         field, span = problem.vector_field(), problem.t1 - problem.t0
-        f = lambda t, y: field(t, y, problem.args)  # noqa: E731
+        f = lambda t, y: field(t, y, problem.args)
         controller = Adaptive(HEUN2, self.tol, self.tol).controller(jnp.result_type(problem.t0))
         slope = f(problem.t0, problem.y0)
-        norm = lambda state: rms(problem.measured(state), False)  # noqa: E731
+        norm = lambda state: rms(problem.measured(state), False)
         h = initial_step(f, problem.t0, problem.y0, slope, span, controller, self.order + 1, norm)
         steps = jnp.ceil(jnp.minimum(jnp.abs(span) / h, 1e6)).astype(jnp.int32)
         ys = None

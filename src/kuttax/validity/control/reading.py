@@ -89,7 +89,7 @@ def _two_classes_or_more(
     """Labels and logits; a single logit, of the class above zero, is the second of two."""
     if mine.ndim == 2 and mine.shape[1] > 1:
         return labels, mine, theirs
-    pair = lambda logits: np.stack([np.zeros(len(logits)), logits.reshape(len(logits))], axis=1)  # noqa: E731
+    pair = lambda logits: np.stack([np.zeros(len(logits)), logits.reshape(len(logits))], axis=1)
     return (labels > 0).astype(int), pair(mine), pair(theirs)
 
 
