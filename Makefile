@@ -4,7 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= runs/demo
 
-.PHONY: setup demo test lint docs clean
+# Test files for `make test` and `make coverage`, such as T=tests/test_solve.py; empty for the whole suite.
+T =
+
+.PHONY: setup demo test coverage lint docs clean
 
 setup: $(VENV)/.installed
 
@@ -20,11 +23,16 @@ demo: setup
 	$(BIN)/kuttax compare digits --out $(OUT) --overwrite
 
 # What one test has compiled serves the others, their processes, and the next run.
-test: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/$(VENV)/jax-cache
-test: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0.3
-test: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES = 0
+test coverage: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/$(VENV)/jax-cache
+test coverage: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0.3
+test coverage: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES = 0
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=15
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=15 $(T)
+
+# The suite with line coverage of src/, the least covered files first. With T the limit of the whole suite does not hold.
+coverage: setup
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term $(T) \
+		$(if $(T),--cov-fail-under=0)
 
 lint: setup
 	$(BIN)/ruff check .

@@ -1,5 +1,7 @@
 """kuttax: neural differential equations that are cheap and stay honest."""
 
+__version__ = "0.1.0"  # the only place; above the imports, since modules below read it
+
 from . import _starting as _starting  # isort: skip: Ctrl-C while the rest is imported
 from . import density as density
 from . import penalties as penalties
@@ -59,5 +61,3 @@ from .solvers.serialise import save_solver as save_solver
 from .solvers.trainable import labels as labels
 from .solvers.trainable import trainable as trainable
 from .validity.prediction import Prediction as Prediction
-
-__version__ = "0.1.0"

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from rich.console import Console
 
+from .. import __version__
 from ..errors import UserError
 from ..io.atomic import whole, write_json
 from ..io.folder import Folder
@@ -266,10 +267,11 @@ def task_options(task_kind: Any) -> dict[str, Any]:
 
 def environment() -> dict[str, Any]:
     """Versions, device and time, for every record."""
-    packages = ("kuttax", "jax", "equinox", "diffrax", "optax", "numpy")
+    packages = ("jax", "equinox", "diffrax", "optax", "numpy")
+    versions = {package: importlib.metadata.version(package) for package in packages}
     device = jax.devices()[0]
     return {
-        "versions": {"python": platform.python_version(), **{p: importlib.metadata.version(p) for p in packages}},
+        "versions": {"python": platform.python_version(), "kuttax": __version__, **versions},
         "device": device.platform if device.platform == "cpu" else device.device_kind,
         "dtype": "float32",
         "when": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -2,11 +2,11 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
+from .. import __version__
 from ..errors import UserError
 from . import json_file
 
@@ -38,7 +38,7 @@ class Entry:
     """
 
     command: str
-    kuttax: str = field(default_factory=lambda: version("kuttax"))
+    kuttax: str = __version__
     bytes: int | None = None
     sha256: str | None = None
     finished: bool = False

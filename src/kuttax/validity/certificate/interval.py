@@ -4,7 +4,7 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import special
+from scipy import special  # not scipy.stats, which takes half a second to import; the tests compare the two
 
 CONFIDENCE = 0.95
 """With which each bound holds by itself."""
