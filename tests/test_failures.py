@@ -177,6 +177,8 @@ def test_rollback_goes_on_from_weights_that_have_survived(fault):
     task, solver, _ = FAULTS[fault]
 
     class Once(type(task())):
+        loss_options = ("progress",)
+
         def loss(self, model, solver, batch, key, progress=1.0):
             other = jax.tree.map(lambda x: jnp.asarray(x)[:BATCH], self.train)
             now = jnp.abs(progress * STEPS - float(with_bad()[-2])) < 0.5

@@ -30,6 +30,8 @@ class Whole(Flow):
         super().__init__()
         self.test = self._pairs(2)
 
+    loss_options = ("penalty",)
+
     def loss(self, model, solver, batch, key, penalty=None):
         sol = self._solve(model, solver, batch, penalty=penalty, key=key)
         square = jnp.mean((sol.y1 - batch.y) ** 2)
@@ -47,6 +49,8 @@ class Whole(Flow):
 
 class Told(Whole):
     """Its metric in training is the progress that the loss is told."""
+
+    loss_options = ("penalty", "progress")
 
     def loss(self, model, solver, batch, key, penalty=None, progress=1.0):
         value, log = super().loss(model, solver, batch, key, penalty)

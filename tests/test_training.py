@@ -404,6 +404,8 @@ def test_a_scheduled_penalty_is_added_to_the_loss_step_by_step():
     """The kinetic penalty of dy/dt = W y by one midpoint step, in closed form, times an exponential decay."""
 
     class Short(Flow):
+        loss_options = ("penalty",)
+
         def loss(self, model, solver, batch, key, penalty=None):
             field = lambda t, y, w: w @ y
             options = {"args": model["w"], "solver": solver, "batch_axis": 0, "throw": False}

@@ -90,7 +90,7 @@ class Distill:
         console.out(f"Saved in {out}. Look again: kuttax evaluate {out}")
         return 0
 
-    def _fitted(self, directory: Path, task: Task, model: Any, start: LearnedRK) -> Distilled:
+    def _fitted(self, directory: Path, task: Any, model: Any, start: LearnedRK) -> Distilled:
         """The learned solver for the run's field, from the run's own training samples."""
         key, fit_key = jax.random.split(jax.random.key(self.seed))
         if not isinstance(task, HasTrajectories):
