@@ -16,7 +16,7 @@ import tyro
 from ..errors import UserError
 from ..options.bounds import OutOfBounds
 from ..options.unused import flag
-from .reading import RULES, Unread
+from .reading import RULES, Unread, unwrapped
 
 _CONFIG = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
 
@@ -35,7 +35,7 @@ def parse(start: Any, arguments: Sequence[str], program: str, about: str | None 
         UserError: An option is unknown, lacks its value, or has one that cannot be read or is out of range.
         SystemExit: The help was asked for and printed.
     """
-    text = {"prog": program, "description": about}
+    text = {"prog": program, "description": unwrapped(about or type(start).__doc__)}
     rules = {"config": _CONFIG, "registry": RULES, "return_unknown_args": True}
     recipe, unknown = tyro.cli(type(start), default=start, args=arguments, **text, **rules)
     try:
@@ -58,18 +58,18 @@ def _unknown(words: Sequence[str], start: Any) -> str:
     option = next((word.partition("=")[0] for word in words if word.startswith("-")), None)
     if option is None:
         return f"cannot make sense of {words[0]!r}: it belongs to no option"
-    close = difflib.get_close_matches(option, list(_flags(start)), 1)
-    return f"unknown option {option!r}" + (f"; did you mean {close[0]}?" if close else "")
+    close = difflib.get_close_matches(option.removeprefix("--"), list(_names(start)), 1)
+    return f"unknown option {option!r}" + (f"; did you mean --{close[0]}?" if close else "")
 
 
-def _flags(start: Any) -> Iterator[str]:
-    """The options of a dataclass, as a command line spells them."""
+def _names(start: Any) -> Iterator[str]:
+    """The options of a dataclass, without the dashes before them: those make any two look alike."""
     for option in fields(start):
         value = getattr(start, option.name)
         if is_dataclass(value):
-            yield from _flags(value)
+            yield from _names(value)
         else:
-            yield flag(f"no_{option.name}" if value is True else option.name)
+            yield flag(f"no_{option.name}" if value is True else option.name).removeprefix("--")
 
 
 def _made(recipe: partial) -> Any:

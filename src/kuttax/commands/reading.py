@@ -55,6 +55,11 @@ _KINDS = {
 }
 
 
+def unwrapped(text: str | None) -> str:
+    """The paragraphs of a docstring, a line each: the help is as wide as the terminal."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in (text or "").split("\n\n"))
+
+
 @RULES.struct_rule
 def _dataclass(info: StructTypeInfo) -> StructConstructorSpec | None:
     """The fields of a dataclass that has a default, and how it is made later."""
@@ -65,7 +70,6 @@ def _dataclass(info: StructTypeInfo) -> StructConstructorSpec | None:
     def recipe(**values: Any) -> partial:
         return partial(kind, **values)
 
-    recipe.__doc__ = kind.__doc__  # the help begins with it
     found = [_field(kind, option.name, getattr(start, option.name)) for option in fields(kind)]
     return StructConstructorSpec(recipe, tuple(found))
 
@@ -74,7 +78,7 @@ def _field(kind: type, name: str, default: Any) -> StructFieldSpec:
     """A field, its help and its default, which the help does not show of a flag or where it is None."""
     annotated: Any = get_type_hints(kind, include_extras=True)[name]
     if is_dataclass(default):
-        return StructFieldSpec(name, annotated, default, inspect.getdoc(default))
+        return StructFieldSpec(name, annotated, default, unwrapped(type(default).__doc__))
     own = annotated.__metadata__ if get_origin(annotated) is Annotated else ()
     hint = tyro.conf.arg(help_behavior_hint="" if default is None or isinstance(default, bool) else None)
     bare: Any = Annotated[(get_type_hints(kind)[name], *own, hint)]
@@ -91,7 +95,7 @@ def _docstrings(kind: type) -> dict[str, str]:
         for line, after in pairwise(tree.body):
             match line, after:
                 case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                    found[name] = " ".join(text.split())
+                    found[name] = unwrapped(text)
     return found
 
 
