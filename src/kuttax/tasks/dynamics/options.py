@@ -48,8 +48,8 @@ class DynamicsOptions(TaskOptions):
     data_seed: Seed = 0
     """Draw starts, observation times and noise from this seed."""
     held_out: Annotated[float, between(0, 0.5, "()")] = 0.2
-    """Keep this share of the trajectories for validation, and the same share for testing; of fewer than three trajectories,
-    keep the last pieces in time."""
+    """Keep this share of the trajectories for validation, and the same share for testing; of fewer than three
+    trajectories, keep the last pieces in time."""
     split_seed: Seed = 0
     """Draw the trajectories for validation and testing from this seed."""
     field: Literal["mlp", "bilinear", "physics"] = "mlp"
