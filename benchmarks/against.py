@@ -4,12 +4,14 @@ import contextlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import tyro
 
 from kuttax.errors import UserError
 from kuttax.io import records
+from kuttax.options.bounds import Count, above, check_bounds
 
 from . import machine, workloads
 from .peer import Peer
@@ -27,22 +29,25 @@ class Against:
     Both solve with the same steps or tolerance.
     """
 
-    other: Path
-    """The `src` folder of the other checkout."""
-    out: str = "runs/against.jsonl"
-    """The file that records are appended to."""
+    other: Annotated[Path | None, tyro.conf.arg(metavar="SRC")] = None
+    """Measure against this `src` folder of another checkout; needed."""
+    out: Annotated[Path, tyro.conf.arg(metavar="FILE")] = Path("runs/against.jsonl")
+    """Append the records to this file."""
     only: str | None = None
-    """Workloads, with commas between them; without it all that kuttax's default settings solve."""
-    rounds: int = 7
-    """How often each checkout has its turn."""
-    compiles: int = 3
-    """How often each checkout compiles, in a new process each time."""
-    seconds: float = 0.3
-    """How long a turn lasts, at least."""
-    most: int = 50
-    """The most repeats in a turn."""
+    """Measure these workloads, with commas between them (default: all that kuttax's default settings solve)."""
+    rounds: Count = 7
+    """Give each checkout this many turns."""
+    compiles: Count = 3
+    """Compile this often with each checkout, in a new process each time."""
+    seconds: Annotated[float, above(0)] = 0.3
+    """Repeat for at least this many seconds in a turn."""
+    most: Count = 50
+    """Repeat at most this often in a turn."""
     smoke: bool = False
-    """Tiny sizes: shows that everything runs, and measures nothing."""
+    """Run everything at tiny sizes, as a check; the times mean nothing."""
+
+    def __post_init__(self):
+        check_bounds(self)
 
     def __call__(self) -> None:
         """Measure, print a line for each workload and kind, and append the records.
@@ -50,19 +55,26 @@ class Against:
         Raises:
             UserError: A workload is unknown, or the folder holds no kuttax.
         """
-        if not (self.other / "kuttax" / "__init__.py").is_file():
-            raise UserError(f"--other {self.other} holds no kuttax: name the src folder of another checkout")
+        source = self._source()
         names = list(WORKLOADS) if self.only is None else [word.strip() for word in self.only.split(",")]
         unknown = next((name for name in names if name not in WORKLOADS), None)
         if unknown is not None:
             raise UserError(f"--only does not know {unknown!r}; known: {', '.join(WORKLOADS)}")
         for name in names:
-            for record in self._measure(workloads.find(name, smoke=self.smoke)):
+            for record in self._measure(source, workloads.find(name, smoke=self.smoke)):
                 records.append(self.out, record)
                 print(_line(record), flush=True)
 
-    def _measure(self, workload: Workload) -> list[records.Record]:
-        sources = {_HERE: None, _THERE: self.other.resolve()}
+    def _source(self) -> Path:
+        """The folder that `other` names."""
+        if self.other is None:
+            raise UserError("against needs --other SRC, the src folder of another checkout")
+        if not (self.other / "kuttax" / "__init__.py").is_file():
+            raise UserError(f"--other {self.other} holds no kuttax: name the src folder of another checkout")
+        return self.other.resolve()
+
+    def _measure(self, other: Path, workload: Workload) -> list[records.Record]:
+        sources = {_HERE: None, _THERE: other}
         prepare = {"do": "prepare", "workload": workload.name, "smoke": self.smoke, "reference": None, "target": None}
         compiled: dict[str, list[Any]] = {who: [] for who in sources}
         times: dict[str, dict[str, list[float]]] = {kind: {who: [] for who in sources} for kind in workload.kinds}

@@ -1,11 +1,15 @@
-"""python -m benchmarks run | table | plot: the command line."""
+"""python -m benchmarks run | against | table | plot: the command line."""
 
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Annotated, Any
 
-from kuttax.commands import ending
+import tyro
+
 from kuttax.commands.parser import parse
+from kuttax.commands.program import Program, leading
 from kuttax.errors import UserError
 
 from . import plot, table
@@ -15,73 +19,82 @@ from .results import Results
 from .run import Run
 from .workloads import WORKLOADS
 
-_PROGRAM = "python -m benchmarks"
+_CALL = "python -m benchmarks"
 USAGE = f"""kuttax against its peers, and against the least time that the work can take
 
 usage:
-  {_PROGRAM} run [OPTIONS]                      measure; see {_PROGRAM} run --help
-  {_PROGRAM} against --other SRC [OPTIONS]      this checkout against another one, in turns
-  {_PROGRAM} table RECORDS... [--out FILE.md]   the records as Markdown
-  {_PROGRAM} plot RECORDS... --out DIR          pictures of the records
+  {_CALL} run [OPTIONS]                      measure, and append the records to a file
+  {_CALL} against --other SRC [OPTIONS]      measure this checkout against another one, in turns
+  {_CALL} table RECORDS... [--out FILE.md]   print the records as Markdown
+  {_CALL} plot RECORDS... --out DIR          draw the records
 
 workloads: {", ".join(WORKLOADS)}
+options of a command: {_CALL} run --help
 
-for a start:
-  {_PROGRAM} run --only small-rk4,wide-dopri5 --out runs/benchmarks.jsonl
-  {_PROGRAM} table runs/benchmarks.jsonl"""
+to begin:
+  {_CALL} run --only small-rk4,wide-dopri5 --out runs/benchmarks.jsonl
+  {_CALL} table runs/benchmarks.jsonl"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Print the records in the files RECORDS as Markdown."""
+
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Write to this file in place of the terminal."""
+
+    def __call__(self, results: Results) -> None:
+        text = table.markdown(results)
+        if self.out is None:
+            print(text)
+        else:
+            self.out.parent.mkdir(parents=True, exist_ok=True)
+            self.out.write_text(text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plot:
+    """Draw the records in the files RECORDS, and print the paths of the pictures."""
+
+    out: Path | None = None
+    """Write the pictures to this folder; needed."""
+
+    def __call__(self, results: Results) -> None:
+        if self.out is None:
+            raise UserError("plot needs --out DIR")
+        for path in plot.draw(results, self.out):
+            print(path)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The entry point: how it ends, `kuttax.commands.ending` says."""
-    argv = list(sys.argv[1:] if arguments is None else arguments)
-    stopped = "stopped; workloads that were done are kept"
-    ending.run(lambda: _command(argv), program="benchmarks", stopped=stopped, failures=(PeerError,))
+    """The entry point; `kuttax.commands.ending` says how it ends."""
+    _PROGRAM.main(arguments)
 
 
-def _command(argv: list[str]) -> None:
-    match argv:
-        case [] | ["-h" | "--help"] | ["table" | "plot", "-h" | "--help"]:
-            print(USAGE)
-        case ["run", *rest]:
-            parse(Run, rest, f"{_PROGRAM} run")()
-        case ["against", *rest]:
-            parse(Against, rest, f"{_PROGRAM} against")()
-        case ["table", *rest]:
-            _table(*_records("table", rest))
-        case ["plot", *rest]:
-            _plot(*_records("plot", rest))
-        case _:
-            raise UserError(f"unknown command {argv[0]!r}; known: run, against, table, plot (see {_PROGRAM} --help)")
+def _measure(command: str, start: Callable[[], None], words: list[str]) -> None:
+    """Run a command that makes records."""
+    parse(start, words, f"{_CALL} {command}")()
 
 
-def _records(command: str, rest: list[str]) -> tuple[Results, Path | None]:
-    """The records named, and where the output goes."""
-    out = None
-    if "--out" in rest:
-        at = rest.index("--out")
-        if at + 1 == len(rest):
-            raise UserError("--out needs a value")
-        out = Path(rest[at + 1])
-        rest = rest[:at] + rest[at + 2 :]
-    unknown = next((word for word in rest if word.startswith("-")), None)
-    if unknown is not None:
-        raise UserError(f"unknown option {unknown!r}; {command} takes RECORDS... and --out")
-    if not rest:
-        raise UserError(f"{command} needs RECORDS first, for example: {_PROGRAM} {command} runs/benchmarks.jsonl")
-    return Results.read(rest), out
+def _on_records(command: str, start: Any, words: list[str]) -> None:
+    """Run a command on the records in some files."""
+    files = leading(words)
+    parsed = parse(start, words[len(files) :], f"{_CALL} {command} RECORDS...")
+    if not files:
+        raise UserError(f"{command} needs RECORDS first, for example: {_CALL} {command} runs/benchmarks.jsonl")
+    parsed(Results.read(files))
 
 
-def _table(results: Results, out: Path | None) -> None:
-    text = table.markdown(results)
-    if out is None:
-        print(text)
-    else:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(text)
-
-
-def _plot(results: Results, out: Path | None) -> None:
-    if out is None:
-        raise UserError("plot needs --out DIR")
-    for path in plot.draw(results, out):
-        print(path)
+_PROGRAM = Program(
+    name="benchmarks",
+    call=_CALL,
+    usage=USAGE,
+    stopped="stopped; workloads that were done are kept",
+    failures=(PeerError,),
+    commands={
+        "run": partial(_measure, "run", Run()),
+        "against": partial(_measure, "against", Against()),
+        "table": partial(_on_records, "table", Table()),
+        "plot": partial(_on_records, "plot", Plot()),
+    },
+)

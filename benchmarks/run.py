@@ -6,9 +6,13 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
 
 from kuttax.errors import UserError
 from kuttax.io import records
+from kuttax.options.bounds import Count, above, check_bounds
 
 from . import oracle, workloads
 from .libraries import LIBRARIES
@@ -26,26 +30,29 @@ class Run:
     the same versions, is not measured again.
     """
 
-    out: str = "runs/benchmarks.jsonl"
-    """The file that records are appended to."""
+    out: Annotated[Path, tyro.conf.arg(metavar="FILE")] = Path("runs/benchmarks.jsonl")
+    """Append the records to this file."""
     only: str | None = None
-    """Workloads, with commas between them; without it all."""
+    """Measure these workloads, with commas between them (default: all)."""
     libraries: str | None = None
-    """Libraries or variants of them, with commas between them; without it all."""
-    rounds: int | None = None
-    """How often each library has its turn; without it 7, or 3 for convolutions, scaling and memory."""
-    seconds: float = 0.3
-    """How long a turn lasts, at least; three repeats are made unless they take ten times as long."""
-    most: int = 50
-    """The most repeats in a turn."""
-    device: str = "auto"
-    """cpu, cuda, or auto for each framework's own choice."""
-    torch_python: str = sys.executable
-    """The Python interpreter that runs the libraries on PyTorch."""
+    """Measure these libraries, or variants of them, with commas between them (default: all)."""
+    rounds: Count | None = None
+    """Give each library this many turns (default: 7; 3 for convolutions, scaling and memory)."""
+    seconds: Annotated[float, above(0)] = 0.3
+    """Repeat for at least this many seconds in a turn; three repeats suffice unless they take ten times as long."""
+    most: Count = 50
+    """Repeat at most this often in a turn."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Compute on this device; auto: each framework's own choice."""
+    torch_python: Annotated[str, tyro.conf.arg(metavar="PYTHON")] = sys.executable
+    """Run the libraries on PyTorch with this Python interpreter."""
     smoke: bool = False
-    """Tiny sizes: shows that everything runs, and measures nothing."""
+    """Run everything at tiny sizes, as a check; the times mean nothing."""
     again: bool = False
-    """Measure also what is in the file already."""
+    """Measure again what the file holds already."""
+
+    def __post_init__(self):
+        check_bounds(self)
 
     def __call__(self) -> None:
         """Measure what is asked for and not in the file yet.
@@ -53,14 +60,13 @@ class Run:
         Raises:
             UserError: An option cannot work.
         """
-        self._check()
         chosen = _chosen(self.only, "--only", {name: [name] for name in WORKLOADS})
         names = _chosen(self.libraries, "--libraries", _families())
         there = installed(names, self.torch_python)
         for name in names:
             if name not in there:
                 print(f"{name} left out: not installed (pip install 'kuttax[bench]')", file=sys.stderr)
-        done = [] if self.again or not Path(self.out).exists() else records.read(self.out)
+        done = [] if self.again or not self.out.exists() else records.read(self.out)
         with tempfile.TemporaryDirectory() as folder:
             truths: dict[Problem, Path] = {}
             for workload in (workloads.find(name, smoke=self.smoke) for name in chosen):
@@ -83,14 +89,6 @@ class Run:
             made = measure(workload, workers, turns, truth, smoke=self.smoke)
         for record in made:
             records.append(self.out, record)
-
-    def _check(self) -> None:
-        for option in ("rounds", "most"):
-            value = getattr(self, option)
-            if value is not None and value < 1:
-                raise UserError(f"--{option} must be >= 1, got {value}")
-        if self.device not in ("auto", "cpu", "cuda"):
-            raise UserError(f"--device must be auto, cpu or cuda, got {self.device!r}")
 
 
 def _families() -> dict[str, list[str]]:

@@ -97,7 +97,7 @@ def run_main(*arguments):
         ("evaluate", "evaluate needs a RUN first"),
         ("certify", "certify needs a RUN first"),
         ("report", "report needs a DIR first"),
-        ("report a b", "report takes one directory, got also 'b'"),
+        ("report a b", "report takes one DIR, got also 'b'"),
         ("train nope", "unknown task 'nope'; known: digits, mnist, spheres, dynamics, density, flow"),
         ("compare nope", "unknown task 'nope'; known: digits, mnist, spheres, dynamics, density, flow"),
     ],

@@ -108,8 +108,8 @@ def test_interrupt_that_a_library_makes_another_error_of(ended):
 
 def test_a_warning_is_one_line():
     """In a process of its own: here, warnings are errors."""
-    imports = "import warnings; from kuttax.commands import ending\n"
-    program = imports + "ending.run(lambda: warnings.warn('a torn\\nline', RuntimeWarning))"
+    run = "ending.run(lambda: warnings.warn('a torn\\nline', RuntimeWarning))"
+    program = f"import warnings; from kuttax.commands import ending\n{run}"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "kuttax: a torn line\n")
 

@@ -17,7 +17,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tyro import _docstrings
 
 import kuttax as kx
 from kuttax._fit import phases
@@ -134,15 +133,6 @@ def used_of_trainer(trainer, *, task=True):
 
 
 # Commands up to where training begins
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _read_sources_once():
-    """tyro reads the source of every options class anew for every command line, for its help."""
-    with pytest.MonkeyPatch.context() as patch:
-        once = functools.cache(_docstrings.get_class_tokenization_with_field)
-        patch.setattr(_docstrings, "get_class_tokenization_with_field", once)
-        yield
 
 
 @pytest.fixture(scope="module")

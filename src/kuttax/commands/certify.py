@@ -17,22 +17,22 @@ from .output import writing_into
 
 @dataclass(frozen=True, kw_only=True)
 class Certify:
-    """Solve a saved run's held-out data again with finer steps and with other solvers, and decide whether its field
-    means anything without its own. The exit code is 0 for valid, 1 for invalid and for undecided."""
+    """Solve the held-out data of a saved run again, with finer steps and with other solvers, and test whether the
+    results depend on the solver. The exit code is 0 for valid, 1 for invalid and for undecided."""
 
     data: Literal["validation", "test"] = "validation"
-    """On which data: validation, on which choices may be made, or test, which is for a last look."""
+    """Use these data: validation, on which you may base choices, or test, for a final check."""
     samples: Count | None = None
-    """The most samples to look at (default all)."""
+    """Use at most this many samples (default: all)."""
     metric_tolerance: Annotated[float, above(0)] = 0.01
-    """The greatest change of the metric: a share of the samples for an accuracy, in its own unit for a likelihood,
-    relative for any other."""
+    """Allow the metric to change by at most this much: a share of the samples for an accuracy, the metric's own unit
+    for a likelihood, a relative change for any other metric."""
     output_tolerance: Annotated[float, above(0)] = 0.05
-    """The greatest share of predicted classes that flip; without classes, the greatest deviation of a sample's outputs,
-    relative to the spread of each output over the samples (for all but 5 % of the samples)."""
+    """Allow at most this share of the predicted classes to change. Without classes: allow the outputs of 95 % of the
+    samples to deviate by at most this much, relative to the spread of each output over the samples."""
     max_step: Annotated[float | None, above(0)] = None
-    """The largest step of the references, in the unit of time, for inputs that change within less than 1 % of the
-    interval (default 1/64 and 1/32 of the interval)."""
+    """Limit the steps of the reference solves to this size, in units of time. Needed for inputs that change within less
+    than 1 % of the interval (default: 1/64 and 1/32 of the interval)."""
 
     def __post_init__(self):
         check_bounds(self)

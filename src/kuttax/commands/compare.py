@@ -6,9 +6,8 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import tyro
 from rich.console import Console
 
 from ..errors import UserError
@@ -38,44 +37,39 @@ from .train import CheckpointSeconds
 
 @dataclass(frozen=True, kw_only=True)
 class OneSolver(SolverOptions):
-    """Which learned solvers to compare, or which solver to compare penalties with."""
+    """The solver of --penalties, and what the learned solvers of the comparison may learn."""
 
     solver: str = "tsit5"
-    """With --penalties: learned, or a classical one, as for kuttax train."""
+    """Compare --penalties under this solver: learned, or a classical one, as for kuttax train."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Compare:
-    """Train the same initial weights with DOPRI5 at 1e-5, with RK4 and the midpoint rule, and with learned solvers of a
-    fixed number of function evaluations (NFE), and show side by side what each costs and is worth. With --penalties it
-    compares penalties with one solver, against the loss alone."""
+    """Train one model with several solvers, each from the same initial weights: DOPRI5 at 1e-5, RK4, the midpoint rule,
+    and learned solvers of a fixed number of function evaluations (NFE). Report the cost and the quality of each. With
+    --penalties, compare penalties under one solver instead; the first row has none."""
 
     nfe: tuple[Budget, ...] | None = None
-    """The budgets of the solvers compared: evaluations of the field in one solve (default 4 8)."""
+    """Compare fixed-step solvers of these budgets: evaluations of the field in one solve (default: 4 8)."""
     seeds: Count = 3
-    """How many sets of initial weights, from seed 0."""
+    """Repeat with this many sets of initial weights, from seed 0 on."""
     methods: tuple[str, ...] | None = None
-    """Which of dopri5, rk4, midpoint and learned to compare (default all); of an SDE which of spark, euler-maruyama,
-    milstein, stochastic-heun, srk and learned-srk (default those of its --calculus)."""
-    penalties: Annotated[
-        tuple[str, ...] | None,
-        tyro.conf.arg(
-            metavar="[NAME ...]",
-            help="Compare penalties in place of solvers: names as below, each at its own weight, or all.",
-        ),
-    ] = None
+    """Compare only these solvers. ODE: dopri5, rk4, midpoint, learned (default: all). SDE: spark, euler-maruyama,
+    milstein, stochastic-heun, srk, learned-srk (default: all for its --calculus)."""
+    penalties: tuple[str, ...] | None = None
+    """Compare these penalties instead of solvers, each at its own weight: names as for --penalty, or all."""
     penalty: PenaltyOptions = field(default_factory=PenaltyOptions)
     solver: OneSolver = field(default_factory=OneSolver)
     training: Settings = field(default_factory=Settings)
     out: Path | None = None
-    """Where records, table, plots and page go (default runs/compare-TASK)."""
+    """Write records, table, plots and page to this folder (default: runs/compare-TASK)."""
     overwrite: bool = False
     """Replace the results of an earlier comparison in --out."""
     resume: bool = False
-    """Go on with the comparison in --out: runs that are recorded there are not repeated, and the one that was stopped
-    goes on where it was saved."""
+    """Continue the interrupted comparison in --out: keep the runs that are recorded, and continue the unfinished one
+    from its last checkpoint."""
     checkpoint_seconds: CheckpointSeconds = 30.0
-    """Time between the checkpoints of a run, at least."""
+    """Wait at least this many seconds between two checkpoints of a run."""
 
     def __post_init__(self):
         check_bounds(self)

@@ -29,26 +29,26 @@ from .run import environment, reference
 
 @dataclass(frozen=True, kw_only=True)
 class Distill:
-    """Fit a learned solver to the field of a saved run, whose weights stay as they are. The starts are the run's own
-    training samples; the result is a run of its own, with the same weights and the new solver."""
+    """Fit a learned solver to the field of a saved run. The solver learns from solves that start at the run's training
+    samples. The result is a new run with the same weights and the new solver."""
 
     nfe: Budget = 8
     """Evaluations of the field in one solve."""
     student: Kind = "per_step"
-    """per_step: own coefficients and a learned size for every step. shared: one set of coefficients. anchored: one step
-    of --nfe stages."""
+    """Fit this kind of solver. per_step: each step has its own coefficients and a learned size. shared: all steps share
+    one set of coefficients. anchored: one step of --nfe stages."""
     stages: Count | None = None
-    """Evaluations in one step (default the most of 4, 3, 2, 1 that divide --nfe)."""
+    """Evaluations in one step (default: the largest of 4, 3, 2, 1 that divides --nfe)."""
     order: Annotated[int, at_least(1, most=64)] = 1
-    """The order that it keeps, whatever it learns."""
+    """Keep at least this order of accuracy, whatever the solver learns."""
     starts: Annotated[int, at_least(2)] = 512
-    """How many training samples to start from."""
+    """Start from this many training samples."""
     holdout: Share = 0.2
-    """The share of them that the fit does not see."""
+    """Keep this share of the starts out of the fit, to test it."""
     seed: Seed = 0
-    """Decides which samples these are."""
+    """Draw the starts from this seed."""
     out: Path | None = None
-    """Where the new run goes (default RUN/distilled-nfeN)."""
+    """Write the new run to this folder (default: RUN/distilled-nfeN)."""
     overwrite: bool = False
     """Replace the results of an earlier run in --out."""
 

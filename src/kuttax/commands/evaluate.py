@@ -21,14 +21,14 @@ from .run import nfe_said
 
 @dataclass(frozen=True, kw_only=True)
 class OtherSolver(ClassicalOptions):
-    """Which solver to use."""
+    """The solver to evaluate with."""
 
     solver: str = "own"
-    """own: the one that the run was trained with; or a classical one: euler, midpoint, rk4, bosh3, dopri5, tsit5,
-    dopri8, ... A classical pair without --steps chooses its own steps. Of an SDE: spark, which chooses its own steps,
-    or with --steps euler-maruyama, milstein, stochastic-heun or srk."""
+    """Solve with this solver. own: the solver of the run. ODE: euler, midpoint, rk4, bosh3, dopri5, tsit5, dopri8, ...;
+    those with an error estimate choose their steps unless you give --steps. SDE: spark, which chooses its steps, or
+    with --steps: euler-maruyama, milstein, stochastic-heun, srk."""
     steps: Annotated[int, at_least(1, most=100_000)] | None = None
-    """Number of steps."""
+    """Take this many steps of equal size."""
 
     def other(self) -> AbstractSolver | None:
         """The solver that was asked for; None for the run's own.

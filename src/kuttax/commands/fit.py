@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any
 
+import tyro
 from rich.console import Console
 
 from .._fit.budget import solver_of
@@ -65,34 +66,34 @@ class Logs:
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """Train a model together with a solver that takes --nfe evaluations of the field, and certify that the field means
-    something without it. Where it does not, the fewest evaluations are looked for at which it does. The exit code is 0
-    for a valid certificate, 1 for any other."""
+    """Train a model and a solver of --nfe evaluations, and certify that the results do not depend on the solver. If the
+    certificate is not valid, search for the smallest number of evaluations whose certificate is. The exit code is 0 for
+    a valid certificate, 1 for any other."""
 
     nfe: Budget = 8
-    """Evaluations of the field in one solve: the budget."""
+    """The budget: evaluations of the field in one solve."""
     stages: Count | None = None
-    """Evaluations in one step (default the most of 4, 3, 2, 1 that divide --nfe)."""
+    """Evaluations in one step (default: the largest of 4, 3, 2, 1 that divides --nfe)."""
     allow_more: bool = False
-    """Where the certificate is not valid at the budget, keep the solver with the fewest evaluations at which it is."""
+    """If the certificate is not valid at --nfe, keep the solver with the fewest evaluations whose certificate is."""
     warm_up: Annotated[float, between(0, 1, "[)")] = 0.2
-    """The part of the optimiser steps that trains with an adaptive solver first; 0 for none."""
+    """Train with an adaptive solver for this share of the optimiser steps first; 0 for none."""
     consistency: Annotated[float, at_least(0)] = 1.0
-    """Factor of the penalty on the solver's own errors, on the task's own weight; 0 for none."""
+    """Multiply the task's weight of the penalty on the solver's own errors by this factor; 0 for no penalty."""
     learned: When = "auto"
-    """Let the solver learn while the model is trained, or train with the classical one of as many stages; auto: an
-    ODE's learns, an SDE's does not."""
-    distill: bool = True
-    """Fit a solver to the finished field, beginning with the one that was trained with."""
+    """Train the solver together with the model (always), or train the model with a classical solver of as many stages
+    (never). auto: always for an ODE, never for an SDE."""
+    distill: Annotated[bool, tyro.conf.arg(help="Skip fitting a solver to the finished field.")] = True
+    """Whether to fit a solver to the finished field, starting from the solver of training."""
     training: Settings = field(default_factory=Settings)
     seed: Seed = 0
-    """Decides the initial weights and the order of the data."""
+    """Draw the initial weights and the order of the data from this seed."""
     out: Path | None = None
-    """Where the run goes (default runs/fit-TASK)."""
+    """Write the run to this folder (default: runs/fit-TASK)."""
     overwrite: bool = False
     """Replace the results of an earlier run in --out."""
     resume: bool = False
-    """Go on with the run in --out, stopped or killed, where it was last saved; all other options must be the same."""
+    """Continue the interrupted run in --out from its last checkpoint; all other options must be the same."""
 
     def __post_init__(self):
         check_bounds(self)

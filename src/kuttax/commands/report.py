@@ -1,20 +1,31 @@
 """`kuttax report DIR`: the table, plots and page of a comparison, from its records."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from .. import report
 from ..io.folder import Folder
+from ..options.unused import Unused
 from ..report import table
 from .output import writing_into
 
 
-def draw_again(directory: Path, console: Console) -> None:
-    """Draw the report of a finished comparison into its directory and print the table."""
-    with writing_into(directory, "report") as folder:
-        draw(folder, console)
-    console.out(f"Table, plots and page: {directory / 'index.html'}")
+@dataclass(frozen=True)
+class Report:
+    """Draw the table, the plots and the page of a comparison again, from the records in DIR."""
+
+    def unused(self) -> dict[str, Unused]:
+        """The options that change nothing beside the others: none."""
+        return {}
+
+    def __call__(self, directory: Path, console: Console) -> int:
+        """Run the command; returns the exit code."""
+        with writing_into(directory, "report") as folder:
+            draw(folder, console)
+        console.out(f"Table, plots and page: {directory / 'index.html'}")
+        return 0
 
 
 def draw(folder: Folder, console: Console) -> None:

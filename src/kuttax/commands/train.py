@@ -35,26 +35,28 @@ CheckpointSeconds = Annotated[float, between(0, 1e6)]
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
-    """Train a neural ODE with one solver, and perhaps a penalty, and save model, solver, metrics and results."""
+    """Train a neural ODE or SDE with one solver, and with a penalty if you name one. Save model, solver, metrics and
+    results."""
 
     solver: SolverOptions = field(default_factory=SolverOptions)
     penalty: PenaltyOptions = field(default_factory=PenaltyOptions)
     training: Settings = field(default_factory=Settings)
     step_control: Literal["off", "ott", "certified"] = "off"
-    """Change the number of steps, or an adaptive solver's tolerance, while training: as Ott et al. (2021) do, or to the
-    coarsest at which the model is still an ODE. --steps or --rtol is then the start; euler and rk4 need none."""
+    """Change the number of steps, or the tolerance of an adaptive solver, during training. ott: by the rule of Ott et
+    al. (2021). certified: to the coarsest value whose certificate is valid. Training starts at --steps or --rtol; euler
+    and rk4 can start without --steps."""
     seed: Seed = 0
-    """Decides the initial weights and the order of the data."""
+    """Draw the initial weights and the order of the data from this seed."""
     out: Path | None = None
-    """Where the run goes (default runs/train-TASK)."""
+    """Write the run to this folder (default: runs/train-TASK)."""
     overwrite: bool = False
     """Replace the results of an earlier run in --out."""
     resume: bool = False
-    """Go on with the run in --out, stopped or killed, where it was last saved; all other options must be the same."""
+    """Continue the interrupted run in --out from its last checkpoint; all other options must be the same."""
     checkpoint_seconds: CheckpointSeconds = 30.0
-    """Time between two checkpoints, at least."""
+    """Wait at least this many seconds between two checkpoints."""
     distributed: bool = False
-    """Share every batch among all devices of this machine, or of all processes that a launcher has started."""
+    """Split every batch among all devices of this machine, or of all processes that a launcher has started."""
 
     def __post_init__(self):
         check_bounds(self)

@@ -74,6 +74,19 @@ Share = Annotated[float, between(0, 1, "()")]
 """Neither none nor all."""
 
 
+class OutOfBounds(UserError):
+    """A number is outside of its bounds.
+
+    Attributes:
+        name: Of its field; on the command line, that is an option.
+        why: "must be >= 1, got 0".
+    """
+
+    def __init__(self, name: str, why: str):
+        super().__init__(f"{name} {why}")
+        self.name, self.why = name, why
+
+
 def check_bounds(options: Any) -> None:
     """Refuse a number outside of the bounds that are declared with its field, or one of several; None lies in any.
 
@@ -81,13 +94,13 @@ def check_bounds(options: Any) -> None:
         options: A dataclass.
 
     Raises:
-        UserError: It names the field, the value and the bound.
+        OutOfBounds: It names the field, the value and the bound.
     """
     for name, bounds in declared(type(options)).items():
         value = getattr(options, name)
         for number in value if isinstance(value, tuple) else (value,):
             if number is not None and not bounds.holds(number):
-                raise UserError(f"{name} must {bounds.wanted(number)}, got {number}")
+                raise OutOfBounds(name, f"must {bounds.wanted(number)}, got {number}")
 
 
 @cache

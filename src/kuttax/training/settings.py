@@ -12,29 +12,30 @@ _FRACTION = between(0, 1, "(]")
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How to train: Adam, with a learning rate of its own for the solver's parameters."""
+    """How to train: with Adam, and with a separate learning rate for the parameters of the solver."""
 
     train_steps: Count = 600
-    """Optimiser steps."""
+    """Train for this many optimiser steps."""
     batch_size: Count = 128
-    """Samples a step."""
+    """Use this many samples in each optimiser step."""
     lr: Annotated[float, above(0, most=1e6)] = 3e-3
     """Learning rate of the model."""
     solver_lr: Annotated[float, at_least(0, most=1e6)] = 1e-3
     """Learning rate of a learned solver's coefficients and step sizes."""
     lr_decay: Annotated[float, _FRACTION] = 0.1
-    """Learning rates end at this fraction of their start, on a cosine; 1 keeps them constant."""
+    """Lower the learning rates along a cosine to this fraction of their start; 1 keeps them constant."""
     evaluations: Count = 10
-    """How often the validation set is looked at; the best model on it is kept."""
+    """Evaluate on the validation set this many times during training, and keep the best model."""
     per_dispatch: Annotated[int, at_least(1, most=100_000)] = 20
-    """Optimiser steps in one compiled call."""
+    """Run this many optimiser steps in one compiled call."""
     on_failure: Literal["raise", "skip", "rollback"] = "raise"
-    """Where loss or gradient are not finite, or a solve fails: end training, leave out the batch (with --control
-    per_sample the sample), or go back some steps and go on at a smaller learning rate."""
+    """What to do when a loss or gradient is not finite, or a solve fails. raise: end training. skip: leave out the
+    batch, or with --control per_sample only the failing samples. rollback: return to an earlier step and continue with
+    smaller learning rates."""
     rollback_lr: Annotated[float, _FRACTION] = 0.5
-    """The factor of the learning rates at each rollback."""
+    """Multiply the learning rates by this factor at each rollback."""
     most_failures: Annotated[float, _FRACTION] = 0.1
-    """Skip and rollback end training too, where they have lost more than this share of all its samples."""
+    """With --on-failure skip or rollback: end training when more than this share of all its samples is lost."""
 
     def __post_init__(self):
         check_bounds(self)

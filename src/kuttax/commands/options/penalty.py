@@ -163,13 +163,13 @@ def default(name: str) -> Weighted:
 
 @dataclass(frozen=True, kw_only=True)
 class PenaltyOptions:
-    """What is added to the loss so that the field becomes cheap to integrate."""
+    """A term of the loss that makes the field cheap to integrate."""
 
-    penalty: Annotated[str, tyro.conf.arg(metavar="NAME", help=f"Added to the loss: none, {_KNOWN}.")] = "none"
+    penalty: Annotated[str, tyro.conf.arg(help=f"Add this penalty to the loss: none, {_KNOWN}.")] = "none"
     penalty_weight: Annotated[float, above(0)] | None = None
-    """Weight of the penalty (default: its own)."""
+    """Multiply the penalty by this weight (default: a weight of the penalty's own)."""
     penalty_decay: Annotated[float, above(0)] | None = None
-    """Where the weight ends: it decays exponentially over the training steps (default: it stays)."""
+    """Let the weight decay exponentially to this value at the end of training (default: the weight is constant)."""
 
     def __post_init__(self):
         check_bounds(self)

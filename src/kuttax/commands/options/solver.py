@@ -35,13 +35,13 @@ class LearnedOptions:
     """What a learned solver may learn."""
 
     stages: Annotated[int, at_least(1, most=64)] | None = None
-    """Learned solver: evaluations of the field in one step (default 4)."""
+    """Learned solver: evaluations of the field in one step (default: 4)."""
     order: Annotated[int, at_least(1, most=64)] | None = None
-    """Learned solver: the order it keeps, whatever it learns (default 2, at most the stages)."""
+    """Learned solver: keep at least this order of accuracy, whatever it learns (default: 2, or 1 with one stage)."""
     shared: bool = False
-    """Learned solver: one set of coefficients for all steps, in place of one for each."""
+    """Learned solver: use one set of coefficients for all steps, instead of one set for each."""
     equal_steps: bool = False
-    """Learned solver: keep its step sizes equal, in place of learning them."""
+    """Learned solver: keep all steps equal, instead of learning their sizes."""
 
     def __post_init__(self):
         check_bounds(self)
@@ -68,21 +68,21 @@ LEARNED = tuple(option.name for option in fields(LearnedOptions))
 
 @dataclass(frozen=True, kw_only=True)
 class ClassicalOptions:
-    """Which classical solver integrates the field."""
+    """The classical solver that integrates the field."""
 
     solver: str = "tsit5"
-    """A classical solver."""
+    """Solve with this classical solver."""
     steps: Annotated[int, at_least(1, most=100_000)] | None = None
-    """Number of steps (default 2 for a learned solver)."""
+    """Take this many steps (default: 2 for a learned solver; adaptive solvers choose their own)."""
     rtol: Annotated[float, above(0, most=1e6)] = 1e-5
     """Adaptive solver: relative tolerance."""
     atol: Annotated[float, at_least(0, most=1e6)] = 1e-5
     """Adaptive solver: absolute tolerance."""
     control: Literal["joint", "per_sample"] = "joint"
-    """Adaptive solver: one step size for the whole batch, or one a sample."""
+    """Adaptive solver: choose one step size for the whole batch (joint), or one for each sample (per_sample)."""
     first_step: Annotated[float, above(0)] | None = None
-    """Adaptive solver: size of the first step (default: Hairer's cautious heuristic). A field that is trained with the
-    penalty local-error may well be crossed in one step, if that is tried."""
+    """Adaptive solver: try this size for the first step (default: a cautious estimate after Hairer). After training
+    with the penalty local-error, one step may cross the whole interval: try its length."""
 
     def __post_init__(self):
         check_bounds(self)
@@ -135,12 +135,12 @@ class ClassicalOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class SolverOptions(ClassicalOptions, LearnedOptions):
-    """Which solver integrates the field."""
+    """The solver that integrates the field."""
 
     solver: str = "learned"
-    """learned, or a classical one: euler, midpoint, rk4, bosh3, dopri5, tsit5, dopri8, ... A classical pair without
-    --steps chooses its own steps. Of an SDE: spark, which chooses its own steps, or with --steps euler-maruyama,
-    milstein, stochastic-heun, srk or learned-srk."""
+    """Solve with this solver. ODE: learned, euler, midpoint, rk4, bosh3, dopri5, tsit5, dopri8, ...; classical solvers
+    with an error estimate choose their steps unless you give --steps. SDE: spark, which chooses its steps, or with
+    --steps: euler-maruyama, milstein, stochastic-heun, srk, learned-srk."""
 
     @property
     def lacks_steps(self) -> bool:

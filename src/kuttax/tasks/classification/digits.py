@@ -10,7 +10,7 @@ from .task import Classification
 
 @dataclass(frozen=True, kw_only=True)
 class Digits(ClassificationOptions):
-    """Classify scikit-learn's embedded 8x8 digits: no download, seconds to train."""
+    """Classify the 8x8 digits that come with scikit-learn. Needs no download and trains in seconds."""
 
     training: ClassVar[dict[str, Any]] = {"batch_size": 128, "lr": 1e-2}
 

@@ -12,16 +12,16 @@ from .task import Classification
 
 @dataclass(frozen=True, kw_only=True)
 class Mnist(ClassificationOptions):
-    """Classify MNIST's 28x28 digits; field, batch size and learning rate are those of Pal et al. (ICML 2023)."""
+    """Classify MNIST's 28x28 digits. Field, batch size and learning rate are those of Pal et al. (ICML 2023)."""
 
     training: ClassVar[dict[str, Any]] = {"batch_size": 512, "lr": 1e-3}
 
     data_dir: Path | None = None
-    """Directory with mnist.npz, mnist10k.npz or the four IDX files; without it MNIST is downloaded once."""
+    """Read MNIST from this folder, from mnist.npz, mnist10k.npz or the four IDX files (default: download it once)."""
     width: Size = 100
-    """Hidden units (mlp) or hidden channels (conv)."""
+    """Hidden units (mlp) or hidden channels (conv, conv1d)."""
     validation_fraction: Share = 0.1
-    """Share of the training set on which choices are made."""
+    """Keep this share of the training set for validation."""
 
     def build(self) -> Classification:
         """Loads the data and makes the task.

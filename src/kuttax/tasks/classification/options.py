@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Annotated
 
+import tyro
+
 from ...data.dataset import Dataset
 from ...data.splits import make_splits
 from ...options.bounds import Depth, MostSteps, Seed, Share, Size, at_least
@@ -16,21 +18,22 @@ class ClassificationOptions(TaskOptions):
     """The model and the split of the data."""
 
     field: FieldKind = "mlp"
-    """Vector field: a multilayer perceptron, or a convolutional network over images (conv) or coordinates (conv1d)."""
+    """The vector field: a multilayer perceptron (mlp), or a convolutional network over images (conv) or coordinates
+    (conv1d)."""
     width: Size = 64
     """Hidden units (mlp) or hidden channels (conv, conv1d)."""
     depth: Depth = 1
-    """Hidden layers."""
-    time_dependent: bool = True
-    """Whether the field sees the time."""
+    """Number of hidden layers."""
+    time_dependent: Annotated[bool, tyro.conf.arg(help="Hide the time from the vector field.")] = True
+    """Whether the vector field depends on the time."""
     augmented: Annotated[int, at_least(0, most=65536)] = 0
-    """Zeros appended to the features (mlp) or channels (conv)."""
+    """Append this many zeros to the features (mlp), or zero channels to the image (conv)."""
     validation_fraction: Share = 0.2
-    """Share of the training set on which choices are made."""
+    """Keep this share of the training set for validation."""
     split_seed: Seed = 0
-    """Decides which samples are validation; the test set is fixed."""
+    """Draw the validation samples from this seed; the test set is fixed."""
     max_steps: MostSteps = 256
-    """The most steps an adaptive solver may try."""
+    """Let an adaptive solver try at most this many steps."""
 
     def unused(self) -> dict[str, Unused]:
         """The options that change nothing beside the others."""

@@ -11,10 +11,11 @@ from .task import Classification, FieldKind
 
 @dataclass(frozen=True, kw_only=True)
 class Spheres(ClassificationOptions):
-    """Tell the middle of three concentric shells from the others, as Ott et al. (ICLR 2021): which step is fine enough?
+    """Separate the middle one of three concentric shells from the other two, as Ott et al. (ICLR 2021) do to find out
+    which step is fine enough.
 
-    Data, field, initial weights and optimiser are the paper's. Validation is ours: the paper has none, so that
-    its 2,000 training samples are what remains of 2,500.
+    Data, field, initial weights and optimiser are the paper's. The paper has no validation data: here 500 of 2,500
+    samples are for validation, and the paper's 2,000 remain for training.
     """
 
     training: ClassVar[dict[str, Any]] = {"train_steps": 10_000, "batch_size": 128, "lr": 1e-4, "lr_decay": 1.0}
@@ -22,19 +23,20 @@ class Spheres(ClassificationOptions):
     dimension: Annotated[int, at_least(2, most=10_000)] = 2
     """Dimensions of the space."""
     samples: Count = 2500
-    """Samples to train and to validate on."""
+    """Draw this many samples for training and validation."""
     test_samples: Count = 1000
-    """Samples to test on."""
+    """Draw this many samples for testing."""
     data_seed: Seed = 0
-    """Decides all samples."""
+    """Draw all samples from this seed."""
     field: FieldKind = "conv1d"
-    """Vector field: a convolutional network along the coordinates, or a multilayer perceptron."""
+    """The vector field: a convolutional network along the coordinates (conv1d) or over images (conv), or a multilayer
+    perceptron (mlp)."""
     width: Size = 32
-    """Hidden channels (conv1d) or hidden units (mlp)."""
+    """Hidden channels (conv1d, conv) or hidden units (mlp)."""
     depth: Depth = 2
-    """Hidden layers."""
+    """Number of hidden layers."""
     time_dependent: bool = False
-    """Whether the field sees the time."""
+    """Let the vector field depend on the time."""
 
     def build(self) -> Classification:
         """Draws the data and makes the task.

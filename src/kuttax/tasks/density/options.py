@@ -32,30 +32,31 @@ class PointOptions(TaskOptions):
     training: ClassVar[dict[str, Any]] = {"train_steps": 2000, "batch_size": 256, "lr": 3e-3}
     """Settings of training that the other defaults are chosen for."""
 
-    data: Annotated[str, tyro.conf.arg(metavar="NAME", help=f"What to learn: {', '.join(DATA)}.")] = "moons"
+    data: Annotated[str, tyro.conf.arg(help=f"Learn this data set: {', '.join(DATA)}.")] = "moons"
     file: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """A table of your own in place of --data: CSV, NPY, or NPZ with an array x; one sample a row, standardised here."""
+    """Learn this table of yours instead of --data: CSV, NPY, or NPZ with an array x; one sample a row. It is
+    standardised for you."""
     data_dir: Path | None = None
-    """Directory with the unpacked archive of the last five of --data; without it, it is downloaded once."""
+    """Read the last five of --data from this folder, which holds their unpacked archive (default: download it once)."""
     samples: Count = 10_000
-    """Samples to train on, of a distribution in the plane."""
+    """Distributions in the plane: draw this many samples for training."""
     test_samples: Count = 8192
-    """Samples to test on, of a distribution in the plane."""
+    """Distributions in the plane: draw this many samples for testing."""
     data_seed: Seed = 0
-    """Decides all samples of a distribution in the plane, which rows of a table are validation data, and the noise of
-    the digits."""
+    """Draw from this seed: the samples of a distribution in the plane, the validation rows of a table, the noise on the
+    digits."""
     validation_fraction: Share = 0.2
-    """Share of the training set on which choices are made, of a table or the digits."""
+    """Tables and digits: keep this share of the training set for validation."""
     field: FieldKind = "squash"
-    """Vector field: the gated layers of FFJORD, or a multilayer perceptron that sees the time."""
+    """The vector field: the gated layers of FFJORD (squash), or a multilayer perceptron that sees the time (mlp)."""
     width: Size = 64
     """Hidden units."""
     depth: Depth = 2
-    """Hidden layers."""
+    """Number of hidden layers."""
     units: Literal["auto", "nats", "bits/dim"] = "auto"
-    """What the negative log-likelihood is given in; auto: bits a dimension for digits, else nats."""
+    """Report the negative log-likelihood in these units. auto: bits per dimension for digits, nats otherwise."""
     max_steps: MostSteps = 256
-    """The most steps an adaptive solver may try."""
+    """Let an adaptive solver try at most this many steps."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -113,13 +114,14 @@ class PointOptions(TaskOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class DensityOptions(PointOptions):
-    """Learn a density by maximum likelihood: a continuous normalizing flow, solved in every training step (FFJORD)."""
+    """Learn a density by maximum likelihood with a continuous normalizing flow, which is solved in every training step
+    (FFJORD)."""
 
     trace: Literal["exact", "hutchinson"] = "exact"
-    """Trace of the Jacobian while training: exact, or estimated with noise that is fixed for a solve. Predictions are
-    exact."""
+    """Trace of the Jacobian in training: exact, or estimated with noise that is constant within a solve (hutchinson).
+    Predictions use the exact trace."""
     penalised: Count | None = None
-    """The most points of a batch that a penalty looks at, to save time (default all)."""
+    """Compute the penalty on at most this many points of a batch, to save time (default: all)."""
 
     def build(self) -> Density:
         """Loads the data and makes the task.
@@ -132,13 +134,14 @@ class DensityOptions(PointOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class FlowOptions(PointOptions):
-    """Learn a density by flow matching: nothing is solved while training; likelihood and sampling are those of the task
+    """Learn a density by flow matching. Training solves nothing; likelihood and sampling are those of the task
     density."""
 
     consistent: ClassVar[bool] = False
 
     coupling: Coupling = "independent"
-    """Which noise goes with which sample: any, or those that are nearest together in a batch (optimal transport)."""
+    """Pair noise with samples at random (independent), or each sample with near noise of the same batch, by optimal
+    transport (optimal)."""
 
     def build(self) -> Density:
         """Loads the data and makes the task.

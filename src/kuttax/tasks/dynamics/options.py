@@ -25,55 +25,57 @@ _BY_TIME = f"with fewer than {SHUFFLED} trajectories, which are split by time"
 
 @dataclass(frozen=True, kw_only=True)
 class DynamicsOptions(TaskOptions):
-    """Identify the vector field behind trajectories, of a known system or of your own file, and forecast with it."""
+    """Learn the vector field behind trajectories, of a known system or from your own file, and forecast with it."""
 
     training: ClassVar[dict[str, Any]] = {"train_steps": 2000, "batch_size": 64, "lr": 3e-3}
 
     system: SystemName = "lorenz63"
-    """Whose trajectories are generated, at a tolerance of 1e-10."""
+    """Generate trajectories of this system, at a tolerance of 1e-10."""
     file: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Your own trajectories in place of a system's: CSV with columns t, x1, x2, ..., optionally control inputs u1, u2,
-    ... and a column trajectory; or NPZ with arrays of these names."""
+    """Learn your own trajectories instead of a system's: CSV with columns t, x1, x2, ..., optionally control inputs u1,
+    u2, ... and a column trajectory; or NPZ with arrays of these names."""
     trajectories: Count | None = None
-    """How many to generate (default: the system's own)."""
+    """Generate this many trajectories (default: depends on the system)."""
     samples: Annotated[int, at_least(2)] | None = None
-    """Observations of each (default: the system's own)."""
+    """Observe each trajectory this many times (default: depends on the system)."""
     dt: Annotated[float, above(0)] | None = None
-    """Mean time between observations (default: the system's own)."""
+    """Mean time between two observations (default: depends on the system)."""
     noise: Annotated[float, at_least(0)] = 0.0
-    """Standard deviation of observation noise in training and validation data, as a share of each component's own. Test
-    data stay clean."""
+    """Add noise to training and validation data, with this standard deviation relative to that of each component. Test
+    data stay free of noise."""
     irregular: Annotated[float, between(0, 1, "[)")] = 0.0
-    """Irregular sampling: the share of half an interval by which each time of observation is moved, at most. 0 to 1."""
+    """Observe at irregular times: move each time by at most this share of half an interval, 0 to 1."""
     data_seed: Seed = 0
-    """Decides starts, times and noise."""
+    """Draw starts, observation times and noise from this seed."""
     held_out: Annotated[float, between(0, 0.5, "()")] = 0.2
-    """Share of the trajectories to validate on, and again to test on; of fewer than three trajectories, the last
-    pieces in time."""
+    """Keep this share of the trajectories for validation, and the same share for testing; of fewer than three
+    trajectories, keep the last pieces in time."""
     split_seed: Seed = 0
-    """Decides which trajectories these are."""
+    """Draw the trajectories for validation and testing from this seed."""
     field: Literal["mlp", "bilinear", "physics"] = "mlp"
-    """Vector field: a multilayer perceptron, a bilinear network, or a part of the system's equations that is taken as
-    known plus a multilayer perceptron."""
+    """The vector field: a multilayer perceptron (mlp), a bilinear network, or known parts of the system's equations
+    plus a multilayer perceptron (physics)."""
     width: Size = 64
     """Hidden units (mlp, physics) or products (bilinear)."""
     depth: Depth = 2
-    """Hidden layers (mlp, physics)."""
+    """Number of hidden layers (mlp, physics)."""
     horizon: Count = 10
-    """Intervals between observations that are predicted from each start, in training, validation and test."""
+    """Predict this many intervals between observations from each start, in training, validation and test."""
     curriculum: tuple[int, ...] | None = None
-    """Shorter horizons to begin training with, such as 1 3: each, then --horizon, for an equal share of training."""
+    """Train with these shorter horizons first, such as 1 3; each of them, and then --horizon, gets an equal share of
+    training."""
     segments: Count = 1
-    """Multiple shooting: segments of --horizon intervals in a training window, each from a start trained along."""
+    """Multiple shooting: put this many segments of --horizon intervals into a training window, and train the start of
+    each."""
     continuity: Annotated[float, at_least(0)] = 1.0
-    """Multiple shooting: weight of the gaps between segments."""
+    """Multiple shooting: weight of the gaps between segments in the loss."""
     forecast_length: Count | None = None
-    """Intervals of the long forecasts at the end (default: a test trajectory's)."""
+    """Make the long forecasts at the end this many intervals long (default: the length of a test trajectory)."""
     lyapunov: Annotated[float, above(0)] | None = None
-    """Largest Lyapunov exponent, in which valid prediction times are counted (default: the system's, if it is
+    """Report valid prediction times in units of this largest Lyapunov exponent (default: the system's, if it is
     positive)."""
     max_steps: MostSteps = 1024
-    """The most steps an adaptive solver may try in one window."""
+    """Let an adaptive solver try at most this many steps in one window."""
 
     def __post_init__(self):
         super().__post_init__()

@@ -18,48 +18,48 @@ _PHYSIONET_STD = 0.01  # of Rubanova et al.'s code, for values scaled to 0 to 1
 
 @dataclass(frozen=True, kw_only=True)
 class LatentOptions(TaskOptions):
-    """Fit a latent ODE, or SDE, to irregularly observed time series, and predict the values that it was not shown."""
+    """Fit a latent ODE or SDE to irregularly observed time series, and predict the values that it was not shown."""
 
     training: ClassVar[dict[str, Any]] = {"train_steps": 3000, "batch_size": 64, "lr": 1e-2}
 
     data: Literal["synthetic", "physionet"] = "synthetic"
-    """Damped oscillations at random times, or two days in intensive care (PhysioNet's challenge of 2012, set A)."""
+    """Learn damped oscillations at random times (synthetic), or two days in intensive care (physionet: PhysioNet's
+    challenge of 2012, set A)."""
     data_dir: Path | None = None
-    """Directory with PhysioNet's set-a (its files, folder or archive); without it, it is downloaded once."""
+    """Read PhysioNet's set-a from this folder, as files, folder or archive (default: download it once)."""
     samples: Count = 2000
-    """Series to generate."""
+    """Generate this many series."""
     noise: Annotated[float, at_least(0)] = 0.1
-    """Standard deviation of the noise in generated series."""
+    """Add noise of this standard deviation to the generated series."""
     data_seed: Seed = 0
-    """Decides the generated series."""
+    """Draw the generated series from this seed."""
     rounding: Annotated[float, above(0)] | None = None
-    """Times are rounded to multiples of this, and all series share their grid (default: 0.1; hours for physionet)."""
+    """Round times to multiples of this, so that all series share one grid (default: 0.1; in hours for physionet)."""
     observed: Annotated[float, between(0, 1, "(]")] = 0.5
-    """Share of each series' times that the encoder is shown; the others are what is predicted. 1 shows and predicts
+    """Show this share of the times of each series to the encoder, and predict the others. 1: show all and predict
     all."""
     held_out: Annotated[float, between(0, 0.5, "()")] = 0.2
-    """Share of the series to validate on, and again to test on."""
+    """Keep this share of the series for validation, and the same share for testing."""
     split_seed: Seed = 0
-    """Decides which series, and which times, these are."""
+    """Draw from this seed which series are held out, and which times are shown."""
     dynamics: Literal["ode", "sde"] = "ode"
-    """What the latent state follows."""
+    """Let the latent state follow an ODE or an SDE."""
     latent: Size = 8
     """Entries of the latent state."""
     width: Size = 32
     """Hidden units of the field and of the decoder."""
     depth: Depth = 1
-    """Hidden layers of the field."""
+    """Number of hidden layers of the field."""
     hidden: Size = 64
-    """Size of the encoder's state."""
+    """Entries of the encoder's state."""
     observation_std: Annotated[float, above(0)] | None = None
-    """The model's standard deviation of an observation, fixed (default: the noise of generated series; 0.01 for
-    physionet)."""
+    """Fix the model's standard deviation of an observation (default: that of --noise; 0.01 for physionet)."""
     kl: Annotated[float, at_least(0)] = 1.0
-    """Weight of the divergence from the prior when training ends; 1 is the lower bound of the likelihood."""
+    """Weight of the divergence from the prior at the end of training; 1 gives the lower bound of the likelihood."""
     kl_anneal: Annotated[float, between(0, 1)] = 0.1
-    """Share of training in which that weight grows from 0."""
+    """Let --kl grow from 0 during this first share of training."""
     max_steps: MostSteps = 1024
-    """The most steps an adaptive solver may try."""
+    """Let an adaptive solver try at most this many steps."""
 
     @property
     def calculus(self) -> Calculus | None:

@@ -14,7 +14,8 @@ from .classification import StochasticClassification
 
 @dataclass(frozen=True, kw_only=True)
 class MnistSDE(TaskOptions):
-    """Classify MNIST's digits by a neural SDE; model, batch size and learning rate are those of Pal et al. (ICML 2023).
+    """Classify MNIST's digits with a neural SDE. Model, batch size and learning rate are those of Pal et al. (ICML
+    2023).
 
     Dense(784 -> 32), drift Dense(32 -> 64, tanh), Dense(64 -> 32), diffusion Dense(32 -> 32), head Dense(32 -> 10).
     """
@@ -23,20 +24,21 @@ class MnistSDE(TaskOptions):
     solver: ClassVar[dict[str, Any]] = {"solver": "spark", "rtol": 5e-3, "atol": 5e-3}
 
     data_dir: Path | None = None
-    """Directory with mnist.npz, mnist10k.npz or the four IDX files; without it MNIST is downloaded once."""
+    """Read MNIST from this folder, from mnist.npz, mnist10k.npz or the four IDX files (default: download it once)."""
     states: Size = 32
     """Entries of the SDE's state."""
     width: Size = 64
-    """Hidden units of its drift."""
+    """Hidden units of the drift."""
     calculus: Calculus = "stratonovich"
-    """How the model is read: stratonovich (by spark, stochastic-heun, milstein) or ito (euler-maruyama, milstein,
-    srk)."""
+    """Read the SDE in this calculus: stratonovich (solvers spark, stochastic-heun, milstein) or ito (euler-maruyama,
+    milstein, srk)."""
     validation_fraction: Share = 0.1
-    """Share of the training set on which choices are made."""
+    """Keep this share of the training set for validation."""
     split_seed: Seed = 0
-    """Decides which samples are validation; the test set is fixed."""
+    """Draw the validation samples from this seed; the test set is fixed."""
     max_steps: MostSteps = 4096
-    """The most steps an adaptive solver may try; its shortest step is the interval over twice as many."""
+    """Let an adaptive solver try at most this many steps; its smallest step is the interval divided by twice this
+    number."""
 
     def build(self) -> StochasticClassification:
         """Loads the data and makes the task.

@@ -12,28 +12,29 @@ from .moment_fit import MomentFit, Parts
 
 @dataclass(frozen=True, kw_only=True)
 class SpiralSDE(TaskOptions):
-    """Fit a neural SDE to means and variances of a spiral SDE at 30 points, as Pal et al. (ICML 2021).
+    """Fit a neural SDE to the means and variances of a spiral SDE at 30 points in time, as Pal et al. (ICML 2021).
 
-    Data, model, loss and batch size are the paper's. The moments to validate on and to test on are of trajectories of
-    their own: the paper has none.
+    Data, model, loss and batch size are the paper's. The paper has no validation and test data; here they are moments
+    of further trajectories.
     """
 
     training: ClassVar[dict[str, Any]] = {"train_steps": 300, "batch_size": 100, "lr": 3e-2}
     solver: ClassVar[dict[str, Any]] = {"solver": "spark", "rtol": 5e-3, "atol": 5e-3}
 
     trajectories: Annotated[int, at_least(2)] = 10_000
-    """Trajectories whose moments are trained on."""
+    """Train on the moments of this many trajectories."""
     held_out: Annotated[int, at_least(2)] = 2_000
-    """Trajectories to validate on, and as many to test on."""
+    """Validate on the moments of this many trajectories, and test on as many."""
     data_seed: Seed = 0
-    """Decides all trajectories."""
+    """Draw all trajectories from this seed."""
     width: Size = 50
     """Hidden units of the drift."""
     calculus: Calculus = "stratonovich"
-    """How the model is read: stratonovich (by spark, stochastic-heun, milstein) or ito (euler-maruyama, milstein,
-    srk)."""
+    """Read the SDE in this calculus: stratonovich (solvers spark, stochastic-heun, milstein) or ito (euler-maruyama,
+    milstein, srk)."""
     max_steps: MostSteps = 8192
-    """The most steps an adaptive solver may try; its shortest step is the interval over twice as many."""
+    """Let an adaptive solver try at most this many steps; its smallest step is the interval divided by twice this
+    number."""
 
     def build(self) -> MomentFit:
         """Draws the trajectories and makes the task.
