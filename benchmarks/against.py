@@ -11,7 +11,7 @@ import tyro
 
 from kuttax.errors import UserError
 from kuttax.io import records
-from kuttax.options.bounds import Count, above, check_bounds
+from kuttax.options.bounds import WholeNumber, above, check_bounds
 
 from . import machine, workloads
 from .peer import Peer
@@ -35,13 +35,13 @@ class Against:
     """Append the records to this file."""
     only: str | None = None
     """Measure these workloads, with commas between them (default: all that kuttax's default settings solve)."""
-    rounds: Count = 7
+    rounds: WholeNumber = 7
     """Give each checkout this many turns."""
-    compiles: Count = 3
+    compiles: WholeNumber = 3
     """Compile this often with each checkout, in a new process each time."""
     seconds: Annotated[float, above(0)] = 0.3
     """Repeat for at least this many seconds in a turn."""
-    most: Count = 50
+    most: WholeNumber = 50
     """Repeat at most this often in a turn."""
     smoke: bool = False
     """Run everything at tiny sizes, as a check; the times mean nothing."""

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import tyro
 
 from kuttax.commands.parser import parse
-from kuttax.commands.program import Program, leading
+from kuttax.commands.program import CommandLine, leading
 from kuttax.errors import UserError
 
 from . import plot, table
@@ -85,7 +85,7 @@ def _on_records(command: str, start: Any, words: list[str]) -> None:
     parsed(Results.read(files))
 
 
-_PROGRAM = Program(
+_PROGRAM = CommandLine(
     name="benchmarks",
     call=_CALL,
     usage=USAGE,

@@ -12,7 +12,7 @@ import tyro
 
 from kuttax.errors import UserError
 from kuttax.io import records
-from kuttax.options.bounds import Count, above, check_bounds
+from kuttax.options.bounds import WholeNumber, above, check_bounds
 
 from . import oracle, workloads
 from .libraries import LIBRARIES
@@ -36,11 +36,11 @@ class Run:
     """Measure these workloads, with commas between them (default: all)."""
     libraries: str | None = None
     """Measure these libraries, or variants of them, with commas between them (default: all)."""
-    rounds: Count | None = None
+    rounds: WholeNumber | None = None
     """Give each library this many turns (default: 7; 3 for convolutions, scaling and memory)."""
     seconds: Annotated[float, above(0)] = 0.3
     """Repeat for at least this many seconds in a turn; three repeats suffice unless they take ten times as long."""
-    most: Count = 50
+    most: WholeNumber = 50
     """Repeat at most this often in a turn."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Compute on this device; auto: each framework's own choice."""

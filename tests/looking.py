@@ -25,8 +25,8 @@ class Looks(kx.AbstractPenalty):
     of_sdes: ClassVar[bool] = True
     part: AbstractLocal
 
-    def ask(self, problem, solver, key):
-        return self.part.ask(problem, solver, key)
+    def request(self, problem, solver, key):
+        return self.part.request(problem, solver, key)
 
     def value(self, seen):
         step = self.part.step(seen)

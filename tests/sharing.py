@@ -71,7 +71,9 @@ class Flow:
 
 def learned():
     """A solver that trains; made when asked for, since processes cannot be joined once an array is there."""
-    return kx.LearnedRK.like(kx.tableaus.MIDPOINT, 2, order=1, per_step=True, learn_steps=True, dtype=np.float32)
+    return kx.LearnedRK.from_tableau(
+        kx.tableaus.MIDPOINT, 2, order=1, per_step=True, learn_steps=True, dtype=np.float32
+    )
 
 
 def adaptive(control):

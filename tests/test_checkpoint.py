@@ -71,9 +71,9 @@ def refusal(call, *arguments):
     [
         kx.FixedSteps(kx.tableaus.RK4, 3),
         kx.Adaptive(kx.tableaus.TSIT5, 1e-5 / 3, 1e-7 / 7, control="per_sample", safety=0.8, first_step=0.1 / 3),
-        kx.LearnedRK.like(kx.tableaus.RK4, 2, order=2, per_step=True, learn_steps=True, dtype=np.float32),
-        kx.LearnedRK.like(kx.tableaus.HEUN3, 3, order=3, dtype=np.float64, trained_for=(0.5, -1 / 3)),
-        kx.LearnedRK.like(kx.tableaus.MIDPOINT, 2, order=1, stages=3, learn_steps=True, dtype=np.float64),
+        kx.LearnedRK.from_tableau(kx.tableaus.RK4, 2, order=2, per_step=True, learn_steps=True, dtype=np.float32),
+        kx.LearnedRK.from_tableau(kx.tableaus.HEUN3, 3, order=3, dtype=np.float64, trained_for=(0.5, -1 / 3)),
+        kx.LearnedRK.from_tableau(kx.tableaus.MIDPOINT, 2, order=1, stages=3, learn_steps=True, dtype=np.float64),
     ],
     ids=["fixed", "adaptive", "projected", "closed", "more-stages"],
 )

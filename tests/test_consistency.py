@@ -46,7 +46,7 @@ def error(y, own, finer):
 
 def learned():
     """Own coefficients and sizes for each of three steps, away from where they start."""
-    start = kx.LearnedRK.like(HEUN2, 3, order=1, per_step=True, learn_steps=True)
+    start = kx.LearnedRK.from_tableau(HEUN2, 3, order=1, per_step=True, learn_steps=True)
     rng = np.random.default_rng(7)
     return jax.tree.map(lambda x: x + jnp.asarray(0.3 * rng.normal(size=x.shape)), start)
 

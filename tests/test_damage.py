@@ -20,7 +20,7 @@ import pytest
 import kuttax as kx
 from kuttax import report
 from kuttax.commands import main as cli
-from kuttax.commands.configuration import check_configuration, keep_configuration
+from kuttax.commands.configuration import check_configuration, save_configuration
 from kuttax.data.images import mnist
 from kuttax.data.images.idx import read_idx
 from kuttax.data.series import physionet
@@ -34,7 +34,7 @@ from kuttax.report import curves, forecast
 from kuttax.solvers.serialise import from_json, to_json
 from kuttax.tasks.registry import build_task
 from kuttax.training.checkpoint import UnverifiedWarning, batch_size_of, load_run, save_run
-from kuttax.training.checkpoints import Checkpoints, State
+from kuttax.training.checkpoints import Checkpoints, TrainingState
 
 FLIPS, CUTS = 12, 6
 OPTIONS = {"width": 2}
@@ -43,7 +43,7 @@ RECORD = {"batch_size": 72}
 
 
 def learned():
-    return kx.LearnedRK.like(kx.tableaus.RK4, 2, order=2, per_step=True, learn_steps=True, dtype=np.float32)
+    return kx.LearnedRK.from_tableau(kx.tableaus.RK4, 2, order=2, per_step=True, learn_steps=True, dtype=np.float32)
 
 
 def refusal(call, *arguments):
@@ -112,12 +112,14 @@ def make_comparison(folder):
 
 
 def make_configuration(folder):
-    keep_configuration(Folder(folder, "train"), {"task": "digits", "training": {"lr": 0.1, "seed": 3}})
+    save_configuration(Folder(folder, "train"), {"task": "digits", "training": {"lr": 0.1, "seed": 3}})
     return folder
 
 
 def make_checkpoint(folder):
-    Checkpoints(folder).save({"run": State({"step": 7, "loss": 0.5}, [np.arange(5.0), np.ones((2, 3), np.float32)])})
+    Checkpoints(folder).save(
+        {"run": TrainingState({"step": 7, "loss": 0.5}, [np.arange(5.0), np.ones((2, 3), np.float32)])}
+    )
     return folder
 
 
@@ -263,7 +265,7 @@ def changed(data, **fields):
 )
 def test_a_solver_that_does_not_give_its_own_table_is_refused(fields):
     """The chart of order 3, with parameters that training has moved."""
-    start = kx.LearnedRK.like(kx.tableaus.RK4, 2, order=3, per_step=True, dtype=np.float32)
+    start = kx.LearnedRK.from_tableau(kx.tableaus.RK4, 2, order=3, per_step=True, dtype=np.float32)
     moved = eqx.tree_at(lambda s: s.chart, start, jax.tree.map(lambda x: x + np.float32(0.125), start.chart))
     data = to_json(moved)
     assert to_json(from_json(changed(data))) == data
@@ -271,7 +273,7 @@ def test_a_solver_that_does_not_give_its_own_table_is_refused(fields):
 
 
 def test_the_chart_of_another_solver_is_refused():
-    one, other = (to_json(kx.LearnedRK.like(t, 2, order=2, dtype=np.float32)) for t in (kx.tableaus.RK4, OTHER))
+    one, other = (to_json(kx.LearnedRK.from_tableau(t, 2, order=2, dtype=np.float32)) for t in (kx.tableaus.RK4, OTHER))
     assert "its parameters do not give" in refusal(from_json, changed(one, chart=other["chart"]))
 
 

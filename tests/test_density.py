@@ -256,7 +256,7 @@ def test_matching_is_zero_for_the_field_that_leads_to_one_point(coupling, key):
 
 def test_matching_fits_a_learned_solver_beside_the_field_and_not_the_field_to_it(key):
     task, batch = make_task(Matching(), field="mlp"), make_task().train
-    solver = kx.LearnedRK.like(kx.tableaus.MIDPOINT, 1, order=1, dtype=np.float32)
+    solver = kx.LearnedRK.from_tableau(kx.tableaus.MIDPOINT, 1, order=1, dtype=np.float32)
     model = task.init(key)
 
     @eqx.filter_jit

@@ -48,7 +48,7 @@ def test_flow_trains_on_a_table_of_ones_own(tmp_path, rng):
     path = tmp_path / "mine.csv"
     np.savetxt(path, rng.standard_normal((200, 3)), delimiter=",", header="a,b,c", comments="")
     task = build_task("flow", file=str(path), coupling="optimal", width=4, depth=1)
-    solver = kx.LearnedRK.like(kx.tableaus.MIDPOINT, 1, order=1, dtype=np.float32)
+    solver = kx.LearnedRK.from_tableau(kx.tableaus.MIDPOINT, 1, order=1, dtype=np.float32)
     settings = Settings(train_steps=2, per_dispatch=2, evaluations=1, batch_size=64)
     trained = Trainer(task, solver, settings).run(0)
     assert task.dimensions == 3 and task.portrait(trained.model) is None

@@ -177,7 +177,7 @@ def test_order_there():
         ours = kx.to_diffrax(tableau)
         assert ours.order(terms) == theirs.order(terms)
         assert ours.error_order(terms) == theirs.error_order(terms)
-    learned = kx.to_diffrax(kx.LearnedRK.like(RK4, 3, order=2))
+    learned = kx.to_diffrax(kx.LearnedRK.from_tableau(RK4, 3, order=2))
     assert learned.order(terms) == 2
 
 
@@ -186,7 +186,7 @@ def learned(kind):
         "per step": (RK4, {"order": 2, "per_step": True, "learn_steps": True}),
         "closed": (HEUN2, {"per_step": True}),
     }[kind]
-    start = kx.LearnedRK.like(tableau, 4, **options)
+    start = kx.LearnedRK.from_tableau(tableau, 4, **options)
     leaves, structure = jax.tree.flatten(start)
     rng = np.random.default_rng(5)
     return jax.tree.unflatten(structure, [leaf + 0.1 * rng.normal(size=leaf.shape) for leaf in leaves])

@@ -16,7 +16,7 @@ from scipy.integrate import solve_ivp
 import kuttax as kx
 from kuttax.commands import main as cli
 from kuttax.distillation import Frozen, Pairs, gradient, least_squares, row
-from kuttax.distillation.best import Best
+from kuttax.distillation.best import BestStudent
 from kuttax.distillation.least_squares import _Errors
 from kuttax.distillation.precision import double_precision
 from kuttax.distillation.starts import split
@@ -128,7 +128,7 @@ def test_float32_programs_get_a_float64_teacher():
 
 def test_parameters_that_the_error_does_not_see_stay_where_rounding_does_no_harm():
     """Of order 3, the four weights of four stages follow from A: sum b c^k = 1 / (k + 1), sum b A c = 1 / 6."""
-    student = kx.LearnedRK.like(kx.tableaus.RK4, 1, order=3, dtype=np.float32)
+    student = kx.LearnedRK.from_tableau(kx.tableaus.RK4, 1, order=3, dtype=np.float32)
     fitted = kx.distill(lorenz, 8 * starts3(128) + [0, 0, 25], 0.0, 0.1, student=student, key=KEY)
     table = fitted.solver.table(np.float32)
     a, b = np.asarray(table.a[0], np.float64), np.asarray(table.b[0], np.float64)
@@ -167,7 +167,7 @@ def test_the_jacobian_is_that_of_finite_differences(reverse):
     y0 = starts(3)
     pairs = Pairs(y0, ends_by_scipy(y0, 0.0, 1.0))
     errors = _Errors(Frozen(pendulum, None, 0.0, 1.0), pairs, jnp.asarray(2.0), reverse)
-    student = kx.LearnedRK.like(kx.tableaus.RK4, 1, order=2)
+    student = kx.LearnedRK.from_tableau(kx.tableaus.RK4, 1, order=2)
     leaves, structure = jax.tree.flatten(student)
     along = jax.tree.unflatten(structure, [jnp.sin(jnp.arange(x.size, dtype=x.dtype)).reshape(x.shape) for x in leaves])
     moved = lambda e: jax.tree.map(lambda x, v: x + e * v, student, along)
@@ -179,7 +179,7 @@ def test_the_jacobian_is_that_of_finite_differences(reverse):
 
 
 def test_early_stopping_keeps_the_best_and_ignores_nan():
-    best = Best(patience=3)
+    best = BestStudent(patience=3)
     for number, error in enumerate([3.0, 2.0, math.nan, 2.5, 1.9999]):
         assert not best.exhausted
         best.look(error, number)

@@ -13,7 +13,7 @@ from scipy.linalg import expm
 import kuttax as kx
 from kuttax.commands.main import main
 from kuttax.data.systems.trajectory import Trajectory
-from kuttax.data.systems.windows import Parts
+from kuttax.data.systems.windows import TrajectorySplits
 from kuttax.errors import UserError
 from kuttax.nn.fields.bilinear import BilinearField
 from kuttax.nn.fields.identified import Identified
@@ -41,7 +41,7 @@ def known(x, u):
     return slope + jnp.asarray(B, x.dtype) * u[0] if u.size else slope
 
 
-def linear(rng, *, irregular=False, driven=False, rows=16, count=6) -> Parts:
+def linear(rng, *, irregular=False, driven=False, rows=16, count=6) -> TrajectorySplits:
     """x' = A x + B u, u piecewise linear, by matrix exponentials: the state is extended by u and u'."""
     found = []
     for _ in range(count):
@@ -54,7 +54,7 @@ def linear(rng, *, irregular=False, driven=False, rows=16, count=6) -> Parts:
             gap = t[k + 1] - t[k]
             x.append((expm(gap * whole) @ [*x[-1], u[k], (u[k + 1] - u[k]) / gap])[:2])
         found.append(Trajectory(t, np.stack(x), u[:, None] if driven else np.zeros((rows, 0))))
-    return Parts(found[:4], found[4:5], found[5:])
+    return TrajectorySplits(found[:4], found[4:5], found[5:])
 
 
 def on_device(batch):
@@ -78,7 +78,7 @@ def test_an_rmse_near_zero_has_a_floor_in_standard_deviations(steps, verdict, rn
 
     made = [trajectory() for _ in range(16)]
     field = lambda x, u: jnp.asarray(matrix, x.dtype) @ x
-    task = Dynamics("rotation", Parts(made[:2], made[2:14], made[14:]), known=field, horizon=10, width=4)
+    task = Dynamics("rotation", TrajectorySplits(made[:2], made[2:14], made[14:]), known=field, horizon=10, width=4)
     assert (len(task.validation.z), len(task.test.z)) == (132, 6), "only windows to validate on overlap, where few"
     assert (
         certify_run(task, task.init(key), kx.FixedSteps(kx.tableaus.RK4, steps), task.validation, 132).verdict
@@ -217,7 +217,7 @@ def test_valid_times_and_errors_of_errors_that_grow_as_they_are_made_to():
     expected = [0.5 * np.floor(np.log(40) / 0.08), 0.5 * np.floor(np.log(40) / 0.05), 50.0]
     np.testing.assert_allclose(said["valid"]["times"], expected)
     assert said["valid"]["whole"] == 1 and said["valid"]["lyapunov"] == 0.9
-    assert f"{0.9 * expected[1]:.3g} Lyapunov times ({expected[1]:g})" in "\n".join(drawing.said(said))
+    assert f"{0.9 * expected[1]:.3g} Lyapunov times ({expected[1]:g})" in "\n".join(drawing.describe(said))
 
 
 def test_attractor_statistics_of_a_shift_and_a_stretch(rng):
@@ -240,7 +240,7 @@ def test_a_forecast_that_diverges_is_no_number(rng, tmp_path):
     assert said["diverged"] == 2 and said["first_divergence"] == 4 and said["attractor"] is None
     assert said["valid"]["times"] == [5, 3] and len(said["example"]["found"]) == 6
     json.dumps(said, allow_nan=False)
-    lines = drawing.said(said)
+    lines = drawing.describe(said)
     assert "diverged after 8" in lines[0] and lines[1] == "2 of 2 forecasts diverge, the first after 4"
     for file in drawing.plot({"mine": said}, ["learned"], tmp_path / "forecast"):
         assert file.stat().st_size > 0
@@ -261,7 +261,9 @@ def test_one_forecast_that_diverges_leaves_the_others_alone(rng, key):
     """x' = x^2 (data on both sides of zero): from below zero it is attracted, from above it escapes."""
     t = np.arange(8) * 0.1
     made = [Trajectory(t, np.full((8, 1), x), np.zeros((8, 0))) for x in (-1.0, 2.0, -2.0, 1.0, -1.0, 8.0, -3.0)]
-    task = Dynamics("square", Parts(made[:4], made[4:5], made[5:]), known=lambda x, u: x**2, horizon=2, width=4)
+    task = Dynamics(
+        "square", TrajectorySplits(made[:4], made[4:5], made[5:]), known=lambda x, u: x**2, horizon=2, width=4
+    )
     said = task.forecast(task.init(key), FINE)
     assert said["forecasts"] == 2 and said["diverged"] == 1
     first = said["first_divergence"]
@@ -275,7 +277,7 @@ def test_training_finds_the_field(rng, key):
     """A bilinear field of a linear system; its slopes against the matrix, in the data's units."""
     task = Dynamics("linear", linear(rng, count=12), network="bilinear", width=1, horizon=3, curriculum=(1,))
     settings = Settings(train_steps=400, batch_size=32, lr=3e-2, evaluations=4)
-    trained = Trainer(task, kx.LearnedRK.like(kx.tableaus.HEUN3, 1, order=2), settings).run(0)
+    trained = Trainer(task, kx.LearnedRK.from_tableau(kx.tableaus.HEUN3, 1, order=2), settings).run(0)
     field: Identified = trained.model.field
     scaling = task.scaling
     x = np.asarray(scaling.mean) + np.asarray(scaling.std) * rng.uniform(-1, 1, (20, 2))
@@ -297,7 +299,7 @@ def test_a_validation_that_fails_on_the_way_does_not_end_training(key):
 
     t = np.arange(8) * 0.1
     made = [Trajectory(t, (start + t)[:, None], np.zeros((8, 0))) for start in range(6)]  # x' = 1
-    task = Late("late", Parts(made[:4], made[4:5], made[5:]), known=lambda x, u: 0 * x, horizon=2, width=4)
+    task = Late("late", TrajectorySplits(made[:4], made[4:5], made[5:]), known=lambda x, u: 0 * x, horizon=2, width=4)
     seen = []
     settings = Settings(train_steps=20, batch_size=4, evaluations=20, lr=5e-3, lr_decay=1.0)
     trained = Trainer(task, RK4, settings).run(0, seen.append)

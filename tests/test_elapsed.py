@@ -17,7 +17,7 @@ ADAPTIVE = kx.Adaptive(DOPRI5, 1e-5, 1e-5)
 ALL = {
     "adaptive": ADAPTIVE,
     "fixed": kx.FixedSteps(RK4, 20),
-    "learned": kx.LearnedRK.like(RK4, steps=20),
+    "learned": kx.LearnedRK.from_tableau(RK4, steps=20),
     "reversible": kx.Reversible(kx.FixedSteps(RK4, 20)),
     "diffrax": kx.FromDiffrax(diffrax.Tsit5(), 1e-5, 1e-5),
     "diffrax, steps": kx.FromDiffrax(diffrax.Tsit5(), steps=20),

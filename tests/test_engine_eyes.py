@@ -160,7 +160,7 @@ def assert_starts_are_as_likely(t, nodes):
 
 
 def learned():
-    start = kx.LearnedRK.like(RK4, 4, learn_steps=True)
+    start = kx.LearnedRK.from_tableau(RK4, 4, learn_steps=True)
     return dataclasses.replace(start, logits=jnp.array([0.5, -0.3, 0.0, 0.2]))
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 import kuttax as kx
 from kuttax.data import BatchStream, Dataset, Splits
 from kuttax.data.systems.trajectory import Trajectory
-from kuttax.data.systems.windows import Parts
+from kuttax.data.systems.windows import TrajectorySplits
 from kuttax.data.tables.points import Points, PointSplits
 from kuttax.errors import UserError
 from kuttax.io import records
@@ -279,7 +279,7 @@ def small_density(rng):
 def small_dynamics(rng, irregular=False):
     t = np.cumsum(rng.uniform(0.1, 0.3, 8)) if irregular else np.arange(8.0)
     part = [Trajectory(t, rng.standard_normal((8, 2)), np.zeros((8, 0)))]
-    return Dynamics("small", Parts(part, part, part), horizon=2, width=2)
+    return Dynamics("small", TrajectorySplits(part, part, part), horizon=2, width=2)
 
 
 @pytest.mark.parametrize(

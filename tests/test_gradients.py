@@ -308,8 +308,8 @@ def test_backsolve_of_a_batch():
 
 def test_backsolve_refuses_a_learned_tableau():
     for solver, adjoint in (
-        (kx.LearnedRK.like(RK4, 3), kx.BacksolveAdjoint()),
-        (kx.FixedSteps(RK4, 3), kx.BacksolveAdjoint(kx.LearnedRK.like(RK4, 3))),
+        (kx.LearnedRK.from_tableau(RK4, 3), kx.BacksolveAdjoint()),
+        (kx.FixedSteps(RK4, 3), kx.BacksolveAdjoint(kx.LearnedRK.from_tableau(RK4, 3))),
     ):
         with pytest.raises(UserError, match="BacksolveAdjoint knows nothing of a learned tableau: use DiscreteAdjoint"):
             loss(traced(INPUTS), solver, adjoint)
@@ -321,7 +321,7 @@ def test_backsolve_refuses_a_learned_tableau():
 @pytest.mark.parametrize("tableau", [RK4, HEUN3], ids=["projected", "closed"])
 def test_learned_tableau_against_differences(tableau):
     """Of free coefficients and step sizes, through the order conditions; the mesh moves with the learned steps."""
-    start = kx.LearnedRK.like(tableau, 3, order=2 if tableau is RK4 else 3, per_step=True, learn_steps=True)
+    start = kx.LearnedRK.from_tableau(tableau, 3, order=2 if tableau is RK4 else 3, per_step=True, learn_steps=True)
     keys = iter(jax.random.split(jax.random.key(1), 8))
     solver = jax.tree.map(lambda x: x + 0.1 * jax.random.normal(next(keys), x.shape, x.dtype), start)
     x = traced(INPUTS)
@@ -378,7 +378,7 @@ def test_vmap_of_gradients_is_a_loop():
 STEPPED = {
     "adaptive": (kx.Adaptive(HEUN2, 1e-2, 1e-2), kx.ForwardMode()),
     "fixed": (kx.FixedSteps(RK4, 4), None),
-    "learned": (kx.LearnedRK.like(RK4, 4, order=2, learn_steps=True), None),
+    "learned": (kx.LearnedRK.from_tableau(RK4, 4, order=2, learn_steps=True), None),
 }
 
 

@@ -17,7 +17,7 @@ SOLVERS = {
     **{f"adaptive, {tableau.name}": kx.Adaptive(tableau, 1e-4, 1e-5) for tableau in (BOSH3, DOPRI5, TSIT5, DOPRI8)},
     "adaptive, per sample": kx.Adaptive(DOPRI5, 1e-4, 1e-5, control="per_sample"),
     "fixed": kx.FixedSteps(RK4, 7),
-    "learned": kx.LearnedRK.like(ALL["ralston2"], steps=7, learn_steps=True),
+    "learned": kx.LearnedRK.from_tableau(ALL["ralston2"], steps=7, learn_steps=True),
     "reversible": kx.Reversible(kx.FixedSteps(RK4, 7)),
     "diffrax": kx.FromDiffrax(diffrax.Tsit5(), 1e-4, 1e-5),
     "diffrax, implicit": kx.FromDiffrax(diffrax.Kvaerno3(), 1e-4, 1e-5),

@@ -64,7 +64,7 @@ STEPS = 3
 
 def start_of(kind):
     tableau, options = KINDS[kind]
-    return kx.LearnedRK.like(tableau, STEPS, **options)
+    return kx.LearnedRK.from_tableau(tableau, STEPS, **options)
 
 
 @functools.cache
@@ -148,7 +148,7 @@ def test_parameters_do_move_the_scheme(kind):
 
 def test_training_makes_it_better():
     """From RK4 in one step, kept at order 2: the error falls below a tenth of the start's."""
-    solver = kx.LearnedRK.like(RK4, 1, order=2)
+    solver = kx.LearnedRK.from_tableau(RK4, 1, order=2)
     optimiser = optax.adam(1e-2)
     state = optimiser.init(solver)
 
@@ -240,7 +240,7 @@ REFUSED = {
 def test_refused(case):
     tableau, options, message = REFUSED[case]
     with pytest.raises(UserError, match=message) as caught:
-        kx.LearnedRK.like(tableau, 3, **options)
+        kx.LearnedRK.from_tableau(tableau, 3, **options)
     assert "\n" not in str(caught.value)
 
 
@@ -248,11 +248,11 @@ def test_refused(case):
 def test_every_tableau_can_be_a_start(name):
     """At its own highest order where the charts have it, else at order 2 (Euler: 1)."""
     try:
-        solver = kx.LearnedRK.like(ALL[name], 2)
+        solver = kx.LearnedRK.from_tableau(ALL[name], 2)
         assert solver.order == min(ALL[name].order, 4 if ALL[name].stages == 4 else 3)
     except UserError:
         assert name in ("kutta3", "ssprk3", "dopri8")
-        solver = kx.LearnedRK.like(ALL[name], 2, order=2)
+        solver = kx.LearnedRK.from_tableau(ALL[name], 2, order=2)
     table = solver.table(jnp.float64)
     for row in range(2):
         np.testing.assert_allclose(table.b[row], ALL[name].b, rtol=0, atol=1e-12)
@@ -261,7 +261,7 @@ def test_every_tableau_can_be_a_start(name):
 
 def test_projection_that_drifts_to_dependent_conditions_is_named():
     """All nodes but the first alike: c and c^2 are parallel. A solve must not return a number."""
-    solver = kx.LearnedRK.like(RK4, 1, order=3)
+    solver = kx.LearnedRK.from_tableau(RK4, 1, order=3)
     a = np.zeros((4, 4))
     a[1:, 0] = 0.5
     bad = eqx.tree_at(lambda s: s.chart.lower, solver, jnp.asarray(a[np.tril_indices(4, -1)])[None])
@@ -278,7 +278,7 @@ def test_weights_that_drift_are_named(dtype):
     rotation = lambda t, y, args: jnp.stack([-y[1], y[0]])
     y0 = jnp.array([1.0, 0.0], dtype)
     for free, ok in ((-16.0, False), (np.nan, False), (np.log(0.5), True)):
-        solver = kx.LearnedRK.like(HEUN2, 20, dtype=dtype)
+        solver = kx.LearnedRK.from_tableau(HEUN2, 20, dtype=dtype)
         solver = eqx.tree_at(lambda x: x.chart.free, solver, jnp.full((1, 1), free, dtype))
         sol = kx.solve(rotation, y0, 0.0, 1.0, solver=solver, throw=False)
         assert (sol.status == kx.Status.ok) == ok
@@ -294,7 +294,7 @@ def test_weights_that_drift_are_named(dtype):
 
 def test_anchored_multistep_is_one_step_of_many_stages():
     """N stages of Euler in one step: the same function evaluations, all earlier ones to choose from."""
-    solver = kx.LearnedRK.like(EULER.compose(8), 1, order=1)
+    solver = kx.LearnedRK.from_tableau(EULER.compose(8), 1, order=1)
     assert (solver.stages, solver.nfe, solver.order) == (8, 8, 1)
     y1 = kx.solve(circle_and_bell, solution(0.0), 0.0, 1.0, solver=solver).y1
     euler = kx.solve(circle_and_bell, solution(0.0), 0.0, 1.0, solver=kx.FixedSteps(EULER, 8)).y1
@@ -304,7 +304,7 @@ def test_anchored_multistep_is_one_step_of_many_stages():
 
 def test_step_sizes_stay_positive():
     """Even where the logits run away: none falls below a hundredth of a uniform step."""
-    solver = kx.LearnedRK.like(RK4, 4, learn_steps=True)
+    solver = kx.LearnedRK.from_tableau(RK4, 4, learn_steps=True)
     extreme = eqx.tree_at(lambda s: s.logits, solver, jnp.array([-1e3, 0.0, 50.0, 1e3]))
     h = np.asarray(extreme.table(jnp.float64).h)
     assert h.min() >= 0.01 / 4 * (1 - 1e-12)
@@ -313,7 +313,7 @@ def test_step_sizes_stay_positive():
 
 
 def used_on(t0, t1, ts=None):
-    solver = kx.LearnedRK.like(MIDPOINT, 2, trained_for=(0.0, 2.0))
+    solver = kx.LearnedRK.from_tableau(MIDPOINT, 2, trained_for=(0.0, 2.0))
     return kx.solve(lambda t, y, args: -y, np.ones(1), t0, t1, solver=solver, ts=ts)
 
 
@@ -345,7 +345,7 @@ def test_use_on_its_grid_does_not_warn(t0, t1, ts):
 
 
 def test_a_solver_without_a_grid_does_not_warn_and_can_be_given_one():
-    solver = kx.LearnedRK.like(MIDPOINT, 2)
+    solver = kx.LearnedRK.from_tableau(MIDPOINT, 2)
     kx.solve(lambda t, y, args: -y, np.ones(1), 0.0, 9.0, solver=solver)
     meant = solver.for_interval(1, 0)
     assert meant.trained_for == (1.0, 0.0)
@@ -355,7 +355,7 @@ def test_a_solver_without_a_grid_does_not_warn_and_can_be_given_one():
 
 
 def test_printed():
-    solver = kx.LearnedRK.like(RK4, 2, order=2, trained_for=(0.0, 1.0))
+    solver = kx.LearnedRK.from_tableau(RK4, 2, order=2, trained_for=(0.0, 1.0))
     assert str(solver).splitlines() == [
         "LearnedRK from RK4: order 2, 4 stages x 2 steps, shared coefficients, equal steps, for t=0 to 1",
         "every step: h = 0.5 T",
@@ -366,7 +366,7 @@ def test_printed():
         "----------+----------------------------------------",
         "          |   0.16667   0.33333   0.33333   0.16667",
     ]
-    own = moved(kx.LearnedRK.like(RK4, 3, order=2, per_step=True, learn_steps=True), 0, 0.1)
+    own = moved(kx.LearnedRK.from_tableau(RK4, 3, order=2, per_step=True, learn_steps=True), 0, 0.1)
     text = str(own)
     assert "own coefficients a step, learned steps" in text
     shares = [float(line.split("h = ")[1].split()[0]) for line in text.splitlines() if line.startswith("step ")]
@@ -376,7 +376,7 @@ def test_printed():
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 def test_parameters_of_one_dtype_solve_in_another(dtype):
-    solver = kx.LearnedRK.like(RK4, 3, order=3, per_step=True, learn_steps=True, dtype=dtype)
+    solver = kx.LearnedRK.from_tableau(RK4, 3, order=3, per_step=True, learn_steps=True, dtype=dtype)
     assert solver.dtype == dtype
     for state in (np.float32, np.float64):
         y1 = kx.solve(circle_and_bell, solution(0.0).astype(state), 0.0, 0.5, solver=solver).y1

@@ -109,7 +109,7 @@ def test_an_adaptive_solve_keeps_its_steps():
 
 
 def test_backsolve_refuses_a_learned_scheme_wherever_it_is():
-    learned = kx.Reversible(kx.LearnedRK.like(RK4, 4, order=3))
+    learned = kx.Reversible(kx.LearnedRK.from_tableau(RK4, 4, order=3))
     assert any(jax.tree.leaves(kx.trainable(learned)))
     assert not kx.trainable(learned).coupling
     with pytest.raises(UserError, match="use DiscreteAdjoint with LearnedRK"):

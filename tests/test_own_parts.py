@@ -1,4 +1,4 @@
-"""Parts of a user's own: a solver, a tableau, a penalty and a task, with public names alone, wherever kuttax's own serve."""
+"""A user's own solver, tableau, penalty and task, made with public names alone, wherever kuttax's own serve."""
 
 import equinox as eqx
 import jax
@@ -76,11 +76,15 @@ def starts(rng):
 
 
 def end(solver, starts, args=A, **options):
-    return kx.solve(linear, jnp.asarray(starts), 0.0, 1.0, solver=solver, args=jnp.asarray(args), batch_axis=0, **options)
+    return kx.solve(
+        linear, jnp.asarray(starts), 0.0, 1.0, solver=solver, args=jnp.asarray(args), batch_axis=0, **options
+    )
 
 
 @pytest.mark.parametrize(
-    ("make", "order"), [(AdamsBashforth2, 2), (lambda n: ExponentialEuler(n, -0.5), 1)], ids=["multistep", "exponential"]
+    ("make", "order"),
+    [(AdamsBashforth2, 2), (lambda n: ExponentialEuler(n, -0.5), 1)],
+    ids=["multistep", "exponential"],
 )
 def test_a_solver_of_ones_own_has_its_order(make, order, starts):
     errors = [np.abs(end(make(n), starts).y1 - exact(starts)).max() for n in (32, 64)]

@@ -161,7 +161,7 @@ def test_the_pair_and_the_tolerances_are_the_solvers_own():
         (kx.FixedSteps(RK4, 2), (RK4, 1e-6, 1e-6, "joint")),
         (kx.FixedSteps(EULER, 2), (TSIT5, 1e-6, 1e-6, "joint")),
         (kx.Adaptive(BOSH3, 1e-3, 1e-4, control="per_sample"), (BOSH3, 1e-3, 1e-4, "per_sample")),
-        (kx.LearnedRK.like(RK4, 2), (TSIT5, 1e-6, 1e-6, "joint")),
+        (kx.LearnedRK.from_tableau(RK4, 2), (TSIT5, 1e-6, 1e-6, "joint")),
         (kx.FromDiffrax(diffrax.Heun(), 1e-3, 1e-4), (TSIT5, 1e-3, 1e-4, "joint")),
     ]
     for solver, expected in solvers:
@@ -262,7 +262,7 @@ def test_gradient_through_the_step_alone(through, key):
 THROUGH = LocalError(through="state")
 GRIDS = {
     "fixed": (FIXED, THROUGH + 1e-2 * LocalStiffness(through="state") + JacobianFrobenius()),
-    "learned": (kx.LearnedRK.like(MIDPOINT, 3, order=1, per_step=True), THROUGH + Taylor(2)),
+    "learned": (kx.LearnedRK.from_tableau(MIDPOINT, 3, order=1, per_step=True), THROUGH + Taylor(2)),
     "diffrax": (kx.FromDiffrax(diffrax.Heun(), steps=5), THROUGH),
 }
 
@@ -361,8 +361,8 @@ class WithNoise(JacobianFrobenius):
 
     noise: jax.Array
 
-    def ask(self, problem, solver, key):
-        ask = super().ask(problem, solver, key)
+    def request(self, problem, solver, key):
+        ask = super().request(problem, solver, key)
         return ask._replace(integrand=dataclasses.replace(ask.integrand, noise=self.noise))
 
 

@@ -15,7 +15,7 @@ from kuttax.solvers.rk.tableaus import DOPRI5, RK4
 HALVES = [jnp.float16, jnp.bfloat16]
 SOLVERS = {
     "fixed": kx.FixedSteps(RK4, 1000),
-    "learned": kx.LearnedRK.like(RK4, steps=1000),
+    "learned": kx.LearnedRK.from_tableau(RK4, steps=1000),
     "reversible": kx.Reversible(kx.FixedSteps(RK4, 1000), 1.0),
     "adaptive": kx.Adaptive(DOPRI5, 0.07, 0.07, max_step=0.01),
     "diffrax": kx.FromDiffrax(diffrax.Tsit5(), steps=1000),

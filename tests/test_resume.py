@@ -24,7 +24,7 @@ from kuttax.errors import UserError
 from kuttax.io import records
 from kuttax.tasks import Metric, Prediction, mean_nfe
 from kuttax.training import checkpoints as module
-from kuttax.training.checkpoints import Checkpoints, State
+from kuttax.training.checkpoints import Checkpoints, TrainingState
 from kuttax.training.loop import Stopped, Trainer
 from kuttax.training.settings import Settings
 from kuttax.validity import CertifiedControl, StepControl, ToleranceControl
@@ -72,7 +72,9 @@ def certified(predict, solver, batch):
 
 
 def learned(steps=2):
-    return kx.LearnedRK.like(kx.tableaus.MIDPOINT, steps, order=1, per_step=True, learn_steps=True, dtype=np.float32)
+    return kx.LearnedRK.from_tableau(
+        kx.tableaus.MIDPOINT, steps, order=1, per_step=True, learn_steps=True, dtype=np.float32
+    )
 
 
 class Case(NamedTuple):
@@ -268,11 +270,13 @@ def test_a_signal_that_is_ignored_stays_so(heard, trainers, tmp_path):
 # Files
 
 
-PARTS = {"run": State({"step": 7, "x": float("nan"), "y": -np.inf, "z": 0.1 + 0.2}, (np.arange(3.0), np.float32(2)))}
+PARTS = {
+    "run": TrainingState({"step": 7, "x": float("nan"), "y": -np.inf, "z": 0.1 + 0.2}, (np.arange(3.0), np.float32(2)))
+}
 
 
 def parts(step):
-    return {"run": State({**PARTS["run"].plain, "step": step}, PARTS["run"].arrays)}
+    return {"run": TrainingState({**PARTS["run"].plain, "step": step}, PARTS["run"].arrays)}
 
 
 @pytest.fixture

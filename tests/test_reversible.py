@@ -35,7 +35,7 @@ def moved(solver, seed=0):
     return jax.tree.map(lambda x: x + rng.normal(size=x.shape).astype(x.dtype) / 9, solver)
 
 
-LEARNED = moved(kx.LearnedRK.like(MIDPOINT, 3, order=1, per_step=True, learn_steps=True))
+LEARNED = moved(kx.LearnedRK.from_tableau(MIDPOINT, 3, order=1, per_step=True, learn_steps=True))
 CLASSICAL = kx.FixedSteps(MIDPOINT, 3)
 BASES = {"classical": CLASSICAL, "learned": LEARNED}
 

@@ -149,7 +149,7 @@ def test_outputs_lie_on_the_path(key):
 @pytest.mark.parametrize("name", ["EulerMaruyama", "Milstein", "StochasticHeun", "SRK", "LearnedSRK"])
 def test_a_path_does_not_depend_on_its_outputs(name, key):
     """Outputs at t0, twice at one time, or none: where steps are the same, so is the path."""
-    solver = kx.LearnedSRK.like(steps=4) if name == "LearnedSRK" else getattr(kx, name)(4)
+    solver = kx.LearnedSRK.from_tableau(steps=4) if name == "LearnedSRK" else getattr(kx, name)(4)
     calculus = "stratonovich" if name == "StochasticHeun" else "ito"
     sde = kx.SDE(lambda t, y, args: -y, lambda t, y, args: 0.3 * y, calculus=calculus)
     end = lambda ts: kx.solve(sde, jnp.ones(2), 0.0, 2.0, solver=solver, ts=ts, key=key).y1
@@ -282,13 +282,13 @@ def jnp_ones(t, y, args):
 
 
 def test_learned_scheme_starts_as_the_classical_one(key):
-    learned = kx.LearnedSRK.like(steps=6, refine=2)
+    learned = kx.LearnedSRK.from_tableau(steps=6, refine=2)
     sol, classical = (
         kx.solve(ITO, jnp.asarray(START), 0.0, 1.0, solver=solver, key=key) for solver in (learned, kx.SRK(6, refine=2))
     )
     np.testing.assert_allclose(sol.y1, classical.y1, rtol=1e-13)
     assert (sol.stats.nfe, sol.stats.nfe_diffusion) == (24, 24)
-    own = kx.LearnedSRK.like(steps=12, per_step=True)
+    own = kx.LearnedSRK.from_tableau(steps=12, per_step=True)
     assert own.lower.shape == (12, 4, 6) and learned.lower.shape == (1, 4, 6)
     rows = jax.jit(lambda: [solver.rows(jnp.float64) for solver in (own, learned.refined(2).solver)])()
     for one, other in zip(*map(jax.tree.leaves, rows), strict=True):
@@ -296,14 +296,14 @@ def test_learned_scheme_starts_as_the_classical_one(key):
 
 
 def test_only_learned_coefficients_are_trained():
-    solvers = [kx.LearnedSRK.like(steps=3), kx.SRK(3), kx.EulerMaruyama(3)]
+    solvers = [kx.LearnedSRK.from_tableau(steps=3), kx.SRK(3), kx.EulerMaruyama(3)]
     assert jax.tree.leaves(kx.trainable(solvers)) == [True, True]
     assert set(jax.tree.leaves(kx.labels(solvers))) == {"solver"}
 
 
 def test_drift_into_nonsense_is_said(key):
     """All of B1 e equal: then no weights have order 1."""
-    learned = kx.LearnedSRK.like(steps=3)
+    learned = kx.LearnedSRK.from_tableau(steps=3)
     flat = dataclasses.replace(learned, lower=learned.lower.at[:, 3].set(0.0))
     status = kx.solve(ITO, jnp.asarray(START), 0.0, 1.0, solver=flat, key=key, throw=False).status
     assert status == kx.Status.ill_conditioned
@@ -311,7 +311,7 @@ def test_drift_into_nonsense_is_said(key):
 
 @pytest.mark.parametrize("kind", [*SOLVERS, kx.LearnedSRK], ids=lambda kind: kind.__name__)
 def test_saved_and_loaded(kind, rng, tmp_path):
-    solver = kind.like(steps=4, refine=2, per_step=True) if kind is kx.LearnedSRK else kind(4, refine=2)
+    solver = kind.from_tableau(steps=4, refine=2, per_step=True) if kind is kx.LearnedSRK else kind(4, refine=2)
     solver = jax.tree.map(lambda x: x + 0.1 * jnp.asarray(rng.normal(size=x.shape)), solver)
     kx.save_solver(tmp_path / "solver.json", solver)
     again = kx.load_solver(tmp_path / "solver.json")

@@ -105,7 +105,7 @@ def test_additive_noise_of_strong_order_three_halves():
 def apart(rng, scale, **options):
     """A learned solver with its free parameters moved at random."""
     move = lambda x: x + scale * jnp.asarray(rng.normal(size=x.shape))
-    return jax.tree.map(move, kx.LearnedSRK.like(**options))
+    return jax.tree.map(move, kx.LearnedSRK.from_tableau(**options))
 
 
 def strong_error(solver):

@@ -129,8 +129,8 @@ class Draws(kx.AbstractPenalty):
     row: int
     key: Any
 
-    def ask(self, problem, solver, key):
-        return self.part.ask(problem, solver, self.key)
+    def request(self, problem, solver, key):
+        return self.part.request(problem, solver, self.key)
 
     def value(self, seen):
         assert seen.picked is not None

@@ -24,7 +24,7 @@ from kuttax.solvers.diffrax.even_steps import EvenSteps
 from kuttax.solvers.serialise import from_json, to_json
 from kuttax.tasks import MomentFit, StochasticClassification, Task, build_task
 from kuttax.tasks.stochastic.fan import fan
-from kuttax.tasks.stochastic.moment_fit import Parts
+from kuttax.tasks.stochastic.moment_fit import MomentSplits
 from kuttax.training.checkpoints import Checkpoints
 from kuttax.training.loop import Trainer
 from kuttax.training.settings import Settings
@@ -144,7 +144,7 @@ def test_training_repeats_and_resumes_bit_for_bit(classes, tmp_path):
 
 
 def test_what_cannot_be(spiral, classes, rng, key):
-    parts = Parts(*(rng.standard_normal((4, 3, 2)) for _ in range(3)))
+    parts = MomentSplits(*(rng.standard_normal((4, 3, 2)) for _ in range(3)))
     times = np.linspace(0, 1, 3)
     one = jax.tree.map(lambda x: x[:1], spiral.test)
     broken = parts._replace(test=np.full((4, 3, 2), np.nan))

@@ -156,7 +156,7 @@ def test_solvers_with_different_steps_follow_one_path():
     assert on_one_path(rk4, rk4) == (rk4, rk4)
 
 
-@pytest.mark.parametrize("solver", [kx.EulerMaruyama(20, refine=2), kx.LearnedSRK.like(steps=20)], ids=str)
+@pytest.mark.parametrize("solver", [kx.EulerMaruyama(20, refine=2), kx.LearnedSRK.from_tableau(steps=20)], ids=str)
 def test_the_steps_of_an_sde_solver_are_turned(solver):
     """By twos; compared with the scheme itself at 16 times the steps."""
     dial = StepDial.of(solver, 1000)
@@ -170,8 +170,8 @@ def test_the_steps_of_an_sde_solver_are_turned(solver):
 
 
 def test_own_coefficients_a_step_belong_to_their_steps():
-    solver = kx.LearnedSRK.like(steps=4, per_step=True)
-    with pytest.raises(UserError, match=r"own coefficients a step belong to their steps: use LearnedSRK.like"):
+    solver = kx.LearnedSRK.from_tableau(steps=4, per_step=True)
+    with pytest.raises(UserError, match=r"own coefficients a step belong to their steps: use LearnedSRK.from_tableau"):
         StepDial.of(solver, 100).turned(solver, 1 / 8)
 
 

@@ -24,13 +24,13 @@ def moved(solver):
 
 
 LEARNED = {
-    "projected": lambda dtype: kx.LearnedRK.like(RK4, 3, order=2, per_step=True, learn_steps=True, dtype=dtype),
-    "shared": lambda dtype: kx.LearnedRK.like(RK4, 3, order=3, stages=5, trained_for=(0.1, -0.7), dtype=dtype),
-    "closed 2": lambda dtype: kx.LearnedRK.like(HEUN2, 2, per_step=True, dtype=dtype),
-    "closed 3": lambda dtype: kx.LearnedRK.like(BOSH3, 2, learn_steps=True, dtype=dtype),
-    "closed 4": lambda dtype: kx.LearnedRK.like(RK38, 2, trained_for=(0.0, 1 / 3), dtype=dtype),
-    "closed 4, half": lambda dtype: kx.LearnedRK.like(RK4, 2, dtype=dtype),
-    "multistep": lambda dtype: kx.LearnedRK.like(EULER.compose(5), 1, order=1, dtype=dtype),
+    "projected": lambda dtype: kx.LearnedRK.from_tableau(RK4, 3, order=2, per_step=True, learn_steps=True, dtype=dtype),
+    "shared": lambda dtype: kx.LearnedRK.from_tableau(RK4, 3, order=3, stages=5, trained_for=(0.1, -0.7), dtype=dtype),
+    "closed 2": lambda dtype: kx.LearnedRK.from_tableau(HEUN2, 2, per_step=True, dtype=dtype),
+    "closed 3": lambda dtype: kx.LearnedRK.from_tableau(BOSH3, 2, learn_steps=True, dtype=dtype),
+    "closed 4": lambda dtype: kx.LearnedRK.from_tableau(RK38, 2, trained_for=(0.0, 1 / 3), dtype=dtype),
+    "closed 4, half": lambda dtype: kx.LearnedRK.from_tableau(RK4, 2, dtype=dtype),
+    "multistep": lambda dtype: kx.LearnedRK.from_tableau(EULER.compose(5), 1, order=1, dtype=dtype),
 }
 
 

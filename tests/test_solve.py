@@ -96,8 +96,8 @@ def test_nothing_to_cross(solver):
 COUNTED = {
     "fixed": kx.FixedSteps(RK4, 7),
     "euler": kx.FixedSteps(EULER, 3),
-    "learned": kx.LearnedRK.like(RK4, 5, order=2, stages=6, per_step=True, learn_steps=True),
-    "closed": kx.LearnedRK.like(MIDPOINT, 4),
+    "learned": kx.LearnedRK.from_tableau(RK4, 5, order=2, stages=6, per_step=True, learn_steps=True),
+    "closed": kx.LearnedRK.from_tableau(MIDPOINT, 4),
     "heun2": kx.Adaptive(HEUN2, 1e-3, 1e-3),
     "bosh3": kx.Adaptive(BOSH3, 1e-4, 1e-4),
     "dopri5": kx.Adaptive(DOPRI5, 1e-6, 1e-6),
@@ -163,7 +163,7 @@ def test_the_listener_sees_compilation():
 
 def learned(key, scale=0.1):
     """A learned solver some way from its start."""
-    start = kx.LearnedRK.like(RK4, 4, order=2, per_step=True, learn_steps=True)
+    start = kx.LearnedRK.from_tableau(RK4, 4, order=2, per_step=True, learn_steps=True)
     return jax.tree.map(lambda x: x + scale * jax.random.normal(key, x.shape, x.dtype), start)
 
 
@@ -548,7 +548,7 @@ def test_refused(case):
 
 @pytest.mark.parametrize("steps", [0, -1, 2.5, True, "4"])
 def test_steps_that_are_refused(steps):
-    for make in (lambda: kx.FixedSteps(RK4, steps), lambda: kx.LearnedRK.like(RK4, steps)):
+    for make in (lambda: kx.FixedSteps(RK4, steps), lambda: kx.LearnedRK.from_tableau(RK4, steps)):
         with pytest.raises(UserError, match=f"steps must be a whole number >= 1, got {steps!r}"):
             make()
 
@@ -559,8 +559,8 @@ TRAINED = {
     "fixed": (kx.FixedSteps(RK4, 4), 0),
     "adaptive": (ADAPTIVE, 0),
     "adaptive in jax numbers": (kx.Adaptive(DOPRI5, jnp.asarray(1e-5), jnp.asarray(1e-5)), 0),
-    "learned": (kx.LearnedRK.like(RK4, 4, order=2, learn_steps=True), 3),
-    "closed": (kx.LearnedRK.like(RK4, 4), 1),
+    "learned": (kx.LearnedRK.from_tableau(RK4, 4, order=2, learn_steps=True), 3),
+    "closed": (kx.LearnedRK.from_tableau(RK4, 4), 1),
 }
 
 

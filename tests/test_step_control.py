@@ -25,7 +25,7 @@ from kuttax.training.loop import Trainer
 from kuttax.training.program import carried_over
 from kuttax.training.settings import Settings
 from kuttax.validity import Band, CertifiedControl, StepControl, ToleranceControl, Tolerances
-from kuttax.validity.control.control import Certify, Check, Moment, Tune
+from kuttax.validity.control.control import CertifyRequest, CheckRequest, Moment, TuneRequest
 from kuttax.validity.control.first_step import FirstStep, first_steps
 from kuttax.validity.control.ladder import Ladder
 from kuttax.validity.control.reading import Reading, readings
@@ -125,7 +125,7 @@ def test_ott_takes_a_gap_that_is_no_number_for_too_large():
         (euler(51), kx.FixedSteps(MIDPOINT, 51)),
         (kx.FixedSteps(MIDPOINT, 4), kx.FixedSteps(RK4, 6)),  # (50 * 16)^(1/4) = 5.3
         (kx.FixedSteps(RK4, 3), kx.FixedSteps(kx.tableaus.DOPRI8, 3)),  # (50 * 81)^(1/8) = 2.8, not coarser than own
-        (kx.LearnedRK.like(MIDPOINT, 60, order=1), kx.FixedSteps(MIDPOINT, 60)),
+        (kx.LearnedRK.from_tableau(MIDPOINT, 60, order=1), kx.FixedSteps(MIDPOINT, 60)),
     ],
     ids=str,
 )
@@ -349,18 +349,18 @@ def test_after_training_it_settles_tunes_and_refines_until_the_certificate_is_va
 
     def check(value):
         nonlocal state
-        assert isinstance(control.closing(state, now()), Check)
+        assert isinstance(control.closing(state, now()), CheckRequest)
         size, state = control.update((strain(value), strain(0.0)), state, now())
         done.append(size)
 
     def tune():
         nonlocal state
-        assert control.closing(state, now(1000)) == Tune(20)
-        state = control.closed(Tune(20), state)
+        assert control.closing(state, now(1000)) == TuneRequest(20)
+        state = control.closed(TuneRequest(20), state)
 
     def certificate(verdict):
         nonlocal state
-        assert isinstance(control.closing(state, now()), Certify)
+        assert isinstance(control.closing(state, now()), CertifyRequest)
         state = control.closed(verdict, state)
 
     check(0.34)  # too fine: 0.4 of the steps are predicted, but at most 1.5 times as coarse: 100 / 1.1^4 = 68
@@ -392,11 +392,20 @@ def test_it_gives_up_after_so_many_rounds_and_says_invalid():
     state, actions = control.ended(trained_at(100, control)), []
     while (action := control.closing(state, now())) is not None:
         actions.append(type(action))
-        if isinstance(action, Check):
+        if isinstance(action, CheckRequest):
             _, state = control.update((strain(0.9), strain(0.0)), state, now())
         else:
-            state = control.closed(action if isinstance(action, Tune) else "invalid", state)
-    assert actions == [Check, Certify, Tune, Check, Certify, Tune, Check, Certify]
+            state = control.closed(action if isinstance(action, TuneRequest) else "invalid", state)
+    assert actions == [
+        CheckRequest,
+        CertifyRequest,
+        TuneRequest,
+        CheckRequest,
+        CertifyRequest,
+        TuneRequest,
+        CheckRequest,
+        CertifyRequest,
+    ]
     assert state.verdict == "invalid"
 
 
@@ -503,7 +512,7 @@ def test_outputs_that_are_no_numbers_strain_without_limit(labels):
 
 def test_twice_the_steps_are_each_row_twice_at_half_its_size(key):
     keys = iter(jax.random.split(key, 3))
-    start = kx.LearnedRK.like(MIDPOINT, 3, order=1, per_step=True, learn_steps=True)
+    start = kx.LearnedRK.from_tableau(MIDPOINT, 3, order=1, per_step=True, learn_steps=True)
     start = jax.tree.map(lambda x: x + 0.2 * jax.random.normal(next(keys), x.shape, x.dtype), start)
     old, new = start.table(np.float64), start.resampled(6).table(np.float64)
     for name in ("a", "b", "c"):
@@ -514,14 +523,14 @@ def test_twice_the_steps_are_each_row_twice_at_half_its_size(key):
 @pytest.mark.parametrize(("old", "new"), [(1, 5), (3, 4), (8, 7), (5, 40), (12, 1)])
 def test_a_resampled_schedule_follows_the_old_one(old, new, rng):
     logits = jnp.asarray(rng.standard_normal(old))
-    start = eqx.tree_at(lambda s: s.logits, kx.LearnedRK.like(EULER, old, learn_steps=True), logits)
+    start = eqx.tree_at(lambda s: s.logits, kx.LearnedRK.from_tableau(EULER, old, learn_steps=True), logits)
     before, after = (np.cumsum(s.table(np.float64).h) for s in (start, start.resampled(new)))
     expected = np.interp(np.arange(1, new + 1) / new, np.arange(old + 1) / old, np.concatenate([[0], before]))
     np.testing.assert_allclose(after, expected, rtol=1e-9)
 
 
 def test_shared_coefficients_stay_and_wrappers_are_reached_into():
-    shared = kx.LearnedRK.like(RK4, 4, order=2)
+    shared = kx.LearnedRK.from_tableau(RK4, 4, order=2)
     assert jax.tree.leaves(shared.resampled(7).chart)[0] is jax.tree.leaves(shared.chart)[0]
     reversible = kx.Reversible(shared, coupling=0.99).with_steps(7)
     assert size_of(reversible) == 7 and float(reversible.coupling) == 0.99 and reversible.known_order() == 2
@@ -596,7 +605,7 @@ class Script:
         return state
 
     def closing(self, state, now):
-        return None if self.certify is None or state.ends == 2 else (Tune(15), Certify())[state.ends]
+        return None if self.certify is None or state.ends == 2 else (TuneRequest(15), CertifyRequest())[state.ends]
 
     def closed(self, done, state):
         return state._replace(ends=state.ends + 1)
@@ -651,7 +660,7 @@ def test_the_end_is_tuned_certified_and_returned():
 
 
 def test_a_learned_solver_keeps_what_it_learned_and_its_moments():
-    start = kx.LearnedRK.like(MIDPOINT, 2, order=1, per_step=True, learn_steps=True)
+    start = kx.LearnedRK.from_tableau(MIDPOINT, 2, order=1, per_step=True, learn_steps=True)
     trainer = Trainer(Flow(), start, how(train_steps=20, solver_lr=0.0), control=Script(4))
     assert trainer.run(0).solver.table(np.float64).h == pytest.approx(np.full(4, 0.25))  # a rate of zero moves nothing
     trained = Trainer(Flow(), start, how(train_steps=30, solver_lr=0.05), control=Script(4, 6)).run(0)
@@ -692,7 +701,7 @@ def digits():
     ("control", "solver"),
     [
         (StepControl(every=10), euler(3)),
-        (StepControl(every=10), kx.LearnedRK.like(MIDPOINT, 2, order=2, per_step=True, dtype=np.float32)),
+        (StepControl(every=10), kx.LearnedRK.from_tableau(MIDPOINT, 2, order=2, per_step=True, dtype=np.float32)),
         (ToleranceControl(every=10), kx.Adaptive(kx.tableaus.BOSH3, 1e-2, 1e-2)),
     ],
     ids=["euler", "learned", "adaptive"],

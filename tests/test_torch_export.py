@@ -12,7 +12,9 @@ torch = pytest.importorskip("torch")
 
 SOLVERS = {
     "classical": kx.FixedSteps(kx.tableaus.DOPRI5, 3),
-    "learned": kx.LearnedRK.like(kx.tableaus.RK4, 3, order=2, per_step=True, learn_steps=True, dtype=jnp.float64),
+    "learned": kx.LearnedRK.from_tableau(
+        kx.tableaus.RK4, 3, order=2, per_step=True, learn_steps=True, dtype=jnp.float64
+    ),
     "anchored": kx.student("anchored", 5, dtype=jnp.float64),
 }
 

@@ -111,7 +111,7 @@ def settings(**changes):
 
 def learned(**changes):
     options = {"steps": 2, "order": 1, "per_step": True, "learn_steps": True, "dtype": np.float32}
-    return kx.LearnedRK.like(kx.tableaus.MIDPOINT, **{**options, **changes})
+    return kx.LearnedRK.from_tableau(kx.tableaus.MIDPOINT, **{**options, **changes})
 
 
 def leaves(tree):

@@ -76,7 +76,7 @@ def test_a_penalty_beyond_the_largest_number():
 
 
 def test_useless_solves_hand_back_nothing():
-    learned = dataclasses.replace(kx.LearnedRK.like(RK4, steps=2, order=3), logits=jnp.full(2, jnp.nan))
+    learned = dataclasses.replace(kx.LearnedRK.from_tableau(RK4, steps=2, order=3), logits=jnp.full(2, jnp.nan))
     sol = quiet(lambda t, y, args: -y, F32, 1.0, solver=learned, ts=[0.5])
     assert sol.status != kx.Status.ok
     assert np.isnan(sol.y1).all() and np.isnan(sol.ys).all()

@@ -18,11 +18,11 @@ import kuttax as kx
 from kuttax.errors import UserError
 from kuttax.report import certificate as drawing
 from kuttax.report import comparison, table
-from kuttax.validity import Measurement, Row, Thresholds, certify, judge
+from kuttax.validity import Measurement, SolverRow, Thresholds, certify, judge
 from kuttax.validity.certificate.crossing import crossing_share
 from kuttax.validity.certificate.interval import of_mean, of_net_change, of_share
 from kuttax.validity.certificate.judge import LEAST_SAMPLES
-from kuttax.validity.certificate.scores import Kind, calibration_error, cross_entropies, recognise
+from kuttax.validity.certificate.scores import MetricKind, calibration_error, cross_entropies, recognise
 from kuttax.validity.certificate.solved import Solved
 
 EULER, MIDPOINT, RK4 = kx.tableaus.EULER, kx.tableaus.MIDPOINT, kx.tableaus.RK4
@@ -159,7 +159,7 @@ def test_a_fan_of_errors_is_no_ode():
     half = 1 - labels.mean()
     for row in found.measured.references:
         assert row.metric == pytest.approx(half) and row.flips == labels.sum() == row.lost
-    assert found.measured.kind == Kind("accuracy", 1.0)
+    assert found.measured.kind == MetricKind("accuracy", 1.0)
     assert found.verdict == "invalid" and "points" in found.reasons[0]
 
 
@@ -204,7 +204,7 @@ def numpy_solve(table, y, times):
 
 @pytest.mark.parametrize(("per_step", "times"), [(True, 2), (False, 4)])
 def test_each_row_of_a_learned_table_runs_twice_at_half_its_step(per_step, times, key):
-    solver = kx.LearnedRK.like(MIDPOINT, 3, stages=3, order=2, per_step=per_step, learn_steps=True)
+    solver = kx.LearnedRK.from_tableau(MIDPOINT, 3, stages=3, order=2, per_step=per_step, learn_steps=True)
     dynamic, static = eqx.partition(solver, eqx.is_array)
     noisy = jax.tree.map(lambda x: x + 0.3 * jax.random.normal(key, x.shape, x.dtype), dynamic)
     solver = eqx.combine(noisy, static)
@@ -247,8 +247,12 @@ def test_cross_entropy_is_scikit_learns_and_metrics_are_recognised(rng):
     given = solved(logits, labels)
     assert cross_entropies(given).mean() == pytest.approx(entropy)
     share = np.mean(logits.argmax(axis=1) == labels)
-    kinds = {entropy: Kind("cross-entropy"), share: Kind("accuracy"), 100 * share: Kind("accuracy", 100.0)}
-    for metric, kind in {**kinds, 0.123: Kind("metric")}.items():
+    kinds = {
+        entropy: MetricKind("cross-entropy"),
+        share: MetricKind("accuracy"),
+        100 * share: MetricKind("accuracy", 100.0),
+    }
+    for metric, kind in {**kinds, 0.123: MetricKind("metric")}.items():
         assert recognise([solved(logits, labels, metric)]) == kind
     one = solved(logits[:, 0], np.sign(labels - 1.5).astype(int))  # one logit, labels -1 and 1
     assert cross_entropies(one).mean() == pytest.approx(
@@ -327,16 +331,18 @@ def measured(n, kind=None, own=90.0, references=(), **changes):
     """A measurement of n samples with references of which nothing is known but these changes."""
     zero = np.zeros(n)
     base = {"metric": own, "metric_gap": 0.0, "from_own": zero + 1e-6, "from_reference": zero, "nfe": 50.0}
-    first = Row(role="own", solver="Own", metric=own, nfe=4.0, from_own=zero, from_reference=zero)
-    rows = [Row(role="reference", solver=f"R{i}", **{**base, **changes, **each}) for i, each in enumerate(references)]
-    return Measurement(n, kind or Kind("metric"), (first, *rows))
+    first = SolverRow(role="own", solver="Own", metric=own, nfe=4.0, from_own=zero, from_reference=zero)
+    rows = [
+        SolverRow(role="reference", solver=f"R{i}", **{**base, **changes, **each}) for i, each in enumerate(references)
+    ]
+    return Measurement(n, kind or MetricKind("metric"), (first, *rows))
 
 
 def accuracy(n, lost, gained, flips=None):
     share = 100 * (gained - lost) / n
     changes = {"metric": 90 + share, "metric_gap": share, "lost": lost, "gained": gained}
     flipped = lost + gained if flips is None else flips
-    return measured(n, Kind("accuracy", 100.0), references=({}, {}), **changes, flips=flipped)
+    return measured(n, MetricKind("accuracy", 100.0), references=({}, {}), **changes, flips=flipped)
 
 
 @pytest.mark.parametrize(
@@ -393,7 +399,7 @@ def test_verdict_on_any_metric(gap, deviating, n, verdict, sign):
 
 def test_verdict_on_cross_entropy_has_an_interval():
     sure = {"metric": 0.5, "metric_gap": 0.1, "metric_gap_error": 0.01, "flips": 0}
-    kind = Kind("cross-entropy")
+    kind = MetricKind("cross-entropy")
     assert judge(measured(400, kind, 0.4, ({}, {}), **sure), Thresholds()).verdict == "invalid"
     unsure = {**sure, "metric_gap_error": 0.1}
     assert judge(measured(400, kind, 0.4, ({}, {}), **unsure), Thresholds()).verdict == "undecided"

@@ -73,7 +73,7 @@ def _solver(workload: Workload, variant: str, tolerance):
 
 def _learned(workload: Workload):
     assert workload.steps is not None
-    return kx.LearnedRK.like(
+    return kx.LearnedRK.from_tableau(
         kx.tableaus.RK4, workload.steps, order=2, per_step=True, learn_steps=True, dtype=jnp.float32
     )
 

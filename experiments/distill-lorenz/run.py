@@ -102,10 +102,10 @@ def _classical(points: np.ndarray, step: float) -> dict:
 def students(kind: str, above: dict | None = None) -> list[kx.LearnedRK]:
     """Where the fits of one kind begin; `above` is the record of the order above it, with the same points and step."""
     order = STUDENTS[kind]
-    found = [kx.LearnedRK.like(start, 1, order=order) for start in STARTS]
+    found = [kx.LearnedRK.from_tableau(start, 1, order=order) for start in STARTS]
     if above is not None:
         with contextlib.suppress(kx.UserError):  # its conditions of this order may be ill-conditioned
-            found.append(kx.LearnedRK.like(_tableau(above["solver"], order + 1), 1, order=order))
+            found.append(kx.LearnedRK.from_tableau(_tableau(above["solver"], order + 1), 1, order=order))
     return found
 
 

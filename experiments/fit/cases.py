@@ -83,10 +83,10 @@ def cases(data_dir: Path | None, smoke: bool) -> dict[str, Case]:
     return found
 
 
-def pulled(names: Sequence[str]) -> kx.Levers:
+def pulled(names: Sequence[str]) -> kx.FitOptions:
     """These levers at their defaults, the others switched off."""
-    default = kx.Levers()
-    return kx.Levers(
+    default = kx.FitOptions()
+    return kx.FitOptions(
         warm_up=default.warm_up if "warm-up" in names else 0.0,
         learned="always" if "learned" in names else "never",
         consistency=default.consistency if "consistency" in names else 0.0,

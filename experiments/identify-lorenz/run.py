@@ -46,7 +46,7 @@ PAPER = {0.3: (0.0773, 0.231), 0.4: (0.190, 1.93)}
 
 
 def _learned(start: kx.Tableau, steps: int, **options: Any) -> kx.LearnedRK:
-    return kx.LearnedRK.like(start, steps, order=1, dtype=jnp.float32, **options)
+    return kx.LearnedRK.from_tableau(start, steps, order=1, dtype=jnp.float32, **options)
 
 
 METHODS: dict[str, Callable[[], kx.AbstractSolver]] = {

@@ -103,7 +103,9 @@ class Block:
             case "learned":
                 sizes = bool(self.steps % 2)
                 carried = carried_in(self.dtype)
-                return kx.LearnedRK.like(self._tableau, self.steps, per_step=sizes, learn_steps=sizes, dtype=carried)
+                return kx.LearnedRK.from_tableau(
+                    self._tableau, self.steps, per_step=sizes, learn_steps=sizes, dtype=carried
+                )
             case "adaptive" | "per sample":
                 control = "joint" if self.method == "adaptive" else "per_sample"
                 return kx.Adaptive(self._tableau, 0.1, control=control)

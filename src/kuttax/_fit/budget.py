@@ -48,11 +48,11 @@ def learning(solver: AbstractSolver) -> AbstractSolver | None:
     if tableau is None:
         return None
     steps, order = solver.number_of_steps(), min(2, tableau.stages)
-    return LearnedRK.like(tableau, steps, order=order, per_step=True, learn_steps=steps > 1)
+    return LearnedRK.from_tableau(tableau, steps, order=order, per_step=True, learn_steps=steps > 1)
 
 
 def _of_sde(nfe: int, stages: int | None, calculus: Calculus, *, learned: bool) -> AbstractGridSolver:
-    ito = [*([LearnedSRK.like(steps=1)] if learned else []), SRK(1), EulerMaruyama(1)]
+    ito = [*([LearnedSRK.from_tableau(steps=1)] if learned else []), SRK(1), EulerMaruyama(1)]
     kinds = ito if calculus == "ito" else [StochasticHeun(1), Milstein(1)]
     known = {kind.evaluations("diagonal")[0]: kind for kind in kinds}
     for count, kind in known.items():

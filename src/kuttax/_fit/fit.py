@@ -10,7 +10,7 @@ from ..training.settings import Settings
 from . import phases
 from .budget import solver_of
 from .options import FitOptions
-from .phases import Report
+from .phases import ReportProgress
 from .result import Fitted, Phase
 
 
@@ -25,7 +25,7 @@ def fit(
     allow_more: bool = False,
     most_nfe: int | None = None,
     seed: int = 0,
-    report: Report = lambda phase, steps, progress: None,
+    report: ReportProgress = lambda phase, steps, progress: None,
     saved: Path | None = None,
     resume: bool = False,
 ) -> Fitted:

@@ -46,7 +46,7 @@ _DISTILL_STEPS = 500
 _EXACT = 0.1  # of the output tolerance
 _CONSISTENCY = 0.1  # keeps learned solvers of digits valid at no loss (experiments/validity)
 
-Report = Callable[[str, int, Progress], None]
+ReportProgress = Callable[[str, int, Progress], None]
 """Gets the name of a phase, its number of optimiser steps, and its progress."""
 
 
@@ -66,12 +66,12 @@ class Work:
     task: Task
     settings: Settings
     seed: int
-    report: Report
+    report: ReportProgress
     saved: Path | None = None
     resume: bool = False
 
 
-class Trained(NamedTuple):
+class PhaseResult(NamedTuple):
     """A model and a solver, the certificate of the two, and the phase that made them."""
 
     model: Any
@@ -113,7 +113,7 @@ def warm_up(work: Work, steps: int, train_steps: int) -> tuple[Any, Phase]:
     return trained.model, Phase("warm-up", title(solver), trained.validation, None, time.perf_counter() - begin)
 
 
-def train(work: Work, options: FitOptions, model: Any, solver: AbstractSolver, done: int) -> Trained:
+def train(work: Work, options: FitOptions, model: Any, solver: AbstractSolver, done: int) -> PhaseResult:
     """Train model and solver together at the budget, after `done` optimiser steps of a warm-up."""
     begin, penalty, weight = time.perf_counter(), consistency_of(work.task), options.consistency
     penalty = weight * penalty if weight and penalty is not None else None
@@ -121,10 +121,10 @@ def train(work: Work, options: FitOptions, model: Any, solver: AbstractSolver, d
     certificate = _certificate(work, trained.model, trained.solver)
     seconds = time.perf_counter() - begin
     phase = Phase("training", title(trained.solver), trained.validation, certificate.verdict, seconds)
-    return Trained(trained.model, trained.solver, certificate, phase)
+    return PhaseResult(trained.model, trained.solver, certificate, phase)
 
 
-def distilled(work: Work, before: Trained) -> Trained:
+def distilled(work: Work, before: PhaseResult) -> PhaseResult:
     """Fit the solver to the finished field; the one before is kept where it is the better of the two."""
     begin, model = time.perf_counter(), before.model
     solver = _fitted(work, model, before.solver)
@@ -134,14 +134,16 @@ def distilled(work: Work, before: Trained) -> Trained:
     better = rank(certificate, validation.metric) >= rank(before.certificate, before.phase.validation.metric)
     name = "distillation" if better else "distillation, not kept"
     phase = Phase(name, title(solver), validation, certificate.verdict, time.perf_counter() - begin)
-    return Trained(model, solver, certificate, phase) if better else before._replace(phase=phase)
+    return PhaseResult(model, solver, certificate, phase) if better else before._replace(phase=phase)
 
 
-def least_steps(work: Work, before: Trained, most: int, *, distills: bool) -> tuple[Trained | None, list[Phase]]:
+def least_steps(
+    work: Work, before: PhaseResult, most: int, *, distills: bool
+) -> tuple[PhaseResult | None, list[Phase]]:
     """The solver with the fewest steps, up to `most`, whose certificate is valid for this field, and all trials."""
     phases: list[Phase] = []
 
-    def valid(steps: int) -> Trained | None:
+    def valid(steps: int) -> PhaseResult | None:
         begin, model = time.perf_counter(), before.model
         solver = before.solver.with_steps(steps)
         if distills:
@@ -149,7 +151,7 @@ def least_steps(work: Work, before: Trained, most: int, *, distills: bool) -> tu
         certificate, validation = _certificate(work, model, solver), _evaluate(work, model, solver)
         seconds = time.perf_counter() - begin
         phases.append(Phase("more evaluations", title(solver), validation, certificate.verdict, seconds))
-        return Trained(model, solver, certificate, phases[-1]) if certificate.verdict == "valid" else None
+        return PhaseResult(model, solver, certificate, phases[-1]) if certificate.verdict == "valid" else None
 
     return first_found(valid, list(ladder(before.solver.number_of_steps(), most))), phases
 

@@ -6,12 +6,12 @@ from typing import Annotated, Literal
 
 from rich.console import Console
 
-from ..options.bounds import Count, above, check_bounds
+from ..options.bounds import WholeNumber, above, check_bounds
 from ..options.unused import Unused
 from ..report import certificate as drawing
 from ..training.certify import certify_run
 from ..training.checkpoint import batch_size_of, load_run
-from .kept import keep_certificate
+from .kept import save_certificate
 from .output import writing_into
 
 
@@ -22,7 +22,7 @@ class Certify:
 
     data: Literal["validation", "test"] = "validation"
     """Use these data: validation, on which you may base choices, or test, for a final check."""
-    samples: Count | None = None
+    samples: WholeNumber | None = None
     """Use at most this many samples (default: all)."""
     metric_tolerance: Annotated[float, above(0)] = 0.01
     """Allow the metric to change by at most this much: a share of the samples for an accuracy, the metric's own unit
@@ -57,7 +57,7 @@ class Certify:
                 output_tolerance=self.output_tolerance,
                 max_step=self.max_step,
             )
-            record = keep_certificate(folder, certificate, task.name, self.data)
+            record = save_certificate(folder, certificate, task.name, self.data)
         console.print(drawing.terminal(record, console.width))
         saved = f"Saved: {directory / 'certificate.json'}, certificate.png, certificate.svg"
         console.out(saved)

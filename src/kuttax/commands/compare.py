@@ -13,7 +13,7 @@ from rich.console import Console
 from ..errors import UserError
 from ..io import records
 from ..io.folder import Folder
-from ..options.bounds import Count, check_bounds
+from ..options.bounds import WholeNumber, check_bounds
 from ..options.unused import Unused, unless
 from ..report import RECORDS, comparison, run_name
 from ..solvers.base.solution import SolveError
@@ -22,9 +22,9 @@ from ..tasks.options import TaskOptions
 from ..training.checkpoints import Checkpoints
 from ..training.loop import Trainer, TrainingError
 from ..training.settings import Settings
-from .configuration import keep_configuration, of_task
+from .configuration import of_task, save_configuration
 from .fit import Budget
-from .options.method import SOLVERS, Method, penalties, solvers, solvers_of_sdes
+from .options.method import SOLVERS, ComparedMethod, penalties, solvers, solvers_of_sdes
 from .options.penalty import PenaltyOptions
 from .options.sde_solvers import refuse_other_kind
 from .options.solver import LEARNED, ClassicalOptions, SolverOptions
@@ -51,7 +51,7 @@ class Compare:
 
     nfe: tuple[Budget, ...] | None = None
     """Compare fixed-step solvers of these budgets: evaluations of the field in one solve (default: 4 8)."""
-    seeds: Count = 3
+    seeds: WholeNumber = 3
     """Repeat with this many sets of initial weights, from seed 0 on."""
     methods: tuple[str, ...] | None = None
     """Compare only these solvers. ODE: dopri5, rk4, midpoint, learned (default: all). SDE: spark, euler-maruyama,
@@ -93,7 +93,7 @@ class Compare:
             **unless(False, [option.name for option in fields(PenaltyOptions)], several, "leave out --penalties"),
         }
 
-    def _unused_of_solvers(self, options: TaskOptions, rows: list[Method]) -> dict[str, Unused]:
+    def _unused_of_solvers(self, options: TaskOptions, rows: list[ComparedMethod]) -> dict[str, Unused]:
         """Those of the one solver of --penalties in a comparison of solvers, and of solvers that are not compared."""
         learned = {row.name: LEARNED if row.name == "learned" else ("shared",) for row in rows if learns(row.solver)}
         used = {name for names in learned.values() for name in names}
@@ -131,7 +131,7 @@ class Compare:
         return 1 if failed else 0
 
     def _all(
-        self, pairs: list[tuple[Method, Trainer]], name: str, options: Any, folder: Folder, console: Console
+        self, pairs: list[tuple[ComparedMethod, Trainer]], name: str, options: Any, folder: Folder, console: Console
     ) -> int:
         """Run what is not recorded yet; returns how many runs failed."""
         path = folder.path / RECORDS
@@ -160,8 +160,8 @@ class Compare:
         folder.seal(RECORDS)
 
     def _possible(
-        self, methods: list[Method], trainers: list[Trainer], console: Console
-    ) -> Iterator[tuple[Method, Trainer]]:
+        self, methods: list[ComparedMethod], trainers: list[Trainer], console: Console
+    ) -> Iterator[tuple[ComparedMethod, Trainer]]:
         """Those whose penalty the task can be trained with; of all penalties the others are left out, saying so.
 
         Raises:
@@ -178,7 +178,7 @@ class Compare:
             else:
                 yield method, trainer
 
-    def _rows(self, options: TaskOptions, say: Callable[[str], None]) -> list[Method]:
+    def _rows(self, options: TaskOptions, say: Callable[[str], None]) -> list[ComparedMethod]:
         """The rows that the options ask for; `say` is told what is left out."""
         if self.penalties is not None:
             return list(penalties(self.penalties, self.solver, say))
@@ -202,10 +202,17 @@ class Compare:
         penalty = self.penalty.build()
         if penalty.name is not None:
             config |= penalty.about
-        keep_configuration(folder, config)
+        save_configuration(folder, config)
 
     def _run(
-        self, trainer: Trainer, seed: int, method: Method, name: str, options: Any, folder: Folder, console: Console
+        self,
+        trainer: Trainer,
+        seed: int,
+        method: ComparedMethod,
+        name: str,
+        options: Any,
+        folder: Folder,
+        console: Console,
     ) -> tuple[dict[str, Any], Checkpoints]:
         """The record of one run, and the checkpoints that are of no use any more when it is kept."""
         about = {"task": name, "method": method.name, "label": method.label, "budget": method.budget}

@@ -6,7 +6,7 @@ from ..errors import UserError
 from ..io import json_file
 from ..io.atomic import write_json
 from ..io.folder import Folder
-from ..io.records import plain
+from ..io.records import as_json
 from ..training.checkpoint import inputs_of
 from .run import task_options
 
@@ -39,13 +39,13 @@ def check_configuration(folder: Folder, config: dict[str, Any]) -> bool:
         return False
     kept = json_file.read(path, {str: object}, _MEND)
     folder.check(NAME, _MEND)
-    other = _first_difference(kept, plain(config))
+    other = _first_difference(kept, as_json(config))
     if other is not None:
         raise UserError(f"{path} is of other options: repeat them to resume, or give another --out ({other})")
     return True
 
 
-def keep_configuration(folder: Folder, config: dict[str, Any]) -> None:
+def save_configuration(folder: Folder, config: dict[str, Any]) -> None:
     """Write the options down, unless the same ones are kept.
 
     Raises:
@@ -53,7 +53,7 @@ def keep_configuration(folder: Folder, config: dict[str, Any]) -> None:
     """
     if not check_configuration(folder, config):
         with folder.writing(NAME):
-            write_json(folder.path / NAME, plain(config))
+            write_json(folder.path / NAME, as_json(config))
 
 
 def _first_difference(kept: dict[str, Any], config: dict[str, Any]) -> str | None:

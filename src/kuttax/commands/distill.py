@@ -8,11 +8,11 @@ import jax
 from rich.console import Console
 
 from ..distillation import Distilled, distill, student
-from ..distillation.students import Kind, stages_of
+from ..distillation.students import StudentKind, stages_of
 from ..errors import UserError
 from ..io.folder import Folder
-from ..io.records import plain
-from ..options.bounds import Count, Seed, Share, at_least, check_bounds
+from ..io.records import as_json
+from ..options.bounds import Seed, Share, WholeNumber, at_least, check_bounds
 from ..options.unused import Unused, unless
 from ..solvers.base.solver import AbstractSolver
 from ..solvers.rk.learned import LearnedRK
@@ -21,7 +21,7 @@ from ..tasks.starts import some_trajectories
 from ..training.checkpoint import batch_size_of, load_run, read_run, save_run
 from ..training.evaluate import evaluate
 from .fit import Budget
-from .kept import keep_for_torch, keep_record
+from .kept import save_for_torch, save_record
 from .options.solver import ONE_STEP
 from .output import Output
 from .run import environment, reference
@@ -34,10 +34,10 @@ class Distill:
 
     nfe: Budget = 8
     """Evaluations of the field in one solve."""
-    student: Kind = "per_step"
+    student: StudentKind = "per_step"
     """Fit this kind of solver. per_step: each step has its own coefficients and a learned size. shared: all steps share
     one set of coefficients. anchored: one step of --nfe stages."""
-    stages: Count | None = None
+    stages: WholeNumber | None = None
     """Evaluations in one step (default: the largest of 4, 3, 2, 1 that divides --nfe)."""
     order: Annotated[int, at_least(1, most=64)] = 1
     """Keep at least this order of accuracy, whatever the solver learns."""
@@ -115,5 +115,5 @@ class Distill:
     ) -> None:
         """The run with its new solver, the solver for PyTorch, and what was measured."""
         save_run(folder, model, solver, {"task": about["task"], "record": record})
-        keep_record(folder, plain(record))
-        keep_for_torch(folder, solver)
+        save_record(folder, as_json(record))
+        save_for_torch(folder, solver)

@@ -16,7 +16,7 @@ from ..training.checkpoint import batch_size_of, load_run
 from ..training.evaluate import evaluate
 from .options.sde_solvers import refuse_other_kind
 from .options.solver import ClassicalOptions
-from .run import nfe_said
+from .run import describe_nfe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,9 +67,9 @@ class Evaluate:
         refuse_other_kind(task.name, task, solver)
         result = evaluate(task, model, solver, task.test, size)
         console.out(str(solver))
-        unit, nfe = task.metric.unit, nfe_said(result._asdict())
+        unit, nfe = task.metric.unit, describe_nfe(result._asdict())
         console.out(f"test {task.metric.name} {result.metric:.4g} {unit}, loss {result.loss:.4g}, NFE {nfe}")
         if isinstance(task, HasForecast):
-            for line in forecast.said(task.forecast(model, solver)):
+            for line in forecast.describe(task.forecast(model, solver)):
                 console.out(line)
         return 0

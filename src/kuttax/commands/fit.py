@@ -13,8 +13,8 @@ from .._fit.fit import fit
 from .._fit.options import FitOptions, When
 from .._fit.result import Fitted
 from ..io.folder import Folder
-from ..io.records import plain
-from ..options.bounds import Count, Seed, at_least, between, check_bounds
+from ..io.records import as_json
+from ..options.bounds import Seed, WholeNumber, at_least, between, check_bounds
 from ..options.unused import Unused, unless
 from ..report import forecast
 from ..solvers.base.solver import AbstractSolver, title
@@ -25,11 +25,11 @@ from ..training.checkpoint import save_run
 from ..training.log import Log
 from ..training.loop import Progress
 from ..training.settings import Settings
-from .configuration import keep_configuration, of_task
-from .kept import keep_certificate, keep_for_torch, keep_record
+from .configuration import of_task, save_configuration
+from .kept import save_certificate, save_for_torch, save_record
 from .options.task_unused import unused_in_task
 from .output import CHECKPOINTS, Output, listed
-from .run import environment, nfe_said, reference_said, results, task_options, verdict_said
+from .run import describe_nfe, describe_verdict, environment, reference_name, results, task_options
 
 Budget = Annotated[int, at_least(1, most=100_000)]
 """Of evaluations in one solve."""
@@ -72,7 +72,7 @@ class Fit:
 
     nfe: Budget = 8
     """The budget: evaluations of the field in one solve."""
-    stages: Count | None = None
+    stages: WholeNumber | None = None
     """Evaluations in one step (default: the largest of 4, 3, 2, 1 that divides --nfe)."""
     allow_more: bool = False
     """If the certificate is not valid at --nfe, keep the solver with the fewest evaluations whose certificate is."""
@@ -128,7 +128,7 @@ class Fit:
             output.refuse_used()
             task = options.build()
             folder = output.begin()
-            keep_configuration(folder, self._configuration(name, options))
+            save_configuration(folder, self._configuration(name, options))
             folder.claim(*listed())
             fitted = self._fitted(task, folder, console)
             record = self._keep(folder, task, name, options, fitted)
@@ -155,7 +155,7 @@ class Fit:
         """Model, solver, record and certificate; the checkpoints are not needed any more. Returns the record."""
         about = {"task": name, "method": "fit", "label": title(fitted.solver), "budget": self.nfe, "seed": self.seed}
         size = self.training.batch_size
-        record = plain(
+        record = as_json(
             {
                 "kind": "fit",
                 **about,
@@ -168,10 +168,10 @@ class Fit:
         saved = {"name": name, "options": task_options(options)}
         settings = asdict(self.training)
         save_run(folder, fitted.model, fitted.solver, {"task": saved, "settings": settings, "record": record})
-        keep_record(folder, record)
-        keep_certificate(folder, fitted.certificate, name, "validation")
+        save_record(folder, record)
+        save_certificate(folder, fitted.certificate, name, "validation")
         if fitted.solver.learned and not fitted.solver.solves_sdes:
-            keep_for_torch(folder, fitted.solver)
+            save_for_torch(folder, fitted.solver)
         checkpoints.clear(folder.path / CHECKPOINTS)
         return record
 
@@ -182,10 +182,10 @@ class Fit:
         resolved = record["test_reference"]
         again = "impossible" if resolved is None else f"{resolved:.4g} {unit}, NFE {record['nfe_reference']:.4g}"
         say(str(fitted))
-        say(f"test {metric} {record['test']:.4g} {unit}, NFE {nfe_said(record)}; by {reference_said(task)} {again}")
-        for line in forecast.said(record["forecast"]) if "forecast" in record else ():
+        say(f"test {metric} {record['test']:.4g} {unit}, NFE {describe_nfe(record)}; by {reference_name(task)} {again}")
+        for line in forecast.describe(record["forecast"]) if "forecast" in record else ():
             say(line)
-        say(verdict_said(record["certificate"]))
+        say(describe_verdict(record["certificate"]))
         if fitted.verdict != "valid":
             for reason in fitted.certificate.reasons:
                 say(f"  {reason}")

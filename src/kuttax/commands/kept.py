@@ -15,7 +15,7 @@ def picture(name: str) -> tuple[str, str]:
     return f"{name}.png", f"{name}.svg"
 
 
-def keep_certificate(folder: Folder, certificate: Certificate, task: str, data: str) -> Record:
+def save_certificate(folder: Folder, certificate: Certificate, task: str, data: str) -> Record:
     """certificate.json, certificate.png and certificate.svg; returns what the first holds."""
     record = {**certificate.to_json(), "task": task, "data": data}
     with folder.writing("certificate.json", *picture("certificate")):
@@ -24,13 +24,13 @@ def keep_certificate(folder: Folder, certificate: Certificate, task: str, data: 
     return record
 
 
-def keep_record(folder: Folder, record: Record) -> None:
+def save_record(folder: Folder, record: Record) -> None:
     """record.json, what the run was and what it came to."""
     with folder.writing("record.json"):
         write_json(folder.path / "record.json", record)
 
 
-def keep_for_torch(folder: Folder, solver: Any) -> None:
+def save_for_torch(folder: Folder, solver: Any) -> None:
     """solver_torch.py, the solver for PyTorch."""
     with folder.writing("solver_torch.py"):
         write_text(folder.path / "solver_torch.py", to_torch_source(solver))

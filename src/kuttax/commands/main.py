@@ -19,7 +19,7 @@ from .distill import Distill
 from .evaluate import Evaluate
 from .fit import Fit
 from .parser import given, parse
-from .program import Program, asks_help, leading
+from .program import CommandLine, asks_help, leading
 from .report import Report
 from .terminal import terminal
 from .train import Train
@@ -103,7 +103,7 @@ def _usual(kind: type[Any], options: Any) -> Any:
     return replace(start, solver=replace(start.solver, **options.solver))
 
 
-_PROGRAM = Program(
+_PROGRAM = CommandLine(
     name="kuttax",
     call="kuttax",
     usage=USAGE,

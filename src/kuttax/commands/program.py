@@ -1,4 +1,4 @@
-"""Program: a command line of several commands. kuttax is one, the benchmarks are another."""
+"""CommandLine: a command line of several commands. kuttax is one, the benchmarks are another."""
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,7 @@ Command = Callable[[list[str]], int | None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Program:
+class CommandLine:
     """A command line: its name, its help, and its commands.
 
     Attributes:

@@ -15,9 +15,9 @@ from rich.console import Console
 
 from .. import __version__
 from ..errors import UserError
-from ..io.atomic import whole, write_json
+from ..io.atomic import replacing, write_json
 from ..io.folder import Folder
-from ..io.records import plain
+from ..io.records import as_json
 from ..report import density, fan, forecast, reconstruction
 from ..solvers.base.solution import SolveError
 from ..solvers.base.solver import AbstractSolver, title
@@ -47,20 +47,20 @@ def reference(task: Any) -> AbstractSolver:
     return reference_of(task) or Adaptive(TSIT5, 1e-6, 1e-6)
 
 
-def reference_said(task: Any) -> str:
+def reference_name(task: Any) -> str:
     """What it is called."""
     own = reference_of(task)
     return "Tsit5 at 1e-6" if own is None else title(own)
 
 
-def nfe_said(counts: Mapping[str, Any]) -> str:
+def describe_nfe(counts: Mapping[str, Any]) -> str:
     """Evaluations of the field in words; of an SDE those of drift and diffusion."""
     known = lambda value: "unknown" if value is None or value != value else f"{value:.4g}"
     diffusion = counts.get("nfe_diffusion")
     return known(counts["nfe"]) + ("" if diffusion is None else f" of the drift, {known(diffusion)} of the diffusion")
 
 
-def verdict_said(certificate: Mapping[str, Any]) -> str:
+def describe_verdict(certificate: Mapping[str, Any]) -> str:
     """What a record says of its certificate, in words."""
     in_law = certificate.get("in_law")
     if in_law is None:
@@ -122,7 +122,7 @@ def train(
             open_files.enter_context(folder.writing(METRICS))
         log = open_files.enter_context(Log(console, f"{label}, seed {seed}", steps, metrics, since))
         trained = trainer.run(seed, log, checkpoints, start)
-    if (failures := trained.failures.said(trainer.settings)) is not None:
+    if (failures := trained.failures.describe(trainer.settings)) is not None:
         say(f"{label}, seed {seed}: {failures}")
     return trained
 
@@ -207,7 +207,7 @@ def results(
         "batch_size": size,
         "test": test.metric,
         "test_loss": test.loss,
-        "reference": reference_said(task),
+        "reference": reference_name(task),
         "test_reference": None if resolved is None else resolved.metric,
         "nfe": test.nfe,
         **({} if test.nfe_diffusion is None else {"nfe_diffusion": test.nfe_diffusion}),
@@ -237,7 +237,7 @@ def _draw(seen: Any, folder: Folder, name: str, plot: Callable[[Path], Any]) -> 
         return
     path = folder.path / f"{name}.npz"
     with folder.writing(path.name, *picture(name)):
-        with whole(path) as partial, partial.open("wb") as file:
+        with replacing(path) as partial, partial.open("wb") as file:
             np.savez_compressed(file, **seen._asdict())
         plot(path)
 
@@ -252,7 +252,7 @@ def _resolve(task: Task, model: Any, size: int) -> Evaluation | None:
 
 def _forecast(task: Any, model: Any, solver: AbstractSolver, about: dict[str, Any], folder: Folder) -> dict[str, Any]:
     """What the task says of long forecasts; saved with an example of them, and drawn."""
-    found = plain(task.forecast(model, solver))
+    found = as_json(task.forecast(model, solver))
     with folder.writing("forecast.json", *picture("forecast")):
         write_json(folder.path / "forecast.json", found)
         forecast.plot({about["label"]: found}, [about["method"]], folder.path / "forecast")
@@ -262,7 +262,7 @@ def _forecast(task: Any, model: Any, solver: AbstractSolver, about: dict[str, An
 def task_options(task_kind: Any) -> dict[str, Any]:
     """A named task's options as JSON holds them; paths are absolute, for a run may be evaluated from elsewhere."""
     values = {field.name: getattr(task_kind, field.name) for field in fields(task_kind)}
-    return {name: plain(x.absolute() if isinstance(x, Path) else x) for name, x in values.items()}
+    return {name: as_json(x.absolute() if isinstance(x, Path) else x) for name, x in values.items()}
 
 
 def environment() -> dict[str, Any]:

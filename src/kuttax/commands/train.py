@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from rich.console import Console
 
 from ..io.folder import Folder
-from ..io.records import plain
+from ..io.records import as_json
 from ..options.bounds import Seed, between, check_bounds
 from ..options.unused import Unused
 from ..report import forecast
@@ -18,15 +18,15 @@ from ..training.checkpoints import Checkpoints
 from ..training.loop import Trainer
 from ..training.parallel import OneDevice, Placement, first, joined, part, together
 from ..training.settings import Settings
-from .configuration import check_configuration, keep_configuration, of_task
-from .kept import keep_record
+from .configuration import check_configuration, of_task, save_configuration
+from .kept import save_record
 from .options.penalty import PenaltyOptions
 from .options.sde_solvers import refuse_other_kind
 from .options.solver import SolverOptions
-from .options.step_control import control_of, proposed_steps, said
+from .options.step_control import control_of, describe, proposed_steps
 from .options.task_unused import unused_in_task
 from .output import CHECKPOINTS, Output, listed
-from .run import nfe_said, recorded, task_options, train, verdict_said
+from .run import describe_nfe, describe_verdict, recorded, task_options, train
 from .terminal import terminal
 
 CheckpointSeconds = Annotated[float, between(0, 1e6)]
@@ -106,7 +106,7 @@ class Train:
             if not place.leads:
                 return 0
             record = recorded(trainer, trained, self.seed, about, task_options(options), folder)
-            keep_record(folder, plain(record))
+            save_record(folder, as_json(record))
             checkpoints.clear()
             output.finish()
         self._say(record, out, console)
@@ -134,25 +134,25 @@ class Train:
         resolved = record["test_reference"]
         console.out(record["label"])
         if "step_control" in record:
-            console.out(said(record["step_control"]))
+            console.out(describe(record["step_control"]))
         console.out(
             f"{metric}: validation {record['validation']:.4g} {unit}, test {record['test']:.4g} {unit}, "
             f"re-solved by {record['reference']} {'impossible' if resolved is None else f'{resolved:.4g} {unit}'}"
         )
         console.out(
-            f"NFE {nfe_said(record)}, {record['predict_ms']:.3g} ms a batch of {record['batch_size']}; "
+            f"NFE {describe_nfe(record)}, {record['predict_ms']:.3g} ms a batch of {record['batch_size']}; "
             f"{record['train_seconds']:.3g} s of training, {record['compile_seconds']:.3g} s of compiling"
         )
-        for line in forecast.said(record["forecast"]) if "forecast" in record else ():
+        for line in forecast.describe(record["forecast"]) if "forecast" in record else ():
             console.out(line)
-        console.out(f"{verdict_said(record['certificate'])}; the whole certificate: kuttax certify {out}")
+        console.out(f"{describe_verdict(record['certificate'])}; the whole certificate: kuttax certify {out}")
         again = "" if "in_law" in record["certificate"] else " --solver tsit5 --rtol 1e-6 --atol 1e-6"
         console.out(f"Saved in {out}. Look again: kuttax evaluate {out}{again}")
 
     def _begin(self, output: Output, name: str, options: Any, console: Console) -> None:
         """Make the directory, and keep the options in it."""
         folder = output.begin()
-        keep_configuration(folder, self._configuration(name, options))
+        save_configuration(folder, self._configuration(name, options))
         folder.claim(*listed())
         if self.resume and not (folder.path / CHECKPOINTS).exists():
             console.out(f"nothing is saved in {output.out} yet: training begins")

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..errors import UserError
 
-Noise = Literal["rademacher", "normal"]
+ProbeNoise = Literal["rademacher", "normal"]
 
 
 class AbstractTrace(eqx.Module):
@@ -56,11 +56,11 @@ class Hutchinson(AbstractTrace):
         UserError: There is no such kind.
     """
 
-    kind: Noise = eqx.field(static=True, default="rademacher")
+    kind: ProbeNoise = eqx.field(static=True, default="rademacher")
 
     def __check_init__(self):
-        if self.kind not in get_args(Noise):
-            raise UserError(f"kind must be one of {', '.join(get_args(Noise))}, got {self.kind!r}")
+        if self.kind not in get_args(ProbeNoise):
+            raise UserError(f"kind must be one of {', '.join(get_args(ProbeNoise))}, got {self.kind!r}")
 
     def noise(self, key: PRNGKeyArray | None, x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
         if key is None:

@@ -1,6 +1,6 @@
 """Learned solvers for a field that is frozen: fit to a fine teacher, judged on starts that the fit never saw."""
 
-from .classical import Row as Row
+from .classical import SchemeRow as SchemeRow
 from .classical import row as row
 from .classical import table as table
 from .distill import Distilled as Distilled

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 
-class Best:
+class BestStudent:
     """The student with the least held-out error so far.
 
     Args:

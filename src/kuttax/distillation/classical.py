@@ -8,13 +8,13 @@ import jax
 import numpy as np
 
 from ..solvers.base.solver import AbstractSolver, Problem, title
-from ..solvers.rk.fixed import AbstractTableSolver, FixedSteps, Table
+from ..solvers.rk.fixed import AbstractTableSolver, FixedSteps, StepTable
 from ..solvers.rk.tableaus import ALL
 from .frozen import Frozen, ends
 from .starts import Pairs
 
 
-class Row(NamedTuple):
+class SchemeRow(NamedTuple):
     """How a solver does on starts whose ends are known.
 
     Attributes:
@@ -31,34 +31,35 @@ class Row(NamedTuple):
     median: float
 
 
-def row(frozen: Frozen, solver: AbstractTableSolver, pairs: Pairs) -> Row:
+def row(frozen: Frozen, solver: AbstractTableSolver, pairs: Pairs) -> SchemeRow:
     """How `solver` does in the dtype of the starts; the ends may be more exact."""
-    return Row(title(solver), solver.nfe, *errors(frozen, solver, pairs))
+    return SchemeRow(title(solver), solver.nfe, *errors(frozen, solver, pairs))
 
 
 def errors(frozen: Frozen, solver: AbstractSolver, pairs: Pairs) -> tuple[float, float]:
-    """The two errors of `Row`."""
+    """The two errors of `SchemeRow`."""
     missed = jax.tree.map(lambda a, b: np.asarray(a, np.float64) - b, ends(frozen, solver, pairs.start), pairs.end)
     flat = np.concatenate([x.reshape(pairs.number, -1) for x in jax.tree.leaves(missed)], axis=1)
     with np.errstate(over="ignore"):
         return float(np.sqrt(np.mean(flat**2))), float(np.median(np.linalg.norm(flat, axis=1)))
 
 
-def table(frozen: Frozen, pairs: Pairs, nfe: int) -> tuple[Row, ...]:
+def table(frozen: Frozen, pairs: Pairs, nfe: int) -> tuple[SchemeRow, ...]:
     """Every classical tableau with as many equal steps as `nfe` evaluations allow, the best first.
 
-    A tableau whose stages do not divide `nfe` takes fewer evaluations (`Row.nfe`); one with more stages is left out.
+    A tableau whose stages do not divide `nfe` takes fewer evaluations (`SchemeRow.nfe`). One with more stages is
+    left out.
     """
     schemes = [FixedSteps(tableau, nfe // tableau.stages) for tableau in ALL.values() if tableau.stages <= nfe]
     dtype = jax.tree.leaves(pairs.start)[0].dtype
-    rows = [Row(title(s), s.nfe, *errors(frozen, _Laid(s, dtype), pairs)) for s in schemes]
+    rows = [SchemeRow(title(s), s.nfe, *errors(frozen, _Laid(s, dtype), pairs)) for s in schemes]
     return tuple(sorted(rows, key=lambda row: (np.isnan(row.rmse), row.rmse)))
 
 
 class _Laid(AbstractTableSolver):
     """A scheme by its numbers in place of its name: one program serves all of as many stages and steps."""
 
-    laid: Table
+    laid: StepTable
     steps: int = eqx.field(static=True)
 
     def __init__(self, scheme: FixedSteps, dtype):
@@ -78,6 +79,6 @@ class _Laid(AbstractTableSolver):
     def check(self, problem: Problem) -> None:
         del problem
 
-    def table(self, dtype) -> Table:
+    def table(self, dtype) -> StepTable:
         del dtype
         return self.laid

@@ -15,8 +15,8 @@ from ..errors import UserError
 from ..solvers.base.solver import AbstractSolver, title
 from ..solvers.rk.learned import LearnedRK
 from . import classical, gradient, least_squares
-from .best import Best
-from .classical import Row
+from .best import BestStudent
+from .classical import SchemeRow
 from .frozen import Frozen
 from .precision import cast, double_precision
 from .starts import Pairs, checked_starts, split
@@ -38,11 +38,11 @@ class Distilled(NamedTuple):
     solver: LearnedRK
     error: float
     median: float
-    table: tuple[Row, ...]
+    table: tuple[SchemeRow, ...]
     steps: int
 
     def __str__(self) -> str:
-        own = Row(title(self.solver), self.solver.nfe, self.error, self.median)
+        own = SchemeRow(title(self.solver), self.solver.nfe, self.error, self.median)
         lines = [f"{'rmse':>10} {'median':>10} {'nfe':>4}  solver"]
         return "\n".join(lines + [f"{r.rmse:10.3g} {r.median:10.3g} {r.nfe:4d}  {r.name}" for r in (own, *self.table)])
 
@@ -72,7 +72,7 @@ def distill(
         y0: The starts: a pytree of arrays whose leading axis counts them, at least two. Draw them as the solver will
             meet them.
         t0, t1: The interval; t1 < t0 goes backwards.
-        student: Where the fit starts: `kx.student(...)` or `LearnedRK.like(...)`.
+        student: Where the fit starts: `kx.student(...)` or `LearnedRK.from_tableau(...)`.
         args: Handed to the field.
         holdout: The share of the starts that the fit does not see.
         teacher: What solves the starts, in float64; None: DOPRI5 at 1e-8. For a stiff field
@@ -112,7 +112,7 @@ def _check(student: Any, t0: Any, t1: Any, max_steps: Any) -> None:
         raise UserError(f"max_steps must be a whole number >= 1, got {max_steps!r}")
 
 
-def _fit(frozen: Frozen, student: LearnedRK, seen: Pairs, held: Pairs, max_steps: int | None, seed: int) -> Best:
+def _fit(frozen: Frozen, student: LearnedRK, seen: Pairs, held: Pairs, max_steps: int | None, seed: int) -> BestStudent:
     """Fit in float64, by what suits the number of parameters."""
     frozen, student, seen, held = cast((frozen, student, seen, held), np.float64)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(student))

@@ -11,7 +11,7 @@ from jaxtyping import Array
 
 from ..data.batches import BatchStream
 from ..solvers.rk.learned import LearnedRK as Student
-from .best import Best
+from .best import BestStudent
 from .frozen import Frozen, rmse
 from .starts import Pairs
 
@@ -24,7 +24,7 @@ PATIENCE = 20
 _RATE = 1e-2
 
 
-def adam(frozen: Frozen, student: Student, seen: Pairs, held: Pairs, steps: int, seed: int) -> Best:
+def adam(frozen: Frozen, student: Student, seen: Pairs, held: Pairs, steps: int, seed: int) -> BestStudent:
     """Fit the student to the pairs that are seen, in batches drawn by `seed`; all in float64.
 
     The log makes the rate mean the same for errors of any size; the rate falls to a hundredth on a cosine.
@@ -48,7 +48,7 @@ def adam(frozen: Frozen, student: Student, seen: Pairs, held: Pairs, steps: int,
 
         return jax.lax.scan(step, (student, state), rows)[0]
 
-    best = Best(PATIENCE)
+    best = BestStudent(PATIENCE)
     best.look(float(rmse(frozen, student, held)), student)
     now: Any = jax.tree.map(jnp.asarray, student)
     state = optimiser.init(now)

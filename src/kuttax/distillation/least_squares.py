@@ -15,7 +15,7 @@ import optimistix as optx
 from jaxtyping import Array, Float
 
 from ..solvers.rk.learned import LearnedRK as Student
-from .best import Best
+from .best import BestStudent
 from .frozen import Frozen, rmse
 from .starts import Pairs
 
@@ -33,14 +33,14 @@ def suits(parameters: int, seen: Pairs) -> bool:
     return parameters <= MOST_PARAMETERS and parameters * seen.number * seen.size <= MOST_ENTRIES
 
 
-def levenberg_marquardt(frozen: Frozen, student: Student, seen: Pairs, held: Pairs, steps: int) -> Best:
+def levenberg_marquardt(frozen: Frozen, student: Student, seen: Pairs, held: Pairs, steps: int) -> BestStudent:
     """Fit the student to the pairs that are seen; all in float64.
 
     Returns:
         The student that was best on the pairs held out, with that error.
     """
     unit = rmse(frozen, student, seen)
-    best = Best(PATIENCE)
+    best = BestStudent(PATIENCE)
     best.look(float(rmse(frozen, student, held)), student)
     if not 0 < unit < np.inf:  # a student that diverges, or is exact
         return best

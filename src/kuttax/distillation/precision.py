@@ -12,7 +12,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
-Tree = TypeVar("Tree")
+AnyTree = TypeVar("AnyTree")
 
 # `jax.experimental.enable_x64` before JAX 0.8.
 _parent: Any = jax if hasattr(jax, "enable_x64") else getattr(jax, "experimental")  # noqa: B009
@@ -29,7 +29,7 @@ def double_precision() -> Iterator[None]:
         yield
 
 
-def cast(tree: Tree, dtype: Any) -> Tree:
+def cast(tree: AnyTree, dtype: Any) -> AnyTree:
     """The floating-point arrays of a pytree as NumPy arrays of `dtype`; everything else as it is."""
 
     def one(leaf: Any) -> Any:

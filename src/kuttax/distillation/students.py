@@ -6,13 +6,13 @@ from ..errors import UserError
 from ..solvers.rk import tableaus
 from ..solvers.rk.learned import LearnedRK
 
-Kind = Literal["per_step", "shared", "anchored"]
+StudentKind = Literal["per_step", "shared", "anchored"]
 
 STARTS = {1: tableaus.EULER, 2: tableaus.MIDPOINT, 3: tableaus.HEUN3, 4: tableaus.RK4}
 """Where a student of so many stages a step starts."""
 
 
-def student(kind: Kind, nfe: int, *, stages: int | None = None, order: int = 1, dtype: Any = None) -> LearnedRK:
+def student(kind: StudentKind, nfe: int, *, stages: int | None = None, order: int = 1, dtype: Any = None) -> LearnedRK:
     """A learned solver of `nfe` evaluations that starts as a classical one.
 
     Args:
@@ -29,16 +29,16 @@ def student(kind: Kind, nfe: int, *, stages: int | None = None, order: int = 1, 
         UserError: There is no such kind, the stages do not divide `nfe`, or the order cannot be had.
     """
     _check_nfe(nfe)
-    if kind not in get_args(Kind):
-        raise UserError(f"unknown kind of student {kind!r}; known: {', '.join(get_args(Kind))}")
+    if kind not in get_args(StudentKind):
+        raise UserError(f"unknown kind of student {kind!r}; known: {', '.join(get_args(StudentKind))}")
     if kind == "anchored":
         if stages is not None:
             raise UserError(f"an anchored student is one step of {nfe} stages: leave stages out")
         start = tableaus.EULER.compose(nfe) if nfe % 2 else tableaus.MIDPOINT.compose(nfe // 2)
-        return LearnedRK.like(start, 1, order=order, dtype=dtype)
+        return LearnedRK.from_tableau(start, 1, order=order, dtype=dtype)
     stages = stages_of(nfe, stages)
     steps = nfe // stages
-    return LearnedRK.like(
+    return LearnedRK.from_tableau(
         STARTS[stages], steps, order=order, per_step=kind == "per_step", learn_steps=steps > 1, dtype=dtype
     )
 

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written replacing or not at all."""
 
 import contextlib
 import json
@@ -11,7 +11,7 @@ PARTIAL = ".partial"
 
 
 @contextlib.contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def replacing(path: Path) -> Iterator[Path]:
     """A path to write to that takes the place of `path` at the end, and is removed if writing fails.
 
     An error of the disk names `path`, also where the operating system does not say it.
@@ -26,13 +26,13 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text as UTF-8, whole or not at all."""
-    with whole(path) as partial:
+    """Write text as UTF-8, replacing or not at all."""
+    with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Write JSON, whole or not at all; a number that JSON does not have is an error."""
+    """Write JSON, replacing or not at all; a number that JSON does not have is an error."""
     write_text(path, json.dumps(data, indent=1, allow_nan=False) + "\n")
 
 

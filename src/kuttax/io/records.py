@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import UserError
 from . import json_file
-from .atomic import naming, whole
+from .atomic import naming, replacing
 from .shape import Shape, mismatch
 
 Record = dict[str, Any]
@@ -84,7 +84,7 @@ def read(
 def keep(path: str | os.PathLike[str], wanted: Callable[[Record], bool], shape: Shape = object) -> None:
     """Leave out the records of a file that are not wanted, and a torn last line; nothing where there is no file.
 
-    The file is replaced whole or not at all.
+    The file is replaced replacing or not at all.
 
     Raises:
         UserError: as `read`.
@@ -95,12 +95,12 @@ def keep(path: str | os.PathLike[str], wanted: Callable[[Record], bool], shape: 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of a torn last line: it goes
         kept = [record for record in read(path, lambda _: shape) if wanted(record)]
-    with whole(path) as partial:
+    with replacing(path) as partial:
         partial.write_bytes(b"".join(map(_line, kept)))
 
 
 def _mend_tail(file) -> bytes:
-    """Cut a torn last line off an open file; returns the newline that a whole last line without one still needs."""
+    """Cut a torn last line off an open file; returns the newline that a replacing last line without one still needs."""
     start = file.seek(0, os.SEEK_END)
     if start == 0:
         return b""
@@ -119,7 +119,7 @@ def _mend_tail(file) -> bytes:
 
 
 def _line(record: Mapping[str, Any]) -> bytes:
-    return json.dumps(plain(record), allow_nan=False).encode() + b"\n"
+    return json.dumps(as_json(record), allow_nan=False).encode() + b"\n"
 
 
 def _parse(line: bytes) -> Record | None:
@@ -136,14 +136,14 @@ def _excerpt(line: bytes) -> str:
     return repr(text if len(text) <= 60 else text[:57] + "...")
 
 
-def plain(value: Any) -> Any:
+def as_json(value: Any) -> Any:
     """Strict JSON: NumPy values as Python's, non-finite numbers as None."""
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): as_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [as_json(item) for item in value]
     if hasattr(value, "tolist"):  # NumPy and JAX, scalars and arrays
-        return plain(value.tolist())
+        return as_json(value.tolist())
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, os.PathLike):

@@ -61,7 +61,7 @@ Size = Annotated[int, at_least(1, most=65536)]
 Depth = Annotated[int, at_least(0, most=1000)]
 """Hidden layers."""
 
-Count = Annotated[int, at_least(1)]
+WholeNumber = Annotated[int, at_least(1)]
 """Of things."""
 
 MostSteps = Annotated[int, at_least(1, most=1_000_000)]

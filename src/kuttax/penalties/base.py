@@ -29,7 +29,7 @@ class Integrand(eqx.Module):
     noise: Any = None
 
 
-class Ask(NamedTuple):
+class Request(NamedTuple):
     """What a penalty asks of a solve; each is optional.
 
     Attributes:
@@ -47,7 +47,7 @@ class Ask(NamedTuple):
     otherwise: str | None = None
 
 
-class Seen(NamedTuple):
+class Observation(NamedTuple):
     """What a solve saw for a penalty, each None where it was not asked for.
 
     Attributes:
@@ -78,7 +78,7 @@ class AbstractPenalty(eqx.Module):
     of_sdes: ClassVar[bool] = False
 
     @abstractmethod
-    def ask(self, problem: Problem, solver: AbstractSolver, key: Any) -> Ask:
+    def request(self, problem: Problem, solver: AbstractSolver, key: Any) -> Request:
         """What the solve is to look at.
 
         Raises:
@@ -86,7 +86,7 @@ class AbstractPenalty(eqx.Module):
         """
 
     @abstractmethod
-    def value(self, seen: Seen) -> Array:
+    def value(self, seen: Observation) -> Array:
         """The penalty, a scalar."""
 
     def __add__(self, other: "AbstractPenalty | Penalties") -> "Penalties":

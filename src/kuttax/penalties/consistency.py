@@ -18,10 +18,10 @@ from ..solvers.base.solver import AbstractSolver, Problem
 from ..solvers.rk.adaptive import Adaptive
 from ..solvers.rk.step import step_without_end
 from ..solvers.rk.tableaus import DOPRI5, Tableau
-from .base import AbstractPenalty, Ask, Seen, needs_key
+from .base import AbstractPenalty, Observation, Request, needs_key
 from .local import Transform, check_known, refuse_without_steps, transformed
 
-Through = Literal["step", "state"]
+ThroughStep = Literal["step", "state"]
 Moves = Literal["both", "field", "solver"]
 
 
@@ -54,7 +54,7 @@ class Consistency(AbstractPenalty):
     """
 
     transform: Transform = eqx.field(static=True, default="log", kw_only=True)
-    through: Through = eqx.field(static=True, default="step", kw_only=True)
+    through: ThroughStep = eqx.field(static=True, default="step", kw_only=True)
     moves: Moves = eqx.field(static=True, default="both", kw_only=True)
     reference: Tableau = eqx.field(static=True, default=DOPRI5, kw_only=True)
     substeps: int = eqx.field(static=True, default=2, kw_only=True, converter=checked_steps)
@@ -62,10 +62,10 @@ class Consistency(AbstractPenalty):
     atol: Any = eqx.field(converter=number("atol", 0.0), default=1e-3, kw_only=True)
 
     def __check_init__(self):
-        for name, kinds in (("transform", Transform), ("through", Through), ("moves", Moves)):
+        for name, kinds in (("transform", Transform), ("through", ThroughStep), ("moves", Moves)):
             check_known(name, getattr(self, name), get_args(kinds))
 
-    def ask(self, problem: Problem, solver: AbstractSolver, key: Any) -> Ask:
+    def request(self, problem: Problem, solver: AbstractSolver, key: Any) -> Request:
         del problem
         key = needs_key(self, key)
         refuse_without_steps(self, solver)
@@ -73,7 +73,7 @@ class Consistency(AbstractPenalty):
         if self.moves == "solver" and not solver.learned:
             raise UserError(f"moves='solver' needs one that learns, got {type(solver).__name__}: use LearnedRK")
         through_state = self.through == "state"
-        return Ask(pick=Pick(None, key, through_state), otherwise="through='step'" if through_state else None)
+        return Request(pick=Pick(None, key, through_state), otherwise="through='step'" if through_state else None)
 
     def _refuse_coarse(self, order: float) -> None:
         """Refuse a reference that is no finer than a step of this order.
@@ -87,7 +87,7 @@ class Consistency(AbstractPenalty):
         if finer == order and self.substeps == 1:
             raise UserError(f"one step of {name} is no finer than the solver's, of the same order: use more substeps")
 
-    def value(self, seen: Seen) -> Array:
+    def value(self, seen: Observation) -> Array:
         assert seen.picked is not None
         problem, solver, picked = seen.problem, seen.solver, seen.picked
         if self.moves == "field":

@@ -11,10 +11,10 @@ from .._types import VectorField
 from ..adjoints.backsolve import BacksolveAdjoint
 from ..adjoints.base import AbstractAdjoint
 from ..errors import UserError
-from ..solvers.base.pick import Pick, Picked, Watched
+from ..solvers.base.pick import Pick, Picked, Recorded
 from ..solvers.base.solution import Solution, Status
 from ..solvers.base.solver import AbstractSolver, Problem
-from .base import AbstractEnding, AbstractPenalty, Ask, Integrand, Seen, terms_of
+from .base import AbstractEnding, AbstractPenalty, Integrand, Observation, Request, terms_of
 
 
 def solve_penalised(
@@ -24,16 +24,16 @@ def solve_penalised(
     weights, parts = zip(*terms_of(penalty), strict=True)
     keys = _keys(key, len(parts))
     problem = _with_end(problem, parts, keys)
-    asks = [part.ask(problem, solver, own) for part, own in zip(parts, keys, strict=True)]
+    asks = [part.request(problem, solver, own) for part, own in zip(parts, keys, strict=True)]
     for part, ask in zip(parts, asks, strict=True):
         _check_adjoint(adjoint, part, ask)
     watching, integrands = _watching(problem, asks)
     sol = adjoint.run(solver, watching)
     sol, integrals = _without_integrals(sol, integrands)
-    costs, picked = iter(sol.watched.costs), iter(sol.watched.picked)
+    costs, picked = iter(sol.recorded.costs), iter(sol.recorded.picked)
     total = jnp.zeros((), problem.t0.dtype)
     for weight, part, ask, own in zip(weights, parts, asks, keys, strict=True):
-        seen = Seen(
+        seen = Observation(
             problem,
             solver,
             None if ask.cost is None else next(costs),
@@ -43,7 +43,7 @@ def solve_penalised(
         )
         total = total + jnp.asarray(weight, total.dtype) * part.value(seen)
     reached = jnp.all(sol.status == int(Status.ok))
-    return dataclasses.replace(sol, watched=Watched(), penalty=jnp.where(reached, total, jnp.nan))
+    return dataclasses.replace(sol, recorded=Recorded(), penalty=jnp.where(reached, total, jnp.nan))
 
 
 def _keys(key: Any, count: int) -> list[Any]:
@@ -68,7 +68,7 @@ def _held(pick: Pick, picked: Picked) -> Picked:
     return Picked(hold(picked.t), picked.y if pick.moves else hold(picked.y), hold(picked.h), picked.step)
 
 
-def _check_adjoint(adjoint: AbstractAdjoint, part: AbstractPenalty, ask: Ask) -> None:
+def _check_adjoint(adjoint: AbstractAdjoint, part: AbstractPenalty, ask: Request) -> None:
     """Refuse a penalty whose gradient the adjoint would leave out."""
     if ask.otherwise is not None and isinstance(adjoint, BacksolveAdjoint):
         name = type(part).__name__
@@ -91,7 +91,7 @@ class _WithIntegrals(eqx.Module):
         return dy, tuple(rates)
 
 
-def _watching(problem: Problem, asks: list[Ask]) -> tuple[Problem, list[Integrand]]:
+def _watching(problem: Problem, asks: list[Request]) -> tuple[Problem, list[Integrand]]:
     """`problem`, with all that the penalties asked for, and what is integrated."""
     costs = tuple(ask.cost for ask in asks if ask.cost is not None)
     picks = tuple(ask.pick for ask in asks if ask.pick is not None)
@@ -119,6 +119,6 @@ def _without_integrals(sol: Solution, integrands: list[Integrand]):
     if not integrands:
         return sol, iter(())
     (y1, integrals), ys = sol.y1, sol.ys if sol.ys is None else sol.ys[0]
-    picked = tuple(one._replace(y=one.y[0]) for one in sol.watched.picked)
-    sol = dataclasses.replace(sol, y1=y1, ys=ys, watched=sol.watched._replace(picked=picked))
+    picked = tuple(one._replace(y=one.y[0]) for one in sol.recorded.picked)
+    sol = dataclasses.replace(sol, y1=y1, ys=ys, recorded=sol.recorded._replace(picked=picked))
     return sol, iter(integrals)

@@ -11,7 +11,7 @@ from ..errors import UserError
 from ..solvers.base.solver import AbstractSolver, Problem
 from ..solvers.rk.step import EstimatedStep, Step, stiffness_pair
 from ..solvers.sde.sde import SDE
-from .base import AbstractPenalty, Ask, Seen
+from .base import AbstractPenalty, Observation, Request
 
 
 class AbstractGlobal(AbstractPenalty):
@@ -25,7 +25,7 @@ class AbstractGlobal(AbstractPenalty):
     def charge(self, step: Step | EstimatedStep) -> Time:
         """c_j of one step."""
 
-    def ask(self, problem: Problem, solver: AbstractSolver, key: Any) -> Ask:
+    def request(self, problem: Problem, solver: AbstractSolver, key: Any) -> Request:
         del key
         own = type(self).__name__
         local = own.replace("Global", "Local")
@@ -33,11 +33,11 @@ class AbstractGlobal(AbstractPenalty):
             if "costs" not in solver.observable(sde=True):
                 by = "FromDiffrax with tolerances"
                 raise UserError(f"{own} of an SDE is made of an adaptive solver's steps: use {by}, or {local}")
-            return Ask(cost=self.cost, otherwise=local)
+            return Request(cost=self.cost, otherwise=local)
         if "costs" not in solver.observable():
             raise UserError(f"{own} is made of Adaptive's steps, got {type(solver).__name__}: use {local}")
         self.check(solver)
-        return Ask(cost=self.cost, otherwise=local)
+        return Request(cost=self.cost, otherwise=local)
 
     def cost(self, step: Step | EstimatedStep) -> Time:
         """c_j |h_j|."""
@@ -47,7 +47,7 @@ class AbstractGlobal(AbstractPenalty):
     def check(self, solver: AbstractSolver) -> None:
         """Refuse a pair that has no such cost."""
 
-    def value(self, seen: Seen) -> Array:
+    def value(self, seen: Observation) -> Array:
         assert seen.cost is not None
         return jnp.mean(seen.cost)
 

@@ -6,7 +6,7 @@ import jax
 from jaxtyping import Array
 
 from ..solvers.base.solver import AbstractSolver, Problem
-from .base import AbstractPenalty, Ask, Integrand, Seen, needs_key
+from .base import AbstractPenalty, Integrand, Observation, Request, needs_key
 from .kinetic import along, square
 
 
@@ -17,14 +17,14 @@ class JacobianFrobenius(AbstractPenalty):
     costs one vector-Jacobian product for every evaluation of the field.
     """
 
-    def ask(self, problem: Problem, solver: AbstractSolver, key: Any) -> Ask:
+    def request(self, problem: Problem, solver: AbstractSolver, key: Any) -> Request:
         del solver
         leaves, structure = jax.tree.flatten(problem.y0)
         keys = jax.random.split(needs_key(self, key), len(leaves))
         noise = [jax.random.normal(k, x.shape, x.dtype) for k, x in zip(keys, leaves, strict=True)]
-        return Ask(integrand=Integrand(_rate, jax.tree.unflatten(structure, noise)))
+        return Request(integrand=Integrand(_rate, jax.tree.unflatten(structure, noise)))
 
-    def value(self, seen: Seen) -> Array:
+    def value(self, seen: Observation) -> Array:
         return along(seen)
 
 

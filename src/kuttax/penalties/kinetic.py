@@ -8,7 +8,7 @@ from jaxtyping import Array
 
 from .._types import State
 from ..solvers.base.solver import AbstractSolver, Problem
-from .base import AbstractPenalty, Ask, Integrand, Seen
+from .base import AbstractPenalty, Integrand, Observation, Request
 
 
 class Kinetic(AbstractPenalty):
@@ -17,11 +17,11 @@ class Kinetic(AbstractPenalty):
     |.|^2 is the sum over one sample's entries; where `solve` knows no samples the whole state is one.
     """
 
-    def ask(self, problem: Problem, solver: AbstractSolver, key: Any) -> Ask:
+    def request(self, problem: Problem, solver: AbstractSolver, key: Any) -> Request:
         del problem, solver, key
-        return Ask(integrand=Integrand(lambda field, t, y, dy, args, noise: square(dy)))
+        return Request(integrand=Integrand(lambda field, t, y, dy, args, noise: square(dy)))
 
-    def value(self, seen: Seen) -> Array:
+    def value(self, seen: Observation) -> Array:
         return along(seen)
 
 
@@ -31,7 +31,7 @@ def square(tree: State) -> Array:
     return sum(others, start=first)
 
 
-def along(seen: Seen) -> Array:
+def along(seen: Observation) -> Array:
     """The integral from the earlier to the later end, the mean over samples."""
     assert seen.integral is not None
     return jnp.mean(seen.integral) * seen.problem.direction

@@ -20,12 +20,12 @@ from ..solvers.rk.controller import initial_step
 from ..solvers.rk.step import EstimatedStep, Step, step_with_end
 from ..solvers.rk.tableaus import TSIT5, Tableau
 from ..solvers.sde.sde import SDE
-from .base import AbstractPenalty, Ask, Seen, needs_key
+from .base import AbstractPenalty, Observation, Request, needs_key
 from .global_ import refuse_without_stiffness
 from .noisy_step import TOLERANCE, checked_estimator, estimator, noisy_step, read_by
 
 Sampling = Literal["unbiased", "biased"]
-Size = Literal["budget", "solver", "initial"]
+StepSize = Literal["budget", "solver", "initial"]
 Through = Literal["stages", "step", "state"]
 Transform = Literal["log", "scaled", "plain"]
 
@@ -55,7 +55,7 @@ class AbstractLocal(AbstractPenalty):
     """
 
     sampling: Sampling = eqx.field(static=True, default="unbiased")
-    size: Size = eqx.field(static=True, default="budget", kw_only=True)
+    size: StepSize = eqx.field(static=True, default="budget", kw_only=True)
     steps: int = eqx.field(static=True, default=2, kw_only=True, converter=checked_steps)
     through: Through = eqx.field(static=True, default="step", kw_only=True)
     tableau: Tableau | None = eqx.field(static=True, default=None, kw_only=True)
@@ -64,7 +64,7 @@ class AbstractLocal(AbstractPenalty):
     sde_solver: diffrax.AbstractSolver | None = eqx.field(default=None, kw_only=True)
 
     def __check_init__(self):
-        for name, kinds in (("sampling", Sampling), ("size", Size), ("through", Through)):
+        for name, kinds in (("sampling", Sampling), ("size", StepSize), ("through", Through)):
             check_known(name, getattr(self, name), get_args(kinds))
         if self.sde_solver is not None:
             checked_estimator(self.sde_solver)
@@ -75,7 +75,7 @@ class AbstractLocal(AbstractPenalty):
     def cost(self, step: Step | EstimatedStep) -> Time:
         """What the step costs, a scalar, or one a sample."""
 
-    def ask(self, problem: Problem, solver: AbstractSolver, key: Any) -> Ask:
+    def request(self, problem: Problem, solver: AbstractSolver, key: Any) -> Request:
         key = needs_key(self, key)
         if isinstance(problem.field, SDE):
             key, _ = jax.random.split(key)  # the other one draws the noise
@@ -85,11 +85,11 @@ class AbstractLocal(AbstractPenalty):
         moves = self.through == "state"
         otherwise = "through='step'" if moves else None
         if self.sampling == "biased":
-            return Ask(pick=Pick(None, key, moves), otherwise=otherwise)
+            return Request(pick=Pick(None, key, moves), otherwise=otherwise)
         length = problem.t1 - problem.t0
         share = 1 - 1 / self.steps if self.size == "budget" else 1.0
         at = problem.t0 + share * length * jax.random.uniform(key, (), length.dtype)
-        return Ask(pick=Pick(jax.lax.stop_gradient(at), moves=moves), otherwise=otherwise)
+        return Request(pick=Pick(jax.lax.stop_gradient(at), moves=moves), otherwise=otherwise)
 
     def _check_ode(self, solver: AbstractSolver) -> None:
         name = type(self).__name__
@@ -110,10 +110,10 @@ class AbstractLocal(AbstractPenalty):
             raise UserError("through='stages' is for ODEs: with an SDE use through='step' or 'state'")
         read_by(estimator(self.sde_solver, solver, problem.field), problem)
 
-    def value(self, seen: Seen) -> Array:
+    def value(self, seen: Observation) -> Array:
         return jnp.mean(self.cost(self.step(seen)))
 
-    def step(self, seen: Seen) -> Step | EstimatedStep:
+    def step(self, seen: Observation) -> Step | EstimatedStep:
         """The step that is looked at."""
         assert seen.picked is not None
         problem, picked = seen.problem, seen.picked
@@ -130,7 +130,7 @@ class AbstractLocal(AbstractPenalty):
         y1, ks = step_with_end(pair.tableau, f, t, y, h, k1)
         return Step(pair.tableau, controller, t, h, y, y1, ks, norm)
 
-    def _noisy_step(self, seen: Seen, picked: Picked) -> EstimatedStep:
+    def _noisy_step(self, seen: Observation, picked: Picked) -> EstimatedStep:
         """The step of an SDE, with noise that its path does not have."""
         problem = seen.problem
         size = picked.h if self.size == "solver" else (problem.t1 - problem.t0) / self.steps

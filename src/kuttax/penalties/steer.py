@@ -11,7 +11,7 @@ from .._types import Time
 from ..errors import UserError
 from ..solvers.base.numbers import number
 from ..solvers.base.solver import AbstractSolver, Problem
-from .base import AbstractEnding, Ask, Seen, needs_key
+from .base import AbstractEnding, Observation, Request, needs_key
 
 
 class Steer(AbstractEnding):
@@ -34,9 +34,9 @@ class Steer(AbstractEnding):
         width = jnp.minimum(jnp.asarray(self.width, t1.dtype), farthest)
         return t1 + width * jax.random.uniform(needs_key(self, key), (), t1.dtype, -1, 1)
 
-    def ask(self, problem: Problem, solver: AbstractSolver, key: Any) -> Ask:
+    def request(self, problem: Problem, solver: AbstractSolver, key: Any) -> Request:
         del problem, solver, key
-        return Ask()
+        return Request()
 
-    def value(self, seen: Seen) -> Array:
+    def value(self, seen: Observation) -> Array:
         return jnp.zeros_like(seen.problem.t0)

@@ -9,7 +9,7 @@ from jaxtyping import Array
 
 from ..errors import UserError
 from ..solvers.base.solver import AbstractSolver, Problem
-from .base import AbstractPenalty, Ask, Integrand, Seen
+from .base import AbstractPenalty, Integrand, Observation, Request
 from .kinetic import along, square
 
 
@@ -32,11 +32,11 @@ class Taylor(AbstractPenalty):
         if self.order not in (1, 2, 3):
             raise UserError(f"order must be 1, 2 or 3, got {self.order!r}: higher ones cost more than they save")
 
-    def ask(self, problem: Problem, solver: AbstractSolver, key: Any) -> Ask:
+    def request(self, problem: Problem, solver: AbstractSolver, key: Any) -> Request:
         del problem, solver, key
-        return Ask(integrand=Integrand(self._rate))
+        return Request(integrand=Integrand(self._rate))
 
-    def value(self, seen: Seen) -> Array:
+    def value(self, seen: Observation) -> Array:
         return along(seen)
 
     def _rate(self, field, t, y, dy, args, noise) -> Array:

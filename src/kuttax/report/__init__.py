@@ -12,9 +12,21 @@ from ..io.atomic import write_text
 from ..io.folder import Folder
 from ..io.records import Record
 from . import comparison, curves, forecast, page, plot, table
-from .comparison import Row, run_name
+from .comparison import ComparisonRow, run_name
 
-__all__ = ["DRAWN", "RECORDS", "Row", "comparison", "curves", "draw", "forecast", "page", "plot", "read", "run_name"]
+__all__ = [
+    "DRAWN",
+    "RECORDS",
+    "ComparisonRow",
+    "comparison",
+    "curves",
+    "draw",
+    "forecast",
+    "page",
+    "plot",
+    "read",
+    "run_name",
+]
 __all__ += ["table", "write"]
 
 RECORDS = "records.jsonl"
@@ -27,7 +39,7 @@ DRAWN = (
 """The files that a report consists of."""
 
 
-def write(out_dir: str | os.PathLike[str], command: str | None = None) -> list[Row]:
+def write(out_dir: str | os.PathLike[str], command: str | None = None) -> list[ComparisonRow]:
     """Draw the report of a folder into it.
 
     Reads `records.jsonl` and, where present, `runs/*/metrics.jsonl` and `runs/*/forecast.json`; writes `table.md`,
@@ -61,7 +73,7 @@ def read(out: Path) -> list[Record]:
     return found
 
 
-def draw(out: Path, found: Sequence[Record], command: str | None = None) -> list[Row]:
+def draw(out: Path, found: Sequence[Record], command: str | None = None) -> list[ComparisonRow]:
     """Draw the report of the records that `read` returned; the rest is as for `write`."""
     rows = comparison.summarise(found)
     groups, forecasts = _groups(out, found, rows), _forecasts(out, found, rows)
@@ -82,14 +94,14 @@ def draw(out: Path, found: Sequence[Record], command: str | None = None) -> list
     return rows
 
 
-def _forecasts(out: Path, found: Sequence[Record], rows: Sequence[Row]) -> dict[str, Record]:
+def _forecasts(out: Path, found: Sequence[Record], rows: Sequence[ComparisonRow]) -> dict[str, Record]:
     """The forecasts of the first run of each row, where they are there."""
     first = {record["label"]: run_name(record) for record in reversed(found) if record.get("kind") == "run"}
     folders = {row.label: out / "runs" / first[row.label] for row in rows}
     return forecast.read({label: path for label, path in folders.items() if (path / forecast.NAME).exists()})
 
 
-def _groups(out: Path, found: Sequence[Record], rows: Sequence[Row]) -> list[curves.Group]:
+def _groups(out: Path, found: Sequence[Record], rows: Sequence[ComparisonRow]) -> list[curves.Group]:
     """The metrics of the runs of each row, where they are there."""
     folders = {file.parent.name: file.parent for file in out.glob(f"runs/*/{curves.NAME}")}
     needed = {"method", "label", "seed"}  # which a failure from before its run had begun may lack

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from .comparison import Metric, Row, Spread
+from .comparison import ComparisonRow, MetricColumn, Spread
 from .method import name_of
 
 MISSING = "-"
@@ -20,13 +20,13 @@ class Column:
     title: str
     unit: str
     meaning: str
-    cell: Callable[[Row], Cell]
+    cell: Callable[[ComparisonRow], Cell]
     rank: int = 0  # where there is no room, columns of the highest rank go first; 0 always stays
 
 
-def columns(rows: Sequence[Row]) -> list[Column]:
+def columns(rows: Sequence[ComparisonRow]) -> list[Column]:
     """The columns for these rows, which are of one task and metric (as `comparison.summarise` returns them)."""
-    metric = rows[0].metric if rows else Metric("metric", "", True)
+    metric = rows[0].metric if rows else MetricColumn("metric", "", True)
     base = next((name_of(row.series) for row in rows if row.is_baseline), "baseline")
     by_penalty = bool(rows) and rows[0].varied == "penalty"
     first = _penalty_columns(base) if by_penalty else _METHOD_COLUMNS
@@ -34,7 +34,7 @@ def columns(rows: Sequence[Row]) -> list[Column]:
     return [*first, *_accuracy_columns(metric, base, rows), *certified, *_cost_columns(base)]
 
 
-def notes(rows: Sequence[Row]) -> list[str]:
+def notes(rows: Sequence[ComparisonRow]) -> list[str]:
     """The footnotes these rows need."""
     found = []
     if rows and rows[0].varied == "penalty":
@@ -54,7 +54,7 @@ def notes(rows: Sequence[Row]) -> list[str]:
     return found
 
 
-def number(value: float | None, metric: Metric, sign: bool = False) -> str:
+def number(value: float | None, metric: MetricColumn, sign: bool = False) -> str:
     """A metric's value: two decimals in %, else four significant digits."""
     if value is None:
         return MISSING
@@ -111,7 +111,7 @@ def _penalty_columns(base: str) -> list[Column]:
     ]
 
 
-def _accuracy_columns(metric: Metric, base: str, rows: Sequence[Row]) -> list[Column]:
+def _accuracy_columns(metric: MetricColumn, base: str, rows: Sequence[ComparisonRow]) -> list[Column]:
     by_pair = not rows or rows[0].reference.startswith("Tsit5")
     accurate = "an accurate adaptive solver" if by_pair else rows[0].reference
     unit = metric.unit or metric.name
@@ -123,7 +123,7 @@ def _accuracy_columns(metric: Metric, base: str, rows: Sequence[Row]) -> list[Co
         sd = f"± {number(spread.sd, metric)}" if spread.sd is not None else ""
         return number(spread.mean, metric), sd
 
-    def difference_cell(row: Row) -> Cell:
+    def difference_cell(row: ComparisonRow) -> Cell:
         if row.is_baseline:
             return "baseline", ""
         if row.difference is None:
@@ -132,7 +132,7 @@ def _accuracy_columns(metric: Metric, base: str, rows: Sequence[Row]) -> list[Co
         interval = MISSING if row.difference.low is None else f"[{low}, {high}]"
         return number(row.difference.mean, metric, True), interval
 
-    def reference_cell(row: Row) -> Cell:
+    def reference_cell(row: ComparisonRow) -> Cell:
         mark = f" {DAGGER}" if row.depends_on_solver else ""
         return number(row.test_reference.mean, metric) + mark, ""
 
@@ -170,7 +170,7 @@ def _accuracy_columns(metric: Metric, base: str, rows: Sequence[Row]) -> list[Co
 
 
 def _certificate_column() -> Column:
-    def cell(row: Row) -> Cell:
+    def cell(row: ComparisonRow) -> Cell:
         counts = [(verdict, row.verdicts.count(verdict)) for verdict in ("valid", "undecided", "invalid")]
         found = [(verdict, count) for verdict, count in counts if count]
         if not found:
@@ -191,7 +191,7 @@ def _certificate_column() -> Column:
 
 
 def _cost_columns(base: str) -> list[Column]:
-    def seeds_cell(row: Row) -> Cell:
+    def seeds_cell(row: ComparisonRow) -> Cell:
         return (str(row.seeds), "") if row.valid == row.seeds else (f"{row.valid} of {row.seeds}", "")
 
     return [

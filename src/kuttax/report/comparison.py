@@ -29,7 +29,7 @@ class Key(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Metric:
+class MetricColumn:
     """What `validation` and `test` measure. A metric in % is in percent already, and its differences are points."""
 
     name: str
@@ -57,7 +57,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Row:
+class ComparisonRow:
     """One solver at one budget, with one penalty or none, over its seeds.
 
     Times are in milliseconds (`*_ms`) or seconds (`*_seconds`); ratios are the median over seeds of this method's value
@@ -65,7 +65,7 @@ class Row:
     """
 
     task: str
-    metric: Metric
+    metric: MetricColumn
     method: str
     label: str
     budget: int | None
@@ -149,13 +149,13 @@ BASELINES = ("dopri5", "spark")
 """Of ODEs and of SDEs: what others are compared with."""
 
 
-def summarise(records: Iterable[Mapping[str, Any]], baseline: str | None = None) -> list[Row]:
+def summarise(records: Iterable[Mapping[str, Any]], baseline: str | None = None) -> list[ComparisonRow]:
     """One row for each (method, label, budget, penalty), with the paired comparison to the baseline.
 
     Args:
         records: as `records.read` gives them. Kinds other than "run" and "failure" are ignored. Where a run was
             repeated (same row, same seed) the last record counts. A value that is None, NaN or infinite (a diverged
-            run) is left out of its column's mean and shows in `Row.valid`.
+            run) is left out of its column's mean and shows in `ComparisonRow.valid`.
         baseline: the method to compare with, None for one of `BASELINES`; of several labels of that method, the first.
             Where runs differ in their penalty, it is the first without one. Where it is missing, the differences and
             ratios are None.
@@ -243,18 +243,18 @@ def _group(records: Iterable[Mapping[str, Any]]) -> dict[Key, dict[int, Mapping[
     return groups
 
 
-def _subject(groups: Mapping[Key, Mapping[int, Mapping[str, Any]]]) -> tuple[str, Metric]:
+def _subject(groups: Mapping[Key, Mapping[int, Mapping[str, Any]]]) -> tuple[str, MetricColumn]:
     """The one task and metric of all runs."""
     runs = [run for seeds in groups.values() for run in seeds.values()]
     tasks = sorted({run["task"] for run in runs})
     metrics = {
-        Metric(run["metric"]["name"], run["metric"].get("unit", ""), run["metric"].get("higher_is_better", True))
+        MetricColumn(run["metric"]["name"], run["metric"].get("unit", ""), run["metric"].get("higher_is_better", True))
         for run in runs
     }
     if len(tasks) > 1 or len(metrics) > 1:
         names = tasks if len(tasks) > 1 else sorted(metric.name for metric in metrics)
         raise UserError(f"runs of {' and '.join(names)} cannot share a table: give each comparison its own folder")
-    return (tasks[0], metrics.pop()) if runs else ("", Metric("", "", True))
+    return (tasks[0], metrics.pop()) if runs else ("", MetricColumn("", "", True))
 
 
 def _varied(records: Iterable[Mapping[str, Any]]) -> Varied:
@@ -274,11 +274,11 @@ def _row(
     runs: Mapping[int, Mapping[str, Any]],
     base: Mapping[int, Mapping[str, Any]],
     task: str,
-    metric: Metric,
+    metric: MetricColumn,
     varied: Varied,
     is_baseline: bool,
     failed: int,
-) -> Row:
+) -> ComparisonRow:
     def column(field: str) -> Spread:
         return spread(run.get(field) for run in runs.values())
 
@@ -288,7 +288,7 @@ def _row(
 
     own_and_reference = _finite((run.get("test"), run.get("test_reference")) for run in runs.values())
     test, one = column("test"), next(iter(runs.values()))
-    return Row(
+    return ComparisonRow(
         task=task,
         metric=metric,
         **key._asdict(),

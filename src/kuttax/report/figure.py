@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..io.atomic import whole
+from ..io.atomic import replacing
 
 INK = "#1b1b1e"
 """Colour of text and axes; a page that inlines the SVG may put its own in place of it."""
@@ -51,10 +51,10 @@ def figure(width: float, height: float, path: str | os.PathLike[str]) -> Iterato
         FigureCanvasAgg(blank)
         yield blank
         png, svg = files(path)
-        with whole(png) as partial:
+        with replacing(png) as partial:
             blank.savefig(partial, format="png", dpi=150, metadata={"Software": None})
         blank.set_layout_engine("none")  # what was laid out for the one stays so in the other
-        with whole(svg) as partial:
+        with replacing(svg) as partial:
             blank.savefig(partial, format="svg", metadata={"Date": None})
 
 

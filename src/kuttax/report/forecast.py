@@ -31,7 +31,7 @@ _LEAST = 1e-9  # error that is drawn: an axis of logarithms has no zero
 _SHOWN = 3  # methods whose pictures are drawn
 
 
-def said(record: Record) -> list[str]:
+def describe(record: Record) -> list[str]:
     """What `kuttax.tasks.dynamics.forecast.describe` found, a line each: errors, valid prediction time, attractor."""
     lead, rmse, n = record["lead"], record["rmse"], record["forecasts"]
     shown = sorted({0, *(i for i in (9, 99) if i < len(lead)), len(lead) - 1})

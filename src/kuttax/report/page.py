@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from .column import columns, notes
-from .comparison import Row, failures
+from .comparison import ComparisonRow, failures
 from .figure import INK, PAPER
 from .method import ON_DARK
 
@@ -43,7 +43,7 @@ _FORECAST = (
 
 def render(
     records: Sequence[Mapping[str, Any]],
-    rows: Sequence[Row],
+    rows: Sequence[ComparisonRow],
     plots: Mapping[str, str | Path],
     command: str | None = None,
     when: datetime | None = None,
@@ -76,7 +76,9 @@ def render(
     )
 
 
-def _facts(records: Sequence[Mapping[str, Any]], rows: Sequence[Row], when: datetime | None) -> dict[str, str]:
+def _facts(
+    records: Sequence[Mapping[str, Any]], rows: Sequence[ComparisonRow], when: datetime | None
+) -> dict[str, str]:
     """Date, versions, device and the like; several values side by side where the runs differ in them."""
     runs = [record for record in records if record.get("kind") == "run"]
 

@@ -12,16 +12,16 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from .column import count
-from .comparison import Row
+from .comparison import ComparisonRow
 from .figure import INK, PAPER, figure, files, round_ticks
-from .method import Method, styles
+from .method import Style, styles
 
 _MARGIN = 0.45  # octaves beyond the least and the greatest NFE
 _TOUCHING = 0.02  # share of the width within which points would cover each other
 _LEGIBLE = 0.22  # octaves that two tick labels must be apart
 
 
-def accuracy_against_nfe(rows: Sequence[Row], path: str | os.PathLike[str]) -> tuple[Path, Path]:
+def accuracy_against_nfe(rows: Sequence[ComparisonRow], path: str | os.PathLike[str]) -> tuple[Path, Path]:
     """Draw the test metric of each row against its number of function evaluations (NFE) of prediction.
 
     Filled: solved by the method's own solver, mean with sample standard deviation over seeds. Hollow, on a thin line
@@ -48,7 +48,7 @@ def accuracy_against_nfe(rows: Sequence[Row], path: str | os.PathLike[str]) -> t
     return files(path)
 
 
-def _draw_rows(axes: Axes, rows: Sequence[Row], look: Mapping[str, Method]) -> None:
+def _draw_rows(axes: Axes, rows: Sequence[ComparisonRow], look: Mapping[str, Style]) -> None:
     _nfe_axis(axes, rows)
     low, high = _metric_axis(axes, rows)
     for row in rows:
@@ -58,7 +58,7 @@ def _draw_rows(axes: Axes, rows: Sequence[Row], look: Mapping[str, Method]) -> N
         _draw_point(axes, row, x, look[row.series], low, high)
 
 
-def _nfe_axis(axes: Axes, rows: Sequence[Row]) -> None:
+def _nfe_axis(axes: Axes, rows: Sequence[ComparisonRow]) -> None:
     """A log-2 axis whose ticks are the NFEs that occur, fixed budgets first where labels would touch.
 
     Where several solvers choose their own NFE, which then is a mean of no meaning as a tick, they are round numbers.
@@ -77,7 +77,7 @@ def _nfe_axis(axes: Axes, rows: Sequence[Row]) -> None:
     axes.set_xlabel("number of function evaluations (NFE) of one prediction")
 
 
-def _metric_axis(axes: Axes, rows: Sequence[Row]) -> tuple[float, float]:
+def _metric_axis(axes: Axes, rows: Sequence[ComparisonRow]) -> tuple[float, float]:
     """Limits that show every own value with its spread, and the re-solved ones that are not far from them."""
     metric = rows[0].metric
     own = [(row.test.mean, row.test.sd or 0.0) for row in rows if row.test.mean is not None]
@@ -95,7 +95,7 @@ def _metric_axis(axes: Axes, rows: Sequence[Row]) -> tuple[float, float]:
     return middle - half, middle + half
 
 
-def _positions(rows: Sequence[Row]) -> list[float]:
+def _positions(rows: Sequence[ComparisonRow]) -> list[float]:
     """The NFE of each row, shifted a little where several rows have the same or nearly so."""
     octaves = [math.log2(row.nfe.mean or 1.0) for row in rows]
     width = max(octaves) - min(octaves) + 2 * _MARGIN
@@ -116,13 +116,13 @@ def _positions(rows: Sequence[Row]) -> list[float]:
     return positions
 
 
-def _draw_band(axes: Axes, row: Row, style: Method) -> None:
+def _draw_band(axes: Axes, row: ComparisonRow, style: Style) -> None:
     mean, sd = row.test.mean or 0.0, row.test.sd or 0.0
     axes.axhspan(mean - sd, mean + sd, color=style.colour, alpha=0.14, lw=0, zorder=0.5)
     axes.axhline(mean, color=style.colour, lw=1.0, ls=(0, (5, 3)), zorder=0.6)
 
 
-def _draw_point(axes: Axes, row: Row, x: float, style: Method, low: float, high: float) -> None:
+def _draw_point(axes: Axes, row: ComparisonRow, x: float, style: Style, low: float, high: float) -> None:
     """A row's own value with its spread, and the re-solved one hollow beside it."""
     colour, own, reference = style.colour, row.test, row.test_reference.mean
     assert own.mean is not None
@@ -153,7 +153,7 @@ def _draw_point(axes: Axes, row: Row, x: float, style: Method, low: float, high:
     )
 
 
-def _legend(figure: Figure, rows: Sequence[Row], look: Mapping[str, Method]) -> None:
+def _legend(figure: Figure, rows: Sequence[ComparisonRow], look: Mapping[str, Style]) -> None:
     by_penalty = rows[0].varied == "penalty"
     present = {row.series: row.label if by_penalty else look[row.series].name for row in rows}
     base = next((row.series for row in rows if row.is_baseline), None)

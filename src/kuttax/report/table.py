@@ -11,13 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from .column import Cell, Column, columns, notes
-from .comparison import Difference, Row, Spread
+from .comparison import ComparisonRow, Difference, Spread
 
 _FIT = ((4, 20), (3, 20), (2, 20), (1, 12))
 """What to try in a narrow terminal: the highest rank of column shown, and the characters a long label must have."""
 
 
-def terminal(rows: Sequence[Row], width: int = 120) -> Table:
+def terminal(rows: Sequence[ComparisonRow], width: int = 120) -> Table:
     """The rows as a rich table that fits a terminal.
 
     Spread, interval or ratio stand beside their value where all columns fit so, else below it; where even that is too
@@ -52,7 +52,7 @@ def terminal(rows: Sequence[Row], width: int = 120) -> Table:
     return table
 
 
-def markdown(rows: Sequence[Row]) -> str:
+def markdown(rows: Sequence[ComparisonRow]) -> str:
     """The rows as a GitHub-flavoured Markdown table, footnotes below."""
     shown = columns(rows)
     head = [f"{column.title} ({column.unit})" if column.unit else column.title for column in shown]
@@ -62,7 +62,7 @@ def markdown(rows: Sequence[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def csv(rows: Sequence[Row]) -> str:
+def csv(rows: Sequence[ComparisonRow]) -> str:
     """The rows with every number in full precision, one number a column; empty where there is none."""
     out = io.StringIO()
     writer = csv_writer.writer(out, lineterminator="\n")
@@ -78,11 +78,11 @@ def csv(rows: Sequence[Row]) -> str:
     return out.getvalue()
 
 
-def _penalty(row: Row) -> dict[str, str | float | None]:
+def _penalty(row: ComparisonRow) -> dict[str, str | float | None]:
     return {name: getattr(row, name) for name in ("penalty", "penalty_weight", "penalty_decay")}
 
 
-def _layout(every: Sequence[Column], rows: Sequence[Row], width: int) -> tuple[list[Column], str]:
+def _layout(every: Sequence[Column], rows: Sequence[ComparisonRow], width: int) -> tuple[list[Column], str]:
     """The columns that fit, and what stands between a value and its detail."""
     if _width(every, rows, " ") <= width:
         return list(every), " "
@@ -93,7 +93,7 @@ def _layout(every: Sequence[Column], rows: Sequence[Row], width: int) -> tuple[l
     return [column for column in every if column.rank == 0], "\n"
 
 
-def _width(shown: Sequence[Column], rows: Sequence[Row], between: str, label: int = 100) -> int:
+def _width(shown: Sequence[Column], rows: Sequence[ComparisonRow], between: str, label: int = 100) -> int:
     """Characters a line of the table takes when nothing is folded but labels longer than `label`."""
     total = 2 * len(shown)  # a gap of two behind each column
     for i, column in enumerate(shown):
@@ -111,7 +111,7 @@ def _text(cell: Cell, between: str) -> Text:
     return text
 
 
-def _joined(column: Column, row: Row) -> str:
+def _joined(column: Column, row: ComparisonRow) -> str:
     return " ".join(part for part in column.cell(row) if part)
 
 
@@ -119,7 +119,7 @@ def _markdown_line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(" ".join(cell.split()).replace("\\", "\\\\").replace("|", "\\|") for cell in cells) + " |"
 
 
-def _flat(row: Row) -> dict[str, str | int | float | bool | None]:
+def _flat(row: ComparisonRow) -> dict[str, str | int | float | bool | None]:
     """A row as plain values: `test` becomes `test_mean` and `test_sd`, `difference` gains its interval."""
     flat: dict[str, str | int | float | bool | None] = {
         "task": row.task,

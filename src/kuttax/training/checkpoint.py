@@ -12,9 +12,9 @@ import numpy as np
 
 from ..errors import UserError
 from ..io import json_file, manifest
-from ..io.atomic import whole, write_json
+from ..io.atomic import replacing, write_json
 from ..io.folder import Folder
-from ..io.records import plain
+from ..io.records import as_json
 from ..io.shape import mismatch, shape_of
 from ..solvers.base.solver import AbstractSolver
 from ..solvers.serialise import load_solver, save_solver
@@ -46,13 +46,13 @@ def save_run(directory: Folder | Path, model: Any, solver: AbstractSolver, about
     """
     folder = directory if isinstance(directory, Folder) else Folder(Path(directory), "save_run")
     with folder.writing(*_FILES):
-        with whole(folder.path / "model.eqx") as partial:
+        with replacing(folder.path / "model.eqx") as partial:
             eqx.tree_serialise_leaves(partial, model)
         save_solver(folder.path / "solver.json", solver)
         task = about.get("task", {})
         if inputs := inputs_of(task.get("options", {})):
             about = {**about, "task": {**task, "inputs": inputs}}
-        write_json(folder.path / "run.json", plain({"format": _FORMAT, **about}))
+        write_json(folder.path / "run.json", as_json({"format": _FORMAT, **about}))
 
 
 def inputs_of(options: Mapping[str, Any]) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Checkpoints: the state of a run on disk, so that it can go on after a kill at any moment.
 
 A file is one line of JSON, with format, version, length and the SHA-256 of what follows, and then a NumPy archive. It
-is written whole or not at all; nothing in it is pickled.
+is written replacing or not at all; nothing in it is pickled.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from jaxtyping import PyTree
 
 from ..errors import UserError
 from ..io import json_file
-from ..io.atomic import PARTIAL, whole
+from ..io.atomic import PARTIAL, replacing
 
 FILES = tuple(f"{'[0-9]' * 8}.{ending}" for ending in ("ckpt", "damaged"))
 """Patterns of the names of the files in a folder of checkpoints."""
@@ -30,7 +30,7 @@ _FORMAT, _VERSION = "kuttax-checkpoint", 1
 _PARTS = "parts.json"  # the archive's member with all that is no array
 
 
-class State(NamedTuple):
+class TrainingState(NamedTuple):
     """The state of one part of a run: JSON, in which NaN and infinities are allowed, and arrays."""
 
     plain: dict[str, Any]
@@ -41,7 +41,7 @@ class Checkpoint(NamedTuple):
     """What was read: where from, and the state of each part by its name."""
 
     path: Path
-    parts: dict[str, State]
+    parts: dict[str, TrainingState]
 
     @property
     def step(self) -> int:
@@ -71,13 +71,13 @@ class Checkpoints:
         """Whether it is time for one."""
         return time.monotonic() - self._last >= self.every
 
-    def save(self, parts: Mapping[str, State]) -> None:
+    def save(self, parts: Mapping[str, TrainingState]) -> None:
         """Write the next one, wait until it is on the disk, and remove the oldest."""
         self.directory.mkdir(parents=True, exist_ok=True)
         payload = _packed(parts)
         there = self._paths()
         number = int(there[-1].stem) + 1 if there else 1
-        with whole(self.directory / f"{number:08}.ckpt") as partial, partial.open("wb") as file:
+        with replacing(self.directory / f"{number:08}.ckpt") as partial, partial.open("wb") as file:
             file.write(_header(payload) + payload)
             file.flush()
             os.fsync(file.fileno())
@@ -87,7 +87,7 @@ class Checkpoints:
         self._last = time.monotonic()
 
     def latest(self, say: Callable[[str], None] = print) -> Checkpoint | None:
-        """The newest that is whole; None where there is none at all.
+        """The newest that is replacing; None where there is none at all.
 
         One that is damaged is set aside under another name, and `say` is told which one is used instead.
 
@@ -160,7 +160,7 @@ class _Damaged(Exception):
     """A file is not as it was written."""
 
 
-def _packed(parts: Mapping[str, State]) -> bytes:
+def _packed(parts: Mapping[str, TrainingState]) -> bytes:
     plain = {name: {"plain": part.plain, "arrays": len(part.arrays)} for name, part in parts.items()}
     members = {f"{name}.{i}": np.asarray(x) for name, part in parts.items() for i, x in enumerate(part.arrays)}
     members[_PARTS] = np.frombuffer(json.dumps(plain).encode(), np.uint8)
@@ -178,14 +178,14 @@ def _digest(payload: bytes) -> str:
     return hashlib.sha256(payload).hexdigest()
 
 
-def _unpacked(content: bytes) -> dict[str, State]:
+def _unpacked(content: bytes) -> dict[str, TrainingState]:
     first, newline, payload = content.partition(b"\n")
     if first + newline != _header(payload):
         raise _Damaged(_reason(first, payload))
     with np.load(io.BytesIO(payload), allow_pickle=False) as archive:
         parts = json.loads(archive[_PARTS].tobytes())
         arrays = lambda name, count: [archive[f"{name}.{i}"] for i in range(count)]
-        return {name: State(part["plain"], arrays(name, part["arrays"])) for name, part in parts.items()}
+        return {name: TrainingState(part["plain"], arrays(name, part["arrays"])) for name, part in parts.items()}
 
 
 def _reason(first: bytes, payload: bytes) -> str:

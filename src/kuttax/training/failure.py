@@ -1,4 +1,4 @@
-"""Failures of optimiser steps: what is counted, when it is too much, and what is said of one that ends training."""
+"""Failures of optimiser steps: how they are counted, when there are too many, and the message of one that ends training."""
 
 from typing import Any, NamedTuple
 
@@ -47,7 +47,7 @@ class Failures(NamedTuple):
     samples: int = 0
     lr_scale: float = 1.0
 
-    def said(self, settings: Settings) -> str | None:
+    def describe(self, settings: Settings) -> str | None:
         """A summary in one line; None where nothing failed."""
         if not (self.steps or self.samples):
             return None
@@ -83,7 +83,7 @@ class Steps(NamedTuple):
         return Failures(before.steps + int(self.failed.sum()), before.samples + int(lost), lr_scale)
 
     def error(self, n: int, data: PyTree) -> TrainingError:
-        """What is to be said of the n-th of them, which failed."""
+        """The message about the n-th of them, which failed."""
         step, rows = self.first + n + 1, self.indices[n]
         status = np.asarray(self.logs["status"][n], int)
         if status.any():

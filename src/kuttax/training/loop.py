@@ -18,7 +18,7 @@ from ..solvers.base.solver import AbstractSolver
 from ..tasks.abilities import takes
 from ..tasks.base import Task
 from ..validity.control.control import Control
-from .checkpoints import Checkpoint, Checkpoints, State, restored
+from .checkpoints import Checkpoint, Checkpoints, TrainingState, restored
 from .evaluate import Evaluation, evaluate
 from .failure import Failures
 from .failure import TrainingError as TrainingError
@@ -199,14 +199,14 @@ class Trainer:
         end = self._evaluate(run.model, run.solver)
         return self._trained(run, run.step, end, run.model, run.solver)._replace(controlled=watch.controlled)
 
-    def _saved(self, seed: int, run: Run, watch: Watch | None, best: Best | None) -> dict[str, State]:
+    def _saved(self, seed: int, run: Run, watch: Watch | None, best: Best | None) -> dict[str, TrainingState]:
         """The state of all parts of a run."""
-        parts = {"about": State(self._about(seed)), "run": run.saved()}
+        parts = {"about": TrainingState(self._about(seed)), "run": run.saved()}
         if watch is not None:
             parts["watch"] = watch.saved()
         if best is not None:
             plain = {"step": best.step, "validation": best.validation._asdict()}
-            parts["best"] = State(plain, jax.tree.leaves(best.weights))
+            parts["best"] = TrainingState(plain, jax.tree.leaves(best.weights))
         return parts
 
     def _restored(self, start: Checkpoint, seed: int, run: Run, watch: Watch | None) -> Best | None:

@@ -10,7 +10,7 @@ from jaxtyping import PyTree
 
 from ..data.batches import BatchStream
 from ..solvers.base.solver import AbstractSolver, title
-from .checkpoints import State, restored
+from .checkpoints import TrainingState, restored
 from .failure import Failures, Steps, refuse
 from .program import Program
 from .settings import Settings
@@ -113,7 +113,7 @@ class Run:
             self.state = self.place.replicated(state)
         self.varied, self.constants = self.place.replicated((varied, constants))
 
-    def saved(self) -> State:
+    def saved(self) -> TrainingState:
         """All that `restore` needs: a model's constants follow from the seed, a solver's may have been turned."""
         plain = {
             "step": self.step,
@@ -122,9 +122,9 @@ class Run:
             "failures": self.failures._asdict(),
             "step_ms": self.step_ms,
         }
-        return State(plain, jax.tree.leaves((self.varied, self.state, self.constants[1])))
+        return TrainingState(plain, jax.tree.leaves((self.varied, self.state, self.constants[1])))
 
-    def restore(self, saved: State) -> None:
+    def restore(self, saved: TrainingState) -> None:
         """Go on from there, bit for bit, with a solver of the same structure.
 
         Raises:

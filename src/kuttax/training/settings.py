@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from ..errors import UserError
-from ..options.bounds import Count, above, at_least, between, check_bounds
+from ..options.bounds import WholeNumber, above, at_least, between, check_bounds
 from ..options.unused import Unused, unless
 
 _FRACTION = between(0, 1, "(]")
@@ -14,9 +14,9 @@ _FRACTION = between(0, 1, "(]")
 class Settings:
     """How to train: with Adam, and with a separate learning rate for the parameters of the solver."""
 
-    train_steps: Count = 600
+    train_steps: WholeNumber = 600
     """Train for this many optimiser steps."""
-    batch_size: Count = 128
+    batch_size: WholeNumber = 128
     """Use this many samples in each optimiser step."""
     lr: Annotated[float, above(0, most=1e6)] = 3e-3
     """Learning rate of the model."""
@@ -24,7 +24,7 @@ class Settings:
     """Learning rate of a learned solver's coefficients and step sizes."""
     lr_decay: Annotated[float, _FRACTION] = 0.1
     """Lower the learning rates along a cosine to this fraction of their start; 1 keeps them constant."""
-    evaluations: Count = 10
+    evaluations: WholeNumber = 10
     """Evaluate on the validation set this many times during training, and keep the best model."""
     per_dispatch: Annotated[int, at_least(1, most=100_000)] = 20
     """Run this many optimiser steps in one compiled call."""

@@ -13,10 +13,10 @@ from ..errors import UserError
 from ..solvers.base.solution import Status
 from ..solvers.base.solver import AbstractSolver
 from ..tasks.base import Metric, Task
-from ..validity.control.control import Certify, Control, Moment, Tune
+from ..validity.control.control import CertifyRequest, Control, Moment, TuneRequest
 from ..validity.control.reading import Reading, readings
 from ..validity.prediction import Prediction, mean_nfe
-from .checkpoints import State, restored
+from .checkpoints import TrainingState, restored
 from .evaluate import predict
 from .run import Run
 
@@ -94,19 +94,19 @@ class Watch:
         if not self._ended:
             self.state, self._ended = self.control.ended(self.state), True
         while (action := self.control.closing(self.state, self._moment())) is not None:
-            if isinstance(action, Tune):
+            if isinstance(action, TuneRequest):
                 while self._tuned * dispatch < action.steps:  # whole dispatches: they are compiled already
                     self.run.advance(dispatch)
                     self._tuned += 1
                     look()
                 self.state, self._tuned = self.control.closed(action, self.state), 0
-            elif isinstance(action, Certify):
+            elif isinstance(action, CertifyRequest):
                 self._certify()
             else:
                 self._check()
             look(now=True)
 
-    def saved(self) -> State:
+    def saved(self) -> TrainingState:
         """All that `restore` needs, but for the solver in use."""
         plain = {
             "nfe_checks": self.nfe_checks,
@@ -115,9 +115,9 @@ class Watch:
             "ended": self._ended,
             "tuned": self._tuned,
         }
-        return State(plain, (self._since, self._order))
+        return TrainingState(plain, (self._since, self._order))
 
-    def restore(self, saved: State) -> None:
+    def restore(self, saved: TrainingState) -> None:
         """Go on from there, bit for bit; the run is given a solver of the structure that was in use then.
 
         Raises:

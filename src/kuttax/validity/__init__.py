@@ -5,7 +5,7 @@ from .certificate.certificate import certify as certify
 from .certificate.judge import Thresholds as Thresholds
 from .certificate.judge import judge as judge
 from .certificate.measure import Measurement as Measurement
-from .certificate.measure import Row as Row
+from .certificate.measure import SolverRow as SolverRow
 from .certificate.measure import measure as measure
 from .control.certified import Band as Band
 from .control.certified import CertifiedControl as CertifiedControl

@@ -1,4 +1,4 @@
-"""Method: a row of a comparison, and which rows there are."""
+"""ComparedMethod: a row of a comparison, and which rows there are."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -18,7 +18,7 @@ SOLVERS = ("dopri5", *_CLASSICAL, "learned")
 """The names of the solvers that can be compared."""
 
 
-class Method(NamedTuple):
+class ComparedMethod(NamedTuple):
     """What one row of a comparison trains with.
 
     Attributes:
@@ -42,7 +42,7 @@ def solvers(
     learned: LearnedOptions,
     penalty: Weighted,
     say: Callable[[str], None],
-) -> Iterator[Method]:
+) -> Iterator[ComparedMethod]:
     """The rows that compare solvers, each trained with `penalty`; `say` is told what is left out.
 
     Raises:
@@ -51,7 +51,7 @@ def solvers(
     _check(names, SOLVERS, budgets)
     for name, label, budget, solver in _solvers(names, budgets, learned, say):
         penalty.refuse_unfit(solver)
-        yield Method(name, penalty.beside(label), budget, solver, penalty)
+        yield ComparedMethod(name, penalty.beside(label), budget, solver, penalty)
 
 
 def solvers_of_sdes(
@@ -61,7 +61,7 @@ def solvers_of_sdes(
     options: SolverOptions,
     penalty: Weighted,
     say: Callable[[str], None],
-) -> Iterator[Method]:
+) -> Iterator[ComparedMethod]:
     """The rows that compare solvers of SDEs with diagonal noise; budgets are evaluations of the drift.
 
     Args:
@@ -81,7 +81,7 @@ def solvers_of_sdes(
         if name in sde_solvers.ADAPTIVE:
             solver = sde_solvers.adaptive(name, options.rtol, options.atol)
             penalty.refuse_unfit(solver)
-            yield Method(name, penalty.beside(title(solver)), None, solver, penalty)
+            yield ComparedMethod(name, penalty.beside(title(solver)), None, solver, penalty)
             continue
         for budget in dict.fromkeys(budgets):
             drifts = sde_solvers.fixed(name, 1).evaluations("diagonal")[0]
@@ -90,7 +90,7 @@ def solvers_of_sdes(
                 continue
             solver = sde_solvers.fixed(name, budget // drifts, shared=options.shared)
             penalty.refuse_unfit(solver)
-            yield Method(name, penalty.beside(f"{name}, {_count(solver.steps)}"), budget, solver, penalty)
+            yield ComparedMethod(name, penalty.beside(f"{name}, {_count(solver.steps)}"), budget, solver, penalty)
 
 
 def _check(names: Sequence[str], known: Sequence[str], budgets: Sequence[int], of: str = "") -> None:
@@ -136,7 +136,7 @@ def _count(steps: int) -> str:
     return "1 step" if steps == 1 else f"{steps} steps"
 
 
-def penalties(names: Sequence[str], options: SolverOptions, say: Callable[[str], None]) -> Iterator[Method]:
+def penalties(names: Sequence[str], options: SolverOptions, say: Callable[[str], None]) -> Iterator[ComparedMethod]:
     """The rows that compare penalties with one solver, the one without any first.
 
     "all" are those that can be had of the solver; `say` is told which are left out.
@@ -159,4 +159,4 @@ def penalties(names: Sequence[str], options: SolverOptions, say: Callable[[str],
                 raise
             say(f"left out {name}: {error}")
             continue
-        yield Method(options.solver, penalty.label, budget, solver, penalty)
+        yield ComparedMethod(options.solver, penalty.label, budget, solver, penalty)

@@ -21,7 +21,7 @@ FIXED: dict[str, Callable[[int], AbstractSDESolver]] = {
     "milstein": Milstein,
     "stochastic-heun": StochasticHeun,
     "srk": SRK,
-    "learned-srk": lambda steps: LearnedSRK.like(steps=steps),
+    "learned-srk": lambda steps: LearnedSRK.from_tableau(steps=steps),
 }
 """Name -> solver of so many steps."""
 
@@ -42,7 +42,7 @@ def adaptive(name: str, rtol: float, atol: float) -> FromDiffrax:
 def fixed(name: str, steps: int, *, shared: bool = False) -> AbstractSDESolver:
     """The one of `FIXED` of that name; `shared` coefficients for all steps of a learned one, else own for each."""
     if name == "learned-srk" and not shared:
-        return LearnedSRK.like(steps=steps, per_step=True)
+        return LearnedSRK.from_tableau(steps=steps, per_step=True)
     return FIXED[name](steps)
 
 

@@ -52,7 +52,7 @@ class LearnedOptions:
         Raises:
             UserError: They cannot be had together.
         """
-        return LearnedRK.like(
+        return LearnedRK.from_tableau(
             STARTS[min(stages, 4)],  # more stages start at RK4 with further ones of weight zero
             steps,
             stages=stages,

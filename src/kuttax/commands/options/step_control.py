@@ -65,7 +65,7 @@ def _size(solver: AbstractSolver) -> float:
     return solver.tolerance() if solver.chooses_steps else solver.number_of_steps()
 
 
-def said(record: dict[str, Any]) -> str:
+def describe(record: dict[str, Any]) -> str:
     """A record's step control in one line."""
     checks = sum("strain" in turn for turn in record["turns"])
     share = 100 * record["nfe_checks"] / record["nfe_train"]

@@ -15,7 +15,7 @@ from .trajectory import Trajectory
 TOLERANCE = 1e-10
 """Relative and absolute, of the solves that generate data."""
 
-State = Float[np.ndarray, "d n"]
+SystemState = Float[np.ndarray, "d n"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class System:
     """
 
     dimension: int
-    rate: Callable[[State], Any] | None
+    rate: Callable[[SystemState], Any] | None
     low: tuple[float, ...]
     high: tuple[float, ...]
     spin_up: float = 0.0
@@ -45,24 +45,24 @@ class System:
     lyapunov: float | None = None
 
 
-def _lorenz63(x: State) -> list[Any]:
+def _lorenz63(x: SystemState) -> list[Any]:
     return [10.0 * (x[1] - x[0]), x[0] * (28.0 - x[2]) - x[1], x[0] * x[1] - 8.0 / 3.0 * x[2]]
 
 
-def _lorenz96(x: State) -> State:
+def _lorenz96(x: SystemState) -> SystemState:
     return np.roll(x, 1, 0) * (np.roll(x, -1, 0) - np.roll(x, 2, 0)) - x + 8.0
 
 
-def _lotka_volterra(x: State) -> list[Any]:
+def _lotka_volterra(x: SystemState) -> list[Any]:
     prey, predator = x
     return [1.5 * prey - prey * predator, prey * predator - 3.0 * predator]
 
 
-def _pendulum(x: State) -> list[Any]:
+def _pendulum(x: SystemState) -> list[Any]:
     return [x[1], -9.81 * np.sin(x[0]) - 0.3 * x[1]]
 
 
-def _van_der_pol(x: State) -> list[Any]:
+def _van_der_pol(x: SystemState) -> list[Any]:
     return [x[1], 2.0 * (1.0 - x[0] ** 2) * x[1] - x[0]]
 
 

@@ -78,7 +78,7 @@ def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return x.mean(axis=0), np.where(std > 0, std, 1.0)
 
 
-class Parts(NamedTuple):
+class TrajectorySplits(NamedTuple):
     """Trajectories, or pieces of them, to train on, to choose on and to report on."""
 
     train: list[Trajectory]
@@ -86,7 +86,7 @@ class Parts(NamedTuple):
     test: list[Trajectory]
 
 
-def split(trajectories: Sequence[Trajectory], fraction: float, seed: int) -> Parts:
+def split(trajectories: Sequence[Trajectory], fraction: float, seed: int) -> TrajectorySplits:
     """By trajectory, at random, where there are at least three; else by time, the last piece of each for the test.
 
     Args:
@@ -104,7 +104,7 @@ def split(trajectories: Sequence[Trajectory], fraction: float, seed: int) -> Par
         held = max(1, round(fraction * n))
         order = np.random.default_rng(seed).permutation(n)
         ends = (order[2 * held :], order[held : 2 * held], order[:held])
-        return Parts(*([trajectories[i] for i in np.sort(rows)] for rows in ends))
+        return TrajectorySplits(*([trajectories[i] for i in np.sort(rows)] for rows in ends))
     pieces = ([], [], [])
     for one in trajectories:
         rows = len(one.t)
@@ -113,7 +113,7 @@ def split(trajectories: Sequence[Trajectory], fraction: float, seed: int) -> Par
             if stop - start < 2:
                 raise UserError(f"{rows} rows are too few to hold out {fraction:g} of them twice: give more of them")
             part.append(one.part(start, stop))
-    return Parts(*pieces)
+    return TrajectorySplits(*pieces)
 
 
 def with_noise(trajectories: Sequence[Trajectory], noise: float, seed: int) -> list[Trajectory]:

@@ -16,7 +16,7 @@ import pooch
 from jaxtyping import Float
 
 from ...errors import UserError
-from ...io.atomic import whole
+from ...io.atomic import replacing
 from ...io.folder import Folder
 from ..files import archive
 from ..files.download import download
@@ -29,7 +29,7 @@ URL = "https://zenodo.org/records/1161203/files/data.tar.gz"
 MD5 = "9b9c9b0375315ad270eba4ce80c093ab"
 """Zenodo's own checksum of the archive (857 MB)."""
 
-Table = Float[np.ndarray, "n d"]
+MafTable = Float[np.ndarray, "n d"]
 _INSTEAD = "or give a data directory with the unpacked archive"
 _MOST_UNPACKED = 1 << 34  # bytes; a file of them is written to the disk piece by piece
 _MOST_IN_MEMORY = 1 << 32  # bytes of a part of BSDS300, of which the largest has half a billion
@@ -97,7 +97,7 @@ def unpack(path: Path, member: str, target: Path) -> None:
         for name, file in archive.files(path, _MOST_UNPACKED):
             if name == f"data/{member}":
                 target.parent.mkdir(parents=True, exist_ok=True)
-                with whole(target) as partial, partial.open("wb") as out:
+                with replacing(target) as partial, partial.open("wb") as out:
                     shutil.copyfileobj(file, out)
                 return
     except UserError as error:
@@ -175,23 +175,23 @@ def _bsds300(file: Callable[[str], Path]) -> PointSplits:
     return PointSplits(*(points("bsds300", part) for part in parts))
 
 
-def recurring_left_out(table: Table) -> list[int]:
+def recurring_left_out(table: MafTable) -> list[int]:
     """The columns whose least value occurs at most five times; one that recurs more often has no density."""
     return [i for i, column in enumerate(table.T) if np.sum(column == column.min()) <= _MOST_OFTEN]
 
 
-def _parts(table: Table) -> tuple[Table, Table, Table]:
+def _parts(table: MafTable) -> tuple[MafTable, MafTable, MafTable]:
     """The last tenth as test data, the last tenth of the rest as validation data."""
     rest, test = _without_last_tenth(table)
     return (*_without_last_tenth(rest), test)
 
 
-def _without_last_tenth(table: Table) -> tuple[Table, Table]:
+def _without_last_tenth(table: MafTable) -> tuple[MafTable, MafTable]:
     cut = len(table) - int(0.1 * len(table))
     return table[:cut], table[cut:]
 
 
-def _csv(path: Path, columns: int | None = None) -> tuple[list[str], Table]:
+def _csv(path: Path, columns: int | None = None) -> tuple[list[str], MafTable]:
     """Names and numbers of the first columns, by default of all that have a name."""
     try:
         with path.open(newline="") as file:

@@ -12,7 +12,7 @@ from jaxtyping import Array
 from ..._types import State, Time
 from .grid import AbstractGridSolver, GridState, checked_steps, solution_of, through_times
 from .memory import remembering
-from .pick import Picked, Watched
+from .pick import Picked, Recorded
 from .solution import Solution
 from .solver import Derivative, Problem, Refined
 
@@ -121,4 +121,4 @@ class AbstractFixedStepSolver(AbstractGridSolver):
         end, ys, intervals = through_times(cross, GridState.begin(problem, begins), problem)
         nfe = intervals * self.evaluations_per_interval()
         sol = solution_of(problem, jnp.asarray(True), end.y, ys, nfe, intervals * self.steps)
-        return dataclasses.replace(sol, watched=Watched((), end.picked))
+        return dataclasses.replace(sol, recorded=Recorded((), end.picked))

@@ -40,7 +40,7 @@ class Picked(NamedTuple):
     step: Count
 
 
-class Watched(NamedTuple):
+class Recorded(NamedTuple):
     """What a solver saw on its way: the sum of each cost over the steps, and every pick."""
 
     costs: tuple[Array, ...] = ()

@@ -11,7 +11,7 @@ FORMAT, VERSION = "kuttax-solver", 1
 Solver = TypeVar("Solver", bound=type[AbstractSolver])
 
 
-class Entry(NamedTuple):
+class SolverKind(NamedTuple):
     """A class of solvers that files can hold.
 
     Attributes:
@@ -23,7 +23,7 @@ class Entry(NamedTuple):
     shape: dict[str, Any]
 
 
-_KINDS: dict[str, Entry] = {}
+_KINDS: dict[str, SolverKind] = {}
 
 
 def register_solver(shape: dict[str, Any] | None = None) -> Callable[[Solver], Solver]:
@@ -46,7 +46,7 @@ def register_solver(shape: dict[str, Any] | None = None) -> Callable[[Solver], S
         name = kind.__name__
         if name in _KINDS and _KINDS[name].make.__module__ != kind.__module__:
             raise UserError(f"another solver is registered as {name}: give the class another name")
-        _KINDS[name] = Entry(kind, shape or {})
+        _KINDS[name] = SolverKind(kind, shape or {})
         return kind
 
     return register

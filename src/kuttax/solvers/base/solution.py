@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Int
 from ..._types import Count, State
 from ...errors import UserError
 from ..rk.stages import spread
-from .pick import Watched
+from .pick import Recorded
 
 
 class Status(IntEnum):
@@ -106,7 +106,7 @@ class Solution(eqx.Module):
         stats: What it cost.
         status: A `Status` as an integer, one a sample where every sample has its own steps.
         penalty: The value of the penalty that was asked for, a scalar; 0 where none was.
-        watched: What penalties asked the solver to look at on its way; not for users.
+        recorded: What penalties asked the solver to look at on its way; not for users.
     """
 
     y1: State
@@ -114,7 +114,7 @@ class Solution(eqx.Module):
     stats: Stats
     status: Int[Array, "*samples"]
     penalty: Any = 0.0
-    watched: Watched = Watched()
+    recorded: Recorded = Recorded()
 
 
 def all_finite(*trees: Any, lanes: tuple[int, ...] = (), axis: int = 0) -> Bool[Array, "*samples"]:

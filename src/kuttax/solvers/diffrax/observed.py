@@ -1,4 +1,4 @@
-"""Watching: a diffrax solver that shows its steps to penalties."""
+"""Recording: a diffrax solver that shows its steps to penalties."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -8,27 +8,27 @@ import jax
 import jax.numpy as jnp
 
 from ..._types import Count, State, Time
-from ..base.pick import Pick, Picked, Watched
+from ..base.pick import Pick, Picked, Recorded
 from ..base.solver import Problem
 from ..rk.controller import Controller
 from ..rk.step import EstimatedStep
 
 
-class Witness(NamedTuple):
-    """The state of a `Watching` solver. diffrax takes it back with every step that it rejects.
+class RecordingState(NamedTuple):
+    """The state of a `Recording` solver. diffrax takes it back with every step that it rejects.
 
     Attributes:
         inner: That of the solver itself.
         n: The number of accepted steps.
-        watched: What was seen of them.
+        recorded: What was seen of them.
     """
 
     inner: Any
     n: Count
-    watched: Watched
+    recorded: Recorded
 
 
-class Watching(diffrax.AbstractWrappedSolver):
+class Recording(diffrax.AbstractWrappedSolver):
     """`solver`, which in its own state keeps the costs of the steps and the picks. The steps are as without it.
 
     A time that is picked is moved back to the start of the step that it falls in: between its steps a path of an SDE is
@@ -75,22 +75,22 @@ class Watching(diffrax.AbstractWrappedSolver):
     def init(self, terms, t0: Any, t1: Any, y0, args):
         zero, none = jnp.zeros_like(t0), jnp.zeros((), jnp.int32)
         nothing = Picked(t0, y0, zero, none)
-        watched = Watched((zero,) * len(self.problem.costs), (nothing,) * len(self.problem.picks))
-        return Witness(self.solver.init(terms, t0, t1, y0, args), none, watched)
+        recorded = Recorded((zero,) * len(self.problem.costs), (nothing,) * len(self.problem.picks))
+        return RecordingState(self.solver.init(terms, t0, t1, y0, args), none, recorded)
 
     def step(self, terms, t0: Any, t1: Any, y0, args, solver_state, made_jump):
-        inner, n, watched = solver_state
+        inner, n, recorded = solver_state
         y1, estimate, dense, inner, result = self.solver.step(terms, t0, t1, y0, args, inner, made_jump)
         t, h = t0, t1 - t0
         charged = []
         if self.problem.costs:
             step: Any = EstimatedStep(self.controller, t, h, y0, y1, estimate, self.norm)
             charged = [cost(step) for cost in self.problem.costs]
-        costs = tuple(old + new for old, new in zip(watched.costs, charged, strict=True))
+        costs = tuple(old + new for old, new in zip(recorded.costs, charged, strict=True))
         here = Picked(t, y0, h, n)
-        picks = zip(watched.picked, self.problem.picks, strict=True)
+        picks = zip(recorded.picked, self.problem.picks, strict=True)
         picked = tuple(_where(_is_picked(pick, here), here, old) for old, pick in picks)
-        return y1, estimate, dense, Witness(inner, n + 1, Watched(costs, picked)), result
+        return y1, estimate, dense, RecordingState(inner, n + 1, Recorded(costs, picked)), result
 
     def func(self, terms, t0, y0, args):
         return self.solver.func(terms, t0, y0, args)

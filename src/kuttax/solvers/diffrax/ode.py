@@ -22,7 +22,7 @@ from ..base.numbers import (
     tighter_tolerances,
 )
 from ..base.once import reverse_once
-from ..base.pick import Pick, Picked, Watched
+from ..base.pick import Pick, Picked, Recorded
 from ..base.registry import register_solver
 from ..base.solution import Solution, Stats, Status
 from ..base.solver import AbstractSolver, Calculus, Derivative, Observable, Problem, Refined, Scale
@@ -32,7 +32,7 @@ from ..rk.tableaus import DOPRI5
 from ..sde.sde import SDE
 from .attempts import Attempted, Attempts
 from .even_steps import EvenSteps
-from .observed import Watching
+from .observed import Recording
 from .sde import NAMED, check_solver, estimates_error, evaluations, is_wrapped, stochastic_terms
 
 _ITO = (diffrax.ItoMilstein,)
@@ -170,18 +170,18 @@ class FromDiffrax(AbstractSolver):
         subs = [diffrax.SubSaveAt(t1=True)]
         if problem.ts is not None:
             subs.append(diffrax.SubSaveAt(ts=problem.ts))
-        watches = isinstance(problem.field, SDE) and bool(problem.costs or problem.picks)
-        if not watches:
+        records = isinstance(problem.field, SDE) and bool(problem.costs or problem.picks)
+        if not records:
             subs += [diffrax.SubSaveAt(ts=pick.at[None]) for pick in problem.picks]
         result = diffrax.diffeqsolve(
             terms,
-            Watching(self.solver, problem, self._scale(dtype), self._norm(problem)) if watches else self.solver,
+            Recording(self.solver, problem, self._scale(dtype), self._norm(problem)) if records else self.solver,
             problem.t0,
             problem.t1,
             dt0,
             problem.y0,
             problem.args,
-            saveat=diffrax.SaveAt(subs=subs, solver_state=watches, controller_state=self.steps is None),
+            saveat=diffrax.SaveAt(subs=subs, solver_state=records, controller_state=self.steps is None),
             stepsize_controller=controller,
             adjoint=diffrax.ForwardMode() if derivative == "forward" else diffrax.RecursiveCheckpointAdjoint(),
             max_steps=most,
@@ -192,10 +192,10 @@ class FromDiffrax(AbstractSolver):
         # Where diffrax did not get, it leaves infinities.
         reached = lambda x: jnp.where(jnp.isfinite(x), x, jnp.nan)
         ys = None if problem.ts is None else jax.tree.map(reached, saved.pop(0))
-        if watches:
-            watched = result.solver_state.watched  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
+        if records:
+            recorded = result.solver_state.recorded  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
         else:
-            watched = Watched((), tuple(_picked(pick, y) for pick, y in zip(problem.picks, saved, strict=True)))
+            recorded = Recorded((), tuple(_picked(pick, y) for pick, y in zip(problem.picks, saved, strict=True)))
         y1 = jax.tree.map(lambda x: x[0], last)
         if not isinstance(problem.field, SDE):
             y1, ys = _moved_by_times(problem, y1, ys)
@@ -203,7 +203,7 @@ class FromDiffrax(AbstractSolver):
         if self.steps is None:  # said here where it was not known before the program ran
             least = least_rtol(problem.precision)
             status = jnp.where(rtol < least, int(Status.tolerance), status).astype(jnp.int32)
-        return Solution(y1, ys, self._stats(problem, result), status, watched=watched)
+        return Solution(y1, ys, self._stats(problem, result), status, recorded=recorded)
 
     def _terms(self, problem: Problem) -> tuple[Any, Array | None]:
         """What diffrax is to solve, and, of an SDE, the shortest step that its path is made for."""

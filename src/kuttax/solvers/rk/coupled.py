@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..._types import State, VectorField
-from .fixed import Table
+from .fixed import StepTable
 from .stages import combine, stages
 
 
@@ -20,7 +20,7 @@ class Pair(NamedTuple):
     z: State
 
 
-class Row(NamedTuple):
+class StepRow(NamedTuple):
     """One step: the coefficients of the base scheme, when it starts, and its size; all steps with a leading axis."""
 
     a: Any
@@ -38,26 +38,26 @@ class Coupled(eqx.Module):
         coupling: lambda, a scalar of the dtype of time.
     """
 
-    table: Table
+    table: StepTable
     coupling: Array
 
-    def rows(self, t0: Array, t1: Array) -> Row:
+    def rows(self, t0: Array, t1: Array) -> StepRow:
         """The steps from t0 to t1."""
-        return Row(self.table.a, self.table.b, self.table.c, *self.table.grid(t0, t1))
+        return StepRow(self.table.a, self.table.b, self.table.c, *self.table.grid(t0, t1))
 
-    def weight(self, row: Row) -> Array:
+    def weight(self, row: StepRow) -> Array:
         """lambda; one in a step of size zero, which then changes nothing."""
         return jnp.where(row.h == 0, jnp.ones_like(self.coupling), self.coupling)
 
-    def ahead(self, f: Callable[[Any, State], State], row: Row, z: State) -> State:
+    def ahead(self, f: Callable[[Any, State], State], row: StepRow, z: State) -> State:
         """Psi_h(t_n, z_n)."""
         return self._increment(f, row, row.t, row.h, z)
 
-    def behind(self, f: Callable[[Any, State], State], row: Row, y: State) -> State:
+    def behind(self, f: Callable[[Any, State], State], row: StepRow, y: State) -> State:
         """Psi_{-h}(t_{n+1}, y_{n+1})."""
         return self._increment(f, row, row.t + row.h, -row.h, y)
 
-    def _increment(self, f, row: Row, t: Array, h: Array, y: State) -> State:
+    def _increment(self, f, row: StepRow, t: Array, h: Array, y: State) -> State:
         ks = stages(f, t, y, h, row.a, row.c, self.table.a_used)
         return combine(jax.tree.map(jnp.zeros_like, y), h, row.b, ks, self.table.b_used)
 

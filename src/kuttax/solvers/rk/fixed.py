@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from ..._types import State, VectorField
 from ..base.grid import AbstractGridSolver, GridState, checked_steps, solution_of, through_times
 from ..base.memory import remembering
-from ..base.pick import Picked, Watched
+from ..base.pick import Picked, Recorded
 from ..base.registry import register_solver
 from ..base.solution import Solution
 from ..base.solver import Derivative, Problem, Refined, Scale
@@ -21,7 +21,7 @@ from .stages import combine, stages
 from .tableau import Tableau
 
 
-class Table(eqx.Module):
+class StepTable(eqx.Module):
     """N rows of coefficients, one a step: every scheme of a fixed NFE, classical or learned, is one.
 
     Attributes:
@@ -63,7 +63,7 @@ class Table(eqx.Module):
 
 
 class AbstractTableSolver(AbstractGridSolver):
-    """A solver that runs a `Table`: a fixed number of steps, a known number of evaluations, no custom derivative."""
+    """A solver that runs a `StepTable`: a fixed number of steps and of evaluations, and no custom derivative."""
 
     @property
     @abstractmethod
@@ -76,7 +76,7 @@ class AbstractTableSolver(AbstractGridSolver):
         """The order of the scheme."""
 
     @abstractmethod
-    def table(self, dtype) -> Table:
+    def table(self, dtype) -> StepTable:
         """The coefficients of every step, in `dtype`."""
 
     @property
@@ -104,7 +104,7 @@ class AbstractTableSolver(AbstractGridSolver):
         start = GridState.begin(problem, lambda t0, t1: table.grid(t0, t1)[0])
         end, ys, intervals = through_times(cross, start, problem)
         sol = solution_of(problem, table.sound, end.y, ys, intervals * self.nfe, intervals * self.steps)
-        return dataclasses.replace(sol, watched=Watched((), end.picked))
+        return dataclasses.replace(sol, recorded=Recorded((), end.picked))
 
 
 @register_solver({"steps": int, "tableau": Tableau.DATA})
@@ -155,7 +155,7 @@ class FixedSteps(AbstractTableSolver):
     def check(self, problem: Problem) -> None:
         del problem  # a classical tableau crosses any interval
 
-    def table(self, dtype) -> Table:
+    def table(self, dtype) -> StepTable:
         repeat = [(self.steps, *x.shape) for x in (self.tableau.a, self.tableau.b, self.tableau.c)]
         a, b, c = (
             jnp.broadcast_to(jnp.asarray(x, dtype), shape)
@@ -163,7 +163,7 @@ class FixedSteps(AbstractTableSolver):
         )
         h = jnp.full(self.steps, 1 / self.steps, dtype)
         used = tuple(bool(x) for x in self.tableau.b != 0)
-        return Table(a, b, c, h, jnp.asarray(True), self.tableau.sparsity, used)
+        return StepTable(a, b, c, h, jnp.asarray(True), self.tableau.sparsity, used)
 
     def __str__(self) -> str:
         return f"FixedSteps({self.tableau.name}, steps={self.steps})"

@@ -17,7 +17,7 @@ from ..base.numbers import as_list, floating
 from ..base.registry import register_solver
 from ..base.solver import Problem, Refined
 from .chart import AbstractChart, Projected, chart_data, chart_of_data, closed_at
-from .fixed import AbstractTableSolver, Table
+from .fixed import AbstractTableSolver, StepTable
 from .tableau import Tableau
 
 _LEAST_SHARE = 1e-2  # of a uniform step: no learned step size falls below this
@@ -46,8 +46,8 @@ class LearnedRK(AbstractTableSolver):
 
     Trainable schemes: Ouala et al. (TPAMI 2025, doi 10.1109/tpami.2025.3599629; arXiv 2105.04999). Here c = A 1 and the
     order conditions hold by construction (`Projected`, or a closed family), nothing is clipped or sorted, and b may be
-    negative. Build one with `LearnedRK.like`. One step of N stages is the anchored multistep case (bespoke
-    non-stationary solvers): `LearnedRK.like(EULER.compose(8), steps=1, order=1)`.
+    negative. Build one with `LearnedRK.from_tableau`. One step of N stages is the anchored multistep case (bespoke
+    non-stationary solvers): `LearnedRK.from_tableau(EULER.compose(8), steps=1, order=1)`.
 
     Attributes:
         chart: The free parameters of the coefficients.
@@ -65,7 +65,7 @@ class LearnedRK(AbstractTableSolver):
     trained_for: tuple[float, float] | None = eqx.field(static=True, default=None)
 
     @classmethod
-    def like(
+    def from_tableau(
         cls,
         tableau: Tableau,
         steps: int,
@@ -117,7 +117,7 @@ class LearnedRK(AbstractTableSolver):
         return self.chart.order
 
     @eqx.filter_jit
-    def table(self, dtype) -> Table:
+    def table(self, dtype) -> StepTable:
         a, b, sound = self.chart.coefficients()
         if self.logits is None:
             h = jnp.full(self.steps, 1 / self.steps, dtype)
@@ -126,7 +126,7 @@ class LearnedRK(AbstractTableSolver):
         n, s = self.steps, self.stages
         a, b = jnp.broadcast_to(a.astype(dtype), (n, s, s)), jnp.broadcast_to(b.astype(dtype), (n, s))
         lower = tuple(tuple(j < i for j in range(s)) for i in range(s))
-        return Table(a, b, a.sum(-1), h.astype(dtype), sound.all(), lower, (True,) * s)
+        return StepTable(a, b, a.sum(-1), h.astype(dtype), sound.all(), lower, (True,) * s)
 
     def check(self, problem: Problem) -> None:
         if self.trained_for is None:

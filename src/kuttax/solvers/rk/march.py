@@ -11,7 +11,7 @@ from jaxtyping import Array
 from ..._types import Count, State, Time, VectorField
 from ..base.grid import in_order
 from ..base.numbers import least_rtol
-from ..base.pick import Pick, Picked, Watched
+from ..base.pick import Pick, Picked, Recorded
 from ..base.solution import Solution, Stats, Status, all_finite
 from ..base.solver import Problem
 from .controller import Controller, initial_step
@@ -23,7 +23,7 @@ from .tape import Tape, pick, put
 _RUNNING = -1
 
 
-class Control(Protocol):
+class StepSizeControl(Protocol):
     """What the loop needs to know of an `Adaptive` solver."""
 
     tableau: Tableau
@@ -39,7 +39,7 @@ class Control(Protocol):
     def stats(self, final: "AdaptiveState", problem: Problem) -> Stats: ...
 
 
-def march(solver: Control, problem: Problem, *, taped: bool, bounded: bool) -> "AdaptiveState":
+def march(solver: StepSizeControl, problem: Problem, *, taped: bool, bounded: bool) -> "AdaptiveState":
     """Step from t0 to t1, or until nothing more can be done.
 
     Args:
@@ -72,7 +72,7 @@ class AdaptiveState(eqx.Module):
     status: Count
     saved: Count
     ys: Any
-    watched: Watched
+    recorded: Recorded
     tape: Tape | None
 
     @property
@@ -82,13 +82,13 @@ class AdaptiveState(eqx.Module):
 
     def solution(self, stats: Stats) -> Solution:
         """What `solve` returns of it."""
-        return Solution(self.y, self.ys, stats, self.status, watched=self.watched)
+        return Solution(self.y, self.ys, stats, self.status, recorded=self.recorded)
 
 
 class _Loop:
     """The loop body of one adaptive solve, with what stays the same during it."""
 
-    def __init__(self, solver: "Control", problem: Problem, bounded: bool):
+    def __init__(self, solver: "StepSizeControl", problem: Problem, bounded: bool):
         self.solver, self.problem, self.bounded = solver, problem, bounded
         self.tableau = solver.tableau
         self.dtype = problem.t0.dtype
@@ -122,8 +122,8 @@ class _Loop:
         tape = Tape.blank(y, lanes, self.dtype, problem.max_steps) if taped else None
         h = jax.lax.stop_gradient(jnp.minimum(h, self.max_step)) * self.direction
         nothing = jnp.zeros(lanes, self.dtype)
-        watched = Watched((nothing,) * len(problem.costs), (Picked(t, y, nothing, zero),) * len(problem.picks))
-        return AdaptiveState(t, y, k1, h, nothing + 1, zero, zero, status, zero, ys, watched, tape)
+        recorded = Recorded((nothing,) * len(problem.costs), (Picked(t, y, nothing, zero),) * len(problem.picks))
+        return AdaptiveState(t, y, k1, h, nothing + 1, zero, zero, status, zero, ys, recorded, tape)
 
     def _refuse(self, status: Count) -> Count:
         """Numbers that cannot work, where they were not known before the program ran."""
@@ -164,7 +164,7 @@ class _Loop:
             status=status,
             saved=saved,
             ys=ys,
-            watched=self._watch(run, take, end, step),
+            recorded=self._watch(run, take, end, step),
             tape=tape,
         )
 
@@ -176,12 +176,12 @@ class _Loop:
             return error
         return jnp.where(all_finite(self.problem.measured(step.ks[-1]), lanes=self.lanes), error, jnp.inf)
 
-    def _watch(self, run: AdaptiveState, take, end: Time, step: Step) -> Watched:
+    def _watch(self, run: AdaptiveState, take, end: Time, step: Step) -> Recorded:
         """What is seen of a step that is taken: its costs, and the picks that fall into it."""
         charged = [jnp.where(take, cost(step), jnp.zeros_like(step.h)) for cost in self.problem.costs]
-        costs = tuple(old + new for old, new in zip(run.watched.costs, charged, strict=True))
-        picks = zip(run.watched.picked, self.problem.picks, strict=True)
-        return Watched(costs, tuple(self._pick(run, take, end, step, pick, old) for old, pick in picks))
+        costs = tuple(old + new for old, new in zip(run.recorded.costs, charged, strict=True))
+        picks = zip(run.recorded.picked, self.problem.picks, strict=True)
+        return Recorded(costs, tuple(self._pick(run, take, end, step, pick, old) for old, pick in picks))
 
     def _pick(self, run: AdaptiveState, take, end: Time, step: Step, pick: Pick, old: Picked) -> Picked:
         if pick.at is None:  # step n takes the place of what was picked with probability 1 / (n + 1)

@@ -13,34 +13,34 @@ from ..base.closure import converted, cotangent, parameters, with_parameters
 from ..base.once import once
 from ..base.solution import Solution
 from ..base.solver import Problem
-from .march import Control, march
+from .march import StepSizeControl, march
 from .stages import spread
 from .step import Step, interpolate, rolled_step, step_with_end, step_without_end
 from .tape import Tape, pick, put
 
 
-def solve_replayed(solver: Control, problem: Problem) -> Solution:
+def solve_replayed(solver: StepSizeControl, problem: Problem) -> Solution:
     """The solution, with a reverse mode that replays the accepted steps from the states on a `Tape`."""
     return _solve(converted(problem), jax.lax.stop_gradient(solver))
 
 
 @eqx.filter_custom_vjp
-def _solve(problem: Problem, solver: Control) -> Solution:
+def _solve(problem: Problem, solver: StepSizeControl) -> Solution:
     final = march(solver, problem, taped=False, bounded=False)
     return final.solution(solver.stats(final, problem))
 
 
 @_solve.def_fwd
-def _forward(perturbed, problem: Problem, solver: Control):
+def _forward(perturbed, problem: Problem, solver: StepSizeControl):
     final = march(solver, problem, taped=True, bounded=False)
-    kept = (final.tape, final.accepted, final.saved, tuple(picked.step for picked in final.watched.picked))
+    kept = (final.tape, final.accepted, final.saved, tuple(picked.step for picked in final.recorded.picked))
     return once(
         (final.solution(solver.stats(final, problem)), (kept, perturbed))
     )  # in the residuals `perturbed` stays static
 
 
 @_solve.def_bwd
-def _backward(residuals, cotangents: Solution, _, problem: Problem, solver: Control):
+def _backward(residuals, cotangents: Solution, _, problem: Problem, solver: StepSizeControl):
     kept, moved = residuals
     tape, accepted, saved, picked = jax.tree.map(jnp.asarray, kept)  # outside of jit some come back as NumPy
     replay = _Replay(problem, moved, solver, tape, accepted, cotangents, picked)
@@ -64,7 +64,7 @@ class _Replay:
         self,
         problem: Problem,
         moved: Problem,
-        solver: Control,
+        solver: StepSizeControl,
         tape: Tape,
         accepted: Count,
         cotangents: Solution,
@@ -73,12 +73,12 @@ class _Replay:
         self.problem, self.solver, self.tape, self.accepted = problem, solver, tape, accepted
         self.tableau = solver.tableau
         self.saves = bool(jax.tree.leaves(cotangents.ys))
-        asked = [(i, d) for i, d in enumerate(cotangents.watched.costs) if d is not None]
+        asked = [(i, d) for i, d in enumerate(cotangents.recorded.costs) if d is not None]
         self.charges, self.dcosts = [i for i, _ in asked], [cotangent for _, cotangent in asked]
         zeros = jax.tree.map(jnp.zeros_like, problem.y0)
         self.picks = [
             (pick, step, eqx.combine(one.y, zeros))
-            for pick, step, one in zip(problem.picks, picked, cotangents.watched.picked, strict=True)
+            for pick, step, one in zip(problem.picks, picked, cotangents.recorded.picked, strict=True)
             if jax.tree.leaves(one.y)
         ]
         inside = any(pick.at is not None for pick, *_ in self.picks)  # of a step, where its dense output is needed

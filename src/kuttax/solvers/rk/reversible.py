@@ -14,7 +14,7 @@ from ..base.registry import from_json, register_solver, to_json
 from ..base.solution import Solution
 from ..base.solver import AbstractSolver, Derivative, Problem, Refined, title
 from .coupled import Coupled, Pair
-from .fixed import AbstractTableSolver, Table
+from .fixed import AbstractTableSolver, StepTable
 from .undo import solve_reversible
 
 
@@ -75,7 +75,7 @@ class Reversible(AbstractSolver):
         """Evaluations of the field on one interval."""
         return self.stages * self.steps
 
-    def coupled(self, table: Table) -> Coupled:
+    def coupled(self, table: StepTable) -> Coupled:
         """The scheme over the base scheme's `table`, with a coupling that is constant under differentiation."""
         return Coupled(table, jax.lax.stop_gradient(jnp.asarray(self.coupling, table.h.dtype)))
 
@@ -115,7 +115,7 @@ class Reversible(AbstractSolver):
         inner: Any = from_json(data["solver"])
         return cls(inner, data["coupling"])
 
-    def forward(self, problem: Problem, table: Table) -> tuple[Solution, Pair]:
+    def forward(self, problem: Problem, table: StepTable) -> tuple[Solution, Pair]:
         """The solution over the `table` of the base scheme, and the pair at its end."""
         coupled, field = self.coupled(table), problem.vector_field()
         cross = lambda pair, t0, t1: coupled.cross(field, pair, t0, t1, problem.args)

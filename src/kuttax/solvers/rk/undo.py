@@ -13,8 +13,8 @@ from ..base.closure import converted, cotangent, parameters, with_parameters
 from ..base.grid import nodes_of
 from ..base.solution import Solution
 from ..base.solver import Problem
-from .coupled import Coupled, Pair, Row
-from .fixed import AbstractTableSolver, Table
+from .coupled import Coupled, Pair, StepRow
+from .fixed import AbstractTableSolver, StepTable
 
 
 class Scheme(Protocol):
@@ -22,8 +22,8 @@ class Scheme(Protocol):
 
     @property
     def solver(self) -> AbstractTableSolver: ...
-    def coupled(self, table: Table) -> Coupled: ...
-    def forward(self, problem: Problem, table: Table) -> tuple[Solution, Pair]: ...
+    def coupled(self, table: StepTable) -> Coupled: ...
+    def forward(self, problem: Problem, table: StepTable) -> tuple[Solution, Pair]: ...
 
 
 def solve_reversible(solver: Scheme, problem: Problem) -> Solution:
@@ -38,18 +38,18 @@ def solve_reversible(solver: Scheme, problem: Problem) -> Solution:
 
 
 @eqx.filter_custom_vjp
-def _solve(inputs: tuple[Problem, Table], solver: Scheme) -> Solution:
+def _solve(inputs: tuple[Problem, StepTable], solver: Scheme) -> Solution:
     return solver.forward(*inputs)[0]
 
 
 @_solve.def_fwd
-def _forward(perturbed, inputs: tuple[Problem, Table], solver: Scheme):
+def _forward(perturbed, inputs: tuple[Problem, StepTable], solver: Scheme):
     sol, end = solver.forward(*inputs)
     return sol, (end, perturbed)  # in the residuals `perturbed` stays static
 
 
 @_solve.def_bwd
-def _backward(kept, cotangents: Solution, _, inputs: tuple[Problem, Table], solver: Scheme):
+def _backward(kept, cotangents: Solution, _, inputs: tuple[Problem, StepTable], solver: Scheme):
     end, perturbed = kept
     return _Undo(solver, inputs, perturbed, cotangents.ys).pull(end, cotangents.y1)
 
@@ -66,20 +66,20 @@ class _Undo:
     """The reverse pass of one reversible solve. Cotangents of what is not `perturbed` are not computed."""
 
     def __init__(
-        self, solver: Scheme, inputs: tuple[Problem, Table], perturbed: tuple[Problem, Table], ys_cotangent: Any
+        self, solver: Scheme, inputs: tuple[Problem, StepTable], perturbed: tuple[Problem, StepTable], ys_cotangent: Any
     ):
         (problem, table), (moved, moved_table) = inputs, perturbed
         self.problem, self.coupled = problem, solver.coupled(table)
         self.varied, self.rest = parameters(problem, moved)
         self.varied_table, self.fixed_table = eqx.partition(table, moved_table)
         times = any((moved.t0, moved.t1, bool(moved.ts), moved_table.h))
-        self.moving = Row(moved_table.a, moved_table.b, moved_table.c, times, times)
+        self.moving = StepRow(moved_table.a, moved_table.b, moved_table.c, times, times)
         self.ys_cotangent = None
         if jax.tree.leaves(ys_cotangent):
             zeros = jax.tree.map(lambda x: jnp.zeros((len(problem.ts), *x.shape), x.dtype), problem.y0)
             self.ys_cotangent = eqx.combine(ys_cotangent, zeros)
 
-    def pull(self, end: Pair, y1_cotangent: Any) -> tuple[Problem, Table]:
+    def pull(self, end: Pair, y1_cotangent: Any) -> tuple[Problem, StepTable]:
         """The cotangents of the problem and the table from that of the state at t1 (and of the outputs)."""
         problem, zeros = self.problem, lambda tree: jax.tree.map(jnp.zeros_like, tree)
         (starts, ends), times = jax.vjp(self._intervals, problem.t0, problem.t1, problem.ts)
@@ -110,7 +110,7 @@ class _Undo:
 
         return jax.tree.map(add, dy, self.ys_cotangent)
 
-    def _interval(self, carry: tuple[_Pull, Table], interval: tuple[Array, Array, Array]):
+    def _interval(self, carry: tuple[_Pull, StepTable], interval: tuple[Array, Array, Array]):
         """From the end of an interval, where an output may have been saved, to its start."""
         (pull, gathered), (start, end, output) = carry, interval
         pair, (dy, dz), parameters = pull
@@ -125,7 +125,7 @@ class _Undo:
         table, dstart, dend = back(drows)
         return (pull, jax.tree.map(jnp.add, gathered, table)), (dstart, dend)
 
-    def _step(self, pull: _Pull, rows: tuple[Row, Row]) -> tuple[_Pull, Row]:
+    def _step(self, pull: _Pull, rows: tuple[StepRow, StepRow]) -> tuple[_Pull, StepRow]:
         """Undo one step, and pull the cotangent at its end back to its start."""
         moving, still = rows
         weight = self.coupled.weight(eqx.combine(moving, still))

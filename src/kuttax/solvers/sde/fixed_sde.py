@@ -13,7 +13,7 @@ from ..._types import Count, State, Time
 from ...errors import UserError
 from ..base.grid import AbstractGridSolver, GridState, checked_steps, solution_of, through_times
 from ..base.memory import remembering
-from ..base.pick import Watched
+from ..base.pick import Recorded
 from ..base.solution import Solution, Status
 from ..base.solver import Derivative, Problem, Refined
 from .brownian import BrownianPath
@@ -148,7 +148,7 @@ class AbstractSDESolver(AbstractGridSolver):
         sol = solution_of(problem, sound, end.y, ys, drifts, taken)
         status = jnp.where(problem.t1 < problem.t0, int(Status.reversed_noise), sol.status).astype(jnp.int32)
         stats = dataclasses.replace(sol.stats, nfe_diffusion=jnp.asarray(diffusions))
-        return dataclasses.replace(sol, stats=stats, status=status, watched=Watched((), end.at.picked))
+        return dataclasses.replace(sol, stats=stats, status=status, recorded=Recorded((), end.at.picked))
 
     def _starts(self, t0: Time, t1: Time) -> Array:
         """When the steps from t0 to t1 begin, (steps,)."""

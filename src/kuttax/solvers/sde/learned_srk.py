@@ -33,7 +33,7 @@ class LearnedSRK(AbstractSDESolver):
 
     Free are all matrices below their diagonals; the weights are projected onto the order conditions up to strong
     order 1, which are linear in them (Rößler 2010, theorem 5.1), as `LearnedRK` does it for ODEs; c = A e. Ito SDEs.
-    Build one with `LearnedSRK.like`. A step evaluates drift and diffusion once for each stage.
+    Build one with `LearnedSRK.from_tableau`. A step evaluates drift and diffusion once for each stage.
 
     Attributes:
         lower: The entries of A0, B0, A1 and B1 below the diagonal, (rows, 4, s (s - 1) / 2).
@@ -51,7 +51,7 @@ class LearnedSRK(AbstractSDESolver):
     strong_order: ClassVar[float] = 1.0
 
     @classmethod
-    def like(
+    def from_tableau(
         cls,
         tableau: SRKTableau = SRI1W1,
         *,
@@ -97,7 +97,9 @@ class LearnedSRK(AbstractSDESolver):
 
     def with_steps(self, steps: int) -> "LearnedSRK":
         if len(self.lower) > 1:
-            raise UserError("own coefficients a step belong to their steps: use LearnedSRK.like(..., per_step=False)")
+            raise UserError(
+                "own coefficients a step belong to their steps: use LearnedSRK.from_tableau(..., per_step=False)"
+            )
         return dataclasses.replace(self, steps=steps)
 
     def to_data(self) -> dict[str, Any]:

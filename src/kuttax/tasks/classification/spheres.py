@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
 
 from ...data.tables import spheres
-from ...options.bounds import Count, Depth, Seed, Size, at_least
+from ...options.bounds import Depth, Seed, Size, WholeNumber, at_least
 from .options import ClassificationOptions
 from .task import Classification, FieldKind
 
@@ -22,9 +22,9 @@ class Spheres(ClassificationOptions):
 
     dimension: Annotated[int, at_least(2, most=10_000)] = 2
     """Dimensions of the space."""
-    samples: Count = 2500
+    samples: WholeNumber = 2500
     """Draw this many samples for training and validation."""
-    test_samples: Count = 1000
+    test_samples: WholeNumber = 1000
     """Draw this many samples for testing."""
     data_seed: Seed = 0
     """Draw all samples from this seed."""

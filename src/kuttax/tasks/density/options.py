@@ -14,12 +14,12 @@ from ...data.tables.points import PointSplits
 from ...density.coupling import Coupling
 from ...density.trace import Exact, Hutchinson
 from ...errors import UserError
-from ...options.bounds import Count, Depth, MostSteps, Seed, Share, Size
+from ...options.bounds import Depth, MostSteps, Seed, Share, Size, WholeNumber
 from ...options.unused import Unused, unless
 from ..options import TaskOptions
 from .likelihood import Likelihood
 from .matching import Matching
-from .task import Density, FieldKind, Objective
+from .task import Density, DensityFieldKind, Objective
 
 DATA = (*toys.TOYS, "digits", *tables.TABLES, *maf.SETS)
 """The names of the data sets."""
@@ -38,16 +38,16 @@ class PointOptions(TaskOptions):
     standardised for you."""
     data_dir: Path | None = None
     """Read the last five of --data from this folder, which holds their unpacked archive (default: download it once)."""
-    samples: Count = 10_000
+    samples: WholeNumber = 10_000
     """Distributions in the plane: draw this many samples for training."""
-    test_samples: Count = 8192
+    test_samples: WholeNumber = 8192
     """Distributions in the plane: draw this many samples for testing."""
     data_seed: Seed = 0
     """Draw from this seed: the samples of a distribution in the plane, the validation rows of a table, the noise on the
     digits."""
     validation_fraction: Share = 0.2
     """Tables and digits: keep this share of the training set for validation."""
-    field: FieldKind = "squash"
+    field: DensityFieldKind = "squash"
     """The vector field: the gated layers of FFJORD (squash), or a multilayer perceptron that sees the time (mlp)."""
     width: Size = 64
     """Hidden units."""
@@ -120,7 +120,7 @@ class DensityOptions(PointOptions):
     trace: Literal["exact", "hutchinson"] = "exact"
     """Trace of the Jacobian in training: exact, or estimated with noise that is constant within a solve (hutchinson).
     Predictions use the exact trace."""
-    penalised: Count | None = None
+    penalised: WholeNumber | None = None
     """Compute the penalty on at most this many points of a batch, to save time (default: all)."""
 
     def build(self) -> Density:

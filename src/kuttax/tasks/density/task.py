@@ -22,7 +22,7 @@ from ..base import Metric, Trajectories
 from ..classification.task import check_sizes
 from .portrait import Portrait, portrait
 
-FieldKind = Literal["squash", "mlp"]
+DensityFieldKind = Literal["squash", "mlp"]
 Units = Literal["nats", "bits/dim"]
 
 _FIELDS = {"squash": ConcatSquashField, "mlp": MLPField}
@@ -76,7 +76,7 @@ class Density:
     name: str
     splits: PointSplits
     objective: Objective
-    field: FieldKind = "squash"
+    field: DensityFieldKind = "squash"
     width: int = 64
     depth: int = 2
     units: Units = "nats"

@@ -8,10 +8,10 @@ import tyro
 
 from ...data.systems import systems, trajectory_files
 from ...data.systems.trajectory import Trajectory
-from ...data.systems.windows import SHUFFLED, Parts, split, with_noise
+from ...data.systems.windows import SHUFFLED, TrajectorySplits, split, with_noise
 from ...errors import UserError
 from ...nn.fields.known_physics import KNOWN
-from ...options.bounds import Count, Depth, MostSteps, Seed, Size, above, at_least, between
+from ...options.bounds import Depth, MostSteps, Seed, Size, WholeNumber, above, at_least, between
 from ...options.unused import Unused, changed, refuse_unused, unless
 from ..options import TaskOptions
 from .task import Dynamics, check_options
@@ -34,7 +34,7 @@ class DynamicsOptions(TaskOptions):
     file: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Learn your own trajectories instead of a system's: CSV with columns t, x1, x2, ..., optionally control inputs u1,
     u2, ... and a column trajectory; or NPZ with arrays of these names."""
-    trajectories: Count | None = None
+    trajectories: WholeNumber | None = None
     """Generate this many trajectories (default: depends on the system)."""
     samples: Annotated[int, at_least(2)] | None = None
     """Observe each trajectory this many times (default: depends on the system)."""
@@ -59,17 +59,17 @@ class DynamicsOptions(TaskOptions):
     """Hidden units (mlp, physics) or products (bilinear)."""
     depth: Depth = 2
     """Number of hidden layers (mlp, physics)."""
-    horizon: Count = 10
+    horizon: WholeNumber = 10
     """Predict this many intervals between observations from each start, in training, validation and test."""
     curriculum: tuple[int, ...] | None = None
     """Train with these shorter horizons first, such as 1 3; each of them, and then --horizon, gets an equal share of
     training."""
-    segments: Count = 1
+    segments: WholeNumber = 1
     """Multiple shooting: put this many segments of --horizon intervals into a training window, and train the start of
     each."""
     continuity: Annotated[float, at_least(0)] = 1.0
     """Multiple shooting: weight of the gaps between segments in the loss."""
-    forecast_length: Count | None = None
+    forecast_length: WholeNumber | None = None
     """Make the long forecasts at the end this many intervals long (default: the length of a test trajectory)."""
     lyapunov: Annotated[float, above(0)] | None = None
     """Report valid prediction times in units of this largest Lyapunov exponent (default: the system's, if it is
@@ -123,7 +123,7 @@ class DynamicsOptions(TaskOptions):
             max_steps=self.max_steps,
         )
 
-    def _parts(self) -> Parts:
+    def _parts(self) -> TrajectorySplits:
         data = self._data()
         unused = unless(len(data) >= SHUFFLED, ["split_seed"], _BY_TIME, "give more trajectories")
         refuse_unused(unused, changed(self))  # how many a file holds is known now
@@ -131,7 +131,7 @@ class DynamicsOptions(TaskOptions):
         if self.noise == 0:
             return parts
         noisy = with_noise([*parts.train, *parts.validation], self.noise, self.data_seed)
-        return Parts(noisy[: len(parts.train)], noisy[len(parts.train) :], parts.test)
+        return TrajectorySplits(noisy[: len(parts.train)], noisy[len(parts.train) :], parts.test)
 
     def _data(self) -> list[Trajectory]:
         if self.file is not None:

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..._solve.solve import solve
 from ...data.systems.trajectory import is_regular
-from ...data.systems.windows import Course, Parts, Scaling, Windows, windows
+from ...data.systems.windows import Course, Scaling, TrajectorySplits, Windows, windows
 from ...errors import UserError
 from ...nn.fields.bilinear import BilinearField
 from ...nn.fields.identified import Identified
@@ -90,7 +90,7 @@ class Dynamics:
     """
 
     name: str
-    parts: Parts
+    parts: TrajectorySplits
     network: NetworkKind = "mlp"
     width: int = 64
     depth: int = 2
@@ -273,7 +273,7 @@ class Dynamics:
         course: Course | None,
         horizon: int,
         **asked: Any,
-    ) -> "Crossed":
+    ) -> "CrossedWindow":
         """The states at `horizon` observations after the start.
 
         Where times or control inputs make the field change at observations, each interval is a solve of its own.
@@ -282,7 +282,7 @@ class Dynamics:
         options |= {"solver": solver, "batch_axis": 0}
         if course is None:
             sol = solve(model.field, start, 0.0, float(horizon), ts=np.arange(horizon + 1), **options)
-            return Crossed(jnp.swapaxes(sol.ys, 0, 1), sol.stats, sol.status, sol.penalty)
+            return CrossedWindow(jnp.swapaxes(sol.ys, 0, 1), sol.stats, sol.status, sol.penalty)
         key = options.pop("key", None)
         keys = None if key is None else jax.random.split(key, horizon)
 
@@ -295,10 +295,10 @@ class Dynamics:
         _, (states, stats, status, penalty) = jax.lax.scan(cross, start, (intervals, keys))
         path = jnp.concatenate([start[:, None], jnp.swapaxes(states, 0, 1)], axis=1)
         stats = jax.tree.map(lambda count: jnp.sum(count, axis=0), stats)
-        return Crossed(path, stats, jnp.max(status, axis=0), jnp.sum(penalty))
+        return CrossedWindow(path, stats, jnp.max(status, axis=0), jnp.sum(penalty))
 
 
-class Crossed(NamedTuple):
+class CrossedWindow(NamedTuple):
     """What came of the solves of a batch: states at the observations, the start among them, and the solution's rest."""
 
     path: Float[Array, "n times d"]

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from ...data.series import oscillations, physionet
 from ...data.series.series import SeriesSplits, split
 from ...errors import UserError
-from ...options.bounds import Count, Depth, MostSteps, Seed, Size, above, at_least, between
+from ...options.bounds import Depth, MostSteps, Seed, Size, WholeNumber, above, at_least, between
 from ...options.unused import Unused, unless
 from ...solvers.sde.sde import Calculus
 from ..options import TaskOptions
@@ -27,7 +27,7 @@ class LatentOptions(TaskOptions):
     challenge of 2012, set A)."""
     data_dir: Path | None = None
     """Read PhysioNet's set-a from this folder, as files, folder or archive (default: download it once)."""
-    samples: Count = 2000
+    samples: WholeNumber = 2000
     """Generate this many series."""
     noise: Annotated[float, at_least(0)] = 0.1
     """Add noise of this standard deviation to the generated series."""

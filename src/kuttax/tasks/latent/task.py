@@ -30,7 +30,7 @@ from .reconstruction import Reconstruction, reconstruction
 _PREDICTING = 0  # the seed of the one path that a latent SDE predicts with
 
 
-class Crossed(NamedTuple):
+class LatentPath(NamedTuple):
     """A latent solve: the states on the grid, `(n, grid, latent)`, the path's own divergence, `(n,)`, and the rest."""
 
     path: Float[Array, "n grid latent"]
@@ -220,7 +220,7 @@ class Latent:
         context: Float[Array, "n hidden"],
         key: PRNGKeyArray,
         **asked: Any,
-    ) -> Crossed:
+    ) -> LatentPath:
         """The latent states on the grid; `asked` goes to `kuttax.solve`."""
         times = self.splits.times
         options = {"adjoint": self.adjoint, "max_steps": self.max_steps, "throw": False, "key": key, **asked}
@@ -233,7 +233,7 @@ class Latent:
         else:
             sol = solve(model.field, start, times[0], times[-1], **options)
             path, divergence = sol.ys, none
-        return Crossed(jnp.swapaxes(path, 0, 1), divergence, sol.stats, sol.status, sol.penalty)
+        return LatentPath(jnp.swapaxes(path, 0, 1), divergence, sol.stats, sol.status, sol.penalty)
 
     def _shown_anew(self, batch: Series, key: PRNGKeyArray) -> Series:
         """The batch with each time shown by chance, with the probability that is the share of those shown."""

@@ -52,7 +52,7 @@ class Moments(NamedTuple):
     var: Any
 
 
-class Parts(NamedTuple):
+class MomentSplits(NamedTuple):
     """Trajectories to train on, to choose on and to report on, each `(n, times, d)`."""
 
     train: Float[np.ndarray, "n times d"]
@@ -92,7 +92,7 @@ class MomentFit:
 
     name: str
     times: Float[np.ndarray, " times"]
-    parts: Parts
+    parts: MomentSplits
     width: int = 50
     calculus: Calculus = "stratonovich"
     adjoint: Any = None
@@ -105,7 +105,7 @@ class MomentFit:
     def __post_init__(self):
         check_sizes(self.name, width=self.width, max_steps=self.max_steps)
         moments = []
-        for number, part in enumerate(Parts._fields):
+        for number, part in enumerate(MomentSplits._fields):
             y = np.asarray(getattr(self.parts, part))
             _check(f"{self.name}, {part}", y, len(self.times))
             count = np.arange(len(y), dtype=np.int32)

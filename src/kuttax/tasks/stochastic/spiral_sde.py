@@ -7,7 +7,7 @@ from ...data.systems import spiral_sde
 from ...options.bounds import MostSteps, Seed, Size, at_least
 from ...solvers.sde.sde import Calculus
 from ..options import TaskOptions
-from .moment_fit import MomentFit, Parts
+from .moment_fit import MomentFit, MomentSplits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +44,6 @@ class SpiralSDE(TaskOptions):
         """
         n, m = self.trajectories, self.held_out
         y = spiral_sde.trajectories(n + 2 * m, self.data_seed)
-        parts = Parts(y[:n], y[n : n + m], y[n + m :])
+        parts = MomentSplits(y[:n], y[n : n + m], y[n + m :])
         options = {"width": self.width, "calculus": self.calculus, "max_steps": self.max_steps}
         return MomentFit("spiral-sde", spiral_sde.TIMES, parts, **options)

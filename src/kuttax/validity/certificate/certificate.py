@@ -9,11 +9,11 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from ...errors import UserError
-from ...io.records import plain
+from ...io.records import as_json
 from ...solvers.base.solver import AbstractSolver
 from .interval import CONFIDENCE
 from .judge import MOST_DEVIATING, Judgement, Thresholds, Verdict, judge
-from .measure import Measurement, Row, measure
+from .measure import Measurement, SolverRow, measure
 from .solved import Loss, Predict
 
 _FORMAT, _VERSION = "kuttax-certificate", 2
@@ -55,7 +55,7 @@ class Certificate:
         return self.verdict == "undecided" and bool(self.judged.criteria) and within
 
     @property
-    def rows(self) -> tuple[Row, ...]:
+    def rows(self) -> tuple[SolverRow, ...]:
         """One for every solver: the model's own, its finer ones, the references."""
         return self.measured.rows
 
@@ -65,7 +65,7 @@ class Certificate:
         A number that there is not is None, never NaN.
         """
         measured = self.measured
-        return plain(
+        return as_json(
             {
                 "format": _FORMAT,
                 "version": _VERSION,
@@ -172,7 +172,7 @@ def certify(
     return Certificate(measured, judge(measured, thresholds), thresholds)
 
 
-def _row_to_json(row: Row) -> dict[str, Any]:
+def _row_to_json(row: SolverRow) -> dict[str, Any]:
     moments = {name: gap and gap._asdict() for name, gap in (("mean_gap", row.mean_gap), ("std_gap", row.std_gap))}
     return {**vars(row), **moments, "from_own": _summary(row.from_own), "from_reference": _summary(row.from_reference)}
 

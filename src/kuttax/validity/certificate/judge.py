@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 
 from .interval import CONFIDENCE, Interval, of_mean, of_net_change, of_share
-from .measure import Measurement, Row
+from .measure import Measurement, SolverRow
 from .references import NEEDED
-from .scores import Kind
+from .scores import MetricKind
 from .spread import rms
 
 Verdict = Literal["valid", "invalid", "undecided"]
@@ -118,7 +118,7 @@ def _unanimous(criteria: Sequence[Criterion], measured: Measurement) -> Verdict:
     return verdicts.pop() if len(verdicts) == 1 else "undecided"
 
 
-def _reasons(criteria: list[Criterion], kind: Kind) -> tuple[str, ...]:
+def _reasons(criteria: list[Criterion], kind: MetricKind) -> tuple[str, ...]:
     """Each criterion under the reference that changes most."""
     worst: dict[str, Criterion] = {}
     for c in criteria:
@@ -179,11 +179,11 @@ def _disagreement(measured: Measurement, thresholds: Thresholds) -> str | None:
     return None
 
 
-def _criteria(row: Row, measured: Measurement, thresholds: Thresholds) -> list[Criterion]:
+def _criteria(row: SolverRow, measured: Measurement, thresholds: Thresholds) -> list[Criterion]:
     return [_metric(row, measured, thresholds.metric), _outputs(row, measured, thresholds.outputs)]
 
 
-def _in_law(row: Row, measured: Measurement, thresholds: Thresholds) -> list[Criterion]:
+def _in_law(row: SolverRow, measured: Measurement, thresholds: Thresholds) -> list[Criterion]:
     gaps = (("mean", row.mean_gap), ("standard deviation", row.std_gap))
     most = thresholds.outputs
     moments = [
@@ -194,7 +194,7 @@ def _in_law(row: Row, measured: Measurement, thresholds: Thresholds) -> list[Cri
     return [_metric(row, measured, thresholds.metric), *moments]
 
 
-def _metric(row: Row, measured: Measurement, threshold: float) -> Criterion:
+def _metric(row: SolverRow, measured: Measurement, threshold: float) -> Criterion:
     """The change of the metric in units of the threshold's."""
     own, n = measured.own, measured.samples
     assert row.metric_gap is not None and row.from_own is not None
@@ -209,7 +209,9 @@ def _metric(row: Row, measured: Measurement, threshold: float) -> Criterion:
     return Criterion("metric", row.solver, value, interval, threshold, verdict)
 
 
-def _change(gap: float, row: Row, other: Row, apart: np.ndarray, flips: int | None, measured: Measurement) -> float:
+def _change(
+    gap: float, row: SolverRow, other: SolverRow, apart: np.ndarray, flips: int | None, measured: Measurement
+) -> float:
     """The metric's change in units of the threshold's, as far as the outputs can explain it.
 
     An accuracy changes by no more than the share of the flipped classes. Another metric may be close to its floor,
@@ -233,7 +235,7 @@ def _change(gap: float, row: Row, other: Row, apart: np.ndarray, flips: int | No
     return change
 
 
-def _outputs(row: Row, measured: Measurement, threshold: float) -> Criterion:
+def _outputs(row: SolverRow, measured: Measurement, threshold: float) -> Criterion:
     """Flipped classes; without classes, samples whose outputs deviate."""
     n = measured.samples
     if row.flips is not None:
@@ -245,7 +247,7 @@ def _outputs(row: Row, measured: Measurement, threshold: float) -> Criterion:
     return Criterion("deviating", row.solver, count / n, interval, MOST_DEVIATING, _decide(interval, MOST_DEVIATING))
 
 
-def _unit(row: Row, other: Row, kind: Kind) -> float:
+def _unit(row: SolverRow, other: SolverRow, kind: MetricKind) -> float:
     """100 or 1 for an accuracy, 1 for a likelihood; else the larger of the two values, or the metric's scale."""
     assert row.metric is not None and other.metric is not None
     return kind.unit if kind.is_absolute else max(abs(row.metric), abs(other.metric), kind.least) or 1.0
@@ -257,7 +259,7 @@ def _decide(interval: Interval, threshold: float) -> Verdict:
     return "invalid" if interval.low > threshold or interval.high < -threshold else "undecided"
 
 
-def _said(c: Criterion, kind: Kind) -> str:
+def _said(c: Criterion, kind: MetricKind) -> str:
     """A criterion in words: shares of the samples in percent, changes of an accuracy in points."""
     if c.name == "metric" and kind.name == "NLL":
         bounds = "" if c.interval is None else f" ({c.interval.low:.3g} to {c.interval.high:.3g})"

@@ -16,8 +16,8 @@ from .crossing import chosen, crossing_share
 from .interval import standard_error
 from .moments import MomentGap, of_moment
 from .one_path import on_fine_path
-from .references import NEEDED, families, note_of, plain, tolerances
-from .scores import Kind, calibration_error, classes, correct, cross_entropies, recognise
+from .references import NEEDED, families, note_of, tolerances, without_limit
+from .scores import MetricKind, calibration_error, classes, correct, cross_entropies, recognise
 from .solved import Loss, Predict, Solved, attempt, gradient_of, sample_deviations
 from .spread import SAME, component_differences, component_scales, rms
 
@@ -25,7 +25,7 @@ _ABOVE_FLOOR = 10  # times the disagreement of the references: below that an err
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Row:
+class SolverRow:
     """What one solver makes of the batch, beside the model's own; None where it is not known or not asked for.
 
     A deviation is the largest difference in a sample's outputs, each relative to the spread of its component (see
@@ -90,19 +90,19 @@ class Measurement:
     """
 
     samples: int
-    kind: Kind
-    rows: tuple[Row, ...]
+    kind: MetricKind
+    rows: tuple[SolverRow, ...]
     scales: tuple[float, ...] = ()
     order: float | None = None
     expected_order: float | None = None
 
     @property
-    def own(self) -> Row:
+    def own(self) -> SolverRow:
         """The model under its own solver."""
         return self.rows[0]
 
     @property
-    def references(self) -> tuple[Row, ...]:
+    def references(self) -> tuple[SolverRow, ...]:
         """Those that reached the end."""
         return tuple(row for row in self.rows if row.role == "reference" and row.failure is None)
 
@@ -149,7 +149,7 @@ def measure(
     solver.refined(2, np.dtype(np.float32))  # refuses what cannot be refined before anything is solved
     own = _Try("own", named, attempt(predict, solver, batch), times=1)
     if isinstance(own.result, str):
-        return Measurement(0, Kind("metric"), (Row(role="own", solver=own.solver, failure=own.result),))
+        return Measurement(0, MetricKind("metric"), (SolverRow(role="own", solver=own.solver, failure=own.result),))
     dtype = own.result.dtype
     fine = [_finer(predict, solver.refined(times, dtype), times, solver, batch) for times in refine]
     references = _references(predict, batch, families(solver, dtype, tolerance, max_step), loss)
@@ -179,8 +179,8 @@ def _references(
                 solved = not isinstance(result, str)
                 notes = ("looser: it failed at the tight tolerance" if i else "", note_of(solver))
                 note = "; ".join(filter(None, notes)) if solved else ""
-                # Penalties in a loss know solvers by their class: they get the plain one.
-                gradient = None if loss is None or not solved else gradient_of(loss, plain(solver), batch)
+                # Penalties in a loss know solvers by their class: they get the without_limit one.
+                gradient = None if loss is None or not solved else gradient_of(loss, without_limit(solver), batch)
                 found.append(_Try("reference", title(solver), result, note, gradient=gradient))
                 break
     return found
@@ -207,7 +207,7 @@ class _Yardstick:
 
     own: Solved
     reference: Solved | None
-    kind: Kind
+    kind: MetricKind
     scales: np.ndarray
 
     def far(self, a: Solved, b: Solved) -> np.ndarray:
@@ -241,13 +241,13 @@ def _scales(references: Sequence[Solved], tolerance: float | None) -> np.ndarray
     return component_scales(first.compared, first.mask, error, least, first.dtype)
 
 
-def _row(one: _Try, own: _Try, yardstick: _Yardstick, looked_at: np.ndarray, noisy: bool) -> Row:
+def _row(one: _Try, own: _Try, yardstick: _Yardstick, looked_at: np.ndarray, noisy: bool) -> SolverRow:
     mine, theirs, reference = yardstick.own, one.result, yardstick.reference
     if isinstance(theirs, str):
-        return Row(role=one.role, solver=one.solver, failure=theirs)
+        return SolverRow(role=one.role, solver=one.solver, failure=theirs)
     by_nfe = theirs.nfe / mine.nfe if theirs.nfe and mine.nfe else None
     moment = lambda power: of_moment(mine.outputs, theirs.outputs, power, yardstick.scales)
-    return Row(
+    return SolverRow(
         role=one.role,
         solver=one.solver,
         note=one.note,
@@ -297,7 +297,7 @@ def _cosine(a: np.ndarray | None, b: np.ndarray | None) -> float | None:
     return float(a @ b / size) if size > 0 else None
 
 
-def _observed_order(rows: Sequence[Row], dtype: np.dtype) -> float | None:
+def _observed_order(rows: Sequence[SolverRow], dtype: np.dtype) -> float | None:
     """log(e_1 / e_2) / log(N_2 / N_1) of the finest two of h, h/2, h/4 whose errors are the scheme's own.
 
     An error is the root mean square of the deviations from the first reference. It counts where it is well above what

@@ -74,7 +74,7 @@ def note_of(solver: AbstractSolver) -> str:
     return ""
 
 
-def plain(solver: AbstractSolver) -> AbstractSolver:
+def without_limit(solver: AbstractSolver) -> AbstractSolver:
     """A reference's own solver, without the limit of its steps; another one as it is."""
     return solver.solver if isinstance(solver, Reference) else solver
 

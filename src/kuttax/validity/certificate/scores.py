@@ -11,7 +11,7 @@ from .solved import Solved
 _BINS = 15
 
 
-class Kind(NamedTuple):
+class MetricKind(NamedTuple):
     """What a metric is.
 
     Attributes:
@@ -39,7 +39,7 @@ class Kind(NamedTuple):
         return max(self.scale, 1.0) if self.name == "cross-entropy" else self.scale
 
 
-def recognise(predictions: Sequence[Solved]) -> Kind:
+def recognise(predictions: Sequence[Solved]) -> MetricKind:
     """What the metric of these predictions is: the accuracy or cross-entropy of their outputs, or the mean of their
     negative log-likelihoods, where all agree with it.
 
@@ -48,15 +48,15 @@ def recognise(predictions: Sequence[Solved]) -> Kind:
     given = np.array([p.metric for p in predictions])
     if all(p.nll is not None for p in predictions):
         means = np.array([np.mean(p.nll) for p in predictions if p.nll is not None])
-        return Kind("NLL") if np.allclose(given, means, rtol=1e-3, atol=1e-3) else Kind("metric")
+        return MetricKind("NLL") if np.allclose(given, means, rtol=1e-3, atol=1e-3) else MetricKind("metric")
     if any(p.labels is None for p in predictions):
-        return Kind("metric")
+        return MetricKind("metric")
     accuracy = np.array([correct(p).mean() for p in predictions])
     for unit in (100.0, 1.0):
         if np.allclose(given, unit * accuracy, rtol=0, atol=1e-4 * unit):
-            return Kind("accuracy", unit)
+            return MetricKind("accuracy", unit)
     entropy = np.array([cross_entropies(p).mean() for p in predictions])
-    return Kind("cross-entropy") if np.allclose(given, entropy, rtol=1e-3, atol=1e-6) else Kind("metric")
+    return MetricKind("cross-entropy") if np.allclose(given, entropy, rtol=1e-3, atol=1e-6) else MetricKind("metric")
 
 
 def classes(solved: Solved) -> np.ndarray:

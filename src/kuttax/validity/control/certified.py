@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 from ...errors import UserError
 from ...solvers.base.solver import AbstractSolver
 from ..certificate.one_path import on_one_path
-from .control import Certify, Check, Moment, Tune
+from .control import CertifyRequest, CheckRequest, Moment, TuneRequest
 from .dial import Dial, StepDial, ToleranceDial
 from .reading import Reading, Tolerances
 
@@ -206,20 +206,20 @@ class CertifiedControl:
         """The state when training has ended: h is to be settled."""
         return state._replace(phase="settle")
 
-    def closing(self, state: CertifiedState, now: Moment) -> Check | Tune | Certify | None:
+    def closing(self, state: CertifiedState, now: Moment) -> CheckRequest | TuneRequest | CertifyRequest | None:
         """Checks and fine-tuning until h has settled, then a certificate, until it is valid."""
         match state.phase:
             case "settle":
-                return Check()
+                return CheckRequest()
             case "tune":
-                return Tune(max(1, round(self.tune * now.of)))
+                return TuneRequest(max(1, round(self.tune * now.of)))
             case "certify":
-                return None if self.certify is None else Certify()
+                return None if self.certify is None else CertifyRequest()
         return None
 
-    def closed(self, done: Tune | str, state: CertifiedState) -> CertifiedState:
+    def closed(self, done: TuneRequest | str, state: CertifiedState) -> CertifiedState:
         """After fine-tuning, look again; after a certificate that is not valid, refine."""
-        if isinstance(done, Tune):
+        if isinstance(done, TuneRequest):
             return state._replace(phase="settle")
         if done == "valid" or state.rounds >= self.rounds:
             return state._replace(phase="done", verdict=done)

@@ -25,17 +25,17 @@ class Moment(NamedTuple):
     nfe_checks: float = 0.0
 
 
-class Certify(NamedTuple):
+class CertifyRequest(NamedTuple):
     """What the end of training asks for: a certificate of model and solver."""
 
 
-class Tune(NamedTuple):
+class TuneRequest(NamedTuple):
     """What the end of training asks for: so many optimiser steps more."""
 
     steps: int
 
 
-class Check(NamedTuple):
+class CheckRequest(NamedTuple):
     """What the end of training asks for: a check, whatever the time."""
 
 
@@ -107,10 +107,10 @@ class Control(Protocol):
         """The state when training has ended."""
         ...
 
-    def closing(self, state: Any, now: Moment) -> Check | Tune | Certify | None:
+    def closing(self, state: Any, now: Moment) -> CheckRequest | TuneRequest | CertifyRequest | None:
         """What is still to be done after training; None where nothing is."""
         ...
 
-    def closed(self, done: Tune | str, state: Any) -> Any:
+    def closed(self, done: TuneRequest | str, state: Any) -> Any:
         """The state after a fine-tuning, or after a certificate with this verdict."""
         ...
