@@ -25,8 +25,8 @@ from ..training.settings import Settings
 from .configuration import of_task, save_configuration
 from .fit import Budget
 from .options.method import SOLVERS, ComparedMethod, penalties, solvers, solvers_of_sdes
+from .options.other_kind import refuse_other_kind
 from .options.penalty import PenaltyOptions
-from .options.sde_solvers import refuse_other_kind
 from .options.solver import LEARNED, ClassicalOptions, SolverOptions
 from .options.task_unused import unused_in_task
 from .output import CHECKPOINTS, Output, listed

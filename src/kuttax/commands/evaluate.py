@@ -14,7 +14,7 @@ from ..solvers.base.solver import AbstractSolver
 from ..tasks.abilities import HasForecast
 from ..training.checkpoint import batch_size_of, load_run
 from ..training.evaluate import evaluate
-from .options.sde_solvers import refuse_other_kind
+from .options.other_kind import refuse_other_kind
 from .options.solver import ClassicalOptions
 from .run import describe_nfe
 

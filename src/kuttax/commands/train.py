@@ -20,8 +20,8 @@ from ..training.parallel import OneDevice, Placement, first, joined, part, toget
 from ..training.settings import Settings
 from .configuration import check_configuration, of_task, save_configuration
 from .kept import save_record
+from .options.other_kind import refuse_other_kind
 from .options.penalty import PenaltyOptions
-from .options.sde_solvers import refuse_other_kind
 from .options.solver import SolverOptions
 from .options.step_control import control_of, describe, proposed_steps
 from .options.task_unused import unused_in_task

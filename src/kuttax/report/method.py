@@ -3,6 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ..options.look import COLOURS, Look
+from ..penalties.registry import PENALTIES
+from ..solvers.registry import FIXED
+
 
 @dataclass(frozen=True)
 class Style:
@@ -16,30 +20,19 @@ class Style:
     marker: str
 
 
+def _style(name: str, look: Look) -> Style:
+    return Style(name, COLOURS[look.colour], look.marker)
+
+
 _KNOWN = {
-    "dopri5": Style("DOPRI5", "#6B6B6B", "D"),
-    "rk4": Style("RK4", "#0072B2", "s"),
-    "midpoint": Style("midpoint", "#009E73", "^"),
-    "learned": Style("learned", "#D55E00", "o"),
-    "spark": Style("SPaRK", "#6B6B6B", "D"),
-    "euler-maruyama": Style("Euler-Maruyama", "#E69F00", "v"),
-    "milstein": Style("Milstein", "#56B4E9", "P"),
-    "stochastic-heun": Style("stochastic Heun", "#009E73", "^"),
-    "srk": Style("SRK", "#0072B2", "s"),
-    "learned-srk": Style("learned SRK", "#D55E00", "o"),
-    "none": Style("vanilla", "#6B6B6B", "D"),
-    "local-error": Style("local-error", "#D55E00", "o"),
-    "local-error-biased": Style("local-error-biased", "#D55E00", "v"),
-    "local-unbiased": Style("local-unbiased", "#E69F00", "v"),
-    "local-biased": Style("local-biased", "#E69F00", "^"),
-    "local-stiffness": Style("local-stiffness", "#D55E00", "s"),
-    "global-error": Style("global-error", "#0072B2", "P"),
-    "global-stiffness": Style("global-stiffness", "#0072B2", "X"),
-    "taylor": Style("taylor", "#009E73", "h"),
-    "kinetic": Style("kinetic", "#CC79A7", "<"),
-    "jacobian": Style("jacobian", "#CC79A7", ">"),
-    "rnode": Style("rnode", "#7A5195", "p"),
-    "steer": Style("steer", "#56B4E9", "d"),
+    "dopri5": _style("DOPRI5", Look("grey", "D")),
+    "rk4": _style("RK4", Look("blue", "s")),
+    "midpoint": _style("midpoint", Look("green", "^")),
+    "learned": _style("learned", Look("vermilion", "o")),
+    "spark": _style("SPaRK", Look("grey", "D")),
+    **{name: _style(entry.label, entry.look) for name, entry in FIXED.items()},
+    "none": _style("vanilla", Look("grey", "D")),
+    **{name: _style(name, entry.look) for name, entry in PENALTIES.items() if entry.look is not None},
 }
 ON_DARK = {
     "#6B6B6B": "#A6A6B0",

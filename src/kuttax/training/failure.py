@@ -1,4 +1,4 @@
-"""Failures of optimiser steps: how they are counted, when there are too many, and the message of one that ends training."""
+"""Failures of optimiser steps: how they are counted, when there are too many, and how training ends then."""
 
 from typing import Any, NamedTuple
 

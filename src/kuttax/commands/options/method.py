@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from ...errors import UserError
+from ...solvers import registry as sde_solvers
 from ...solvers.base.solver import AbstractSolver, title
 from ...solvers.rk import tableaus
 from ...solvers.rk.adaptive import Adaptive
 from ...solvers.rk.fixed import FixedSteps
 from ...solvers.sde.sde import Calculus
-from . import sde_solvers
 from .penalty import PENALTIES, Weighted, default
 from .solver import LearnedOptions, SolverOptions
 
@@ -84,7 +84,7 @@ def solvers_of_sdes(
             yield ComparedMethod(name, penalty.beside(title(solver)), None, solver, penalty)
             continue
         for budget in dict.fromkeys(budgets):
-            drifts = sde_solvers.fixed(name, 1).evaluations("diagonal")[0]
+            drifts = sde_solvers.fixed(name, 1).evaluations_per_interval() or 1
             if budget % drifts:
                 say(f"NFE {budget}: left out {name}, which evaluates the drift {drifts} times a step")
                 continue

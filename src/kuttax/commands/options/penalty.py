@@ -1,8 +1,7 @@
 """The penalties that the command line knows by name, and the options that weigh one."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -10,82 +9,14 @@ import optax
 import tyro
 
 from ..._solve.solve import solve
-from ...errors import UserError
 from ...options.bounds import above, check_bounds
 from ...options.unused import Unused, unless
-from ...penalties import (
-    Consistency,
-    GlobalError,
-    GlobalStiffness,
-    JacobianFrobenius,
-    Kinetic,
-    LocalError,
-    LocalStiffness,
-    Scheduled,
-    Steer,
-    Taylor,
-    decaying,
-)
-from ...penalties.base import AbstractPenalty, Penalties
+from ...penalties.registry import PENALTIES, named
+from ...penalties.schedule import Scheduled, decaying
 from ...solvers.base.solver import AbstractSolver
 from ...solvers.sde.sde import SDE
 
-
-class Named(NamedTuple):
-    """A penalty that has a name.
-
-    Attributes:
-        label: What tables call it.
-        make: Builds it.
-        weight: Its weight where none is given; None for one that has none.
-        source: The paper it comes from.
-    """
-
-    label: str
-    make: Callable[[], AbstractPenalty | Penalties]
-    weight: float | None
-    source: str
-
-
-def _at_solver_step() -> LocalError:
-    return LocalError(size="solver", transform="scaled")
-
-
-def _released(sampling: Any) -> Callable[[], LocalError]:
-    return lambda: LocalError(sampling, size="initial", transform="scaled", through="stages")
-
-
-PENALTIES: dict[str, Named] = {
-    "local-error": Named("local error", LocalError, 0.1, "after Pal et al. 2023"),
-    "local-error-biased": Named("local error, biased", lambda: LocalError("biased"), 0.1, "after Pal et al. 2023"),
-    "local-solver": Named("local error, the solver's step", _at_solver_step, 10.0, "Pal et al. 2023"),
-    "local-unbiased": Named("local error, unbiased, released", _released("unbiased"), 10.0, "Pal et al. 2023"),
-    "local-biased": Named("local error, biased, released", _released("biased"), 10.0, "Pal et al. 2023"),
-    "local-stiffness": Named("local stiffness", LocalStiffness, 0.1, "Pal et al. 2023"),
-    "global-error": Named("global error (ERNODE)", GlobalError, 1.0, "Pal et al. 2021"),
-    "global-stiffness": Named("global stiffness (SRNODE)", GlobalStiffness, 0.0285, "Pal et al. 2021"),
-    "taylor": Named("Taylor, K = 2 (TayNODE)", lambda: Taylor(2), 1e-3, "Kelly et al. 2020"),
-    "kinetic": Named("kinetic", Kinetic, 0.01, "Finlay et al. 2020"),
-    "jacobian": Named("Jacobian", JacobianFrobenius, 0.01, "Finlay et al. 2020"),
-    "rnode": Named("kinetic + Jacobian (RNODE)", lambda: Kinetic() + JacobianFrobenius(), 0.01, "Finlay et al. 2020"),
-    "consistency": Named("consistency", Consistency, 1.0, "after Ott et al. 2021"),
-    "consistency-linear": Named("consistency, linear", lambda: Consistency(transform="plain"), 0.05, "for likelihoods"),
-    "steer": Named("STEER, b = 0.5", lambda: Steer(0.5), None, "Ghosh et al. 2020"),
-}
-"""Name -> penalty."""
-
 _KNOWN = ", ".join(f"{name} ({known.source})" for name, known in PENALTIES.items())
-
-
-def named(name: str) -> Named:
-    """The penalty of that name.
-
-    Raises:
-        UserError: There is none.
-    """
-    if name not in PENALTIES:
-        raise UserError(f"unknown penalty {name!r}; known: none, {', '.join(PENALTIES)}")
-    return PENALTIES[name]
 
 
 @dataclass(frozen=True)

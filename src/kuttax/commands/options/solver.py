@@ -9,13 +9,13 @@ from ...distillation.students import STARTS
 from ...errors import UserError
 from ...options.bounds import above, at_least, check_bounds
 from ...options.unused import Unused, unless
+from ...solvers import registry as sde_solvers
 from ...solvers.base.solver import AbstractSolver
 from ...solvers.rk import tableaus
 from ...solvers.rk.adaptive import Adaptive, refuse_low_rtol
 from ...solvers.rk.fixed import FixedSteps
 from ...solvers.rk.learned import LearnedRK
 from ...solvers.rk.tableaus import Tableau
-from . import sde_solvers
 
 
 def tableau(name: str) -> Tableau:

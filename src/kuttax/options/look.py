@@ -1,0 +1,27 @@
+"""Look: the colour and marker of a method in plots, named in the registry entry of the method."""
+
+from typing import NamedTuple
+
+COLOURS = {
+    "grey": "#6B6B6B",
+    "blue": "#0072B2",
+    "green": "#009E73",
+    "vermilion": "#D55E00",
+    "orange": "#E69F00",
+    "sky": "#56B4E9",
+    "pink": "#CC79A7",
+    "purple": "#7A5195",
+}
+"""Okabe & Ito's colour-blind safe set, with a grey and a purple."""
+
+
+class Look(NamedTuple):
+    """How plots show a method; markers tell methods apart without any colour.
+
+    Attributes:
+        colour: One of `COLOURS`.
+        marker: Matplotlib's letter.
+    """
+
+    colour: str
+    marker: str

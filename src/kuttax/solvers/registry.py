@@ -1,0 +1,74 @@
+"""The solvers of SDEs by name, one entry for each, and what `kuttax` exports of SDE solvers.
+
+Explicit Runge-Kutta methods need no entry: every tableau of `rk/tableaus.py` goes by its name.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ..options.look import Look
+from .base.grid import AbstractGridSolver
+from .base.solver import AbstractSolver, Calculus
+from .diffrax.ode import FromDiffrax
+from .diffrax.sde import NAMED
+from .sde.brownian import BrownianPath
+from .sde.euler_maruyama import EulerMaruyama
+from .sde.learned_srk import LearnedSRK
+from .sde.milstein import Milstein
+from .sde.sde import SDE
+from .sde.srk import SRK
+from .sde.stochastic_heun import StochasticHeun
+
+__all__ = ["SDE", "SRK", "BrownianPath", "EulerMaruyama", "LearnedSRK", "Milstein", "StochasticHeun"]
+
+
+class NamedSDESolver(NamedTuple):
+    """The registry entry of a solver of SDEs: the command line, reports and error messages read it.
+
+    Attributes:
+        label: Its name in tables.
+        make: Builds it with a number of steps.
+        look: In plots.
+        source: The paper or book that it comes from.
+    """
+
+    label: str
+    make: Callable[[int], AbstractGridSolver]
+    look: Look
+    source: str
+
+
+FIXED: dict[str, NamedSDESolver] = {
+    "euler-maruyama": NamedSDESolver("Euler-Maruyama", EulerMaruyama, Look("orange", "v"), "Maruyama 1955"),
+    "milstein": NamedSDESolver("Milstein", Milstein, Look("sky", "P"), "Milstein 1974"),
+    "stochastic-heun": NamedSDESolver("stochastic Heun", StochasticHeun, Look("green", "^"), "Kloeden & Platen 1992"),
+    "srk": NamedSDESolver("SRK", SRK, Look("blue", "s"), "Rößler 2010"),
+    "learned-srk": NamedSDESolver(
+        "learned SRK", lambda steps: LearnedSRK.from_tableau(steps=steps), Look("vermilion", "o"), "after Rößler 2010"
+    ),
+}
+"""The solvers with a number of steps, by name."""
+
+ADAPTIVE = {name: FromDiffrax(make(), 1e-2, 1e-2) for name, make in NAMED.items()}
+"""diffrax's, which choose their steps by a tolerance, by name."""
+
+NAMES = (*ADAPTIVE, *FIXED)
+"""The names of all of them."""
+
+
+def adaptive(name: str, rtol: float, atol: float) -> FromDiffrax:
+    """The solver of `ADAPTIVE` of that name, at these tolerances."""
+    return FromDiffrax(NAMED[name](), rtol, atol)
+
+
+def fixed(name: str, steps: int, *, shared: bool = False) -> AbstractGridSolver:
+    """The solver of `FIXED` of that name; `shared` coefficients for all steps of a learned one, else own for each."""
+    if name == "learned-srk" and not shared:
+        return LearnedSRK.from_tableau(steps=steps, per_step=True)
+    return FIXED[name].make(steps)
+
+
+def fitting(calculus: Calculus) -> tuple[str, ...]:
+    """The names of those for SDEs with diagonal noise of this calculus."""
+    examples: dict[str, AbstractSolver] = {"spark": ADAPTIVE["spark"], **{n: e.make(1) for n, e in FIXED.items()}}
+    return tuple(name for name, example in examples.items() if calculus in example.sde_calculi())
