@@ -26,7 +26,7 @@ import kuttax as kx
 from kuttax.commands.run import reference
 from kuttax.data.tables.toys import TOYS
 from kuttax.solvers.base.solver import title
-from kuttax.tasks.registry import build_task
+from kuttax.tasks.registry import build
 from kuttax.training.certify import certify_run
 from kuttax.training.checkpoint import load_run, save_run
 from kuttax.training.evaluate import Evaluation, evaluate
@@ -93,7 +93,7 @@ def run_of(about: dict[str, Any]) -> str:
 
 def train(out: Path, about: dict[str, Any], options: dict[str, Any], settings: Settings) -> dict[str, Any]:
     """Train once, evaluate with its own solver and at 1e-6, certify on validation data, save; returns the record."""
-    task, method = build_task("density", **options), METHODS[about["method"]]
+    task, method = build("density", **options), METHODS[about["method"]]
     trainer = Trainer(task, method.solver(about["budget"]), settings, penalty(method, settings.train_steps))
     wall, cpu = time.perf_counter(), time.process_time()
     trained = trainer.run(about["seed"])

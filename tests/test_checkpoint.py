@@ -14,7 +14,7 @@ import pytest
 import kuttax as kx
 from kuttax.errors import UserError
 from kuttax.io.atomic import write_json
-from kuttax.tasks.registry import build_task
+from kuttax.tasks.registry import build
 from kuttax.training import checkpoint
 from kuttax.training.checkpoint import load_model, load_run, read_run, save_run
 
@@ -24,7 +24,7 @@ ABOUT = {"task": {"name": "digits", "options": OPTIONS}}
 
 @pytest.fixture(scope="module")
 def task():
-    return build_task("digits", **OPTIONS)
+    return build("digits", **OPTIONS)
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_random_bytes_are_refused(saved, task, rng, size):
 
 @pytest.mark.parametrize("change", [{"width": 3}, {"depth": 2}, {"augmented": 1}, {"field": "conv"}], ids=str)
 def test_model_of_other_options_is_refused(saved, change):
-    refusal(load_model, saved, build_task("digits", **{**OPTIONS, "depth": 1, **change}))
+    refusal(load_model, saved, build("digits", **{**OPTIONS, "depth": 1, **change}))
 
 
 def test_model_of_another_precision_is_refused(saved, task, model):

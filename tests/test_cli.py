@@ -26,7 +26,7 @@ from kuttax.data.images import mnist
 from kuttax.io.folder import Folder
 from kuttax.io.records import append, read
 from kuttax.penalties import Kinetic
-from kuttax.tasks.registry import build_task
+from kuttax.tasks.registry import build
 from kuttax.training.checkpoint import load_run
 from kuttax.training.loop import Trainer
 
@@ -847,7 +847,7 @@ def test_mnist_trains_from_a_directory(kuttax_main, tmp_path):
     with np.load(MNIST_10K) as archive:
         counts = {name: len(archive[f"y_{name}"]) for name in ("train", "test")}
         pixels = archive["x_test"][0].reshape(-1) / 255
-    task = build_task("mnist", data_dir=MNIST_10K.parent, width=4)
+    task = build("mnist", data_dir=MNIST_10K.parent, width=4)
     assert len(task.train.y) + len(task.validation.y) == counts["train"]
     assert task.test.x.shape == (counts["test"], 784) and task.test.x.dtype == np.float32
     np.testing.assert_allclose(task.test.x[0], pixels, rtol=1e-6)

@@ -32,7 +32,7 @@ from kuttax.io.folder import Folder
 from kuttax.io.shape import mismatch, shape_of
 from kuttax.report import curves, forecast
 from kuttax.solvers.serialise import from_json, to_json
-from kuttax.tasks.registry import build_task
+from kuttax.tasks.registry import build
 from kuttax.training.checkpoint import UnverifiedWarning, batch_size_of, load_run, save_run
 from kuttax.training.checkpoints import Checkpoints, TrainingState
 
@@ -55,7 +55,7 @@ def refusal(call, *arguments):
 
 @pytest.fixture(scope="module")
 def task():
-    return build_task("digits", **OPTIONS)
+    return build("digits", **OPTIONS)
 
 
 @pytest.fixture
@@ -214,8 +214,8 @@ def test_damage_of_a_checkpoint_is_noticed(tmp_path, rng):
 
 
 def test_damage_of_a_solver_on_its_own_is_noticed(tmp_path, rng):
-    kx.save_solver(tmp_path / "solver.json", learned())
-    assert_noticed(tmp_path, lambda folder, _: to_json(kx.load_solver(folder / "solver.json")), None, rng)
+    kx.save(tmp_path / "solver.json", learned())
+    assert_noticed(tmp_path, lambda folder, _: to_json(kx.load(folder / "solver.json")), None, rng)
 
 
 # A run
@@ -247,7 +247,7 @@ def test_a_run_whose_saving_was_interrupted_is_refused(run, task, monkeypatch):
     def killed(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("kuttax.training.checkpoint.save_solver", killed)
+    monkeypatch.setattr("kuttax.training.checkpoint.save", killed)
     with pytest.raises(KeyboardInterrupt):
         save_run(run, task.init(jax.random.key(1)), learned(), {"task": TASK})
     assert "model.eqx is not finished" in refusal(load_run, run, task)

@@ -16,7 +16,7 @@ from kuttax.data.tables.points import Points, PointSplits, points
 from kuttax.density.coupling import optimal
 from kuttax.errors import UserError
 from kuttax.nn import ConcatSquashField, MLPField
-from kuttax.tasks import TASKS, Density, Likelihood, Matching, Task, build_task
+from kuttax.tasks import TASKS, Density, Likelihood, Matching, Task, build
 from kuttax.tasks.density import portrait as portraits
 from kuttax.training.evaluate import predict_parts
 from kuttax.training.watch import _scale
@@ -387,23 +387,23 @@ def test_every_option_reaches_the_task(name, tmp_path, rng):
     asked = {"field": "mlp", "width": 3, "depth": 1, "units": "bits/dim", "max_steps": 9}
     own = {"density": {"trace": "hutchinson", "penalised": 5}, "flow": {"coupling": "optimal"}}[name]
     toy = {"data": "circles", "samples": 30, "test_samples": 20}
-    task = build_task(name, **asked, **own, **toy, data_seed=1)
+    task = build(name, **asked, **own, **toy, data_seed=1)
     assert {option: getattr(task, option) for option in asked} == asked
     assert task.objective == (Likelihood(kx.density.Hutchinson(), 5) if name == "density" else Matching("optimal"))
     assert (len(task.train.x), len(task.test.x)) == (30, 20)
-    assert np.any(task.train.x != build_task(name, **toy).train.x)
+    assert np.any(task.train.x != build(name, **toy).train.x)
     np.savetxt(tmp_path / "mine.csv", rng.standard_normal((50, 3)), delimiter=",")
-    table = build_task(name, file=tmp_path / "mine.csv", validation_fraction=0.5)
+    table = build(name, file=tmp_path / "mine.csv", validation_fraction=0.5)
     assert (len(table.train.x), len(table.validation.x), len(table.test.x)) == (20, 20, 10)
     where = {"file", "data_dir", "data_seed", "validation_fraction"}
     assert {field.name for field in dataclasses.fields(TASKS[name])} == {*asked, *own, *toy, *where}
 
 
 def test_named_tasks_are_built():
-    task = build_task("density", data="circles", samples=50, test_samples=20, trace="hutchinson", width=3)
+    task = build("density", data="circles", samples=50, test_samples=20, trace="hutchinson", width=3)
     assert isinstance(task.objective.trace, kx.density.Hutchinson) and task.metric.unit == "nats"
-    flow = build_task("flow", data="iris", coupling="optimal", field="mlp")
+    flow = build("flow", data="iris", coupling="optimal", field="mlp")
     assert flow.objective.coupling == "optimal" and isinstance(flow.init(jax.random.key(0)), MLPField)
-    assert build_task("density", data="digits").metric.unit == "bits/dim"
+    assert build("density", data="digits").metric.unit == "bits/dim"
     with pytest.raises(UserError, match="unknown data 'moon'; known: moons, circles"):
-        build_task("density", data="moon")
+        build("density", data="moon")

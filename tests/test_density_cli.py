@@ -7,7 +7,7 @@ import pytest
 
 import kuttax as kx
 from kuttax.commands import main as cli
-from kuttax.tasks import build_task
+from kuttax.tasks import build
 from kuttax.tasks.density import portrait as portraits
 from kuttax.training.checkpoint import load_run
 from kuttax.training.evaluate import evaluate
@@ -47,7 +47,7 @@ def test_a_run_on_a_toy_leaves_its_record_and_picture(tmp_path, capsys, monkeypa
 def test_flow_trains_on_a_table_of_ones_own(tmp_path, rng):
     path = tmp_path / "mine.csv"
     np.savetxt(path, rng.standard_normal((200, 3)), delimiter=",", header="a,b,c", comments="")
-    task = build_task("flow", file=str(path), coupling="optimal", width=4, depth=1)
+    task = build("flow", file=str(path), coupling="optimal", width=4, depth=1)
     solver = kx.LearnedRK.from_tableau(kx.tableaus.MIDPOINT, 1, order=1, dtype=np.float32)
     settings = Settings(train_steps=2, per_dispatch=2, evaluations=1, batch_size=64)
     trained = Trainer(task, solver, settings).run(0)

@@ -22,7 +22,7 @@ from kuttax.distillation.precision import double_precision
 from kuttax.distillation.starts import split
 from kuttax.distillation.teacher import dopri5_at_1e_8, ends
 from kuttax.errors import UserError
-from kuttax.tasks import build_task
+from kuttax.tasks import build
 from kuttax.training.checkpoint import load_run, save_run
 
 KEY = jax.random.key(0)
@@ -308,7 +308,7 @@ def distill_command(*arguments):
 
 def test_the_command_distills_a_run(tmp_path, capsys):
     """The weights stay; the run that comes out is evaluated with its new solver."""
-    task = build_task("digits", width=4)
+    task = build("digits", width=4)
     model = task.init(jax.random.key(0))
     about = {"task": {"name": "digits", "options": {"width": 4}}, "record": {"batch_size": 72}}
     save_run(tmp_path / "run", model, kx.FixedSteps(kx.tableaus.EULER, 1), about)

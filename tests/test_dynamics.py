@@ -19,7 +19,7 @@ from kuttax.nn.fields.bilinear import BilinearField
 from kuttax.nn.fields.identified import Identified
 from kuttax.report import forecast as drawing
 from kuttax.solvers.base.solution import SolveError
-from kuttax.tasks import TASKS, Dynamics, Task, build_task
+from kuttax.tasks import TASKS, Dynamics, Task, build
 from kuttax.tasks.dynamics.forecast import describe
 from kuttax.training.certify import certify_run
 from kuttax.training.checkpoint import load_run
@@ -313,14 +313,14 @@ def test_every_option_reaches_the_task():
     asked = {"width": 3, "depth": 1, "horizon": 2, "segments": 2, "continuity": 0.5, "max_steps": 9}
     others = {"forecast_length": 4, "lyapunov": 0.3, "curriculum": [1], "held_out": 0.3, "field": "physics"}
     noise = {"noise": 0.1, "irregular": 0.5}
-    task = build_task("dynamics", **where, **asked, **others, **noise)
+    task = build("dynamics", **where, **asked, **others, **noise)
     assert {option: getattr(task, option) for option in asked} == asked
     assert (task.forecast_length, task.lyapunov, task.curriculum) == (4, 0.3, (1,)) and task.known is not None
     assert [len(part) for part in task.parts] == [1, 2, 2] and len(task.parts.test[0].t) == 12 and not task.plain
     assert task.scaling.interval == pytest.approx(0.2, rel=0.05)
     given = {*where, *asked, *others, *noise, "file"}
     assert {option.name for option in dataclasses.fields(TASKS["dynamics"])} == given
-    clean = build_task("dynamics", **where, **asked, held_out=0.3)
+    clean = build("dynamics", **where, **asked, held_out=0.3)
     assert task.parts.test[0].x.shape == clean.parts.test[0].x.shape and clean.known is None
 
 
@@ -343,7 +343,7 @@ def test_every_option_reaches_the_task():
 )
 def test_options_that_cannot_be(options, message):
     with pytest.raises(UserError, match=message):
-        build_task("dynamics", **options)
+        build("dynamics", **options)
 
 
 def run(*arguments) -> int:

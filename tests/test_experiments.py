@@ -16,7 +16,7 @@ from experiments.fit import run as fit_run
 from kuttax.data import Dataset
 from kuttax.data.images import mnist
 from kuttax.io.records import read
-from kuttax.tasks.registry import build_task
+from kuttax.tasks.registry import build
 from kuttax.training.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -43,7 +43,7 @@ def scripts(monkeypatch):
 
 def test_local_regularization_from_search_to_table(scripts, tmp_path, monkeypatch):
     run, draw = scripts["run"], scripts["draw"]
-    task, settings, names = build_task("digits", width=4), Settings(train_steps=2, batch_size=64), list(run.METHODS)
+    task, settings, names = build("digits", width=4), Settings(train_steps=2, batch_size=64), list(run.METHODS)
     run.search(task, settings, tmp_path, names)
     run.final(task, settings, tmp_path, names, seeds=1)
     run.timings(task, settings, tmp_path, names, seeds=1, repeats=1)

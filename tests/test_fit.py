@@ -17,7 +17,7 @@ from kuttax._fit.search import first_found
 from kuttax.commands import main as cli
 from kuttax.errors import UserError
 from kuttax.tasks.base import Trajectories
-from kuttax.tasks.registry import build_task
+from kuttax.tasks.registry import build
 from kuttax.training.settings import Settings
 
 QUICK = Settings(train_steps=40, evaluations=2, per_dispatch=10, batch_size=32, lr=0.05)
@@ -300,5 +300,5 @@ def test_mistakes_on_the_command_line_are_one_line(arguments, says, tmp_path, mo
 def test_a_solver_is_distilled_only_where_all_trajectories_follow_one_field(options):
     """Else the refusal of the distillation would come when all is trained, and lose it."""
     sizes = {"system": "pendulum", "trajectories": 6, "samples": 30, "horizon": 3, "width": 4}
-    task = build_task("dynamics", **sizes, **options)
+    task = build("dynamics", **sizes, **options)
     assert phases.can_distill(task, kx.FixedSteps(kx.tableaus.RK4, 2)) == (not options)

@@ -20,7 +20,7 @@ from kuttax.data.series.series import Observed, Series, SeriesSplits, hide, on_g
 from kuttax.errors import UserError
 from kuttax.nn.path_kl import PathKL
 from kuttax.nn.recognition import RecognitionGRU, gaps
-from kuttax.tasks import Latent, Task, build_task
+from kuttax.tasks import Latent, Task, build
 from kuttax.tasks.latent.evidence import gaussian_log_density, kl_from_standard_normal, masked_mean
 from kuttax.training.evaluate import predict
 from kuttax.training.loop import Trainer
@@ -268,7 +268,7 @@ def test_records_are_found_in_a_directory_a_folder_and_an_archive(stays, tmp_pat
 
 
 def test_physionet_is_rounded_and_scaled(stays):
-    task = build_task("latent", data="physionet", data_dir=stays, **SMALL)
+    task = build("latent", data="physionet", data_dir=stays, **SMALL)
     assert len(task.splits.times) == 481 and task.splits.times[-1] == 1 and task.observation_std == 0.01
     train, pulse = task.train, physionet.NAMES.index("HR")
     values = train.x[..., pulse][train.mask[..., pulse]]
@@ -411,7 +411,7 @@ def test_solvers_are_distilled_on_the_way_of_each_series(rng, key):
 
 
 def test_the_task_is_one():
-    task = build_task("latent", samples=20, **SMALL)
+    task = build("latent", samples=20, **SMALL)
     assert isinstance(task, Task) and task.interval == (0.0, 0.1) and task.intervals == 50
 
 
@@ -429,7 +429,7 @@ def test_the_task_is_one():
 )
 def test_options_that_cannot_be_are_refused(options, message):
     with pytest.raises(UserError, match=message):
-        build_task("latent", **options)
+        build("latent", **options)
 
 
 TINY = (
@@ -463,7 +463,7 @@ def test_from_training_to_its_evaluation(tmp_path, capsys):
 
 
 def test_a_fit():
-    task = build_task("latent", samples=20, rounding=1.0, **SMALL)
+    task = build("latent", samples=20, rounding=1.0, **SMALL)
     settings = Settings(train_steps=2, batch_size=4, per_dispatch=2, evaluations=1)
     fitted = kx.fit(task, nfe=1, options=kx.FitOptions(warm_up=0, distill=False), settings=settings, most_nfe=1)
     assert fitted.solver.nfe == 1 and fitted.history[-1].validation.nfe == 1

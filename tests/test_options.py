@@ -38,7 +38,7 @@ from kuttax.data.tables.points import PointSplits, points
 from kuttax.options.bounds import declared
 from kuttax.options.unused import flag
 from kuttax.tasks.abilities import calculus_of, takes
-from kuttax.tasks.registry import TASKS, build_task
+from kuttax.tasks.registry import TASKS, build
 from kuttax.training import loop
 from kuttax.training.guard import guard_of
 from kuttax.training.optimiser import optimiser
@@ -520,4 +520,4 @@ def test_no_bounds_hold_what_is_no_number_or_too_large(value):
 
 def test_task_built_in_python_refuses_what_changes_nothing():
     with pytest.raises(kx.UserError, match="--continuity changes nothing with --segments 1"):
-        build_task("dynamics", continuity=3.0)
+        build("dynamics", continuity=3.0)

@@ -24,22 +24,13 @@ class AdamsBashforth2(kx.AbstractFixedStepSolver):
     start_evaluations = 2
 
     def start(self, f, t, y, h):
-        """The slope one step before, from a step of Heun's method backwards."""
-        k1 = f(t, y)
-        back = jax.tree.map(lambda y, k: y - h * k, y, k1)
-        k2 = f(t - h, back)
-        return f_before(f, t, y, h, k1, k2)
+        """The slope one step before, at the end of a step of Euler's method backwards."""
+        return f(t - h, jax.tree.map(lambda y, k: y - h * k, y, f(t, y)))
 
     def step(self, f, t, y, h, memory):
         slope = f(t, y)
         ahead = lambda y, now, before: y + h * (1.5 * now - 0.5 * before)
         return jax.tree.map(ahead, y, slope, memory), slope
-
-
-def f_before(f, t, y, h, k1, k2):
-    """The slope at t - h, to second order."""
-    del f, t, y, h, k1
-    return k2
 
 
 @kx.register_solver()
@@ -140,8 +131,8 @@ def test_its_certificate(starts):
 
 def test_saved_and_loaded(tmp_path):
     for solver in (AdamsBashforth2(7), ExponentialEuler(3, -2.5)):
-        kx.save_solver(tmp_path / "solver.json", solver)
-        assert kx.load_solver(tmp_path / "solver.json") == solver
+        kx.save(tmp_path / "solver.json", solver)
+        assert kx.load(tmp_path / "solver.json") == solver
 
 
 def test_two_solvers_of_one_name_are_refused():
@@ -152,7 +143,7 @@ def test_two_solvers_of_one_name_are_refused():
 
 # A tableau, a penalty and a task
 
-RALSTON4 = kx.Tableau.explicit("Own4", [[0.5], [0, 0.5], [0, 0, 1]], [1 / 6, 1 / 3, 1 / 3, 1 / 6], 4)
+OWN4 = kx.Tableau.explicit("Own4", [[0.5], [0, 0.5], [0, 0, 1]], [1 / 6, 1 / 3, 1 / 3, 1 / 6], 4)
 
 
 class Speed(kx.AbstractPenalty):
@@ -204,11 +195,11 @@ def test_a_penalty_of_ones_own(starts, key):
 
 
 def test_a_tableau_of_ones_own(starts, tmp_path):
-    errors = [np.abs(end(kx.FixedSteps(RALSTON4, n), starts).y1 - exact(starts)).max() for n in (2, 4)]
+    errors = [np.abs(end(kx.FixedSteps(OWN4, n), starts).y1 - exact(starts)).max() for n in (8, 16)]
     assert np.log2(errors[0] / errors[1]) == pytest.approx(4, abs=0.3)
-    kx.save_solver(tmp_path / "solver.json", kx.FixedSteps(RALSTON4, 3))
-    np.testing.assert_array_equal(kx.load_solver(tmp_path / "solver.json").tableau.a, RALSTON4.a)
-    assert kx.LearnedRK.from_tableau(RALSTON4, 2, order=2).stages == 4
+    kx.save(tmp_path / "solver.json", kx.FixedSteps(OWN4, 3))
+    np.testing.assert_array_equal(kx.load(tmp_path / "solver.json").tableau.a, OWN4.a)
+    assert kx.LearnedRK.from_tableau(OWN4, 2, order=2).stages == 4
 
 
 def test_training_with_ones_own_parts_and_resuming(tmp_path):
@@ -256,7 +247,7 @@ def test_a_solver_that_only_runs_is_told_what_to_write(starts, tmp_path):
     predict = lambda solver, batch: kx.Prediction(end(solver, batch).y1, jnp.asarray(1.0))
     for attempt, says in (
         (lambda: kx.validity.certify(predict, Bare(), starts), "method refined"),
-        (lambda: kx.save_solver(tmp_path / "x.json", Bare()), "kx.register_solver"),
+        (lambda: kx.save(tmp_path / "x.json", Bare()), "kx.register_solver"),
         (lambda: Bare().with_steps(3), "method number_of_steps"),
         (lambda: end(Bare(), starts, penalty=kx.Consistency(), key=jax.random.key(0)), "cannot look into Bare"),
     ):

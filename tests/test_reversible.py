@@ -475,8 +475,8 @@ def test_refusals(case):
 
 def test_files_bring_it_back_bit_for_bit(tmp_path):
     for solver in (Reversible(LEARNED, 0.9876543210123), Reversible(CLASSICAL)):
-        kx.save_solver(tmp_path / "solver.json", solver)
-        back = kx.load_solver(tmp_path / "solver.json")
+        kx.save(tmp_path / "solver.json", solver)
+        back = kx.load(tmp_path / "solver.json")
         assert jax.tree.structure(back) == jax.tree.structure(solver)
         assert bool(eqx.tree_equal(back, solver))
 

@@ -313,8 +313,8 @@ def test_drift_into_nonsense_is_said(key):
 def test_saved_and_loaded(kind, rng, tmp_path):
     solver = kind.from_tableau(steps=4, refine=2, per_step=True) if kind is kx.LearnedSRK else kind(4, refine=2)
     solver = jax.tree.map(lambda x: x + 0.1 * jnp.asarray(rng.normal(size=x.shape)), solver)
-    kx.save_solver(tmp_path / "solver.json", solver)
-    again = kx.load_solver(tmp_path / "solver.json")
+    kx.save(tmp_path / "solver.json", solver)
+    again = kx.load(tmp_path / "solver.json")
     assert type(again) is kind and (again.steps, again.refine) == (4, 2)
     assert jax.tree.structure(again) == jax.tree.structure(solver)
     for one, other in zip(jax.tree.leaves(again), jax.tree.leaves(solver), strict=True):

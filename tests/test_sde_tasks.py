@@ -22,7 +22,7 @@ from kuttax.nn import NeuralSDEClassifier
 from kuttax.report import fan as drawing
 from kuttax.solvers.diffrax.even_steps import EvenSteps
 from kuttax.solvers.serialise import from_json, to_json
-from kuttax.tasks import MomentFit, StochasticClassification, Task, build_task
+from kuttax.tasks import MomentFit, StochasticClassification, Task, build
 from kuttax.tasks.stochastic.fan import fan
 from kuttax.tasks.stochastic.moment_fit import MomentSplits
 from kuttax.training.checkpoints import Checkpoints
@@ -36,7 +36,7 @@ SMALL = {"trajectories": 40, "held_out": 20, "width": 4}
 
 @pytest.fixture(scope="module")
 def spiral() -> MomentFit:
-    task = build_task("spiral-sde", calculus="ito", **SMALL)
+    task = build("spiral-sde", calculus="ito", **SMALL)
     assert isinstance(task, MomentFit)
     return task
 
@@ -151,8 +151,8 @@ def test_what_cannot_be(spiral, classes, rng, key):
     for make, says in (
         (lambda: MomentFit("x", times[:2], parts), "x, train: expected at least two trajectories of 2 states"),
         (lambda: MomentFit("x", times, broken), "x, test: trajectory 0 is not finite"),
-        (lambda: build_task("spiral-sde", held_out=1), "held_out must be >= 2, got 1"),
-        (lambda: build_task("mnist-sde", states=0), "states must be >= 1, got 0"),
+        (lambda: build("spiral-sde", held_out=1), "held_out must be >= 2, got 1"),
+        (lambda: build("mnist-sde", states=0), "states must be >= 1, got 0"),
         (lambda: StochasticClassification("x", classes.splits, states=0), "states must be >= 1, got 0"),
         (lambda: spiral.predict(spiral.init(key), EULER, one), "one trajectory has no variance"),
     ):

@@ -39,8 +39,8 @@ LEARNED = {
 def test_learned_solvers_come_back_bit_for_bit(kind, dtype, tmp_path):
     solver = moved(LEARNED[kind](dtype))
     path = tmp_path / "solver.json"
-    kx.save_solver(path, solver)
-    back = kx.load_solver(path)
+    kx.save(path, solver)
+    back = kx.load(path)
     assert jax.tree.structure(back) == jax.tree.structure(solver)
     assert bool(eqx.tree_equal(back, solver))  # dtypes, shapes and bits
     assert back.trained_for == solver.trained_for
@@ -63,8 +63,8 @@ def test_learned_solvers_come_back_bit_for_bit(kind, dtype, tmp_path):
     ids=["fixed", "fixed of one's own", "adaptive", "adaptive of one's own"],
 )
 def test_classical_solvers_come_back(solver, tmp_path):
-    kx.save_solver(tmp_path / "solver.json", solver)
-    back = kx.load_solver(tmp_path / "solver.json")
+    kx.save(tmp_path / "solver.json", solver)
+    back = kx.load(tmp_path / "solver.json")
     assert type(back) is type(solver)
     if solver.tableau is OWN:
         for name in ("name", "order", "error_order", "dense_order"):
@@ -143,24 +143,24 @@ def test_damaged_data_are_refused(case):
 
 def test_files_that_are_no_solvers(tmp_path):
     with pytest.raises(UserError, match=r"no solver file at .*nowhere\.json: give the path of a solver\.json"):
-        kx.load_solver(tmp_path / "nowhere.json")
+        kx.load(tmp_path / "nowhere.json")
     (tmp_path / "torn.json").write_text(json.dumps(good())[:100])
     (tmp_path / "picture.json").write_bytes(bytes(range(128, 256)))
     for name in ("torn.json", "picture.json", "."):
         with pytest.raises(UserError, match="is not a solver file"):
-            kx.load_solver(tmp_path / name)
+            kx.load(tmp_path / name)
     (tmp_path / "empty.json").write_text("{}")
     with pytest.raises(UserError, match=r"empty\.json is not a saved solver"):
-        kx.load_solver(tmp_path / "empty.json")
+        kx.load(tmp_path / "empty.json")
 
 
 def test_a_failed_save_leaves_the_old_file(tmp_path):
     path = tmp_path / "solver.json"
-    kx.save_solver(path, kx.FixedSteps(RK4, 3))
+    kx.save(path, kx.FixedSteps(RK4, 3))
     broken = eqx.tree_at(lambda s: s.logits, LEARNED["projected"](jnp.float64), jnp.full(3, jnp.nan))
     with pytest.raises(ValueError, match="JSON"):
-        kx.save_solver(path, broken)
-    assert kx.load_solver(path).steps == 3
+        kx.save(path, broken)
+    assert kx.load(path).steps == 3
 
 
 def test_what_cannot_be_saved():

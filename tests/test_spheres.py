@@ -7,7 +7,7 @@ from scipy.stats import kstest
 
 from kuttax.data.tables import spheres
 from kuttax.errors import UserError
-from kuttax.tasks import build_task
+from kuttax.tasks import build
 
 
 @pytest.mark.parametrize("dimension", [2, 3, 10])
@@ -51,7 +51,7 @@ def test_impossible_numbers_are_refused_in_one_line(wrong):
 
 
 def test_the_task_has_the_papers_sizes():
-    task = build_task("spheres")
+    task = build("spheres")
     assert [len(part.y) for part in task.splits] == [2000, 500, 1000]
     assert task.classes == 2
     model = task.init(jax.random.key(0))

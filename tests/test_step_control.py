@@ -20,7 +20,7 @@ import kuttax as kx
 from kuttax.commands import main as cli
 from kuttax.errors import UserError
 from kuttax.solvers.base.solution import Stats
-from kuttax.tasks import Prediction, build_task
+from kuttax.tasks import Prediction, build
 from kuttax.training.loop import Trainer
 from kuttax.training.program import carried_over
 from kuttax.training.settings import Settings
@@ -694,7 +694,7 @@ def test_certified_control_finds_the_steps_that_a_linear_flow_needs(start):
 
 
 def digits():
-    return build_task("digits", width=4)
+    return build("digits", width=4)
 
 
 @pytest.mark.parametrize(

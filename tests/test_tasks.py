@@ -17,7 +17,7 @@ from sklearn.metrics import accuracy_score, log_loss
 import kuttax as kx
 from kuttax.data import Dataset, Splits
 from kuttax.errors import UserError
-from kuttax.tasks import TASKS, Classification, Task, build_task, mean_nfe, task_options
+from kuttax.tasks import TASKS, Classification, Task, build, mean_nfe, task_options
 from kuttax.tasks.classification.task import accuracy, cross_entropy
 
 RK4 = kx.FixedSteps(kx.tableaus.RK4, 2)
@@ -147,7 +147,7 @@ def test_data_that_cannot_be(rng):
 
 
 def test_digits_is_split_and_sized():
-    task = build_task("digits")
+    task = build("digits")
     assert [len(part.x) for part in task.splits] == [1149, 288, 360]
     assert task.train.x.shape[1:] == (64,) and task.classes == 10
     rows = np.concatenate([part.x for part in task.splits])
@@ -160,7 +160,7 @@ def test_mnist_reads_its_directory(tmp_path, rng):
     labels = np.repeat(np.arange(10), 2)
     images = rng.integers(0, 256, (20, 28, 28), np.uint8)
     np.savez(tmp_path / "mnist.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
-    task = build_task("mnist", data_dir=tmp_path, validation_fraction=0.5)
+    task = build("mnist", data_dir=tmp_path, validation_fraction=0.5)
     assert [len(part.x) for part in task.splits] == [10, 10, 20]
     field = task.init(jax.random.key(0)).field
     assert [layer.weight.shape for layer in field.layers] == [(100, 785), (784, 101)]
@@ -175,9 +175,9 @@ def test_every_option_reaches_the_task(name, tmp_path, rng):
     where = {"mnist": {"data_dir": tmp_path}, "spheres": small}.get(name, {})
     field = "conv1d" if name == "spheres" else "conv"
     asked = {"field": field, "width": 3, "depth": 2, "time_dependent": False, "augmented": 1, "max_steps": 9}
-    task = build_task(name, **asked, **where)
+    task = build(name, **asked, **where)
     assert {option: getattr(task, option) for option in asked} == asked
-    other = build_task(name, validation_fraction=0.5, split_seed=1, **where)
+    other = build(name, validation_fraction=0.5, split_seed=1, **where)
     assert abs(len(other.validation.x) - len(other.train.x)) <= 1
     assert {field.name for field in dataclasses.fields(TASKS[name])} == {
         *asked, *where, "validation_fraction", "split_seed"
@@ -188,7 +188,7 @@ def test_unknown_names():
     with pytest.raises(UserError, match=r"unknown task 'cifar'; known: digits, mnist, spheres"):
         task_options("cifar")
     with pytest.raises(UserError, match=r"'digits' has no option 'widht'; known: field, width"):
-        build_task("digits", widht=3)
+        build("digits", widht=3)
 
 
 def test_the_documented_task_of_ones_own_runs():

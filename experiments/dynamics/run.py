@@ -29,7 +29,7 @@ from kuttax.commands.run import results, run
 from kuttax.distillation.students import stages_of
 from kuttax.io.folder import Folder
 from kuttax.report import run_name
-from kuttax.tasks import build_task
+from kuttax.tasks import build
 from kuttax.training.checkpoint import save_run
 from kuttax.training.loop import Trainer
 from kuttax.training.settings import Settings
@@ -91,7 +91,7 @@ class Study:
     @functools.cached_property
     def task(self) -> Any:
         """The system's."""
-        return build_task("dynamics", **self.given)
+        return build("dynamics", **self.given)
 
     def run(self) -> None:
         """Run what is not recorded yet, and draw the report."""

@@ -23,7 +23,7 @@ import kuttax as kx
 from kuttax.commands import ending
 from kuttax.commands.run import reference, task_options
 from kuttax.solvers.base.solver import title
-from kuttax.tasks.registry import build_task
+from kuttax.tasks.registry import build
 from kuttax.tasks.registry import task_options as options_of
 from kuttax.training.checkpoint import load_run, save_run
 from kuttax.training.evaluate import Evaluation, evaluate, predict
@@ -68,7 +68,7 @@ class Fits:
 
     def __init__(self, name: str, case: Case, out: Path):
         self.name, self.case, self.out = name, case, out
-        self.ledger, self.task = Ledger(out / "records.jsonl"), build_task(case.task, **case.options)
+        self.ledger, self.task = Ledger(out / "records.jsonl"), build(case.task, **case.options)
 
     def baseline(self, seed: int) -> None:
         """Train and test with Tsit5 at 1e-6, once."""

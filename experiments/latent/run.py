@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import kuttax as kx
 from kuttax.commands import ending
 from kuttax.io.records import Record
-from kuttax.tasks import Latent, build_task
+from kuttax.tasks import Latent, build
 from kuttax.training.evaluate import evaluate
 from kuttax.training.loop import Trainer
 from kuttax.training.settings import Settings
@@ -188,7 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     settings = Settings(train_steps=given.steps, batch_size=64, lr=1e-2)
     if given.smoke:
         settings = Settings(train_steps=2, batch_size=8, per_dispatch=2, evaluations=1)
-    study = Study(build_task("latent", **options), settings, given.out, data)
+    study = Study(build("latent", **options), settings, given.out, data)
     for name in names:
         for weight in METHODS[name].weights:
             study.trained("search", name, weight, SEARCH_SEED)

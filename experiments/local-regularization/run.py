@@ -27,7 +27,7 @@ import kuttax as kx
 from kuttax.commands import ending
 from kuttax.data import Dataset
 from kuttax.tasks.classification.task import Classification
-from kuttax.tasks.registry import build_task
+from kuttax.tasks.registry import build
 from kuttax.training.evaluate import evaluate, predict
 from kuttax.training.loop import Trainer
 from kuttax.training.settings import Settings
@@ -305,7 +305,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--methods", nargs="*", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--reverse", action="store_true", help="begin with the last method: a second worker")
     given = parser.parse_args(arguments)
-    task = build_task("mnist", data_dir=given.data_dir)
+    task = build("mnist", data_dir=given.data_dir)
     settings = Settings(train_steps=given.steps, batch_size=512, lr=1e-3, lr_decay=1.0)
     names = given.methods[::-1] if given.reverse else given.methods
     if given.stage == "search":

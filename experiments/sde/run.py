@@ -26,7 +26,7 @@ import numpy as np
 
 import kuttax as kx
 from kuttax.commands import ending
-from kuttax.tasks.registry import build_task
+from kuttax.tasks.registry import build
 from kuttax.training.evaluate import evaluate, predict
 from kuttax.training.loop import Trainer
 from kuttax.training.settings import Settings
@@ -293,7 +293,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ledger = Ledger(given.out / "records.jsonl")
     for name in given.tasks if given.stage != "table" else ():
         data = {"data_dir": given.data_dir} if name == "mnist-sde" else {}
-        task = build_task(name, **data, **STUDIES[name].options)
+        task = build(name, **data, **STUDIES[name].options)
         if given.stage == "search":
             search(ledger, name, task)
         else:

@@ -21,7 +21,7 @@ from kuttax.commands.run import task_options
 from kuttax.penalties.schedule import Scheduled
 from kuttax.report.figure import figure
 from kuttax.solvers.base.solver import title
-from kuttax.tasks.registry import build_task
+from kuttax.tasks.registry import build
 from kuttax.tasks.registry import task_options as options_of
 from kuttax.training.checkpoint import save_run
 from kuttax.training.evaluate import evaluate
@@ -115,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = options.parse_args(arguments)
     ledger = Ledger(given.out / "consistency.jsonl")
     small = {"samples": 60, "test_samples": 40} if given.smoke and given.study == "spheres" else {}
-    task, settings = build_task(given.study, **small), settings_of(given.study, given.smoke)
+    task, settings = build(given.study, **small), settings_of(given.study, given.smoke)
     for steps in (1,) if given.smoke else STEPS[given.study]:
         for weight in WEIGHTS if given.weights is None else given.weights:
             for seed in given.seeds or range(1 if given.smoke else SEEDS):

@@ -21,7 +21,7 @@ from kuttax.commands.options.step_control import control_of, history
 from kuttax.data.tables import spheres
 from kuttax.io.records import Record
 from kuttax.report.figure import figure
-from kuttax.tasks.registry import build_task
+from kuttax.tasks.registry import build
 from kuttax.training.loop import Progress, Trainer
 
 from ..ledger import Ledger
@@ -38,7 +38,7 @@ PER_DISPATCH = 50
 
 def task_of(study: Study, smoke: bool) -> Any:
     """The study's task, with held-out samples of its own."""
-    task: Any = build_task(study.task, **study.options)
+    task: Any = build(study.task, **study.options)
     held_out = spheres.load(test=40 if smoke else HELD_OUT, seed=1)[1]
     return replace(task, splits=task.splits._replace(validation=held_out))
 

@@ -9,7 +9,7 @@ import jax
 import kuttax as kx
 from kuttax.commands.run import task_options
 from kuttax.io.records import Record
-from kuttax.tasks.registry import build_task
+from kuttax.tasks.registry import build
 from kuttax.tasks.registry import task_options as options_of
 from kuttax.training.checkpoint import save_run
 from kuttax.training.loop import Trainer
@@ -36,7 +36,7 @@ class Trained:
         self.study, self.out = study, out
         self.ledger = Ledger(out / f"{study.name}.jsonl")
         self.options = options_of(study.task)(**study.options)
-        self.task: Any = build_task(study.task, **study.options)
+        self.task: Any = build(study.task, **study.options)
         self.data = jax.tree.map(lambda x: x[: study.samples], self.task.test)
         self._latest: tuple[int, Trainer] | None = None
 

@@ -38,7 +38,7 @@ def fit(
        NFE whose certificate is. If only samples are lacking, it does not search.
 
     Args:
-        task: Data, model and loss: `kx.tasks.build_task("digits")`, or one of your own (docs/own_task.md).
+        task: Data, model and loss: `kx.tasks.build("digits")`, or one of your own (docs/own_task.md).
         nfe: Evaluations of the field in one solve; of the drift, where the task is an SDE. An SDE is trained on a fixed
             grid from the start, with a penalty on the local error, and is not distilled.
         solver: A solver with a number of steps, in place of `nfe`: training at the budget starts there.

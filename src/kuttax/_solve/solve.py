@@ -2,7 +2,7 @@
 
 import dataclasses
 import inspect
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+from jax.typing import ArrayLike
 from jaxtyping import PRNGKeyArray, PyTree
 
 from .._types import VectorField
@@ -31,12 +32,12 @@ from .stochastic import check_stochastic, penalty_key
 def solve(
     field: VectorField | SDE,
     y0: PyTree,
-    t0: Any,
-    t1: Any,
+    t0: ArrayLike,
+    t1: ArrayLike,
     *,
     solver: AbstractSolver,
     args: Any = None,
-    ts: Any = None,
+    ts: ArrayLike | Sequence[float] | None = None,
     batch_axis: int | None = None,
     args_axes: Any = None,
     adjoint: AbstractAdjoint | None = None,

@@ -1,1 +1,50 @@
-"""How to integrate: knows no networks, no data, no training."""
+"""How to integrate: solvers, tableaus, solutions and files of solvers. Knows no networks, no data, no training."""
+
+from . import registry
+from .base.fixed_step import AbstractFixedStepSolver
+from .base.pick import Picked
+from .base.registry import register_solver
+from .base.solution import Solution, SolveError, Stats, Status, raise_for_status
+from .base.solver import AbstractSolver, Problem, Refined, Scale
+from .diffrax.ode import FromDiffrax
+from .diffrax.table import to_diffrax
+from .registry import *  # noqa: F403  # whose __all__ names the solvers of SDEs
+from .rk import export, order, tableaus
+from .rk.adaptive import Adaptive
+from .rk.fixed import FixedSteps
+from .rk.learned import LearnedRK, OffGridWarning
+from .rk.reversible import Reversible
+from .rk.tableau import Tableau
+from .serialise import load, save
+from .trainable import labels, trainable
+
+__all__ = [
+    "AbstractFixedStepSolver",
+    "AbstractSolver",
+    "Adaptive",
+    "FixedSteps",
+    "FromDiffrax",
+    "LearnedRK",
+    "OffGridWarning",
+    "Picked",
+    "Problem",
+    "Refined",
+    "Reversible",
+    "Scale",
+    "Solution",
+    "SolveError",
+    "Stats",
+    "Status",
+    "Tableau",
+    "export",
+    "labels",
+    "load",
+    "order",
+    "raise_for_status",
+    "register_solver",
+    "save",
+    "tableaus",
+    "to_diffrax",
+    "trainable",
+]
+__all__ += registry.__all__

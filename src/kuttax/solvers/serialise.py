@@ -9,7 +9,7 @@ from .base.registry import to_json as to_json
 from .base.solver import AbstractSolver
 
 
-def save_solver(path: str | Path, solver: AbstractSolver) -> None:
+def save(path: str | Path, solver: AbstractSolver) -> None:
     """Write a solver and its SHA-256 to a file, whole or not at all.
 
     A learned solver is written with its free parameters, the interval that it was trained on, and, for readers, the
@@ -21,8 +21,8 @@ def save_solver(path: str | Path, solver: AbstractSolver) -> None:
     json_file.write_sealed(Path(path), to_json(solver))
 
 
-def load_solver(path: str | Path) -> AbstractSolver:
-    """Read a solver that `save_solver` wrote.
+def load(path: str | Path) -> AbstractSolver:
+    """Read a solver that `save` wrote.
 
     Raises:
         UserError: There is no such file, it is not a solver, or it is not as it was saved.

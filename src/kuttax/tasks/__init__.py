@@ -8,7 +8,7 @@ from .density.matching import Matching
 from .density.task import Density
 from .dynamics.task import Dynamics
 from .latent.task import Latent
-from .registry import TASKS, build_task, task_options
+from .registry import TASKS, build, task_options
 from .stochastic.classification import StochasticClassification
 from .stochastic.moment_fit import MomentFit
 
@@ -26,7 +26,7 @@ __all__ = [
     "StochasticClassification",
     "Task",
     "Trajectories",
-    "build_task",
+    "build",
     "mean_nfe",
     "task_options",
 ]

@@ -46,7 +46,7 @@ def task_options(name: str) -> Options:
     return TASKS[name]
 
 
-def build_task(name: str, **options: Any) -> Task:
+def build(name: str, **options: Any) -> Task:
     """Makes the task `name` with its defaults, changed by `options`.
 
     Raises:

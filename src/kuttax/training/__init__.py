@@ -1,1 +1,29 @@
-"""Training: the loop, its settings, what it logs and what it saves."""
+"""Training: the loop, its settings, its checkpoints, and finished runs on the disk."""
+
+from .certify import certify_run
+from .checkpoint import load_run, save_run
+from .checkpoints import Checkpoints
+from .evaluate import Evaluation, evaluate, predict
+from .failure import TrainingError
+from .log import Log
+from .loop import Progress, Trained, Trainer
+from .parallel import DataParallel, joined
+from .settings import Settings
+
+__all__ = [
+    "Checkpoints",
+    "DataParallel",
+    "Evaluation",
+    "Log",
+    "Progress",
+    "Settings",
+    "Trained",
+    "Trainer",
+    "TrainingError",
+    "certify_run",
+    "evaluate",
+    "joined",
+    "load_run",
+    "predict",
+    "save_run",
+]

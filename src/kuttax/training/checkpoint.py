@@ -17,9 +17,9 @@ from ..io.folder import Folder
 from ..io.records import as_json
 from ..io.shape import mismatch, shape_of
 from ..solvers.base.solver import AbstractSolver
-from ..solvers.serialise import load_solver, save_solver
+from ..solvers.serialise import load, save
 from ..tasks.base import Task
-from ..tasks.registry import build_task, task_options
+from ..tasks.registry import build, task_options
 
 _FORMAT = "kuttax-run"
 _SHAPE = {"format": str, "task": {"name": str, "options": {str: object}, "inputs?": {str: str}}}
@@ -48,7 +48,7 @@ def save_run(directory: Folder | Path, model: Any, solver: AbstractSolver, about
     with folder.writing(*_FILES):
         with replacing(folder.path / "model.eqx") as partial:
             eqx.tree_serialise_leaves(partial, model)
-        save_solver(folder.path / "solver.json", solver)
+        save(folder.path / "solver.json", solver)
         task = about.get("task", {})
         if inputs := inputs_of(task.get("options", {})):
             about = {**about, "task": {**task, "inputs": inputs}}
@@ -143,7 +143,7 @@ def load_run(directory: str | Path, task: Task | None = None) -> tuple[Task, Any
         task = _named_task(directory)
     solver = Path(directory) / "solver.json"
     _check(solver)
-    return task, load_model(directory, task), load_solver(solver)
+    return task, load_model(directory, task), load(solver)
 
 
 def _check(path: Path) -> bool:
@@ -162,4 +162,4 @@ def _named_task(directory: str | Path) -> Task:
         if about.get("inputs", {}).get(name, sha256) != sha256:
             path = about["options"][name]
             raise UserError(f"{path} has changed since {directory} was trained on it: restore it, or train again")
-    return build_task(about["name"], **about["options"])
+    return build(about["name"], **about["options"])

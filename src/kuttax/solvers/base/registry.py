@@ -27,7 +27,7 @@ _KINDS: dict[str, SolverKind] = {}
 
 
 def register_solver(shape: dict[str, Any] | None = None) -> Callable[[Solver], Solver]:
-    """A class decorator: `save_solver` and `load_solver` then know the class by its name.
+    """A class decorator: `kx.save` and `kx.load` then know the class by its name.
 
     The class writes what it needs in `to_data`, and is made from it by `from_data`. The defaults of both serve a class
     whose fields are numbers, words and arrays.
