@@ -7,7 +7,7 @@ from scipy.integrate import solve_ivp
 from kuttax.data.systems import kuramoto_sivashinsky as ks
 from kuttax.data.systems import systems, trajectory_files
 from kuttax.data.systems.trajectory import Trajectory, check_trajectories, is_regular
-from kuttax.data.systems.windows import Scaling, split, windows, with_noise
+from kuttax.data.systems.windows import Scaling, split_trajectories, windows, with_noise
 from kuttax.errors import UserError
 
 # The systems once more, as their papers have them, one state at a time.
@@ -193,7 +193,7 @@ def labelled(n, rows=20):
 
 @pytest.mark.parametrize("n", [1, 2, 3, 10])
 def test_parts_share_no_observation_and_lose_none(n):
-    parts = split(labelled(n), 0.2, seed=0)
+    parts = split_trajectories(labelled(n), 0.2, seed=0)
     seen = [np.concatenate([one.x[:, 0] for one in part]) for part in parts]
     assert len(np.unique(np.concatenate(seen))) == sum(map(len, seen)) == 20 * n
     assert all(len(part) for part in seen)
@@ -203,9 +203,9 @@ def test_parts_share_no_observation_and_lose_none(n):
 
 def test_splits_that_cannot_be():
     with pytest.raises(UserError, match=r"held_out must lie in \(0, 0.5\), got 0.5"):
-        split(labelled(3), 0.5, 0)
+        split_trajectories(labelled(3), 0.5, 0)
     with pytest.raises(UserError, match="5 rows are too few"):
-        split(labelled(1, rows=5), 0.2, 0)
+        split_trajectories(labelled(1, rows=5), 0.2, 0)
 
 
 def test_windows_are_the_pieces_they_should_be():

@@ -24,7 +24,7 @@ import optimistix as optx
 import kuttax as kx
 from kuttax.commands import ending
 from kuttax.data.systems.systems import generate
-from kuttax.data.systems.windows import split
+from kuttax.data.systems.windows import split_trajectories
 from kuttax.solvers.serialise import to_json
 from kuttax.tasks import Dynamics
 
@@ -90,7 +90,7 @@ def _task(h: float, seed: int, options: argparse.Namespace) -> Dynamics:
     data = generate(
         "lorenz63", trajectories=options.trajectories, samples=options.samples, interval=h, seed=1_000 + seed
     )
-    parts = split(data, 0.2, seed)
+    parts = split_trajectories(data, 0.2, seed)
     return Dynamics("lorenz63", parts, network="bilinear", width=3, horizon=AHEAD, curriculum=(1, 2), lyapunov=0.9056)
 
 

@@ -1,6 +1,13 @@
 """How a solve is differentiated."""
 
-from .backsolve import BacksolveAdjoint as BacksolveAdjoint
-from .base import AbstractAdjoint as AbstractAdjoint
-from .discrete import DiscreteAdjoint as DiscreteAdjoint
-from .forward import ForwardMode as ForwardMode
+from .backsolve import BacksolveAdjoint
+from .base import AbstractAdjoint
+from .discrete import DiscreteAdjoint
+from .forward import ForwardMode
+
+__all__ = [
+    "AbstractAdjoint",
+    "BacksolveAdjoint",
+    "DiscreteAdjoint",
+    "ForwardMode",
+]

@@ -3,5 +3,19 @@
 from .batches import BatchStream
 from .dataset import Dataset, check_dataset
 from .splits import Splits, make_splits, split_off
+from .systems.systems import generate
+from .systems.trajectory import Trajectory
+from .systems.windows import TrajectorySplits, split_trajectories
 
-__all__ = ["BatchStream", "Dataset", "Splits", "check_dataset", "make_splits", "split_off"]
+__all__ = [
+    "BatchStream",
+    "Dataset",
+    "Splits",
+    "Trajectory",
+    "TrajectorySplits",
+    "check_dataset",
+    "generate",
+    "make_splits",
+    "split_off",
+    "split_trajectories",
+]

@@ -86,7 +86,7 @@ class TrajectorySplits(NamedTuple):
     test: list[Trajectory]
 
 
-def split(trajectories: Sequence[Trajectory], fraction: float, seed: int) -> TrajectorySplits:
+def split_trajectories(trajectories: Sequence[Trajectory], fraction: float, seed: int) -> TrajectorySplits:
     """By trajectory, at random, where there are at least three; else by time, the last piece of each for the test.
 
     Args:

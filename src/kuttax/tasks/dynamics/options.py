@@ -8,7 +8,7 @@ import tyro
 
 from ...data.systems import systems, trajectory_files
 from ...data.systems.trajectory import Trajectory
-from ...data.systems.windows import SHUFFLED, TrajectorySplits, split, with_noise
+from ...data.systems.windows import SHUFFLED, TrajectorySplits, split_trajectories, with_noise
 from ...errors import UserError
 from ...nn.fields.known_physics import KNOWN
 from ...options.bounds import Depth, MostSteps, Seed, Size, WholeNumber, above, at_least, between
@@ -20,7 +20,7 @@ SystemName = Literal[
     "lorenz63", "lorenz96", "lotka-volterra", "pendulum", "van-der-pol", "kuramoto-sivashinsky"
 ]  # those of `systems.SYSTEMS`
 
-_BY_TIME = f"with fewer than {SHUFFLED} trajectories, which are split by time"
+_BY_TIME = f"with fewer than {SHUFFLED} trajectories, which are split_trajectories by time"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +127,7 @@ class DynamicsOptions(TaskOptions):
         data = self._data()
         unused = unless(len(data) >= SHUFFLED, ["split_seed"], _BY_TIME, "give more trajectories")
         refuse_unused(unused, changed(self))  # how many a file holds is known now
-        parts = split(data, self.held_out, self.split_seed)
+        parts = split_trajectories(data, self.held_out, self.split_seed)
         if self.noise == 0:
             return parts
         noisy = with_noise([*parts.train, *parts.validation], self.noise, self.data_seed)
