@@ -61,6 +61,28 @@ RK38 = Tableau.explicit(
     error_order=3,
 )
 
+# Ralston (1962, Math. Comp. 16): the least error bound of the four-stage methods of order 4.
+_ROOT5 = 5**0.5
+RALSTON4 = Tableau.explicit(
+    "Ralston4",
+    [
+        [2 / 5],
+        [(-2889 + 1428 * _ROOT5) / 1024, (3785 - 1620 * _ROOT5) / 1024],
+        [
+            (-3365 + 2094 * _ROOT5) / 6040,
+            (-975 - 3046 * _ROOT5) / 2552,
+            (467040 + 203968 * _ROOT5) / 240845,
+        ],
+    ],
+    [
+        (263 + 24 * _ROOT5) / 1812,
+        (125 - 1000 * _ROOT5) / 3828,
+        (3426304 + 1661952 * _ROOT5) / 5924787,
+        (30 - 4 * _ROOT5) / 123,
+    ],
+    4,
+)
+
 # Bogacki & Shampine (1989), "A 3(2) pair of Runge-Kutta formulas", with the cubic Hermite they give.
 BOSH3 = Tableau.explicit(
     "Bosh3",
