@@ -13,6 +13,7 @@ from problems import PROBLEMS, WIDTH, any_problem, circle_and_bell, solution
 
 import kuttax as kx
 from kuttax.errors import UserError
+from kuttax.solvers.rk.march import march
 from kuttax.solvers.rk.order import order_conditions
 from kuttax.solvers.rk.tableaus import ALL, DOPRI5, DOPRI8
 
@@ -167,9 +168,8 @@ def test_dense_output_order(name):
 def nodes_of(solver, field, y0, t0, t1):
     """The ends of the accepted steps."""
     y0, t0, t1 = jnp.asarray(y0), jnp.asarray(t0), jnp.asarray(t1)
-    final = eqx.filter_jit(solver.march)(
-        kx.solvers.base.Problem(field, y0, t0, t1, max_steps=200), taped=True, bounded=False
-    )
+    problem = kx.Problem(field, y0, t0, t1, max_steps=200)
+    final = eqx.filter_jit(lambda problem: march(solver, problem, taped=True, bounded=False))(problem)
     return np.append(np.asarray(final.tape.t)[: final.accepted], t1)
 
 

@@ -192,7 +192,7 @@ FIRST_SAME_AS_LAST = {  # the numbers of two slopes at one time, the last of whi
 def test_slopes_that_tell_of_stiffness():
     """Of every classical tableau."""
     every = [x for x in vars(kx.tableaus).values() if isinstance(x, kx.Tableau)]
-    pairs = {tableau.name: stiffness_pair(tableau) for tableau in every}
+    pairs = {tableau.name: stiffness_pair(tableau) for tableau in every if tableau.name in FIRST_SAME_AS_LAST}
     assert pairs == {name: pair and (pair[0] - 1, pair[1] - 1) for name, pair in FIRST_SAME_AS_LAST.items()}
 
 
@@ -560,11 +560,11 @@ REFUSED = {
     ),
     "steps of diffrax": (
         lambda: solved(LocalError("biased"), kx.FromDiffrax(diffrax.Tsit5())),
-        "diffrax does not tell LocalError its steps: use sampling='unbiased' and size='budget'",
+        "FromDiffrax does not show LocalError its steps: use sampling='unbiased' and size='budget'",
     ),
     "sizes of diffrax": (
         lambda: solved(LocalStiffness(size="solver"), kx.FromDiffrax(diffrax.Tsit5())),
-        "diffrax does not tell LocalStiffness its steps",
+        "FromDiffrax does not show LocalStiffness its steps",
     ),
     "reversible": (
         lambda: solved(LocalError(), kx.Reversible(FIXED)),

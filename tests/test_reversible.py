@@ -164,7 +164,7 @@ def test_the_end_can_be_undone():
     """In NumPy, from our pair at the end."""
     solver, table = Reversible(LEARNED, 0.8), LEARNED.table(jnp.float64)
     problem = Problem(field_of(INPUTS), jnp.asarray(INPUTS["y0"]), jnp.asarray(T0), jnp.asarray(T1))
-    _, (y1, z1) = eqx.filter_jit(solver.march)(problem, table)
+    _, (y1, z1) = eqx.filter_jit(solver.forward)(problem, table)
     assert np.abs(y1 - z1).max() > 1e-4
     table = jax.tree.map(np.asarray, table)
     pair = undo(field_of(INPUTS, np), np.asarray(y1), np.asarray(z1), T0, T1, table, 0.8)

@@ -87,7 +87,7 @@ class Fits:
         def run() -> dict[str, Any]:
             seconds, cpu = Seconds(), time.process_time()
             settings = self.case.settings
-            chosen = {"nfe": nfe, "most_nfe": nfe, "levers": pulled(levers), "settings": settings, "seed": seed}
+            chosen = {"nfe": nfe, "most_nfe": nfe, "options": pulled(levers), "settings": settings, "seed": seed}
             fitted = kx.fit(self.task, **chosen, report=seconds)
             spent = {"train_seconds": seconds.total, "cpu_seconds": time.process_time() - cpu}
             directory = "-".join([self.name, *(levers or ["none"]), f"nfe{nfe}", f"seed{seed}"])

@@ -14,7 +14,7 @@ from ..errors import UserError
 from ..solvers.base.grid import checked_steps
 from ..solvers.base.numbers import number
 from ..solvers.base.pick import Pick, Picked
-from ..solvers.base.solver import AbstractSolver, Problem, title
+from ..solvers.base.solver import AbstractSolver, Problem
 from ..solvers.rk.adaptive import Adaptive
 from ..solvers.rk.controller import initial_step
 from ..solvers.rk.step import EstimatedStep, Step, step_with_end
@@ -99,7 +99,8 @@ class AbstractLocal(AbstractPenalty):
         if "times" not in seen:
             refuse_without_steps(self, solver)
         elif "steps" not in seen and (self.sampling == "biased" or self.size == "solver"):
-            raise UserError(f"{title(solver)} does not tell {name} its steps: use sampling='unbiased', size='budget'")
+            kind = type(solver).__name__
+            raise UserError(f"{kind} does not show {name} its steps: use sampling='unbiased' and size='budget'")
 
     def _check_sde(self, problem: Problem, solver: AbstractSolver) -> None:
         if self.tableau is not None:

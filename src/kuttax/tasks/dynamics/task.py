@@ -46,8 +46,6 @@ class DynamicsModel(eqx.Module):
             window starts, (windows, segments, d): observed states are noisy. None without.
     """
 
-    loss_options: ClassVar[tuple[LossOption, ...]] = ("penalty", "progress")
-
     field: Identified
     corrections: Float[Array, "windows segments d"] | None
 
@@ -88,6 +86,8 @@ class Dynamics:
     Raises:
         UserError: If an option is out of range, or a trajectory too short for it.
     """
+
+    loss_options: ClassVar[tuple[LossOption, ...]] = ("penalty", "progress")
 
     name: str
     parts: TrajectorySplits
