@@ -232,9 +232,9 @@ def run(*arguments):
     [
         ("train spiral-sde --solver rk4 --steps 2", "is for ODEs, and spiral-sde is an SDE: use spark, milstein"),
         ("train digits --solver srk --steps 2", r"SRK\(steps=2\) is for SDEs, and digits is an ODE: use learned"),
-        ("train latent --dynamics sde", "is for ODEs, and latent is an SDE: use euler-maruyama, milstein, srk"),
+        ("train latent --dynamics sde", "is for ODEs, and latent is an SDE: use euler-maruyama, milstein, .*srk"),
         ("train spiral-sde --solver srk --steps 2", "Ito SDEs, .* read as Stratonovich: .* with --calculus ito"),
-        ("train spiral-sde --calculus ito", "Stratonovich SDEs, .* read as Ito: use euler-maruyama, milstein, srk"),
+        ("train spiral-sde --calculus ito", "Stratonovich SDEs, .* read as Ito: use euler-maruyama, milstein, .*srk"),
         ("train spiral-sde --solver milstein", "milstein has no error estimate to choose steps with: give --steps"),
         ("train spiral-sde --steps 3", "spark chooses its steps by --rtol and --atol: for --steps use euler-maruyama"),
         ("train spiral-sde --stages 3", "--stages changes nothing with --solver spark: leave it out"),
@@ -272,8 +272,9 @@ def test_compare_and_report(tmp_path, capsys, any_certificate):
     assert run("compare", "spiral-sde", *OPTIONS, *options, "--out", out) == 0
     assert "left out srk, which evaluates the drift 2 times a step" in capsys.readouterr().out
     rows = [r for r in records.read(out / "records.jsonl") if r["kind"] == "run"]
-    assert [r["label"] for r in rows] == ["euler-maruyama, 1 step", "milstein, 1 step"]
-    assert all(r["nfe"] == r["nfe_diffusion"] == 1 and r["reference"] == "SRK(steps=16)" for r in rows)
+    assert [r["label"] for r in rows][:2] == ["euler-maruyama, 1 step", "milstein, 1 step"]
+    assert all(r["nfe"] == r["nfe_diffusion"] == 1 for r in rows[:2])
+    assert all(r["nfe"] == 1 and r["reference"] == "SRK(steps=16)" for r in rows)
     assert run("report", out) == 0
     assert "SRK(steps=16)" in (out / "index.html").read_text()
 
