@@ -43,6 +43,7 @@ def mean_at_end(sde, solver):
 ORDERS = {
     kx.EulerMaruyama: ((0.5, 1.0, 0.5), (1, 1, 1)),
     kx.Milstein: ((1.0, 1.0, 1.0), (1, 1, 1)),
+    kx.Platen: ((1.0, 1.0, 1.0), (1, 1, 1)),
     kx.StochasticHeun: ((1.0, 1.0, 1.0), (1, 2, 1)),
     kx.SRK: ((1.5, 2.0, 1.5), (2, 2, 2)),
 }

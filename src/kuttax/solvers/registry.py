@@ -15,11 +15,12 @@ from .sde.brownian import BrownianPath
 from .sde.euler_maruyama import EulerMaruyama
 from .sde.learned_srk import LearnedSRK
 from .sde.milstein import Milstein
+from .sde.platen import Platen
 from .sde.sde import SDE
 from .sde.srk import SRK
 from .sde.stochastic_heun import StochasticHeun
 
-__all__ = ["SDE", "SRK", "BrownianPath", "EulerMaruyama", "LearnedSRK", "Milstein", "StochasticHeun"]
+__all__ = ["SDE", "SRK", "BrownianPath", "EulerMaruyama", "LearnedSRK", "Milstein", "Platen", "StochasticHeun"]
 
 
 class NamedSDESolver(NamedTuple):
@@ -41,6 +42,7 @@ class NamedSDESolver(NamedTuple):
 FIXED: dict[str, NamedSDESolver] = {
     "euler-maruyama": NamedSDESolver("Euler-Maruyama", EulerMaruyama, Look("orange", "v"), "Maruyama 1955"),
     "milstein": NamedSDESolver("Milstein", Milstein, Look("sky", "P"), "Milstein 1974"),
+    "platen": NamedSDESolver("Platen", Platen, Look("pink", "X"), "Kloeden & Platen 1992"),
     "stochastic-heun": NamedSDESolver("stochastic Heun", StochasticHeun, Look("green", "^"), "Kloeden & Platen 1992"),
     "srk": NamedSDESolver("SRK", SRK, Look("blue", "s"), "Rößler 2010"),
     "learned-srk": NamedSDESolver(
