@@ -28,6 +28,7 @@ from kuttax.penalties import (
     Kinetic,
     LocalError,
     LocalStiffness,
+    PathLength,
     Steer,
     Taylor,
 )
@@ -388,6 +389,18 @@ def test_frobenius_in_the_mean(key):
     error = SQUARED_COSINE * np.sqrt(2 / len(drawn)) * np.linalg.norm(WEIGHTS @ WEIGHTS.T)
     assert abs(drawn.mean() - SQUARED_COSINE * np.sum(WEIGHTS**2)) < 4 * error
     np.testing.assert_allclose(drawn.std() / np.sqrt(len(drawn)), error, rtol=0.1)
+
+
+def test_the_path_length_of_circles_and_of_what_stands_still():
+    """A circle of radius r at unit rate has length r T in either direction; at rest, value and gradient are zero."""
+    turn = lambda t, y, rate: rate * jnp.stack([-y[1], y[0]])
+    y0 = jnp.array([[2.0, 0.0], [0.0, 0.5]])
+    options = {"solver": kx.FixedSteps(RK4, 64), "penalty": PathLength(), "batch_axis": 0}
+    length = lambda rate, t1=1.5: kx.solve(turn, y0, 0.0, t1, args=rate, **options).penalty
+    assert length(jnp.asarray(1.0)) == pytest.approx(1.5 * 1.25, rel=1e-6)
+    assert length(jnp.asarray(-2.0), -1.5) == pytest.approx(3.0 * 1.25, rel=1e-6)
+    assert jax.grad(length)(jnp.asarray(1.0)) == pytest.approx(1.5 * 1.25, rel=1e-6)
+    assert jax.value_and_grad(length)(jnp.asarray(0.0)) == (0.0, 0.0)
 
 
 ALONG = Kinetic() + JacobianFrobenius()

@@ -12,6 +12,7 @@ from .global_ import GlobalError, GlobalStiffness
 from .jacobian import JacobianFrobenius
 from .kinetic import Kinetic
 from .local import LocalError, LocalStiffness
+from .path_length import PathLength
 from .schedule import Scheduled, decaying
 from .steer import Steer
 from .taylor import Taylor
@@ -28,6 +29,7 @@ __all__ = [
     "LocalStiffness",
     "NamedPenalty",
     "Observation",
+    "PathLength",
     "Penalties",
     "Pick",
     "Request",
@@ -84,6 +86,7 @@ PENALTIES: dict[str, NamedPenalty] = {
     ),
     "taylor": NamedPenalty("Taylor, K = 2 (TayNODE)", lambda: Taylor(2), 1e-3, "Kelly et al. 2020", Look("green", "h")),
     "kinetic": NamedPenalty("kinetic", Kinetic, 0.01, "Finlay et al. 2020", Look("pink", "<")),
+    "path-length": NamedPenalty("path length", PathLength, 0.01, "after Finlay et al. 2020", Look("purple", "*")),
     "jacobian": NamedPenalty("Jacobian", JacobianFrobenius, 0.01, "Finlay et al. 2020", Look("pink", ">")),
     "rnode": NamedPenalty(
         "kinetic + Jacobian (RNODE)",

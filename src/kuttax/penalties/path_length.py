@@ -1,0 +1,31 @@
+"""PathLength: the length of the trajectories."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ..solvers.base.solver import AbstractSolver, Problem
+from .base import AbstractPenalty, Integrand, Observation, Request
+from .kinetic import along, square
+
+
+class PathLength(AbstractPenalty):
+    """The integral of |f| over time: the length of a trajectory, the mean over samples.
+
+    `Kinetic` also prefers an even speed; the length does not depend on how fast a trajectory is passed through. |.| is
+    the Euclidean norm of one sample's entries; where `solve` knows no samples the whole state is one.
+    """
+
+    def request(self, problem: Problem, solver: AbstractSolver, key: Any) -> Request:
+        del problem, solver, key
+        return Request(integrand=Integrand(lambda field, t, y, dy, args, noise: _norm(square(dy))))
+
+    def value(self, seen: Observation) -> Array:
+        return along(seen)
+
+
+def _norm(squares: Array) -> Array:
+    """The root, whose derivative is zero where the field is."""
+    still = squares == 0
+    return jnp.where(still, 0, jnp.sqrt(jnp.where(still, 1, squares)))
