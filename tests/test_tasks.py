@@ -184,6 +184,20 @@ def test_every_option_reaches_the_task(name, tmp_path, rng):
     }  # fmt: skip
 
 
+def test_moons_are_two_half_circles_with_noise():
+    """Of radius 1 around (0, 0), above, and (1, 1/2), below; train and test are different draws."""
+    task = build("moons", noise=0.0, samples=300, test_samples=100, validation_fraction=0.2)
+    assert [len(part.x) for part in task.splits] == [240, 60, 100]
+    for x, y in task.splits:
+        upper, lower = x[y == 0], x[y == 1] - [1.0, 0.5]
+        np.testing.assert_allclose(np.linalg.norm(upper, axis=1), 1, atol=1e-6)
+        np.testing.assert_allclose(np.linalg.norm(lower, axis=1), 1, atol=1e-6)
+        assert upper[:, 1].min() >= -1e-6 and lower[:, 1].max() <= 1e-6
+    noisy, other = (build("moons", data_seed=seed) for seed in (0, 1))
+    assert not np.array_equal(noisy.test.x, other.test.x)
+    assert not {*map(tuple, noisy.train.x)} & {*map(tuple, noisy.test.x)}
+
+
 def test_unknown_names():
     with pytest.raises(UserError, match=r"unknown task 'cifar'; known: digits, mnist, spheres"):
         task_options("cifar")

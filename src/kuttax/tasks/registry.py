@@ -7,6 +7,7 @@ from ..errors import UserError
 from .base import Task
 from .classification.digits import Digits
 from .classification.mnist import Mnist
+from .classification.moons import Moons
 from .classification.spheres import Spheres
 from .density.options import DensityOptions, FlowOptions
 from .dynamics.options import DynamicsOptions
@@ -27,6 +28,7 @@ TASKS: dict[str, Options] = {
     "latent": LatentOptions,
     "spiral-sde": SpiralSDE,
     "mnist-sde": MnistSDE,
+    "moons": Moons,
 }
 """Name -> options with their defaults."""
 
