@@ -1,13 +1,12 @@
 """kuttax: neural differential equations that are fast to solve and do not depend on their solver."""
 
-__version__ = "0.1.0"  # the only place; above the imports, since modules below read it
-
 from . import _starting as _starting  # isort: skip: Ctrl-C while the rest is imported
 from . import data, density, nn, penalties, solvers, tasks, training, validity
 from ._fit.fit import fit
 from ._fit.options import FitOptions
 from ._fit.result import Fitted, Phase
 from ._solve.solve import solve
+from ._version import __version__ as __version__
 from .adjoints import AbstractAdjoint, BacksolveAdjoint, DiscreteAdjoint, ForwardMode
 from .distillation import Distilled, distill, student
 from .errors import UserError

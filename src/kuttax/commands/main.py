@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from .. import __version__
+from .._version import __version__
 from ..errors import UserError
 from ..options.unused import refuse_unused
 from ..tasks.registry import TASKS, task_options
@@ -24,7 +24,7 @@ from .report import Report
 from .terminal import terminal
 from .train import Train
 
-USAGE = f"""kuttax {__version__}: neural differential equations that are cheap and stay honest
+USAGE = f"""kuttax {__version__}: train neural differential equations that do not depend on their solver
 
 usage:
   kuttax fit TASK --nfe N [OPTIONS]  train a model and a solver of N evaluations, and certify the result

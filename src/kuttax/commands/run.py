@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from .. import __version__
+from .._version import __version__
 from ..errors import UserError
 from ..io.atomic import replacing, write_json
 from ..io.folder import Folder

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
-from .. import __version__
+from .._version import __version__
 from ..errors import UserError
 from . import json_file
 

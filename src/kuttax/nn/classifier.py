@@ -14,7 +14,7 @@ from .._types import VectorField
 from ..errors import UserError
 from ..solvers.base.solution import Solution
 from ..solvers.base.solver import AbstractSolver
-from ..solvers.rk.stages import spread
+from ..solvers.base.spread import spread
 from .augment import augment
 from .cast import cast_floating
 

@@ -11,7 +11,7 @@ from .._solve.solve import solve
 from ..errors import UserError
 from ..solvers.base.solution import Solution
 from ..solvers.base.solver import AbstractSolver
-from ..solvers.rk.stages import spread
+from ..solvers.base.spread import spread
 from ..solvers.sde.sde import SDE, Calculus
 from .cast import cast_floating
 from .fields.mlp import MLPField

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ..solvers.rk.stages import spread
+from ..solvers.base.spread import spread
 
 
 def zero_where_lost(states: Float[Array, "n ..."], status: Int[Array, "*n"]) -> Float[Array, "n ..."]:

@@ -14,8 +14,8 @@ from jaxtyping import Array, Bool, Int
 
 from ..._types import Count, State
 from ...errors import UserError
-from ..rk.stages import spread
 from .pick import Recorded
+from .spread import spread
 
 
 class Status(IntEnum):

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..._types import State, Time
-from .stages import combine, spread
+from ..base.spread import spread
+from .stages import combine
 
 
 class Controller(eqx.Module):

@@ -14,8 +14,8 @@ from ..base.numbers import least_rtol
 from ..base.pick import Pick, Picked, Recorded
 from ..base.solution import Solution, Stats, Status, all_finite
 from ..base.solver import Problem
+from ..base.spread import spread
 from .controller import Controller, initial_step
-from .stages import spread
 from .step import Step, interpolate, step_with_end
 from .tableau import Tableau
 from .tape import Tape, pick, put

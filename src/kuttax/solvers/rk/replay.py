@@ -13,8 +13,8 @@ from ..base.closure import converted, cotangent, parameters, with_parameters
 from ..base.once import once
 from ..base.solution import Solution
 from ..base.solver import Problem
+from ..base.spread import spread
 from .march import StepSizeControl, march
-from .stages import spread
 from .step import Step, interpolate, rolled_step, step_with_end, step_without_end
 from .tape import Tape, pick, put
 

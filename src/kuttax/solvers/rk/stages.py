@@ -4,15 +4,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..._types import State, Time
-
-
-def spread(h: Array, leaf: Array) -> Array:
-    """`h`, a scalar or one number a sample, shaped so that it broadcasts along the leading axis of `leaf`."""
-    return h if h.ndim == 0 else jnp.reshape(h, h.shape + (1,) * (leaf.ndim - h.ndim))
+from ..base.spread import spread
 
 
 def combine(y: State, h: Time, weights: Any, ks: Sequence[State], used: Sequence[bool] | None = None) -> State:
