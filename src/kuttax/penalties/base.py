@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -139,6 +139,15 @@ class Penalties(eqx.Module):
     __rmul__ = __mul__
 
 
+@runtime_checkable
+class ChangesInTraining(Protocol):
+    """A penalty whose weight changes during training, such as `Scheduled`."""
+
+    def at(self, step: Any) -> Any:
+        """The penalty at a training step."""
+        ...
+
+
 def terms_of(penalty: Any) -> tuple[tuple[Any, AbstractPenalty], ...]:
     """The weights and penalties of a sum, or of a single one.
 
@@ -150,7 +159,7 @@ def terms_of(penalty: Any) -> tuple[tuple[Any, AbstractPenalty], ...]:
     if isinstance(penalty, AbstractPenalty):
         return ((_weight(1.0), penalty),)
     kind = repr(penalty) if isinstance(penalty, type) else type(penalty).__name__
-    mend = ": take its value at a training step, .at(step)" if hasattr(penalty, "at") else ""
+    mend = ": take its value at a training step, .at(step)" if isinstance(penalty, ChangesInTraining) else ""
     raise UserError(f"penalty must be a kuttax penalty such as kx.LocalError(), got {kind}{mend}")
 
 

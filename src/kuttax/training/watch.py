@@ -135,7 +135,8 @@ class Watch:
     def _plain_control(self) -> dict[str, Any]:
         """What changes in the control's state; the rest of it follows from the solver that training started with."""
         plain = (type(None), bool, int, float, str)
-        first = self._first._asdict() if hasattr(self._first, "_asdict") else {}
+        start: Any = self._first
+        first = start._asdict() if isinstance(start, tuple) else {}
         state = self.state._asdict() if first else {}
         if not first or any(not isinstance(x, plain) and x != first[name] for name, x in state.items()):
             name = type(self.control).__name__

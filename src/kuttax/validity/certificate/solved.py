@@ -61,7 +61,8 @@ def attempt(predict: Predict, solver: AbstractSolver, batch: Any) -> Solved | st
         prediction = jax.block_until_ready(predict(solver, batch))
     except RuntimeError as error:  # SolveError, and what a compiled program raises in its place
         return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    status = getattr(prediction, "status", None)
+    _check(prediction)
+    status = prediction.status
     failed = Status.ok if status is None else Status(int(np.max(np.asarray(status))))
     if failed != Status.ok:
         return failed.message
@@ -80,8 +81,7 @@ def solved(prediction: Any) -> Solved:
     Raises:
         UserError: It is no prediction of a batch.
     """
-    if not (hasattr(prediction, "outputs") and hasattr(prediction, "metric")):
-        raise UserError(f"predict must return a kx.Prediction, got {type(prediction).__name__}")
+    _check(prediction)
     outputs, metric = np.asarray(prediction.outputs), np.asarray(prediction.metric)
     if outputs.ndim == 0:
         raise UserError("predict's outputs must have one row a sample, got a single number")
@@ -115,8 +115,13 @@ def sample_deviations(a: Solved, b: Solved, scales: np.ndarray) -> np.ndarray:
     return found if a.nll is None or b.nll is None else np.maximum(found, np.abs(a.nll - b.nll))
 
 
+def _check(prediction: Any) -> None:
+    if not isinstance(prediction, Prediction):
+        raise UserError(f"predict must return a kx.Prediction, got {type(prediction).__name__}")
+
+
 def _mask(prediction: Prediction, outputs: np.ndarray) -> np.ndarray | None:
-    if getattr(prediction, "mask", None) is None:
+    if prediction.mask is None:
         return None
     mask = np.asarray(prediction.mask)
     if mask.shape != outputs.shape or mask.dtype != bool:
