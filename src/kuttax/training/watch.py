@@ -1,7 +1,7 @@
 """Watch: what a control of steps or tolerances is shown of a training run, and what it costs."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,13 @@ from ..validity.prediction import Prediction, mean_nfe
 from .checkpoints import TrainingState, restored
 from .evaluate import predict
 from .run import Run
+
+
+@runtime_checkable
+class _Named(Protocol):
+    """A named tuple."""
+
+    def _asdict(self) -> dict[str, Any]: ...
 
 
 class Turn(NamedTuple):
@@ -135,8 +142,7 @@ class Watch:
     def _plain_control(self) -> dict[str, Any]:
         """What changes in the control's state; the rest of it follows from the solver that training started with."""
         plain = (type(None), bool, int, float, str)
-        start: Any = self._first
-        first = start._asdict() if isinstance(start, tuple) else {}
+        first = self._first._asdict() if isinstance(self._first, _Named) else {}
         state = self.state._asdict() if first else {}
         if not first or any(not isinstance(x, plain) and x != first[name] for name, x in state.items()):
             name = type(self.control).__name__
