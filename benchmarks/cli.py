@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from kuttax.commands.parser import parse
+from kuttax.commands.options.parser import parse
 from kuttax.commands.program import CommandLine, leading
 from kuttax.errors import UserError
 

@@ -13,7 +13,7 @@ from problems import PROBLEMS, WIDTH, any_problem, circle_and_bell, solution
 
 import kuttax as kx
 from kuttax.errors import UserError
-from kuttax.solvers.rk.march import march
+from kuttax.solvers.rk.adaptive.march import march
 from kuttax.solvers.rk.order import order_conditions
 from kuttax.solvers.rk.tableaus import ALL, DOPRI5, DOPRI8
 

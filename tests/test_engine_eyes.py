@@ -19,8 +19,8 @@ from scipy.integrate import solve_ivp
 import kuttax as kx
 from kuttax.penalties import GlobalError, GlobalStiffness, LocalError
 from kuttax.solvers.base.solver import Problem
-from kuttax.solvers.rk import tape as tape_module
-from kuttax.solvers.rk.march import march
+from kuttax.solvers.rk.adaptive import tape as tape_module
+from kuttax.solvers.rk.adaptive.march import march
 from kuttax.solvers.rk.tableaus import BOSH3, HEUN2, RK4, TSIT5
 
 T0, T1 = 0.2, 5.0

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kuttax.solvers.rk import tape as tape_module
-from kuttax.solvers.rk.tape import Tape, slots_for
+from kuttax.solvers.rk.adaptive import tape as tape_module
+from kuttax.solvers.rk.adaptive.tape import Tape, slots_for
 
 
 @pytest.fixture

@@ -10,15 +10,7 @@ from ._version import __version__ as __version__
 from .adjoints import AbstractAdjoint, BacksolveAdjoint, DiscreteAdjoint, ForwardMode
 from .distillation import Distilled, distill, student
 from .errors import UserError
-from .penalties import (
-    AbstractPenalty,
-    Consistency,
-    GlobalError,
-    GlobalStiffness,
-    LocalError,
-    LocalStiffness,
-    Penalties,
-)
+from .penalties import AbstractPenalty, Consistency, GlobalError, GlobalStiffness, LocalError, LocalStiffness, Penalties
 from .solvers import *  # noqa: F403  # whose __all__ names what is public
 from .validity import certify
 from .validity.prediction import Prediction

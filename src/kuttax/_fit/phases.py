@@ -17,16 +17,9 @@ from ..penalties import Consistency, LocalError, Scheduled
 from ..penalties.base import AbstractPenalty, Penalties
 from ..solvers.base.solution import SolveError
 from ..solvers.base.solver import AbstractSolver, title
-from ..solvers.rk.adaptive import Adaptive
+from ..solvers.rk.adaptive.adaptive import Adaptive
 from ..solvers.rk.tableaus import DOPRI5
-from ..tasks.abilities import (
-    HasConsistency,
-    HasIntervals,
-    HasTrajectories,
-    HasWarmUpPenalty,
-    calculus_of,
-    takes,
-)
+from ..tasks.abilities import HasConsistency, HasIntervals, HasTrajectories, HasWarmUpPenalty, calculus_of, takes
 from ..tasks.base import Task
 from ..tasks.starts import some_trajectories
 from ..training.certify import MOST_SAMPLES, certify_run

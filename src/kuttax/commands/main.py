@@ -18,7 +18,7 @@ from .compare import Compare
 from .distill import Distill
 from .evaluate import Evaluate
 from .fit import Fit
-from .parser import given, parse
+from .options.parser import given, parse
 from .program import CommandLine, asks_help, leading
 from .report import Report
 from .terminal import terminal

@@ -21,7 +21,7 @@ from ..io.records import as_json
 from ..report import density, fan, forecast, reconstruction
 from ..solvers.base.solution import SolveError
 from ..solvers.base.solver import AbstractSolver, title
-from ..solvers.rk.adaptive import Adaptive
+from ..solvers.rk.adaptive.adaptive import Adaptive
 from ..solvers.rk.tableaus import TSIT5
 from ..tasks.abilities import HasFan, HasForecast, HasPortrait, HasReconstruction, reference_of
 from ..tasks.base import Task

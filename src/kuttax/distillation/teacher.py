@@ -12,7 +12,7 @@ from .._types import VectorField
 from ..errors import UserError
 from ..solvers.base.solution import SolveError
 from ..solvers.base.solver import AbstractSolver
-from ..solvers.rk.adaptive import Adaptive
+from ..solvers.rk.adaptive.adaptive import Adaptive
 from ..solvers.rk.tableaus import DOPRI5
 from .precision import cast, double_precision
 

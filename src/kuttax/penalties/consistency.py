@@ -15,7 +15,7 @@ from ..solvers.base.grid import checked_steps
 from ..solvers.base.numbers import number
 from ..solvers.base.pick import Pick
 from ..solvers.base.solver import AbstractSolver, Problem
-from ..solvers.rk.adaptive import Adaptive
+from ..solvers.rk.adaptive.adaptive import Adaptive
 from ..solvers.rk.step import step_without_end
 from ..solvers.rk.tableaus import DOPRI5, Tableau
 from .base import AbstractPenalty, Observation, Request, needs_key

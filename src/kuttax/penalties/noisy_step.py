@@ -11,7 +11,7 @@ from .._types import State, Time
 from ..errors import UserError
 from ..solvers.base.solver import AbstractSolver, Problem
 from ..solvers.diffrax.sde import check_solver, estimates_error, is_wrapped, stochastic_terms
-from ..solvers.rk.adaptive import Adaptive
+from ..solvers.rk.adaptive.adaptive import Adaptive
 from ..solvers.rk.step import EstimatedStep
 from ..solvers.sde.sde import SDE
 

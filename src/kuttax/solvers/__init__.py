@@ -10,7 +10,7 @@ from .diffrax.ode import FromDiffrax
 from .diffrax.table import to_diffrax
 from .registry import *  # noqa: F403  # whose __all__ names the solvers of SDEs
 from .rk import export, order, tableaus
-from .rk.adaptive import Adaptive
+from .rk.adaptive.adaptive import Adaptive
 from .rk.fixed import FixedSteps
 from .rk.learned import LearnedRK, OffGridWarning
 from .rk.reversible import Reversible

@@ -1,0 +1,1 @@
+"""Options of the commands, and how the command line reads them."""

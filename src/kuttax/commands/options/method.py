@@ -7,7 +7,7 @@ from ...errors import UserError
 from ...solvers import registry as sde_solvers
 from ...solvers.base.solver import AbstractSolver, title
 from ...solvers.rk import tableaus
-from ...solvers.rk.adaptive import Adaptive
+from ...solvers.rk.adaptive.adaptive import Adaptive
 from ...solvers.rk.fixed import FixedSteps
 from ...solvers.sde.sde import Calculus
 from .penalty import PENALTIES, Weighted, default

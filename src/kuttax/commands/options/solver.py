@@ -12,7 +12,7 @@ from ...options.unused import Unused, unless
 from ...solvers import registry as sde_solvers
 from ...solvers.base.solver import AbstractSolver
 from ...solvers.rk import tableaus
-from ...solvers.rk.adaptive import Adaptive, refuse_low_rtol
+from ...solvers.rk.adaptive.adaptive import Adaptive, refuse_low_rtol
 from ...solvers.rk.fixed import FixedSteps
 from ...solvers.rk.learned import LearnedRK
 from ...solvers.rk.tableaus import Tableau

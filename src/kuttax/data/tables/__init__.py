@@ -1,0 +1,1 @@
+"""Points: embedded tables, benchmark tables, toys, and files of a user."""

@@ -1,0 +1,1 @@
+"""What all solvers share: the problem, the solution, the grid, time."""

@@ -1,0 +1,1 @@
+"""diffrax in kuttax, and kuttax in diffrax."""

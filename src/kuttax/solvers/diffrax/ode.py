@@ -13,20 +13,13 @@ from jaxtyping import Array
 
 from ...errors import UserError
 from ..base.grid import checked_steps
-from ..base.numbers import (
-    TIGHTER,
-    least_rtol,
-    number,
-    refuse_low_rtol,
-    scaled_tolerances,
-    tighter_tolerances,
-)
+from ..base.numbers import TIGHTER, least_rtol, number, refuse_low_rtol, scaled_tolerances, tighter_tolerances
 from ..base.once import reverse_once
 from ..base.pick import Pick, Picked, Recorded
 from ..base.registry import register_solver
 from ..base.solution import Solution, Stats, Status
 from ..base.solver import AbstractSolver, Calculus, Derivative, Observable, Problem, Refined, Scale
-from ..rk.adaptive import Adaptive
+from ..rk.adaptive.adaptive import Adaptive
 from ..rk.controller import Controller, initial_step, rms
 from ..rk.tableaus import DOPRI5
 from ..sde.sde import SDE

@@ -1,0 +1,1 @@
+"""Explicit Runge-Kutta methods: tableaus, fixed and adaptive steps, learned schemes."""

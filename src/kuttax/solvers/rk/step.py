@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..._types import State, Time
+from .adaptive.tape import put
 from .controller import Controller
 from .stages import combine, stages
 from .tableau import Tableau
-from .tape import put
 
 _GUARD = 2.0**20  # keeps the small difference of slopes from vanishing: for states of 1e-30 it is below float32's least
 

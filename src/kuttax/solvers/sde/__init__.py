@@ -1,0 +1,1 @@
+"""Solvers of stochastic differential equations on a fixed grid."""

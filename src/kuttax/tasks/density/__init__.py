@@ -1,0 +1,1 @@
+"""Densities of points: by likelihood or by flow matching."""

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ...density.likelihood import log_prob, sample
-from ...solvers.rk.adaptive import Adaptive
+from ...solvers.rk.adaptive.adaptive import Adaptive
 from ...solvers.rk.tableaus import TSIT5
 
 _SIDE = 72  # points of the grid in one direction

@@ -1,0 +1,1 @@
+"""Systems identified from trajectories, and their forecasts."""

@@ -16,7 +16,7 @@ from ...nn.recognition import Recognised
 from ...penalties.base import Penalties
 from ...solvers.base.solution import Stats
 from ...solvers.base.solver import AbstractSolver
-from ...solvers.rk.adaptive import Adaptive
+from ...solvers.rk.adaptive.adaptive import Adaptive
 from ...solvers.rk.tableaus import TSIT5
 from ...solvers.sde.sde import Calculus
 from ...validity.prediction import Prediction, mean_nfe

@@ -1,0 +1,1 @@
+"""Tasks whose models are SDEs."""

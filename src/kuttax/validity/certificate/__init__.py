@@ -1,0 +1,1 @@
+"""The certificate: whether predictions depend on the solver."""

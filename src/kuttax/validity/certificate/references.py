@@ -14,7 +14,7 @@ from ...errors import UserError
 from ...solvers.base.solution import Solution
 from ...solvers.base.solver import AbstractSolver, Derivative, Problem
 from ...solvers.diffrax.ode import FromDiffrax
-from ...solvers.rk.adaptive import Adaptive
+from ...solvers.rk.adaptive.adaptive import Adaptive
 from ...solvers.rk.tableaus import DOPRI8, TSIT5
 from .one_path import finer_on_path
 

@@ -1,0 +1,1 @@
+"""Step control during training."""

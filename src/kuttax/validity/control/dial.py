@@ -6,7 +6,7 @@ from typing import Any
 
 from ...solvers.base.numbers import least_rtol
 from ...solvers.base.solver import AbstractSolver
-from ...solvers.rk.adaptive import Adaptive
+from ...solvers.rk.adaptive.adaptive import Adaptive
 from ...solvers.rk.fixed import FixedSteps
 from ...solvers.rk.tableaus import DOPRI5, DOPRI8, MIDPOINT, RK4, Tableau
 from .ladder import Ladder

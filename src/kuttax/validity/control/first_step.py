@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from ...errors import UserError
 from ...solvers.base.solution import Solution, Stats, Status
 from ...solvers.base.solver import AbstractSolver, Derivative, Problem
-from ...solvers.rk.adaptive import Adaptive
+from ...solvers.rk.adaptive.adaptive import Adaptive
 from ...solvers.rk.controller import initial_step, rms
 from ...solvers.rk.tableaus import HEUN2
 

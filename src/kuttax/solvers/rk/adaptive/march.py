@@ -8,16 +8,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..._types import Count, State, Time, VectorField
-from ..base.grid import in_order
-from ..base.numbers import least_rtol
-from ..base.pick import Pick, Picked, Recorded
-from ..base.solution import Solution, Stats, Status, all_finite
-from ..base.solver import Problem
-from ..base.spread import spread
-from .controller import Controller, initial_step
-from .step import Step, interpolate, step_with_end
-from .tableau import Tableau
+from ...._types import Count, State, Time, VectorField
+from ...base.grid import in_order
+from ...base.numbers import least_rtol
+from ...base.pick import Pick, Picked, Recorded
+from ...base.solution import Solution, Stats, Status, all_finite
+from ...base.solver import Problem
+from ...base.spread import spread
+from ..controller import Controller, initial_step
+from ..step import Step, interpolate, step_with_end
+from ..tableau import Tableau
 from .tape import Tape, pick, put
 
 _RUNNING = -1

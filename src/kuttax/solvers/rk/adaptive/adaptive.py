@@ -8,18 +8,18 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ..._types import State, Time, VectorField
-from ...errors import UserError
-from ..base.numbers import TIGHTER, number, refuse_low_rtol, scaled_tolerances, tighter_tolerances
-from ..base.pick import Picked
-from ..base.registry import register_solver
-from ..base.solution import Solution, Stats
-from ..base.solver import AbstractSolver, Derivative, Observable, Problem, Refined, Scale
-from .controller import Controller, rms
+from ...._types import State, Time, VectorField
+from ....errors import UserError
+from ...base.numbers import TIGHTER, number, refuse_low_rtol, scaled_tolerances, tighter_tolerances
+from ...base.pick import Picked
+from ...base.registry import register_solver
+from ...base.solution import Solution, Stats
+from ...base.solver import AbstractSolver, Derivative, Observable, Problem, Refined, Scale
+from ..controller import Controller, rms
+from ..step import step_without_end
+from ..tableau import Tableau
 from .march import AdaptiveState, march
 from .replay import solve_replayed
-from .step import step_without_end
-from .tableau import Tableau
 
 _NUMBERS = ("rtol", "atol", "pcoeff", "icoeff", "safety", "factor_min", "factor_max", "first_step")
 

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from ..._types import Count, State, Time
-from ..base.spread import spread
+from ...._types import Count, State, Time
+from ...base.spread import spread
 
 _SLOT_BYTES = 16 * 2**20  # memory that may be spent on slots before steps are recomputed
 _FEWEST, _MOST = 8, 256

@@ -8,14 +8,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from ..._types import Count, State, Time
-from ..base.closure import converted, cotangent, parameters, with_parameters
-from ..base.once import once
-from ..base.solution import Solution
-from ..base.solver import Problem
-from ..base.spread import spread
+from ...._types import Count, State, Time
+from ...base.closure import converted, cotangent, parameters, with_parameters
+from ...base.once import once
+from ...base.solution import Solution
+from ...base.solver import Problem
+from ...base.spread import spread
+from ..step import Step, interpolate, rolled_step, step_with_end, step_without_end
 from .march import StepSizeControl, march
-from .step import Step, interpolate, rolled_step, step_with_end, step_without_end
 from .tape import Tape, pick, put
 
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import tyro
 
-from ..errors import UserError
-from ..options.bounds import OutOfBounds
-from ..options.unused import flag
+from ...errors import UserError
+from ...options.bounds import OutOfBounds
+from ...options.unused import flag
 from .reading import RULES, Unread, unwrapped
 
 _CONFIG = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)

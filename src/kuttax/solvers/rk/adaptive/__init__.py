@@ -1,0 +1,1 @@
+"""Adaptive solving: the solver, its loop, and its exact reverse pass."""
