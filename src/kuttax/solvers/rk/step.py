@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..._types import State, Time
-from .adaptive.tape import put
+from ..base.spread import put
 from .controller import Controller
 from .stages import combine, stages
 from .tableau import Tableau

@@ -14,11 +14,11 @@ from ...base.numbers import least_rtol
 from ...base.pick import Pick, Picked, Recorded
 from ...base.solution import Solution, Stats, Status, all_finite
 from ...base.solver import Problem
-from ...base.spread import spread
+from ...base.spread import pick, put, spread
 from ..controller import Controller, initial_step
 from ..step import Step, interpolate, step_with_end
 from ..tableau import Tableau
-from .tape import Tape, pick, put
+from .tape import Tape
 
 _RUNNING = -1
 

@@ -13,10 +13,10 @@ from ...base.closure import converted, cotangent, parameters, with_parameters
 from ...base.once import once
 from ...base.solution import Solution
 from ...base.solver import Problem
-from ...base.spread import spread
+from ...base.spread import pick, put, spread
 from ..step import Step, interpolate, rolled_step, step_with_end, step_without_end
 from .march import StepSizeControl, march
-from .tape import Tape, pick, put
+from .tape import Tape
 
 
 def solve_replayed(solver: StepSizeControl, problem: Problem) -> Solution:

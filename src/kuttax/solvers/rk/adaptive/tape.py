@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from ...._types import Count, State, Time
-from ...base.spread import spread
+from ...._types import State, Time
+from ...base.spread import pick, put, spread
 
 _SLOT_BYTES = 16 * 2**20  # memory that may be spent on slots before steps are recomputed
 _FEWEST, _MOST = 8, 256
@@ -88,17 +88,5 @@ class Tape(eqx.Module):
         return folded & (self.slots - 1)
 
 
-def put(buffer: Array, index: Int[Array, "*samples"], value: Array) -> Array:
-    """buffer[index] = value, or, with an index a sample, buffer[index_b, b] = value_b."""
-    if index.ndim == 0:
-        return jax.lax.dynamic_update_index_in_dim(buffer, value, index, 0)
-    return buffer.at[index, jnp.arange(index.shape[0])].set(value)
-
-
 def _put_where(now: Bool[Array, "*samples"], buffer: Array, index: Int[Array, "*samples"], value: Array) -> Array:
     return put(buffer, index, jnp.where(spread(now, value), value, pick(buffer, index)))
-
-
-def pick(buffer: Array, index: Count) -> Array:
-    """buffer[index], or, with an index a sample, buffer[index_b, b]."""
-    return buffer[index] if index.ndim == 0 else buffer[index, jnp.arange(index.shape[0])]
