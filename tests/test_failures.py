@@ -247,7 +247,7 @@ def test_failures_are_logged_and_said_at_the_end(tmp_path):
     assert "failures" not in rows[first - 1] and rows[first]["loss"] is None
     assert rows[first]["failures"] == {"steps": 1, "samples": 0, "lr_scale": 0.5}
     assert rows[-1]["failures"]["steps"] == times
-    said = trained.failures.said(settings)
+    said = trained.failures.describe(settings)
     assert f"{times} optimiser steps rolled back, the learning rate ended at {0.5**times:.3g} of its schedule" in said
     assert Failures(0, 3).said(how(on_failure="skip")) == (
         "failures: 0 optimiser steps skipped; 3 samples lost from other batches"
