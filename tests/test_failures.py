@@ -249,10 +249,10 @@ def test_failures_are_logged_and_said_at_the_end(tmp_path):
     assert rows[-1]["failures"]["steps"] == times
     said = trained.failures.describe(settings)
     assert f"{times} optimiser steps rolled back, the learning rate ended at {0.5**times:.3g} of its schedule" in said
-    assert Failures(0, 3).said(how(on_failure="skip")) == (
+    assert Failures(0, 3).describe(how(on_failure="skip")) == (
         "failures: 0 optimiser steps skipped; 3 samples lost from other batches"
     )
-    assert Failures().said(settings) is None
+    assert Failures().describe(settings) is None
 
 
 def test_settings_of_failures_are_checked():
