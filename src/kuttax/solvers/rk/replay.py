@@ -197,8 +197,7 @@ class _Replay:
         return [costs[i](step) for i in self.charges]
 
     def _picked(self, n, y: State, times: tuple[Time, Time], ks: list[State], extra: "_Extra") -> "_Extra":
-        """Pull the cotangents of the values picked in step n back to the step's own quantities; its time is
-        constant."""
+        """Pull the cotangents of the values picked in step n back to the step; the step's time is constant."""
         for asked, step, dy in self.picks:
             now = (n == step) & (n < self.accepted)
 

@@ -1,9 +1,9 @@
 """Tape: the accepted steps of an adaptive solve, for replaying them.
 
-Times and step sizes are kept for every step. The states, which are large, are kept in a fixed number of slots M: all of
-them up to step M, every second one up to 2M, every fourth one up to 4M, and so on; the steps between are recomputed
-from the state before them. A state that is dropped gives its slot to a new one, so nothing is ever moved: within
-[2^j M, 2^(j+1) M) every S = 2^(j+1)-th state is kept, and state 2^j M + S i takes the slot of state S i + S/2.
+The tape keeps times and step sizes of every step. States are large, so it keeps them in a fixed number of slots M: all
+up to step M, every second one up to 2M, every fourth one up to 4M, and so on. A reverse pass recomputes the steps
+between from the last kept state before them. A new state takes the slot of a dropped one, so no state ever moves:
+within [2^j M, 2^(j+1) M) every S = 2^(j+1)-th state is kept, and state 2^j M + S i takes the slot of state S i + S/2.
 """
 
 from typing import Any
@@ -17,14 +17,14 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from ..._types import Count, State, Time
 from ..base.spread import spread
 
-_SLOT_BYTES = 16 * 2**20  # memory that may be spent on slots before steps are recomputed
+_SLOT_BYTES = 16 * 2**20  # memory for slots
 _FEWEST, _MOST = 8, 256
 
 
 def slots_for(y0: PyTree, max_steps: int) -> int:
     """How many states to keep: a power of two, fewer for larger states.
 
-    Buffers are paid for at every solve: XLA fills them, so a generous one costs more than the solve.
+    Every solve pays for the buffers, because XLA fills them: too many slots cost more than the solve.
     """
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(y0))
     fit = int(np.clip(_SLOT_BYTES // max(size, 1), _FEWEST, _MOST))
@@ -53,17 +53,17 @@ class Tape(eqx.Module):
         return Tape(_put_where(take, self.t, n, t), _put_where(take, self.h, n, h), states, self.slots)
 
     def state(self, n: Int[Array, ""]) -> State:
-        """The start state of step n, which must be one that is kept."""
+        """The start state of step n, which must be a kept one."""
         slot = self._slot(n)
         return jax.tree.map(lambda buffer: buffer[slot], self.y)
 
     def stride(self, n: Int[Array, "*samples"]) -> Int[Array, "*samples"]:
-        """Every how many steps a state is kept once step n is on the tape."""
+        """The distance, in steps, between kept states once step n is on the tape."""
         return jnp.where(n < self.slots, 1, 2 << jnp.maximum(self._level(n), 0))
 
     @property
     def chunk(self) -> int:
-        """How many states of a recomputed stretch a reverse pass holds at a time."""
+        """The number of states that a reverse pass holds of a recomputed stretch at a time."""
         return max(self.slots // 4, 2)
 
     def blank_chunk(self) -> State:
@@ -77,9 +77,9 @@ class Tape(eqx.Module):
     def _slot(self, n):
         """The slot of state n.
 
-        State 2^j M + S i, with M = 2^L, has its highest bit at place j + L and none at place j; the state that it
-        replaces, S i + S/2, differs by having that bit at place j instead. So every bit of n ends up at its place
-        modulo L, and no two at the same one.
+        State 2^j M + S i, with M = 2^L, has its highest bit at place j + L and no bit at place j. The state that it
+        replaces, S i + S/2, differs by having that bit at place j instead. So every bit of n moves to its place modulo
+        L, and no two to the same place.
         """
         width, places = self.slots.bit_length() - 1, self.t.shape[0].bit_length()
         folded = n
@@ -89,7 +89,7 @@ class Tape(eqx.Module):
 
 
 def put(buffer: Array, index: Int[Array, "*samples"], value: Array) -> Array:
-    """buffer[index] = value, or, with an index a sample, buffer[index_b, b] = value_b."""
+    """buffer[index] = value, or, with one index for each sample, buffer[index_b, b] = value_b."""
     if index.ndim == 0:
         return jax.lax.dynamic_update_index_in_dim(buffer, value, index, 0)
     return buffer.at[index, jnp.arange(index.shape[0])].set(value)
@@ -100,5 +100,5 @@ def _put_where(now: Bool[Array, "*samples"], buffer: Array, index: Int[Array, "*
 
 
 def pick(buffer: Array, index: Count) -> Array:
-    """buffer[index], or, with an index a sample, buffer[index_b, b]."""
+    """buffer[index], or, with one index for each sample, buffer[index_b, b]."""
     return buffer[index] if index.ndim == 0 else buffer[index, jnp.arange(index.shape[0])]
