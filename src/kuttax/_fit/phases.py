@@ -185,7 +185,7 @@ def _train(
     penalty: AbstractPenalty | Penalties | None,
     model: Any,
 ) -> Any:
-    """Train for `steps` optimiser steps; the learning rate is constant unless this is the last part."""
+    """Train for the optimiser steps of `part`; the learning rate is constant unless this is the last part."""
     (begin, end), all_steps = part, work.settings.train_steps
     steps, decay = end - begin, work.settings.lr_decay if end == all_steps else 1.0
     settings = replace(work.settings, train_steps=steps, lr_decay=decay)

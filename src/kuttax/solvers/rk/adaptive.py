@@ -36,7 +36,7 @@ class Adaptive(AbstractSolver):
         rtol, atol: Relative and absolute tolerance of one step's error.
         control: "joint": one step size for the whole state. "per_sample": each sample of the batch axis has its own.
         pcoeff, icoeff: Coefficients of the PI controller (see `Controller`).
-        safety: Factor below one on the step size that the error estimate allows.
+        safety: Use this fraction of the step size that the error estimate allows.
         factor_min, factor_max: Limits of the change from one step to the next.
         first_step: Size of the first step, without sign; None for Hairer's heuristic, which costs one more evaluation.
         max_step: The largest step, without sign; None for no limit. The error estimate sees nothing between the stages.

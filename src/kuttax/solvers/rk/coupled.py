@@ -21,8 +21,7 @@ class Pair(NamedTuple):
 
 
 class StepRow(NamedTuple):
-    """One step: the coefficients of the base scheme, its start time and its size. For all steps: with a leading
-    axis."""
+    """One step: the coefficients of the base scheme, start time and size; all steps with a leading axis."""
 
     a: Any
     b: Any

@@ -76,8 +76,7 @@ def elementary_weights(a: np.ndarray, c: np.ndarray, order: int) -> np.ndarray:
 
 
 def order_conditions(tableau: Tableau | tuple[np.ndarray, np.ndarray, np.ndarray], order: int) -> np.ndarray:
-    """The residuals of all order conditions up to `order`: zero, up to rounding, if and only if the method has that
-    order.
+    """The residuals of all order conditions up to `order`: zero, up to rounding, if the method has that order.
 
     Args:
         tableau: the tableau, or the arrays `(a, b, c)`.
