@@ -1,6 +1,6 @@
 """kuttax: neural differential equations that are fast to solve and do not depend on their solver."""
 
-from . import _starting as _starting  # isort: skip: Ctrl-C while the rest is imported
+from . import _starting as _starting  # isort: skip: handles Ctrl-C during the other imports
 from . import data, density, nn, penalties, solvers, tasks, training, validity
 from ._fit.fit import fit
 from ._fit.options import FitOptions
@@ -19,7 +19,7 @@ from .penalties import (
     LocalStiffness,
     Penalties,
 )
-from .solvers import *  # noqa: F403  # whose __all__ names what is public
+from .solvers import *  # noqa: F403  # its __all__ names the public objects
 from .validity import certify
 from .validity.prediction import Prediction
 

@@ -77,8 +77,7 @@ def in_order(ts: Array, t0: Array, t1: Array) -> Array:
 
 
 def through_times(cross: Callable[[Any, Array, Array], Any], start: Any, problem: Problem) -> tuple[Any, Any, int]:
-    """Apply `cross(at, t_from, t_to)` to each interval; return the last `at`, its `.y` at ts, and the number of
-    intervals.
+    """Apply `cross(at, t_from, t_to)` to each interval; return the last `at`, `.y` at ts, and the number of intervals.
 
     An interval known to be empty at trace time (ts begins at t0, say) is skipped. With a traced ts this is not known,
     and the empty interval costs its evaluations.

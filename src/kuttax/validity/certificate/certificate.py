@@ -35,8 +35,7 @@ class Certificate:
 
     @property
     def verdict(self) -> Verdict:
-        """ "valid": other solvers give the same predictions. "invalid": they do not. "undecided": the data do not
-        decide."""
+        """ "valid": other solvers give the same predictions. "invalid": they do not. "undecided": not known."""
         return self.judged.verdict
 
     @property
