@@ -37,8 +37,7 @@ class Likelihood:
 
     @property
     def consistency(self) -> Penalties:
-        """The penalty for `kx.fit`: proportional to the error of a step, as is the likelihood gained by exploiting
-        it."""
+        """The penalty for `kx.fit`: proportional to the error of a step, as is the likelihood gained from it."""
         return 0.02 * Consistency(transform="plain", reference=RK4)
 
     def loss(

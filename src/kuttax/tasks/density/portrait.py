@@ -34,8 +34,7 @@ class Portrait(NamedTuple):
 
 
 def portrait(field: Any, data: Float[np.ndarray, "n 2"], max_steps: int) -> Portrait:
-    """The density and samples of a flow with base at time 0 and data at time 1, by Tsit5 at 1e-5, not the task's
-    solver.
+    """The density and samples of a flow with base at time 0 and data at time 1, by Tsit5 at 1e-5.
 
     If that solve fails, numbers are NaN.
     """

@@ -173,8 +173,7 @@ class Density:
         return portrait(model, self.test.x, self.max_steps) if self.dimensions == 2 else None
 
     def sampling(self, model: Any, samples: int, key: PRNGKeyArray) -> Trajectories:
-        """The initial value problems that draw `samples` samples, from the base to the data; for distilling a
-        sampler."""
+        """The initial value problems that draw `samples` samples, from the base to the data."""
         t1, t0 = self.interval
         start = jax.random.normal(key, (samples, self.dimensions), jnp.float32)
         return Trajectories(model, start, t0, t1)

@@ -12,8 +12,9 @@ _SEED = 2023
 
 
 def noise_of(number: Int[Array, " n"]) -> PRNGKeyArray:
-    """The key of the noise in a batch's prediction. The same batch always has the same noise, so results repeat and
-    solvers
+    """The key of the noise in a batch's prediction: the same batch always has the same noise, another batch another.
+
+    So results repeat, and solvers can be compared on one path.
     can be compared on one path; another batch of the data has different noise.
 
     Args:

@@ -108,8 +108,7 @@ class StepDial:
 
 @dataclass(frozen=True)
 class ToleranceDial:
-    """The relative tolerance h of an adaptive solver. Its error grows about as h; the absolute tolerance changes with
-    h.
+    """The relative tolerance h of an adaptive solver: its error grows about as h; the absolute one scales with h.
 
     Attributes:
         start: The h before training.

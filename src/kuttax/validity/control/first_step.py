@@ -16,8 +16,7 @@ from ...solvers.rk.tableaus import HEUN2
 
 
 class FirstStep(AbstractSolver):
-    """Solves nothing: the state stays at y0, and `stats.accepted` is the number of steps of Hairer's starting step
-    size.
+    """Solves nothing; `stats.accepted` is the number of steps of Hairer's starting step size on the interval.
 
     See Hairer, Norsett & Wanner I, II.4. Ott et al. (ICLR 2021, arXiv 2007.15386) start with it.
 
