@@ -70,8 +70,7 @@ class Trained(NamedTuple):
 
 
 class Best(NamedTuple):
-    """The weights with the best validation metric so far; without weights under a control, which returns the last
-    ones."""
+    """The weights with the best validation metric so far; None for the weights under a control."""
 
     step: int
     validation: Evaluation
