@@ -15,8 +15,8 @@ class BatchStream:
     without a gap, and batch `k` is entries `k * batch_size` to `(k + 1) * batch_size` of that sequence. So no sample is
     dropped: if the batch size does not divide the number of samples, a batch continues into the next epoch.
 
-    A batch is a pure function of the four numbers below and its step. So training resumes at any step, and one dispatch
-    can take the indices of several steps while the data stay on the device.
+    A batch is a pure function of the fields below and its step. So training resumes at any step, and one dispatch can
+    take the indices of several steps while the data stay on the device.
 
     Attributes:
         samples: Number of samples `n`.

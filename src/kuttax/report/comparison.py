@@ -258,8 +258,7 @@ def _subject(groups: Mapping[Key, Mapping[int, Mapping[str, Any]]]) -> tuple[str
 
 
 def _varied(records: Iterable[Mapping[str, Any]]) -> Varied:
-    """The property that distinguishes the rows: the penalty if runs (finished or failed) differ in it, else the
-    solver."""
+    """What distinguishes the rows: the penalty if runs, finished or failed, differ in it, else the solver."""
     found = {record.get("penalty") for record in records if record.get("kind") in ("run", "failure")}
     return "penalty" if len(found) > 1 else "method"
 

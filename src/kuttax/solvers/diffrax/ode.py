@@ -50,7 +50,6 @@ class FromDiffrax(AbstractSolver):
     the interval. Additive noise: ShARK or SRA1. Any Stratonovich SDE: SPaRK. Commuting noise:
     diffrax.HalfSolver(SlowRK()), or SlowRK with `steps`. No step is shorter than (t1 - t0) / (2 max_steps): if one
     would be, the status is `step_underflow`.
-    have to be, the status is `step_underflow`.
 
     Attributes:
         solver: A `diffrax.AbstractSolver`.

@@ -89,11 +89,10 @@ class LearnedRK(AbstractTableSolver):
             learn_steps: Learn the step sizes too.
             trained_for: The interval (t0, t1) of training.
             dtype: Dtype of the free parameters; None for JAX's default.
-            dtype: Of the free parameters; None for JAX's default.
 
-        UserError: The order is not possible: it is more than the stages or the start allow, the start is
-            ill-conditioned, or the closed family's chart does not contain it.
-                what the closed family's chart can reach.
+        Raises:
+            UserError: The order is not possible: it is more than the stages or the start allow, the start is
+                ill-conditioned, or the closed family's chart does not contain it.
         """
         steps = checked_steps(steps)
         dtype = jax.dtypes.canonicalize_dtype(np.float64) if dtype is None else dtype

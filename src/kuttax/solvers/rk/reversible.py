@@ -35,7 +35,6 @@ class Reversible(AbstractSolver):
 
     so a reverse pass takes 2 s evaluations a step, each with one vector-Jacobian product, and the memory of a few
     states. The pair continues through the times of `ts`. Two things limit the coupling:
-    pair goes on through the times of `ts`. Two things limit the coupling:
 
     - Undoing N steps (of all intervals together) amplifies rounding by lambda^-N. The default, 0.999, makes that 2.7
       over 1,000 steps. There float32 gradients were as good as those of a plain scan (1e-6 to 5e-6 of the largest
