@@ -85,7 +85,7 @@ class Folder:
         replace(known, files=files).write(self.path)
 
     def part(self, name: str) -> "Folder":
-        """A folder within this one, with a manifest of its own; the manifest of this one lists it."""
+        """A folder within this one, with its own manifest; the manifest of this one lists it."""
         if not self.lists(f"{name}/"):
             self.claim(f"{name}/")
         return Folder(self.path / name, self.command)

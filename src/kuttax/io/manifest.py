@@ -28,7 +28,7 @@ _SHAPE = {
 
 @dataclass(frozen=True)
 class Entry:
-    """One file, or a pattern of names, or a folder with a manifest of its own (its name ends in `/`).
+    """One file, or a pattern of names, or a folder with its own manifest (its name ends in `/`).
 
     Attributes:
         command: The command that wrote it.
