@@ -1,6 +1,6 @@
-"""Starting: Ctrl-C ends in one line already while the package and JAX are imported, where kuttax runs as a program.
+"""Starting: when kuttax runs as a program, Ctrl-C ends it with one line, even during the import of the package and JAX.
 
-Imported first of all, and itself next to nothing. In a program or notebook of somebody else it changes nothing.
+Imported first, and itself almost without imports. In another program or a notebook it changes nothing.
 """
 
 import os
@@ -11,11 +11,11 @@ from types import FrameType
 from typing import NoReturn
 
 INTERRUPTED = 130
-"""The exit code after Ctrl-C, as a shell has it: 128 + SIGINT."""
+"""The exit code after Ctrl-C, as in a shell: 128 + SIGINT."""
 
 
 def end_at_once(number: int = signal.SIGINT, frame: FrameType | None = None) -> NoReturn:
-    """End the process with one line: no exception, which code that is interrupted could swallow or decorate."""
+    """End the process with one line: without an exception, which interrupted code could catch or extend."""
     os.write(2, b"kuttax: stopped\n")
     os._exit(INTERRUPTED)
 
@@ -28,7 +28,7 @@ def handle_interrupts() -> None:
 
 
 def _is_program() -> bool:
-    """Whether this process is `kuttax` or `python -m kuttax`, whose package is imported before its main module."""
+    """Whether this process is `kuttax` or `python -m kuttax`, which import the package before their main module."""
     name = os.path.basename(sys.argv[0]) if getattr(sys, "argv", None) else ""
     if name != "-m":
         return os.path.splitext(name)[0] == "kuttax"

@@ -1,4 +1,4 @@
-"""Names for what passes between the parts."""
+"""Names of the types that several parts share."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
 AnyArray = Array | np.ndarray
-"""A JAX array, or a NumPy one where a number is known before a program runs."""
+"""A JAX array, or a NumPy array if the numbers are known before a program runs."""
 
 State = PyTree[AnyArray]
 """The state y: any pytree of floating-point arrays."""
@@ -16,7 +16,7 @@ VectorField = Callable[[Any, Any, Any], Any]
 """`field(t, y, args) -> dy/dt`, shaped like y."""
 
 Time = Float[Array, "*samples"]
-"""A time or a step size: a scalar, or one a sample where every sample has its own steps."""
+"""A time or a step size: a scalar, or one for each sample if every sample has its own steps."""
 
 Count = Int[Array, "*samples"]
-"""A number of steps or evaluations: a scalar, or one a sample."""
+"""A number of steps or evaluations: a scalar, or one for each sample."""

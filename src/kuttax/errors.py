@@ -1,5 +1,5 @@
-"""Errors a user can mend: one line that says what, why and how."""
+"""Errors that a user can fix: one line with what, why and how."""
 
 
 class UserError(ValueError):
-    """A value the user gave cannot work. The command line prints it as one line and exits with code 2."""
+    """A value from the user is invalid. The command line prints the error as one line and exits with code 2."""

@@ -1,4 +1,4 @@
-"""Budget: the solver that a number of evaluations buys, before it is trained with."""
+"""Budget: the solver that training starts with, for a given number of evaluations."""
 
 from typing import Any
 
@@ -18,16 +18,16 @@ from ..solvers.sde.stochastic_heun import StochasticHeun
 def solver_of(
     nfe: int, stages: int | None = None, *, learned: bool = True, calculus: Calculus | None = None
 ) -> AbstractGridSolver:
-    """The solver of `nfe` evaluations of the field, or of an SDE's drift with diagonal noise.
+    """The solver with `nfe` evaluations of the field, or of an SDE's drift with diagonal noise.
 
     Args:
         nfe: The budget.
-        stages: Evaluations in one step; None for the most that divide `nfe`.
-        learned: Whether it is to learn; of Stratonovich SDEs there is none that does.
-        calculus: Of an SDE; None for an ODE.
+        stages: Evaluations in one step; None for the largest number that divides `nfe`.
+        learned: Whether the solver is a learned one; there is none for Stratonovich SDEs.
+        calculus: The calculus of an SDE; None for an ODE.
 
     Raises:
-        UserError: The budget cannot be met.
+        UserError: No solver has this budget.
     """
     if calculus is not None:
         return _of_sde(nfe, stages, calculus, learned=learned)
@@ -38,9 +38,9 @@ def solver_of(
 
 
 def learning(solver: AbstractSolver) -> AbstractSolver | None:
-    """The learned solver that starts at this one and learns coefficients and step sizes, at order 2 where it can.
+    """The learned solver that starts at this one and learns coefficients and step sizes, at order 2 if possible.
 
-    A learned solver itself; None where there is none that starts there.
+    A learned solver is returned unchanged. None: no learned solver starts there.
     """
     if solver.learned:
         return solver

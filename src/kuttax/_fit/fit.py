@@ -1,4 +1,4 @@
-"""fit: a task and a budget in; a model, a solver of that cost, and a certificate out."""
+"""fit: trains a model and a solver of a given cost together, and certifies the result."""
 
 from pathlib import Path
 
@@ -38,14 +38,15 @@ def fit(
        NFE whose certificate is. If only samples are lacking, it does not search.
 
     Args:
-        task: Data, model and loss: `kx.tasks.build("digits")`, or one of your own (docs/own_task.md).
-        nfe: Evaluations of the field in one solve; of the drift, where the task is an SDE. An SDE is trained on a fixed
-            grid from the start, with a penalty on the local error, and is not distilled.
+        task: Data, model and loss: `kx.tasks.build("digits")`, or your own task (docs/own_task.md).
+        nfe: Evaluations of the field in one solve; of the drift for an SDE. `fit` trains an SDE on a fixed grid from
+            the start, with a penalty on the local error, and does not distil it.
         solver: A solver with a number of steps, in place of `nfe`: training at the budget starts there.
-        stages: Evaluations of one step, 1 to 4; None for the most that divide `nfe`.
+        stages: Evaluations of one step, 1 to 4; None for the largest number that divides `nfe`.
         options: The components; None for all of them.
-        settings: Of training; None for the defaults.
-        allow_more: Return the solver of the smallest NFE with a valid certificate, if that of the budget is not valid.
+        settings: Training settings; None for the defaults.
+        allow_more: If the certificate at the budget is not valid, return the solver of the smallest NFE with a valid
+            one.
         most_nfe: The largest NFE of that search; None for eight times the budget.
         seed: Decides the initial weights and the order of the data.
         report: Called after every dispatch of training with the phase's name, its optimiser steps, and `Progress`.
@@ -93,7 +94,7 @@ def fit(
 def _start(
     task: Task, nfe: int | None, solver: AbstractSolver | None, stages: int | None, options: FitOptions
 ) -> tuple[AbstractSolver, int]:
-    """The solver that training at the budget starts with, and its evaluations on one interval."""
+    """The solver at the start of training at the budget, and its evaluations on one interval."""
     if (nfe is None) == (solver is None):
         raise UserError("fit needs either nfe=, a number of evaluations, or solver=, where to start")
     if solver is None:

@@ -1,4 +1,4 @@
-"""FitOptions: the components of `fit`, each of which can be switched off."""
+"""FitOptions: the optional components of `fit`."""
 
 import math
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ class FitOptions:
     """The components of `fit`. Each can be switched off.
 
     Attributes:
-        warm_up: The part of the optimiser steps that trains with an adaptive solver, under a penalty on the error of
+        warm_up: The fraction of the optimiser steps that train with an adaptive solver, with a penalty on the error of
             one step of the budget's size (Pal et al., ICML 2023); 0 for none.
-        learned: Whether the solver learns while the model is trained. "never": the classical scheme that a learned
+        learned: Whether the solver learns while the model trains. "never": use the classical scheme that a learned
             solver would start at. "auto": "always" for an ODE and "never" for an SDE: learned schemes for SDEs gave no
             better fields and fewer valid certificates (experiments/fit).
         consistency: Factor of the penalty on the difference between the solver's own step and a finer one (after Ott et
-            al., ICLR 2021), on top of the task's own weight; 0 for none.
+            al., ICLR 2021), in addition to the task's own weight; 0 for none.
         distill: Whether to fit a solver to the finished field after training, starting at the solver of training. `fit`
             skips this where the solver's errors are negligible.
 
@@ -44,10 +44,10 @@ class FitOptions:
             raise UserError(f"consistency must be a number >= 0, got {self.consistency}")
 
     def warm_up_steps(self, settings: Settings) -> int:
-        """Optimiser steps of the warm-up of an ODE: whole dispatches, and none where they would be all."""
+        """Optimiser steps of the warm-up of an ODE: whole dispatches; none if they would be all steps."""
         steps = settings.per_dispatch * round(self.warm_up * settings.train_steps / settings.per_dispatch)
         return steps if steps < settings.train_steps else 0
 
     def learns(self, calculus: Calculus | None) -> bool:
-        """Whether the solver learns, of an SDE in that calculus or, None, of an ODE."""
+        """Whether the solver learns, for an SDE in that calculus or, if None, for an ODE."""
         return self.learned == "always" or (self.learned == "auto" and calculus is None)

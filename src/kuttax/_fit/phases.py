@@ -33,26 +33,26 @@ from .options import FitOptions
 from .result import Phase
 from .search import first_found, ladder
 
-_STARTS = 512  # of a distillation
+_STARTS = 512  # initial states for a distillation
 _WARM_TOLERANCE = 1e-3
 _DISTILL_STEPS = 500
-_EXACT = 0.1  # of the output tolerance
+_EXACT = 0.1  # fraction of the output tolerance
 _CONSISTENCY = 0.1  # keeps learned solvers of digits valid at no loss (experiments/validity)
 
 ReportProgress = Callable[[str, int, Progress], None]
-"""Gets the name of a phase, its number of optimiser steps, and its progress."""
+"""Receives the name of a phase, its number of optimiser steps, and its progress."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """What all phases share.
+    """The inputs that all phases share.
 
     Attributes:
         task: Data, model and loss.
-        settings: Of training.
-        seed: Of initial weights, order of the data and what is drawn.
-        report: Gets the progress of training.
-        saved: The folder of checkpoints, a folder in it for each phase; None for none.
+        settings: Training settings.
+        seed: Seed of initial weights, order of the data and random draws.
+        report: Receives the progress of training.
+        saved: The directory of checkpoints, with one folder for each phase; None for none.
         resume: Whether to continue from the newest checkpoints.
     """
 
@@ -74,7 +74,7 @@ class PhaseResult(NamedTuple):
 
 
 def consistency_of(task: Task) -> AbstractPenalty | Penalties | None:
-    """The penalty that training at the budget adds; None for a task whose loss takes none."""
+    """The penalty that training at the budget adds; None if the task's loss takes none."""
     if "penalty" not in takes(task):
         return None
     if isinstance(task, HasConsistency):
@@ -83,7 +83,7 @@ def consistency_of(task: Task) -> AbstractPenalty | Penalties | None:
 
 
 def warm_up_steps(task: Task, options: FitOptions, settings: Settings) -> int:
-    """Optimiser steps of the warm-up; none for a task without penalties, or of an SDE, where adaptive steps are the
+    """Optimiser steps of the warm-up; none for a task without penalties, nor for an SDE, whose adaptive steps are the
     most expensive."""
     penalised = calculus_of(task) is None and consistency_of(task) is not None
     return options.warm_up_steps(settings) if penalised else 0
@@ -93,7 +93,7 @@ def warm_up(work: Work, steps: int, train_steps: int) -> tuple[Any, Phase]:
     """Train with an adaptive solver, and a penalty on the error of one step of the budget's size.
 
     Args:
-        work: What all phases share.
+        work: The shared inputs.
         steps: Solver steps of the budget on one interval.
         train_steps: Optimiser steps of the warm-up.
     """
@@ -107,7 +107,7 @@ def warm_up(work: Work, steps: int, train_steps: int) -> tuple[Any, Phase]:
 
 
 def train(work: Work, options: FitOptions, model: Any, solver: AbstractSolver, done: int) -> PhaseResult:
-    """Train model and solver together at the budget, after `done` optimiser steps of a warm-up."""
+    """Train model and solver together at the budget, after `done` optimiser steps of warm-up."""
     begin, penalty, weight = time.perf_counter(), consistency_of(work.task), options.consistency
     penalty = weight * penalty if weight and penalty is not None else None
     trained = _train(work, "training", solver, (done, work.settings.train_steps), penalty, model)
@@ -118,7 +118,7 @@ def train(work: Work, options: FitOptions, model: Any, solver: AbstractSolver, d
 
 
 def distilled(work: Work, before: PhaseResult) -> PhaseResult:
-    """Fit the solver to the finished field; the one before is kept where it is the better of the two."""
+    """Fit the solver to the finished field; keep the solver of `before` if it is better."""
     begin, model = time.perf_counter(), before.model
     solver = _fitted(work, model, before.solver)
     certificate, validation = _certificate(work, model, solver), _evaluate(work, model, solver)
@@ -150,20 +150,20 @@ def least_steps(
 
 
 def can_distill(task: Task, solver: AbstractSolver) -> bool:
-    """Whether a solver can be fitted to a finished field: the task's trajectories follow one field, and there is a
-    learned solver that starts at this one."""
+    """Whether a solver can be fitted to a finished field: the task's trajectories follow one field, and a learned
+    solver starts at this one."""
     if calculus_of(task) is not None or not isinstance(task, HasTrajectories) or learning(solver) is None:
         return False
     one = jax.tree.map(lambda x: x[:1], task.train)
     try:
         jax.eval_shape(lambda key: task.trajectories(task.init(key), one).y0, jax.random.key(0))
-    except UserError:  # as of irregular times or control inputs
+    except UserError:  # irregular times or control inputs, for example
         return False
     return True
 
 
 def is_exact(certificate: Certificate) -> bool:
-    """Whether the solver's own errors are so small that fitting it again cannot matter."""
+    """Whether the solver's own errors are so small that a second fit cannot help."""
     if certificate.verdict != "valid":
         return False
     far = [np.quantile(row.from_own, 0.95) for row in certificate.measured.references if row.from_own is not None]
@@ -178,7 +178,7 @@ def _train(
     penalty: AbstractPenalty | Penalties | None,
     model: Any,
 ) -> Any:
-    """The optimiser steps of that part of the training, at a constant rate unless it is the last."""
+    """Train for the optimiser steps of `part`; the learning rate is constant unless this is the last part."""
     (begin, end), all_steps = part, work.settings.train_steps
     steps, decay = end - begin, work.settings.lr_decay if end == all_steps else 1.0
     settings = replace(work.settings, train_steps=steps, lr_decay=decay)
@@ -194,7 +194,7 @@ def _train(
 
 
 def _fitted(work: Work, model: Any, solver: AbstractSolver) -> AbstractSolver:
-    """The solver, fitted to the field of the model on some of the training samples."""
+    """The solver after fitting to the model's field, on some of the training samples."""
     rows_key, fit_key = jax.random.split(jax.random.fold_in(jax.random.key(work.seed), 1))
     field, y0, t0, t1, args = some_trajectories(work.task, model, _STARTS, rows_key)
     student: Any = learning(solver)
@@ -207,7 +207,7 @@ def _certificate(work: Work, model: Any, solver: AbstractSolver) -> Certificate:
 
 
 def _evaluate(work: Work, model: Any, solver: AbstractSolver) -> Evaluation:
-    """On validation data; NaN where the solver does not get through the field."""
+    """The evaluation on validation data; NaN if the solve fails."""
     try:
         return evaluate(work.task, model, solver, work.task.validation, work.settings.batch_size)
     except SolveError:

@@ -12,9 +12,9 @@ class Phase(NamedTuple):
 
     Attributes:
         name: "warm-up", "training", "distillation", "distillation, not kept" or "more evaluations".
-        solver: The solver at its end.
+        solver: The solver at the end of the phase.
         validation: Metric, loss and NFE on validation data, with that solver.
-        verdict: The verdict of the certificate on validation data; None where none was made.
+        verdict: The verdict of the certificate on validation data; None if there is no certificate.
         seconds: Wall time, compilation included.
     """
 
@@ -30,11 +30,11 @@ class Fitted(NamedTuple):
 
     Attributes:
         model: Trained weights.
-        solver: Of the budget's NFE, or of `least_nfe` where more was allowed.
-        certificate: Of this model with this solver, on validation data.
+        solver: The solver with the budget's NFE, or with `least_nfe` if more was allowed.
+        certificate: Certificate of this model with this solver, on validation data.
         history: The phases, in order.
-        least_nfe: Where the certificate is not valid at the budget: the smallest number of evaluations at which it is,
-            for the same field; None where there is none, or where more samples are needed to decide.
+        least_nfe: If the certificate is not valid at the budget: the smallest number of evaluations at which it is, for
+            the same field. None if there is none, or if more samples are needed to decide.
     """
 
     model: Any
@@ -45,7 +45,7 @@ class Fitted(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """The certificate's."""
+        """The verdict of the certificate."""
         return self.certificate.verdict
 
     def __str__(self) -> str:

@@ -1,11 +1,11 @@
-"""Search: the smallest number of steps at which something holds."""
+"""Search for the smallest number of steps at which a condition holds."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 
 def ladder(steps: int, most: int) -> Iterator[int]:
-    """More and more steps: one more up to twice as many, then a quarter more."""
+    """Increasing numbers of steps: by one up to twice `steps`, then by a quarter."""
     now = steps
     while now < most:
         now = now + 1 if now < 2 * steps else max(now + 1, round(1.25 * now))
@@ -13,9 +13,10 @@ def ladder(steps: int, most: int) -> Iterator[int]:
 
 
 def first_found(found: Callable[[int], Any], rungs: Sequence[int]) -> Any:
-    """What is found at the lowest rung where something is; None where nothing is up to the last.
+    """The result at the lowest rung where `found` returns one; None if there is none up to the last.
 
-    It leaps twice as far each time, then halves the gap: where something is found, it is on every rung above.
+    It assumes that if a rung has a result, all higher rungs have one. It doubles its stride until it finds one, then
+    halves the gap.
     """
     below, at, best = -1, -1, None
     while best is None and below < len(rungs) - 1:

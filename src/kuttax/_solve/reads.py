@@ -1,7 +1,7 @@
-"""What a plain Python field reads beside its arguments, so that a compiled solve notices when it changes.
+"""The values that a plain Python field reads beside its arguments, so that a compiled solve notices their changes.
 
-JAX compiles a function once and keys the program on the function's identity. A field that reads an attribute, a global
-variable or a NumPy array would go on giving the first answer after these have changed.
+JAX compiles a function once, with the function's identity as the key. Without this check, a field that reads an
+attribute, a global variable or a NumPy array would keep its first answer after these have changed.
 """
 
 import dataclasses
@@ -20,19 +20,19 @@ from jax.core import Tracer
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 _LIBRARIES = ("jax", "jaxlib", "numpy", "scipy", "equinox", "diffrax", "optax", "optimistix", "jaxtyping", "kuttax")
-_DEEPEST, _MOST = 8, 10_000  # attributes of attributes, and values in all, that are looked at
-_LARGE = 2**24  # bytes of an array up to which every one is looked at
+_DEEPEST, _MOST = 8, 10_000  # limits on the depth of nested attributes, and on the number of values
+_LARGE = 2**24  # bytes of an array up to which all of them count
 _STATIC: dict[Any, tuple[Any, ...]] = {}
 _CHANGED: "weakref.WeakKeyDictionary[Any, tuple[Hashable, Hashable]]" = weakref.WeakKeyDictionary()
 
 
 def reads(field: Any) -> Hashable:
-    """A value that differs where what `field` reads beside its arguments differs.
+    """A hashable value that differs if a value that `field` reads beside its arguments differs.
 
-    Looked at are the variables that functions close over, their defaults, the globals that they name, the objects of
-    bound methods, and attributes of objects and their classes: numbers and text by value, NumPy arrays by their bytes
-    (one in many of a large array), JAX arrays, which never change, by identity. What an Equinox module holds as arrays
-    is an argument of the compiled program. What libraries hold counts as constant.
+    It covers the variables that functions close over, their defaults, the globals that they name, the objects of bound
+    methods, and attributes of objects and their classes: numbers and text by value, NumPy arrays by their bytes (a
+    sample of them for a large array), JAX arrays, which never change, by identity. Arrays in an Equinox module are
+    arguments of the compiled program. Values inside libraries count as constant.
     """
     now = tuple(_Look().of(field, _DEEPEST))
     after, before = _CHANGED.get(field, (None, None)) if _can_be_noted(field) else (None, None)
@@ -40,13 +40,13 @@ def reads(field: Any) -> Hashable:
 
 
 def beside_arrays(tree: Any) -> list[Any]:
-    """What a tree holds that is no argument of a compiled program, in modules too."""
+    """The values in a tree, modules included, that are not arguments of a compiled program."""
     leaves = jax.tree.leaves(tree, is_leaf=lambda x: isinstance(x, eqx.Module))
     return [x for x in leaves if not _is_argument(x)]
 
 
 def note_own_changes(field: Any, before: Hashable) -> None:
-    """What tracing or running the field has itself changed, as a counter of calls, is no change to compile for."""
+    """Do not recompile for changes that the field itself made while it was traced or run, such as a call counter."""
     now = tuple(_Look().of(field, _DEEPEST))
     if now != before and _can_be_noted(field):
         _CHANGED[field] = (now, before)
@@ -57,14 +57,14 @@ def _can_be_noted(field: Any) -> bool:
 
 
 class _Look:
-    """One look at everything that can be reached."""
+    """One traversal of all reachable values."""
 
     def __init__(self):
         self.seen: set[int] = set()
 
     def of(self, value: Any, depth: int) -> Iterator[Hashable]:
         """The parts of a value that can change."""
-        if isinstance(value, Tracer):  # kept by whoever watches a trace
+        if isinstance(value, Tracer):  # the code that watches a trace keeps it
             return
         if isinstance(value, _PLAIN):
             yield type(value), value if value == value else "nan"
@@ -80,7 +80,7 @@ class _Look:
 
 
 def _parts(value: Any) -> Iterator[Any]:
-    """What is reached from a value in one step."""
+    """The values that are one step away from a value."""
     match value:
         case types.FunctionType():
             yield from () if _is_library(value.__module__) else _of_function(value)
@@ -118,7 +118,7 @@ def _is_argument(leaf: Any) -> bool:
 
 
 def _static_parts(module: eqx.Module, structure: Any) -> tuple[Any, ...]:
-    """Objects in the static fields of a module and of the modules in it, which JAX compares by their identity."""
+    """Objects in the static fields of a module and of its submodules, which JAX compares by identity."""
     if structure not in _STATIC:
         if len(_STATIC) >= _MOST:
             _STATIC.clear()
@@ -154,7 +154,7 @@ def _of_function(function: types.FunctionType) -> Iterator[Any]:
 
 
 def _names(code: types.CodeType) -> Iterator[str]:
-    """Globals and attributes that are named in a function and in the functions defined inside it."""
+    """Globals and attributes that a function, and the functions defined inside it, name."""
     yield from code.co_names
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
@@ -162,7 +162,7 @@ def _names(code: types.CodeType) -> Iterator[str]:
 
 
 def _data(attributes: Any) -> Iterator[Any]:
-    """The attributes of a class that are no functions."""
+    """The attributes of a class that are not functions."""
     for name, value in attributes.items():
         if not name.startswith("__") and isinstance(value, (*_PLAIN, np.ndarray, list, tuple, dict)):
             yield value
@@ -175,6 +175,6 @@ def _bytes_of(array: np.ndarray) -> Hashable:
 
 
 def _is_library(module: str | None) -> bool:
-    """Whether a module is one whose functions do not change while a program runs."""
+    """Whether the functions of a module do not change while a program runs."""
     top = (module or "").partition(".")[0]
     return top in _LIBRARIES or (top in sys.stdlib_module_names and top != "__main__")

@@ -1,4 +1,4 @@
-"""solve: the one way in."""
+"""solve: solve an ODE or SDE with any solver and adjoint."""
 
 import dataclasses
 import inspect
@@ -48,36 +48,36 @@ def solve(
 ) -> Solution:
     """Solve dy/dt = field(t, y, args), y(t0) = y0, or an `SDE`, up to t1.
 
-    The call is compiled, once for each field, solver structure, shape and dtype. A plain Python field is compiled again
-    where what it reads beside its arguments has changed: closed-over and global variables, attributes, NumPy arrays.
-    Pass what changes often in `args`, or in a module's leaves: that needs no compiling.
+    The call is compiled once for each field, solver structure, shape and dtype. A plain Python field is compiled again
+    if a value that it reads beside its arguments has changed: closed-over and global variables, attributes, NumPy
+    arrays. Pass values that change often in `args`, or as a module's leaves: they need no recompilation.
 
     Args:
-        field: The vector field, or an `SDE`. With `batch_axis` it is written for one sample.
+        field: The vector field, or an `SDE`. With `batch_axis`, write it for one sample.
         y0: The initial state: a pytree of real floating-point arrays of one dtype; a list of numbers becomes an array.
-            Of float16 and bfloat16, the field computes in that dtype, and the solver adds up in float32.
-        t0, t1: Start and end; t1 < t0 solves backwards in time. Inside, time is counted from t0, and differences of
-            times that are known before the program runs are taken in float64: a start at 1.7e9 s loses nothing.
+            With float16 and bfloat16, the field computes in that dtype, and the solver sums in float32.
+        t0, t1: Start and end; t1 < t0 solves backwards in time. Internally, time counts from t0. Differences of times
+            known at trace time are computed in float64: a start at 1.7e9 s loses no digits.
         solver: `FixedSteps`, `Adaptive`, `LearnedRK`, `Reversible` or `FromDiffrax`; for an SDE `EulerMaruyama`,
             `Milstein`, `StochasticHeun`, `SRK` or `FromDiffrax`.
-        args: Any pytree, handed to the field. What it holds beside arrays is looked at as what the field reads.
+        args: Any pytree, passed to the field. Entries that are not arrays count as values that the field reads.
         ts: Times to save at, sorted from t0 towards t1; shape (times,).
         batch_axis: The axis of every leaf of y0 that counts samples. None: the field sees the whole state.
         adjoint: `DiscreteAdjoint()` (the default), `BacksolveAdjoint()` or `ForwardMode()`.
-        args_axes: With `batch_axis`, which of the args have an axis that counts samples, as `in_axes` of `jax.vmap`: an
-            int, None, or a tuple of such, one for each entry of args. None: all samples share them.
-        penalty: What makes a field cheap to integrate, to be added to the loss (`kuttax.penalties`).
-        key: Draws the noise of an SDE: the same key gives the same path. Also for penalties that draw at random.
-        max_steps: The most steps, accepted and rejected, that an adaptive solver may try.
-        throw: Raise `SolveError` where the solve does not reach t1. Otherwise look at `status`: y1 is then NaN. Inside
-            a compiled function an error needs a callback to Python. `jax.export` refuses such a function, and JAX's
+        args_axes: With `batch_axis`, which of the args have a sample axis, as `in_axes` of `jax.vmap`: an int, None, or
+            a tuple of such, one for each entry of args. None: all samples share them.
+        penalty: A term to add to the loss, which keeps the field cheap to integrate (`kuttax.penalties`).
+        key: Draws the noise of an SDE: the same key gives the same path. Penalties that draw at random use it too.
+        max_steps: The largest number of steps, accepted and rejected, of an adaptive solver.
+        throw: Raise `SolveError` if the solve does not reach t1. Otherwise check `status`: y1 is then NaN. Inside a
+            compiled function the error needs a callback to Python. `jax.export` refuses such a function, and JAX's
             compilation cache does not keep it: use `throw=False` there, and `kx.raise_for_status` on the result.
 
     Returns:
         A `Solution`.
 
     Raises:
-        UserError: Arguments that cannot work.
+        UserError: An argument is invalid.
         SolveError: The solve failed, and `throw` is true. Inside a compiled function it is Equinox's runtime error.
     """
     y0 = _checked_state(y0)
@@ -103,7 +103,7 @@ def solve(
         key = None if penalty is None else penalty_key(problem.key)
     solver.check(problem)
     adjoint = DiscreteAdjoint() if adjoint is None else adjoint
-    times = times._replace(ends=None, ts=None)  # other ends need no other program
+    times = times._replace(ends=None, ts=None)  # other end times must not trigger a new compilation
     functions = (*_functions_of(field), *beside_arrays(args))
     state = tuple(reads(function) for function in functions)
     with naming_the_adjoint():
@@ -127,7 +127,7 @@ def _solve(
     key: PRNGKeyArray | None,
     state: Hashable,
 ) -> Solution:
-    """The solution, compiled once for each `state` of what the field reads beside its arguments."""
+    """The solution, compiled once for each `state` of the values that the field reads beside its arguments."""
     del state
     _check_slope(problem)
     dtype = jax.tree.leaves(problem.y0)[0].dtype
@@ -141,7 +141,7 @@ def _solve(
 
 
 def _as_solvers_see_it(problem: Problem, origin: Any) -> Problem:
-    """`problem` with a field of elapsed time, and a state that is at least float32."""
+    """`problem` with a field of elapsed time, and a state of at least float32."""
 
     def seen(function: VectorField) -> VectorField:
         narrow = problem.computed_in
@@ -160,19 +160,19 @@ def _functions_of(field: Any) -> tuple[VectorField, ...]:
 
 
 def _on_whole_state(problem: Problem) -> list[VectorField]:
-    """The functions of the user's field, as they are before solvers see them."""
+    """The functions of the user's field, unchanged."""
     return [problem.mapped(function) for function in _functions_of(problem.field)]
 
 
 def _check_field(field: Any) -> None:
-    """Refuse what is no function of (t, y, args), before JAX does in other words."""
+    """Refuse a field that is not a function of (t, y, args), before JAX fails with a less clear message."""
     names = ("drift", "diffusion") if isinstance(field, SDE) else ("field",)
     for name, function in zip(names, _functions_of(field), strict=True):
         if not callable(function):
             raise UserError(f"the {name} must be a function f(t, y, args), got {type(function).__name__}")
         try:
             signature = inspect.signature(function)
-        except (TypeError, ValueError):  # some built-in functions have none
+        except (TypeError, ValueError):  # some built-in functions have no signature
             continue
         try:
             signature.bind(*_ARGUMENTS)
@@ -205,7 +205,7 @@ def _checked_state(y0: PyTree) -> PyTree:
 
 
 def _array_of(y0: list) -> PyTree:
-    """A list of numbers, or of lists of them, as the array that it means."""
+    """A list of numbers, or of lists of them, as an array."""
     try:
         return jnp.asarray(np.asarray(y0, np.float64), jnp.result_type(float))
     except ValueError:
@@ -248,7 +248,7 @@ def _check_key(key: Any) -> None:
 
 
 def _check_slope(problem: Problem) -> None:
-    """The field's value must be shaped like the state; said here, where the message can name it."""
+    """Check that the field's value has the shape of the state; here the message can name the field."""
     stochastic = isinstance(problem.field, SDE)
     name, field = ("drift", problem.field.drift) if stochastic else ("field", problem.field)
     field = problem.mapped(field)
@@ -264,13 +264,13 @@ def _check_slope(problem: Problem) -> None:
 
 
 def _raised(sol: Solution) -> Solution:
-    """`sol`, or an error that says why it failed: at once where the status is known, else when the program runs."""
+    """`sol`, or an error with the cause of its failure: at once if the status is known, else when the program runs."""
     worst = jnp.max(sol.status)
     if not isinstance(worst, Tracer):
         raise_for_status(sol)
         return sol
     messages = [status.message for status in Status]
-    # A factor, not a check of y1 alone: outputs and derivatives depend on it too, so that none escapes the check.
+    # A factor, not a check of y1 alone: outputs and derivatives depend on it too, so all of them run the check.
     one = eqx.branched_error_if(jnp.ones((), jax.tree.leaves(sol.y1)[0].dtype), worst != 0, worst, messages)
     y1, ys, penalty = jax.tree.map(lambda x: one * x, (sol.y1, sol.ys, sol.penalty))
     return dataclasses.replace(sol, y1=y1, ys=ys, penalty=penalty)

@@ -1,4 +1,4 @@
-"""What `solve` asks where the field is an SDE."""
+"""Checks of `solve` for an SDE."""
 
 from typing import Any
 
@@ -12,16 +12,16 @@ from ..penalties.base import terms_of
 from ..solvers.base.solution import Status
 from ..solvers.base.solver import AbstractSolver, Problem
 
-_NO_CELL = np.uint32(2**32 - 1)  # the cells of a path are numbered by 31 bits
+_NO_CELL = np.uint32(2**32 - 1)  # cells of a path have 31-bit numbers
 
 
 def check_stochastic(
     problem: Problem, solver: AbstractSolver, adjoint: Any, penalty: Any, ends: tuple[float, float] | None
 ) -> None:
-    """Look at what is known before the program runs; `ends` are t0 and t1, None where they are not known.
+    """Check all that is known at trace time; `ends` are t0 and t1, None if they are not known.
 
     Raises:
-        UserError: Something does not go with an SDE, or there is no key.
+        UserError: An argument does not fit an SDE, or there is no key.
     """
     if not solver.solves_sdes:
         known = "EulerMaruyama, Milstein, StochasticHeun, SRK or FromDiffrax(diffrax.ShARK())"
@@ -38,5 +38,5 @@ def check_stochastic(
 
 
 def penalty_key(key: PRNGKeyArray) -> PRNGKeyArray:
-    """The key of the penalties: none of those that draw the noise, so that the path is the same without a penalty."""
+    """The key of the penalties. It differs from all noise keys, so that the path is the same without a penalty."""
     return jax.random.fold_in(key, _NO_CELL)

@@ -20,9 +20,9 @@ from .base import AbstractAdjoint
 class BacksolveAdjoint(AbstractAdjoint):
     """The adjoint ODE of Chen et al. (2018): memory independent of the number of steps, an inexact gradient.
 
-    Backwards from t1, solves dy/dt = f, da/dt = -a df/dy, dg/dt = -a df/dp ("optimise, then discretise"); at every
-    time of `ts` the state is set to the saved one and a jumps by the output's cotangent. g is kept out of the error
-    norm (Kidger et al. 2021, arXiv 2009.09457). Where the backward solve fails, the gradient is NaN.
+    Solves dy/dt = f, da/dt = -a df/dy, dg/dt = -a df/dp backwards from t1 ("optimise, then discretise"). At every time
+    of `ts` the state is set to the saved one, and a jumps by the output's cotangent. The error norm leaves g out
+    (Kidger et al. 2021, arXiv 2009.09457). If the backward solve fails, the gradient is NaN.
 
     Attributes:
         solver: Solves the adjoint equation; None for the forward solver, under joint control.
@@ -74,7 +74,7 @@ def _backward(kept, cotangents: Solution, _, problem: Problem, solver: Any, back
 
 
 class _Backward(eqx.Module):
-    """The augmented problem: state, adjoint, and the gradient gathered so far."""
+    """The augmented problem: state, adjoint, and the gradient summed so far."""
 
     problem: Problem
     moved: Problem = eqx.field(static=True)
@@ -85,7 +85,7 @@ class _Backward(eqx.Module):
         return (y1, a, jax.tree.map(jnp.zeros_like, varied)), jnp.asarray(True)
 
     def cross(self, carry, t_from, t_to):
-        """Carry (y, a, g) from one time to an earlier one; and whether all has gone well so far."""
+        """Carry (y, a, g) from one time to an earlier one; also returns whether all solves so far succeeded."""
         state, sound = carry
         problem = Problem(
             self._augmented,

@@ -13,4 +13,4 @@ class AbstractAdjoint(eqx.Module):
 
     @abstractmethod
     def run(self, solver: AbstractSolver, problem: Problem) -> Solution:
-        """The solution, differentiable in y0, t0, t1, ts, args and whatever the field closes over."""
+        """The solution, differentiable in y0, t0, t1, ts, args and all that the field closes over."""

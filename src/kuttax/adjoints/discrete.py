@@ -12,18 +12,18 @@ from .base import AbstractAdjoint
 
 
 class DiscreteAdjoint(AbstractAdjoint):
-    """Reverse mode, exact for the numbers that the forward solve computed ("discretise, then optimise").
+    """Reverse mode, exact for the discrete solution ("discretise, then optimise").
 
-    A fixed-step solve is a plain scan, which JAX differentiates. An adaptive one keeps its accepted steps on a tape;
-    the reverse pass takes them from the last to the first, recomputes each and pulls the cotangent through it. There
-    the nodes between t0 and t1 count as constants; t0, t1 and ts carry gradients. A `Reversible` solve keeps nothing.
+    A fixed-step solve is a plain scan, which JAX differentiates. An adaptive solve keeps its accepted steps on a tape.
+    The reverse pass goes from the last step to the first, recomputes each, and pulls the cotangent back through it. The
+    nodes between t0 and t1 count as constants; t0, t1 and ts have gradients. A `Reversible` solve stores no steps.
 
     Attributes:
-        memory: What a fixed-step solve keeps for its reverse pass. "steps": the state at each step; stages are computed
-            again, one evaluation of the field more for every stage. "products": also those matrix products and
-            convolutions inside the field that are at most a quarter of the state's size. "stages": all that its
-            evaluations need, for every stage; on CPUs the memory costs more time than it saves (docs/performance.md).
-            An adaptive solve always keeps steps.
+        memory: What a fixed-step solve stores for its reverse pass. "steps": the state at each step; the reverse pass
+            recomputes the stages, at one more evaluation of the field for every stage. "products": also those matrix
+            products and convolutions inside the field that are at most a quarter of the state's size. "stages": all
+            intermediate values of every stage's evaluation; on CPUs the memory costs more time than it saves
+            (docs/performance.md). An adaptive solve always stores steps.
 
     Raises:
         UserError: `memory` is unknown, or is "stages" for an adaptive solve.

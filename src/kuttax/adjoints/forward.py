@@ -1,4 +1,4 @@
-"""ForwardMode: JAX's own rules, in forward mode or in both."""
+"""ForwardMode: JAX's own differentiation rules, in forward and reverse mode."""
 
 from ..solvers.base.solution import Solution
 from ..solvers.base.solver import AbstractSolver, Problem
@@ -8,9 +8,10 @@ from .base import AbstractAdjoint
 class ForwardMode(AbstractAdjoint):
     """Differentiate with `jax.jvp`, `jax.jacfwd` or `jax.hessian`: plain operations, no custom rule.
 
-    The step sizes of an adaptive solve count as constants, as in `DiscreteAdjoint`, and the two agree. An adaptive
-    solve becomes a scan over `max_steps`, so give it one near what is needed. Reverse mode works, at the memory of that
-    scan; an attempt that overflows and is rejected can make a reverse pass NaN, which `DiscreteAdjoint` cannot.
+    The step sizes of an adaptive solve count as constants, as in `DiscreteAdjoint`, so the two agree. An adaptive solve
+    becomes a scan over `max_steps`: set `max_steps` close to the number needed. Reverse mode works, with the memory of
+    that scan. A rejected attempt that overflows can make a reverse pass NaN; `DiscreteAdjoint` does not have this
+    problem.
     """
 
     def run(self, solver: AbstractSolver, problem: Problem) -> Solution:

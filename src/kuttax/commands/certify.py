@@ -1,4 +1,4 @@
-"""`kuttax certify RUN_DIR`: whether a saved run's field means anything without its solver."""
+"""`kuttax certify RUN_DIR`: whether the results of a saved run depend on its solver."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +38,7 @@ class Certify:
         check_bounds(self)
 
     def unused(self) -> dict[str, Unused]:
-        """The options that change nothing beside the others: none."""
+        """The options that have no effect beside the others: none."""
         return {}
 
     def __call__(self, directory: Path, console: Console) -> int:

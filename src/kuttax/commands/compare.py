@@ -75,7 +75,7 @@ class Compare:
         check_bounds(self)
 
     def unused(self, options: TaskOptions) -> dict[str, Unused]:
-        """The options that change nothing beside the others and the task's."""
+        """The options that have no effect beside the others and the task's."""
         rows = self._rows(options, lambda text: None)
         penalised = self.penalties is not None or self.penalty.build().name is not None
         return {
@@ -153,7 +153,7 @@ class Compare:
         return failed
 
     def _append(self, folder: Folder, record: dict[str, Any]) -> None:
-        """Add a record, and note the digest of all of them."""
+        """Add a record, and save the digest of the records file."""
         if not folder.lists(RECORDS):
             folder.claim(RECORDS)
         records.append(folder.path / RECORDS, record)
@@ -162,10 +162,10 @@ class Compare:
     def _possible(
         self, methods: list[ComparedMethod], trainers: list[Trainer], console: Console
     ) -> Iterator[tuple[ComparedMethod, Trainer]]:
-        """Those whose penalty the task can be trained with; of all penalties the others are left out, saying so.
+        """The rows whose penalty the task can be trained with; a row from "all" that does not fit is left out.
 
         Raises:
-            UserError: A penalty that was named cannot be had.
+            UserError: A named penalty does not fit the task.
         """
         for method, trainer in zip(methods, trainers, strict=True):
             try:
@@ -179,7 +179,7 @@ class Compare:
                 yield method, trainer
 
     def _rows(self, options: TaskOptions, say: Callable[[str], None]) -> list[ComparedMethod]:
-        """The rows that the options ask for; `say` is told what is left out."""
+        """The rows that the options name; `say` reports the ones left out."""
         if self.penalties is not None:
             return list(penalties(self.penalties, self.solver, say))
         budgets, penalty = (4, 8) if self.nfe is None else self.nfe, self.penalty.build()
@@ -193,7 +193,7 @@ class Compare:
         return rows
 
     def _same_configuration(self, folder: Folder, name: str, options: Any) -> None:
-        """Keep what the runs share beside them; runs of another configuration are not mixed in."""
+        """Save the common options of the runs; refuse runs with other options."""
         config = {"task": name, "options": of_task(options), "training": asdict(self.training)}
         if self.penalties is not None:
             config["solver"] = asdict(self.solver)
@@ -214,7 +214,7 @@ class Compare:
         folder: Folder,
         console: Console,
     ) -> tuple[dict[str, Any], Checkpoints]:
-        """The record of one run, and the checkpoints that are of no use any more when it is kept."""
+        """The record of one run, and its checkpoints, which the caller removes once the record is saved."""
         about = {"task": name, "method": method.name, "label": method.label, "budget": method.budget}
         about |= method.penalty.about
         own = folder.part(f"runs/{run_name({**about, 'seed': seed})}")

@@ -1,4 +1,4 @@
-"""What commands say of their options, and keep beside their results, so that --resume goes on with the same ones."""
+"""The options of a run, saved beside its results, so that --resume continues with the same ones."""
 
 from typing import Any
 
@@ -19,20 +19,20 @@ def of_task(options: Any) -> dict[str, Any]:
 
 
 NAME = "config.json"
-"""Of the file with the options."""
+"""The name of the file with the options."""
 
 _MEND = "start again with --overwrite"
 
 
 def check_configuration(folder: Folder, config: dict[str, Any]) -> bool:
-    """Compare the options with those that are kept in a folder; returns whether some are kept.
+    """Compare the options with the saved ones of a folder; returns whether there are saved ones.
 
     Args:
-        folder: Of the run or comparison.
+        folder: The folder of the run or comparison.
         config: Names of options to their values, perhaps in groups.
 
     Raises:
-        UserError: They are others; the message names the first.
+        UserError: They differ; the message names the first difference.
     """
     path = folder.path / NAME
     if not path.exists():
@@ -46,7 +46,7 @@ def check_configuration(folder: Folder, config: dict[str, Any]) -> bool:
 
 
 def save_configuration(folder: Folder, config: dict[str, Any]) -> None:
-    """Write the options down, unless the same ones are kept.
+    """Save the options, unless the same ones are already saved.
 
     Raises:
         UserError: As `check_configuration`.

@@ -1,4 +1,4 @@
-"""`kuttax distill RUN_DIR`: a learned solver for the field of a saved run, which is not trained any more."""
+"""`kuttax distill RUN_DIR`: a learned solver for the finished field of a saved run."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -56,7 +56,7 @@ class Distill:
         check_bounds(self)
 
     def unused(self) -> dict[str, Unused]:
-        """The options that change nothing beside the others."""
+        """The options that have no effect beside the others."""
         if self.student == "anchored":
             return unless(False, ["stages"], "with --student anchored, whose one step has as many stages as --nfe")
         one_step = self.student == "shared" and stages_of(self.nfe, self.stages) == self.nfe
@@ -101,7 +101,7 @@ class Distill:
     def _tested(
         self, task: Any, model: Any, solvers: dict[str, AbstractSolver], size: int, console: Console
     ) -> dict[str, Any]:
-        """What each solver comes to on the test data."""
+        """The results of each solver on the test data."""
         metric, unit = task.metric.name, task.metric.unit
         results = {}
         for name, solver in solvers.items():
@@ -113,7 +113,7 @@ class Distill:
     def _save(
         self, folder: Folder, model: Any, solver: LearnedRK, about: dict[str, Any], record: dict[str, Any]
     ) -> None:
-        """The run with its new solver, the solver for PyTorch, and what was measured."""
+        """Save the run with its new solver, the solver for PyTorch, and the measurements."""
         save_run(folder, model, solver, {"task": about["task"], "record": record})
         save_record(folder, as_json(record))
         save_for_torch(folder, solver)

@@ -1,11 +1,11 @@
-"""Ending: whatever ends a command becomes one line on standard error and an exit code.
+"""Ending: every end of a command is one line on standard error and an exit code.
 
-| code | what ended it |
+| code | cause |
 |---|---|
-| 0 | all was done; `fit` and `certify`: the certificate is valid |
+| 0 | success; `fit` and `certify`: the certificate is valid |
 | 1 | training or a solve failed, memory or the disk is full; `fit` and `certify`: the certificate is not valid |
 | 2 | a wrong option, value or file |
-| 70 | a bug: the traceback is in a file, or shown where the environment has `KUTTAX_TRACEBACK=1` |
+| 70 | a bug: the traceback is in a file, or shown if the environment has `KUTTAX_TRACEBACK=1` |
 | 130, 143 | Ctrl-C; SIGTERM while training |
 """
 
@@ -45,13 +45,13 @@ def run(
     stopped: str = "stopped",
     failures: tuple[type[Exception], ...] = (),
 ) -> NoReturn:
-    """Run a command and exit: with its code, or with one line that says what ended it.
+    """Run a command and exit: with its code, or with one line that gives the cause.
 
     Args:
         command: Returns the exit code; None is 0.
-        program: What the line begins with.
-        stopped: What is said after Ctrl-C.
-        failures: Further exceptions that are failures of the work, not of the program.
+        program: The start of that line.
+        stopped: The text after Ctrl-C.
+        failures: Further exceptions that mean a failure of the work, not a bug of the program.
     """
     try:
         with _interrupts() as asked, _warnings_in_one_line(program):
@@ -72,11 +72,11 @@ def run(
 
 
 def _flushed(command: Callable[[], int | None]) -> int | None:
-    """Run a command and flush what it printed; where that cannot be, Python does not try it again when it exits."""
+    """Run a command and flush its output; if that fails, Python does not try again when it exits."""
     try:
         return command()
     finally:
-        if (out := sys.stdout) is not None:  # None where it was closed
+        if (out := sys.stdout) is not None:  # None if it was closed
             try:
                 out.flush()
             except OSError:
@@ -85,7 +85,7 @@ def _flushed(command: Callable[[], int | None]) -> int | None:
 
 
 def _ended(error: Exception, program: str, failures: tuple[type[Exception], ...]) -> tuple[str, int]:
-    """What is said of an error, and the exit code."""
+    """The message for an error, and the exit code."""
     match error:
         case UserError():
             return str(error), 2
@@ -109,7 +109,7 @@ def _ended(error: Exception, program: str, failures: tuple[type[Exception], ...]
 
 
 def _of_system(error: OSError) -> tuple[str, int]:
-    """What is said of a file, disk or connection that cannot be used."""
+    """The message for a file, disk or connection that cannot be used."""
     where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
     why = error.strerror or str(error) or type(error).__name__
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -122,7 +122,7 @@ def _of_system(error: OSError) -> tuple[str, int]:
 
 @contextlib.contextmanager
 def _warnings_in_one_line(program: str) -> Iterator[None]:
-    """A warning is one line on standard error, without the place in the code that it came from."""
+    """Print each warning as one line on standard error, without its place in the code."""
     before = warnings.formatwarning
     warnings.formatwarning = lambda message, *where, **more: f"{program}: {_one_line(str(message))}\n"
     try:
@@ -132,19 +132,19 @@ def _warnings_in_one_line(program: str) -> Iterator[None]:
 
 
 def _one_line(text: str) -> str:
-    """The text in one line, control characters of a path or value spelled out."""
+    """The text in one line, with control characters escaped."""
     line = " ".join(text.split())
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in line)
 
 
 def _in_brackets(error: Exception) -> str:
-    """The first line of what an error says, if anything."""
+    """The first line of an error's text, if any."""
     text = str(error).strip().partition("\n")[0]
     return f" ({text})" if text else ""
 
 
 def _bug(error: Exception, program: str) -> str:
-    """What is said of an error that nobody foresaw; its traceback goes into a file."""
+    """The message for an unexpected error; its traceback goes into a file."""
     asked = f"{program} {' '.join(sys.argv[1:])}\nPython {platform.python_version()}, JAX {jax.__version__}\n\n"
     what = f"{type(error).__name__}{_in_brackets(error)}"
     try:

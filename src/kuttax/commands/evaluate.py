@@ -31,7 +31,7 @@ class OtherSolver(ClassicalOptions):
     """Take this many steps of equal size."""
 
     def other(self) -> AbstractSolver | None:
-        """The solver that was asked for; None for the run's own.
+        """The solver that the options name; None for the run's own.
 
         Raises:
             UserError: The options name no solver, or contradict each other.
@@ -41,7 +41,7 @@ class OtherSolver(ClassicalOptions):
         return None if self.solver == "own" else self.classical()
 
     def unused(self) -> dict[str, Unused]:
-        """The options that change nothing beside the others."""
+        """The options that have no effect beside the others."""
         if self.solver != "own":
             return self.tolerance_unused()
         others = [option.name for option in fields(self) if option.name != "solver"]
@@ -55,7 +55,7 @@ class Evaluate:
     solver: OtherSolver = field(default_factory=OtherSolver)
 
     def unused(self) -> dict[str, Unused]:
-        """The options that change nothing beside the others."""
+        """The options that have no effect beside the others."""
         return self.solver.unused()
 
     def __call__(self, directory: Path, console: Console) -> int:

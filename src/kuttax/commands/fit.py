@@ -1,4 +1,4 @@
-"""`kuttax fit TASK`: a model and a solver of the NFE that is asked for, with a certificate."""
+"""`kuttax fit TASK`: a model and a solver with the given NFE, and a certificate."""
 
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, fields
@@ -99,7 +99,7 @@ class Fit:
         check_bounds(self)
 
     def unused(self, options: TaskOptions) -> dict[str, Unused]:
-        """The options that change nothing beside the others and the task's."""
+        """The options that have no effect beside the others and the task's."""
         ode, warm_up = options.calculus is None, self._components.warm_up_steps(self.training)
         start, able = (self._start(options, learned=x) for x in (self._components.learns(options.calculus), True))
         of_sde, unpenalised = "for an SDE", "for a task that is trained without a penalty"
@@ -117,13 +117,13 @@ class Fit:
         return FitOptions(**{part.name: getattr(self, part.name) for part in fields(FitOptions)})
 
     def _start(self, options: TaskOptions, *, learned: bool) -> AbstractSolver:
-        """The solver that the budget buys."""
+        """The solver with this budget."""
         return solver_of(self.nfe, self.stages, learned=learned, calculus=options.calculus)
 
     def __call__(self, name: str, options: TaskOptions, console: Console) -> int:
         """Run the command on the named task; returns the exit code."""
         out = Path(f"runs/fit-{name}") if self.out is None else self.out
-        self._start(options, learned=self._components.learns(options.calculus))  # refuses what cannot be
+        self._start(options, learned=self._components.learns(options.calculus))  # raises for an impossible budget
         with Output(out, "fit", overwrite=self.overwrite, resume=self.resume) as output:
             output.refuse_used()
             task = options.build()
@@ -152,7 +152,7 @@ class Fit:
             )
 
     def _keep(self, folder: Folder, task: Any, name: str, options: Any, fitted: Fitted) -> dict[str, Any]:
-        """Model, solver, record and certificate; the checkpoints are not needed any more. Returns the record."""
+        """Save model, solver, record and certificate, and remove the checkpoints. Returns the record."""
         about = {"task": name, "method": "fit", "label": title(fitted.solver), "budget": self.nfe, "seed": self.seed}
         size = self.training.batch_size
         record = as_json(
@@ -205,7 +205,7 @@ class Fit:
         return f"this field needs {fitted.least_nfe}: --allow-more keeps that solver"
 
     def _configuration(self, name: str, options: Any) -> dict[str, Any]:
-        """What must be the same for a run to be gone on with."""
+        """The options that must be the same to continue a run."""
         own = {
             key: getattr(self, key)
             for key in ("nfe", "stages", "allow_more", "seed", *(f.name for f in fields(FitOptions)))

@@ -1,4 +1,4 @@
-"""Files that more than one command leaves beside a model."""
+"""Files that more than one command saves beside a model."""
 
 from typing import Any
 
@@ -11,12 +11,12 @@ from ..validity import Certificate
 
 
 def picture(name: str) -> tuple[str, str]:
-    """The two files of a picture."""
+    """The two files of a plot."""
     return f"{name}.png", f"{name}.svg"
 
 
 def save_certificate(folder: Folder, certificate: Certificate, task: str, data: str) -> Record:
-    """certificate.json, certificate.png and certificate.svg; returns what the first holds."""
+    """Save certificate.json, certificate.png and certificate.svg; returns the contents of the first."""
     record = {**certificate.to_json(), "task": task, "data": data}
     with folder.writing("certificate.json", *picture("certificate")):
         write_json(folder.path / "certificate.json", record)
@@ -25,12 +25,12 @@ def save_certificate(folder: Folder, certificate: Certificate, task: str, data: 
 
 
 def save_record(folder: Folder, record: Record) -> None:
-    """record.json, what the run was and what it came to."""
+    """Save record.json: the description and the results of a run."""
     with folder.writing("record.json"):
         write_json(folder.path / "record.json", record)
 
 
 def save_for_torch(folder: Folder, solver: Any) -> None:
-    """solver_torch.py, the solver for PyTorch."""
+    """Save solver_torch.py, the solver for PyTorch."""
     with folder.writing("solver_torch.py"):
         write_text(folder.path / "solver_torch.py", to_torch_source(solver))

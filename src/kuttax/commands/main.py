@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _subject(command: str, what: str, words: list[str], example: str) -> tuple[str, list[str]]:
-    """The task or folder that a command is about, and the options after it."""
+    """The task or folder that a command works on, and the options after it."""
     names = leading(words)
     if not names:
         raise UserError(f"{command} needs a {what} first, for example: kuttax {command} {example}")
@@ -76,8 +76,8 @@ def _on_task(command: str, kind: type[Any], words: list[str]) -> int:
         return _help(command, kind)
     name, rest = _subject(command, "TASK", words, "digits")
     options = task_options(name)
-    start = _usual(kind, options)  # what a task is usually trained with shows in the help
-    nameless = Annotated[kind, tyro.conf.arg(name="")]  # its options get no heading of their own in the help
+    start = _usual(kind, options)  # so that the help shows the task's default settings
+    nameless = Annotated[kind, tyro.conf.arg(name="")]  # so that its options have no separate heading in the help
     both = make_dataclass(
         "Options",
         [("command", nameless, field(default=start)), ("task", options, field(default_factory=options))],
@@ -96,7 +96,7 @@ def _help(command: str, kind: type[Any]) -> int:
 
 
 def _usual(kind: type[Any], options: Any) -> Any:
-    """A command with the settings, and the solver, that a task is usually trained with."""
+    """A command with the default settings, and the default solver, of a task."""
     start = kind(training=Settings(**options.training))
     if not options.solver or "solver" not in {option.name for option in fields(kind)}:
         return start

@@ -1,4 +1,4 @@
-"""The folder that a command writes to: what `--out`, `--overwrite` and `--resume` make of it."""
+"""The output folder of a command: the meaning of `--out`, `--overwrite` and `--resume`."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,24 +12,24 @@ from ..io.manifest import Manifest
 from ..training import checkpoints
 
 NEW = "overwriting"
-"""The part of a folder that a new result lies in until it is complete and replaces the earlier one."""
+"""The part of a folder with a new result, until the result is complete and replaces the earlier one."""
 
 CHECKPOINTS = "checkpoints"
-"""The part of a folder that the checkpoints of a run lie in."""
+"""The part of a folder with the checkpoints of a run."""
 
-_SHOWN = 3  # names of files that are not ours
+_SHOWN = 3  # number of names shown of files that kuttax did not write
 
 
 class Output:
-    """The folder of one command; use it as a context, at the end of which the folder is free for others.
+    """The folder of one command; use it as a context, which releases the folder at its end.
 
-    `refuse_used`, before anything costly, and `begin`, when nothing can be wrong with the options any more, lock the
-    folder. A new result that overwrites an earlier one is written to a part of the folder; `finish` puts it in the
-    earlier one's place. Until then the earlier one is whole.
+    `refuse_used`, before costly work, and `begin`, after all checks of the options, lock the folder. A new result that
+    overwrites an earlier one is written to a part of the folder; `finish` then replaces the earlier one. Until then the
+    earlier one is complete.
 
     Args:
         out: The folder.
-        command: Which command writes.
+        command: The command that writes.
         overwrite: Whether to replace an earlier result.
         resume: Whether to continue one.
     """
@@ -47,16 +47,16 @@ class Output:
 
     @property
     def folder(self) -> Folder:
-        """Where the command writes: the folder itself, or its part for a result that is to replace another one."""
+        """The folder to write to: the folder itself, or its part for a result that will replace another one."""
         part = Folder(self.out / NEW, self._whole.command)
         return part if part.path.is_dir() and part.path.name + "/" in self._listed() else self._whole
 
     def refuse_used(self) -> None:
-        """Find out whether `begin` will do. Nothing is written but the lock.
+        """Check whether `begin` will succeed. Only the lock is written.
 
         Raises:
-            UserError: The folder is a file, is in use by another process, or holds what may not be replaced; or
-                `overwrite` and `resume` contradict each other.
+            UserError: The folder is a file, is in use by another process, or contains files that may not be replaced;
+                or `overwrite` and `resume` contradict each other.
         """
         self.refuse_contradiction()
         if self.out.exists() and not self.out.is_dir():
@@ -82,17 +82,17 @@ class Output:
             raise UserError("--overwrite and --resume contradict each other: give one of them")
 
     def begin(self) -> Folder:
-        """Make and lock the folder; returns where to write. Nothing of an earlier result is touched.
+        """Create and lock the folder; returns the folder to write to. An earlier result is not changed.
 
         Raises:
-            UserError: As `refuse_used`, or the folder cannot be made.
+            UserError: As `refuse_used`, or the folder cannot be created.
         """
         self.refuse_used()
         try:
             self.out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"--out {self.out} cannot be made ({error.strerror}): name another directory") from None
-        self.refuse_used()  # again, with the lock: another process may have made it in the meantime
+        self.refuse_used()  # again, with the lock: another process may have created it in the meantime
         if self.overwrite and self._listed():
             stale = Folder(self.out / NEW, self._whole.command)
             stale.remove(stale.owned())
@@ -100,7 +100,7 @@ class Output:
         return self.folder
 
     def finish(self) -> None:
-        """Let the new result, which is complete, replace the earlier one, if there is one."""
+        """Replace the earlier result, if there is one, by the new one, which is complete."""
         if self.folder != self._whole:
             replace_result(self._whole, self.folder)
 
@@ -132,7 +132,7 @@ class Output:
 
 
 def listed() -> list[str]:
-    """Patterns of the names of a run's checkpoints, for the manifest: of one training, or of several phases."""
+    """Patterns of the names of a run's checkpoints, for the manifest: for one training, or for several phases."""
     return [f"{CHECKPOINTS}/{within}{name}" for within in ("", "*/") for name in checkpoints.FILES]
 
 
@@ -151,7 +151,7 @@ def writing_into(directory: Path, command: str) -> Iterator[Folder]:
 
 
 def _settle(folder: Folder) -> None:
-    """Finish what a kill left undone: a complete new result that had not yet replaced the earlier one."""
+    """Complete the work that a kill interrupted: a complete new result that had not yet replaced the earlier one."""
     new = Folder(folder.path / NEW, folder.command)
     found = Manifest.read(new.path)
     if found is not None and found.complete is not None:

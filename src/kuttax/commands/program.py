@@ -1,4 +1,4 @@
-"""CommandLine: a command line of several commands. kuttax is one, the benchmarks are another."""
+"""CommandLine: a program with several commands, such as kuttax or the benchmarks."""
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +9,7 @@ from ..errors import UserError
 from . import ending
 
 Command = Callable[[list[str]], int | None]
-"""Takes what follows its name; returns the exit code, None for 0."""
+"""Takes the words after its name; returns the exit code, None for 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,13 +17,13 @@ class CommandLine:
     """A command line: its name, its help, and its commands.
 
     Attributes:
-        name: What its lines on standard error begin with.
-        call: What a user types to start it.
-        usage: The help of the whole.
+        name: The start of its lines on standard error.
+        call: The words that start it.
+        usage: The help of the whole program.
         commands: Name -> command.
-        version: What `--version` prints; None where there is no such option.
-        stopped: What is printed after Ctrl-C.
-        failures: Exceptions that are failures of the work, beside those that `ending` knows.
+        version: The output of `--version`; None if there is no such option.
+        stopped: The text after Ctrl-C.
+        failures: Exceptions that mean a failure of the work, in addition to those in `ending`.
     """
 
     name: str
@@ -58,11 +58,11 @@ class CommandLine:
 
 
 def asks_help(words: Sequence[str]) -> bool:
-    """Whether the help of a command is asked for before anything is given to it."""
+    """Whether the words ask for the help of a command before any other word."""
     return words[:1] in (["-h"], ["--help"])
 
 
 def leading(words: Sequence[str]) -> list[str]:
-    """The words before the first option: what a command is about."""
+    """The words before the first option: the subject of a command."""
     first = next((i for i, word in enumerate(words) if word.startswith("-")), len(words))
     return list(words[:first])

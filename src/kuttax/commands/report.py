@@ -17,7 +17,7 @@ class Report:
     """Draw the table, the plots and the page of a comparison again, from the records in DIR."""
 
     def unused(self) -> dict[str, Unused]:
-        """The options that change nothing beside the others: none."""
+        """The options that have no effect beside the others: none."""
         return {}
 
     def __call__(self, directory: Path, console: Console) -> int:

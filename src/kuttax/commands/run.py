@@ -1,4 +1,4 @@
-"""One training run from its options to its record and its files: what `train` and `compare` share."""
+"""One training run from its options to its record and its files: the common part of `train` and `compare`."""
 
 import importlib.metadata
 import platform
@@ -37,31 +37,31 @@ from .kept import picture
 from .options.step_control import history
 
 METRICS = "metrics.jsonl"
-"""Of a run: a line for each dispatch of training."""
+"""The metrics file of a run: a line for each dispatch of training."""
 
-_REPEATS = 30  # of a timed prediction
+_REPEATS = 30  # repeats when a prediction is timed
 
 
 def reference(task: Any) -> AbstractSolver:
-    """The solver that asks whether a field means anything without its own: the task's, or Tsit5 at 1e-6."""
+    """The solver for comparison with the model's own: the task's `reference`, or Tsit5 at 1e-6."""
     return reference_of(task) or Adaptive(TSIT5, 1e-6, 1e-6)
 
 
 def reference_name(task: Any) -> str:
-    """What it is called."""
+    """The name of that solver."""
     own = reference_of(task)
     return "Tsit5 at 1e-6" if own is None else title(own)
 
 
 def describe_nfe(counts: Mapping[str, Any]) -> str:
-    """Evaluations of the field in words; of an SDE those of drift and diffusion."""
+    """Evaluations of the field as text; for an SDE those of drift and diffusion."""
     known = lambda value: "unknown" if value is None or value != value else f"{value:.4g}"
     diffusion = counts.get("nfe_diffusion")
     return known(counts["nfe"]) + ("" if diffusion is None else f" of the drift, {known(diffusion)} of the diffusion")
 
 
 def describe_verdict(certificate: Mapping[str, Any]) -> str:
-    """What a record says of its certificate, in words."""
+    """A record's certificate as text."""
     in_law = certificate.get("in_law")
     if in_law is None:
         return f"still an ODE: {certificate['verdict']}"
@@ -97,16 +97,16 @@ def train(
     *,
     resume: bool = False,
 ) -> Trained:
-    """Train with one seed, saying how it goes, in all processes of the run.
+    """Train with one seed and report the progress, in all processes of the run.
 
     Args:
-        trainer: Of the task and solver.
-        seed: Of the weights and of the order of the data.
-        label: What the run is called.
-        folder: Where the metrics go.
-        console: For the progress bar, and what becomes of checkpoints and failed steps.
-        checkpoints: Where training is saved on its way: the caller clears them when the record is kept.
-        resume: Go on from the newest of them, if there is one.
+        trainer: The trainer of the task and solver.
+        seed: Seed of the weights and of the order of the data.
+        label: The name of the run.
+        folder: The folder of the metrics.
+        console: For the progress bar, and messages about checkpoints and failed steps.
+        checkpoints: Where training is saved while it runs; the caller clears them when the record is saved.
+        resume: Continue from the newest of them, if there is one.
     """
     say = console.out
     place, steps = trainer.place, trainer.settings.train_steps
@@ -128,7 +128,7 @@ def train(
 
 
 def _start(place: Placement, checkpoints: Checkpoints, say: Callable[[str], None]) -> Checkpoint | None:
-    """The newest checkpoint, the same in all processes; the first one looks before the others."""
+    """The newest checkpoint, the same in all processes; the first process reads it before the others."""
     step = lambda found: 0 if found is None else 1 + found.step
     seen = together(place, lambda: checkpoints.latest(say) if place.leads else None)
     newest = place.largest(step(seen))
@@ -148,10 +148,10 @@ def recorded(
     """Test once, certify on validation data, save the run and return its record.
 
     Args:
-        trainer, trained, seed: What was done.
-        about: What the record says of the run beside its results: task, method, label, budget, penalty.
+        trainer, trained, seed: The finished training.
+        about: The record's description of the run: task, method, label, budget, penalty.
         options: The named task's, from `task_options`: they are saved, so that the run can be built again.
-        folder: Where model and solver go.
+        folder: The folder of model and solver.
     """
     task, size, steps = trainer.task, trainer.settings.batch_size, trainer.settings.train_steps
     record = {
@@ -186,15 +186,15 @@ def results(
     folder: Folder,
     certificate: Certificate | None = None,
 ) -> dict[str, Any]:
-    """What a record says of a model and its solver: tested once, timed, certified on validation data.
+    """The results of a model and its solver for a record: tested once, timed, certified on validation data.
 
-    Forecasts, densities, fans of trajectories and reconstructions, where the task has them, are drawn.
+    Forecasts, densities, fans of trajectories and reconstructions are drawn, if the task has them.
 
     Args:
-        task, model, solver: What was trained.
-        size: Of a batch.
-        about: At least the "label" and "method" that a drawing names.
-        folder: Where drawings go.
+        task, model, solver: The trained model and solver, and their task.
+        size: The batch size.
+        about: At least the "label" and "method", for the plots.
+        folder: The folder of the plots.
         certificate: On validation data; None makes one.
     """
     test = evaluate(task, model, solver, task.test, size)
@@ -232,7 +232,7 @@ def results(
 
 
 def _draw(seen: Any, folder: Folder, name: str, plot: Callable[[Path], Any]) -> None:
-    """Save the numbers of a picture, a named tuple of arrays, and draw it; nothing where there are none."""
+    """Save the numbers of a plot, a named tuple of arrays, and draw it; nothing happens if there are none."""
     if seen is None:
         return
     path = folder.path / f"{name}.npz"
@@ -243,7 +243,7 @@ def _draw(seen: Any, folder: Folder, name: str, plot: Callable[[Path], Any]) -> 
 
 
 def _resolve(task: Task, model: Any, size: int) -> Evaluation | None:
-    """The test without the model's own solver; None where that solve fails, for then the field means nothing alone."""
+    """The test with the reference solver; None if that solve fails, since the field then depends on its solver."""
     try:
         return evaluate(task, model, reference(task), task.test, size)
     except SolveError:
@@ -251,7 +251,7 @@ def _resolve(task: Task, model: Any, size: int) -> Evaluation | None:
 
 
 def _forecast(task: Any, model: Any, solver: AbstractSolver, about: dict[str, Any], folder: Folder) -> dict[str, Any]:
-    """What the task says of long forecasts; saved with an example of them, and drawn."""
+    """The task's results on long forecasts; saved with an example, and drawn."""
     found = as_json(task.forecast(model, solver))
     with folder.writing("forecast.json", *picture("forecast")):
         write_json(folder.path / "forecast.json", found)
@@ -260,7 +260,7 @@ def _forecast(task: Any, model: Any, solver: AbstractSolver, about: dict[str, An
 
 
 def task_options(task_kind: Any) -> dict[str, Any]:
-    """A named task's options as JSON holds them; paths are absolute, for a run may be evaluated from elsewhere."""
+    """A named task's options in types that JSON can hold; paths are absolute, for use from any folder."""
     values = {field.name: getattr(task_kind, field.name) for field in fields(task_kind)}
     return {name: as_json(x.absolute() if isinstance(x, Path) else x) for name, x in values.items()}
 

@@ -1,4 +1,4 @@
-"""Terminal: where commands print."""
+"""Terminal: the console that commands print to."""
 
 import io
 import sys
@@ -7,9 +7,9 @@ from rich.console import Console
 
 
 def terminal(*, quiet: bool = False) -> Console:
-    """A console that shows text as it is: brackets in a path are no markup, and numbers get no colour.
+    """A console that shows text unchanged: brackets in a path are not markup, and numbers have no colour.
 
-    `out` prints a line that is not folded, so that a path can be copied whole; `print` is for tables.
+    `out` prints a line without folding it, so that a path can be copied whole; use `print` for tables.
     """
     if isinstance(
         sys.stdout, io.TextIOWrapper

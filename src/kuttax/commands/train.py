@@ -62,8 +62,8 @@ class Train:
         check_bounds(self)
 
     def unused(self, options: TaskOptions) -> dict[str, Unused]:
-        """The options that change nothing beside the others and the task's."""
-        self._place()  # processes join before anything is computed, and solvers are made of arrays
+        """The options that have no effect beside the others and the task's."""
+        self._place()  # processes must join before any computation, and solvers are made of arrays
         solver = self._start()
         return {
             **self.solver.unused(controlled=self.step_control != "off"),
@@ -121,15 +121,15 @@ class Train:
 
     @property
     def _proposes(self) -> bool:
-        """Whether the number of steps to start with is proposed."""
+        """Whether Hairer's heuristic proposes the initial number of steps."""
         return self.step_control != "off" and self.solver.lacks_steps
 
     def _start(self) -> AbstractSolver:
-        """The solver of the options, of one step where their number is proposed."""
+        """The solver of the options; with one step if the number is proposed."""
         return (replace(self.solver, steps=1) if self._proposes else self.solver).build()
 
     def _say(self, record: dict[str, Any], out: Path, console: Console) -> None:
-        """What came out, in a few lines."""
+        """Print the results in a few lines."""
         metric, unit = record["metric"]["name"], record["metric"]["unit"]
         resolved = record["test_reference"]
         console.out(record["label"])
@@ -150,7 +150,7 @@ class Train:
         console.out(f"Saved in {out}. Look again: kuttax evaluate {out}{again}")
 
     def _begin(self, output: Output, name: str, options: Any, console: Console) -> None:
-        """Make the directory, and keep the options in it."""
+        """Create the directory, and save the options in it."""
         folder = output.begin()
         save_configuration(folder, self._configuration(name, options))
         folder.claim(*listed())
@@ -174,7 +174,7 @@ class Train:
         return True
 
     def _configuration(self, name: str, options: Any) -> dict[str, Any]:
-        """What must be the same for a run to be gone on with."""
+        """The options that must be the same to continue a run."""
         return {
             "task": name,
             "options": of_task(options),

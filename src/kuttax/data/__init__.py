@@ -1,4 +1,4 @@
-"""Data sets as NumPy arrays, their splits, and the order in which training sees them."""
+"""Data sets as NumPy arrays, their splits, and the order of samples in training."""
 
 from .batches import BatchStream
 from .dataset import Dataset, check_dataset

@@ -1,4 +1,4 @@
-"""The order in which training sees the samples."""
+"""The order of samples in training."""
 
 from dataclasses import dataclass
 
@@ -13,15 +13,15 @@ class BatchStream:
 
     Each epoch is a permutation of all samples, drawn from the seed and the epoch's number. The epochs follow each other
     without a gap, and batch `k` is entries `k * batch_size` to `(k + 1) * batch_size` of that sequence. So no sample is
-    ever dropped: where the batch size does not divide the number of samples, a batch reaches into the next epoch.
+    dropped: if the batch size does not divide the number of samples, a batch continues into the next epoch.
 
-    A batch is a pure function of the four numbers below and its step, so training resumes at any step, and one
-    dispatch can be handed the indices of several steps while the data stay on the device.
+    A batch is a pure function of the fields below and its step. So training resumes at any step, and one dispatch can
+    take the indices of several steps while the data stay on the device.
 
     Attributes:
         samples: Number of samples `n`.
         batch_size: Indices in a batch, at most `n`.
-        seed: Non-negative; decides all permutations.
+        seed: Non-negative; draws all permutations.
 
     Raises:
         UserError: If the batch size is outside 1 to `n`, or the seed negative.

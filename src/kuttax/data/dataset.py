@@ -1,4 +1,4 @@
-"""Inputs and what is to be predicted from them."""
+"""Inputs and their targets."""
 
 from typing import Any, NamedTuple
 
@@ -20,14 +20,14 @@ class Dataset(NamedTuple):
 
 
 def check_dataset(name: str, dataset: Dataset) -> Dataset:
-    """Returns `dataset` as NumPy arrays if it can be trained on.
+    """Returns `dataset` as NumPy arrays if it is valid for training.
 
     Args:
-        name: What the messages call it: "train", or a path.
+        name: Its name in messages: "train", or a path.
         dataset: The inputs and targets.
 
     Raises:
-        UserError: If it is empty, if inputs and targets differ in number, or if a floating-point entry is not finite.
+        UserError: It is empty, inputs and targets differ in number, or a floating-point entry is not finite.
     """
     x, y = np.asarray(dataset.x), np.asarray(dataset.y)
     for field, array in (("x", x), ("y", y)):

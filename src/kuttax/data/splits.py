@@ -12,9 +12,9 @@ class Splits(NamedTuple):
     """Three disjoint data sets.
 
     Attributes:
-        train: What the parameters are fitted to.
-        validation: What choices (steps, solver, stopping) are made on.
-        test: What is reported, once.
+        train: For fitting the parameters.
+        validation: For choices (steps, solver, stopping).
+        test: Reported, once.
     """
 
     train: Dataset
@@ -29,7 +29,7 @@ def make_splits(train: Dataset, test: Dataset, *, validation_fraction: float = 0
         train: The official training set.
         test: The official test set.
         validation_fraction: Share of `train` that becomes the validation set, in (0, 1).
-        seed: Decides which samples these are; the same seed gives the same split.
+        seed: Draws the validation samples; the same seed gives the same split.
 
     Raises:
         UserError: As `split_off`.
@@ -42,10 +42,10 @@ def split_off(dataset: Dataset, fraction: float, seed: int, *, name: str = "spli
     """Splits `dataset` in two at random; integer targets are stratified, so that both parts have the same class shares.
 
     Args:
-        dataset: What to split, `n` samples.
+        dataset: `n` samples.
         fraction: Share of the samples in the second part, in (0, 1).
-        seed: Decides which samples these are.
-        name: What the messages call the fraction.
+        seed: Draws the samples of the second part.
+        name: The fraction's name in messages.
 
     Returns:
         The rest and the part that was split off.
@@ -67,7 +67,7 @@ def split_off(dataset: Dataset, fraction: float, seed: int, *, name: str = "spli
             f"{name} fraction {fraction} of {len(dataset.y)} samples cannot be split off: {_first_sentence(error)}; "
             "give more samples or another fraction"
         ) from error
-    # Sorted, so that the order in which training sees the samples is the business of BatchStream alone.
+    # Sorted, so that only BatchStream decides the order of samples in training.
     rest, part = np.sort(rest), np.sort(part)
     return Dataset(dataset.x[rest], dataset.y[rest]), Dataset(dataset.x[part], dataset.y[part])
 

@@ -1,4 +1,4 @@
-"""Densities by continuous normalizing flows: a field carries a normal distribution to the data, and back."""
+"""Densities by continuous normalizing flows: a field moves a normal distribution to the data, and back."""
 
 from .likelihood import log_prob, sample, standard_normal
 from .trace import Exact, Hutchinson

@@ -1,4 +1,4 @@
-"""log_prob and sample: a normal distribution at one time, the data at the other, the field between them."""
+"""log_prob and sample: a normal distribution at one time, the data at the other, and the field between them."""
 
 import math
 from typing import Any
@@ -34,21 +34,21 @@ def log_prob(
 ) -> Float[Array, " n"]:
     """The log-density that a flow gives to each of n samples, in nats: log N(x(t_base)) + log |det dx(t_base)/dx|.
 
-    The samples are carried from the data's time back to the base's (FFJORD; Grathwohl et al., ICLR 2019). A learned
-    solver for it is one for that direction.
+    The solver moves the samples from the data's time back to the base's (FFJORD; Grathwohl et al., ICLR 2019). A
+    learned solver must be for that direction.
 
     Args:
         field: `field(t, x, args) -> dx/dt`, for one sample.
-        x: Samples of the data's kind, (n, d).
+        x: Samples of the data, (n, d).
         solver: From the data's time to the base's.
         interval: The times of the base, a standard normal distribution, and of the data.
-        args: Handed to the field.
-        trace: `Exact()` (the default), or `Hutchinson()` for an unbiased estimate at the price of one product.
+        args: Passed to the field.
+        trace: `Exact()` (the default), or `Hutchinson()` for an unbiased estimate at the cost of one product.
         key: For `Hutchinson`.
         options: For `kuttax.solve`: adjoint, max_steps, throw.
 
     Raises:
-        UserError: x is no array of samples, or a key is needed.
+        UserError: x is not an array of samples, or a key is needed.
         SolveError: The solve failed, unless `throw=False`; the log-densities are then NaN.
     """
     base, data = interval
@@ -67,16 +67,16 @@ def sample(
     dtype: Any = None,
     **options: Any,
 ) -> Float[Array, "n ..."]:
-    """Draw samples: a standard normal distribution, carried from the base's time to the data's.
+    """Draw samples: a standard normal distribution, moved from the base's time to the data's.
 
     Args:
         field: `field(t, x, args) -> dx/dt`, for one sample.
-        key: Decides the samples.
+        key: Draws the samples.
         shape: (n, d): the number of samples, and the shape of one.
         solver: From the base's time to the data's.
         interval: The times of the base and of the data.
-        args: Handed to the field.
-        dtype: Of the samples; None for JAX's default.
+        args: Passed to the field.
+        dtype: Dtype of the samples; None for JAX's default.
         options: For `kuttax.solve`: max_steps, throw.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The trace of a field's Jacobian, at which rate volumes grow: exact, or estimated from one product."""
+"""The trace of a field's Jacobian, the rate at which volumes grow: exact, or estimated from one product."""
 
 from abc import abstractmethod
 from collections.abc import Callable
@@ -15,11 +15,11 @@ ProbeNoise = Literal["rademacher", "normal"]
 
 
 class AbstractTrace(eqx.Module):
-    """How tr(df/dx) is had."""
+    """How tr(df/dx) is computed."""
 
     @abstractmethod
     def noise(self, key: PRNGKeyArray | None, x: Float[Array, "n ..."]) -> Any:
-        """What is drawn once for a solve, shaped like the states x; None where nothing is.
+        """The noise of one solve, shaped like the states x; None if there is none.
 
         Raises:
             UserError: A key is needed, and there is none.
@@ -47,13 +47,13 @@ class Hutchinson(AbstractTrace):
     """eps^T (df/dx) eps, whose mean over eps with E[eps eps^T] = I is the trace: one Jacobian-vector product.
 
     Hutchinson (1990); for flows Grathwohl et al. (FFJORD, ICLR 2019, arXiv 1810.01367, section 3.1). The noise is drawn
-    once for a solve, one for each sample: the integrand is then smooth, and the log-density's estimate is unbiased.
+    once for a solve, for each sample, so that the integrand is smooth; the log-density's estimate is unbiased.
 
     Attributes:
         kind: "rademacher" (signs; the diagonal itself adds no variance) or "normal".
 
     Raises:
-        UserError: There is no such kind.
+        UserError: The kind is unknown.
     """
 
     kind: ProbeNoise = eqx.field(static=True, default="rademacher")

@@ -1,4 +1,4 @@
-"""Transport: states that a field carries along, and the change of their log-density, which is part of the state."""
+"""Transport: moves states along a field, with the change of their log-density as part of the state."""
 
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from .trace import AbstractTrace, Exact
 
 
 class Transported(NamedTuple):
-    """Where n states got.
+    """The result of moving n states.
 
     Attributes:
         x: The states at t1, shaped like those at t0.
@@ -37,8 +37,8 @@ class Augmented(eqx.Module):
     The instantaneous change of variables (Chen, Rubanova, Bettencourt & Duvenaud, NeurIPS 2018, theorem 1).
 
     Attributes:
-        field: f, in any callable form.
-        trace: How the trace is had.
+        field: f, any callable.
+        trace: How the trace is computed.
     """
 
     field: VectorField
@@ -56,20 +56,20 @@ def augmented(
     trace: AbstractTrace | None = None,
     key: PRNGKeyArray | None = None,
 ) -> tuple[Augmented, tuple[Array, Array], tuple[Any, Any]]:
-    """The field, the initial state and the args of a solve that carries the log-density along.
+    """The field, the initial state and the args of a solve that also integrates the log-density.
 
     The noise of an estimated trace is in the args, one for each sample (`args_axes=(None, 0)`), the same for the whole
-    solve. `transport` solves it; for penalties, output times or distillation it may be solved in any other way.
+    solve. `transport` solves it; use it directly for penalties, output times or distillation.
 
     Args:
         field: `field(t, x, args) -> dx/dt`, for one state.
         x: n states, floating point.
-        args: Handed to the field.
+        args: Passed to the field.
         trace: `Exact()` (the default) or `Hutchinson()`.
         key: For `Hutchinson`.
 
     Raises:
-        UserError: x is no array of samples, or a key is needed.
+        UserError: x is not an array of samples, or a key is needed.
     """
     if not isinstance(x, jax.Array | np.ndarray) or x.ndim < 2 or not jnp.issubdtype(x.dtype, jnp.floating):
         got = f"{getattr(x, 'dtype', type(x).__name__)} of shape {np.shape(x)}"
@@ -91,7 +91,7 @@ def transport(
     key: PRNGKeyArray | None = None,
     **options: Any,
 ) -> Transported:
-    """Carry n states from t0 to t1, forwards or backwards, with the change of their log-density.
+    """Move n states from t0 to t1, forwards or backwards, with the change of their log-density.
 
     Args:
         field, x, args, trace: As for `augmented`.

@@ -1,4 +1,4 @@
-"""Learned solvers for a field that is frozen: fit to a fine teacher, judged on starts that the fit never saw."""
+"""Learned solvers for a frozen field: fitted to a fine teacher, evaluated on held-out starts."""
 
 from .classical import SchemeRow, row, table
 from .distill import Distilled, distill

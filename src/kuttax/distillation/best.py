@@ -1,4 +1,4 @@
-"""Early stopping: what was best on the held-out starts, and whether to go on."""
+"""Early stopping: the best student on the held-out starts, and whether to continue."""
 
 import math
 from typing import Any
@@ -8,17 +8,17 @@ class BestStudent:
     """The student with the least held-out error so far.
 
     Args:
-        patience: Looks without an improvement after which to stop.
+        patience: Evaluations without an improvement after which to stop.
     """
 
-    _WORTH = 1e-3  # the relative improvement that patience waits for
+    _WORTH = 1e-3  # the smallest relative improvement that resets patience
 
     def __init__(self, patience: int):
         self.patience, self.error, self.student, self.looks = patience, math.inf, None, 0
         self._goal, self._since = math.inf, 0
 
     def look(self, error: float, student: Any) -> None:
-        """One more look; an error that is NaN is never the best."""
+        """Record one evaluation; an error that is NaN is never the best."""
         self.looks += 1
         self._since += 1
         if error < self.error:

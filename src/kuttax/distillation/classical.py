@@ -1,4 +1,4 @@
-"""What every classical tableau makes of the same starts at the same number of evaluations."""
+"""The errors of every classical tableau on the same starts at the same number of evaluations."""
 
 import dataclasses
 from typing import NamedTuple
@@ -15,13 +15,13 @@ from .starts import Pairs
 
 
 class SchemeRow(NamedTuple):
-    """How a solver does on starts whose ends are known.
+    """The errors of a solver on starts with known ends.
 
     Attributes:
-        name: Which solver.
+        name: The solver's name.
         nfe: Its evaluations of the field.
-        rmse: Root mean square error at the end over starts and components, in the state's units; NaN where the solve
-            leaves the numbers.
+        rmse: Root mean square error at the end over starts and components, in the state's units; NaN if the solve is
+            not finite.
         median: The median over the starts of the Euclidean length of the error.
     """
 
@@ -32,7 +32,7 @@ class SchemeRow(NamedTuple):
 
 
 def row(frozen: Frozen, solver: AbstractTableSolver, pairs: Pairs) -> SchemeRow:
-    """How `solver` does in the dtype of the starts; the ends may be more exact."""
+    """The row of `solver`, computed in the dtype of the starts; the ends may be more accurate."""
     return SchemeRow(title(solver), solver.nfe, *errors(frozen, solver, pairs))
 
 
@@ -47,8 +47,8 @@ def errors(frozen: Frozen, solver: AbstractSolver, pairs: Pairs) -> tuple[float,
 def table(frozen: Frozen, pairs: Pairs, nfe: int) -> tuple[SchemeRow, ...]:
     """Every classical tableau with as many equal steps as `nfe` evaluations allow, the best first.
 
-    A tableau whose stages do not divide `nfe` takes fewer evaluations (`SchemeRow.nfe`). One with more stages is
-    left out.
+    A tableau whose number of stages does not divide `nfe` takes fewer evaluations (`SchemeRow.nfe`). One with more than
+    `nfe` stages is left out.
     """
     schemes = [FixedSteps(tableau, nfe // tableau.stages) for tableau in ALL.values() if tableau.stages <= nfe]
     dtype = jax.tree.leaves(pairs.start)[0].dtype
@@ -57,7 +57,7 @@ def table(frozen: Frozen, pairs: Pairs, nfe: int) -> tuple[SchemeRow, ...]:
 
 
 class _Laid(AbstractTableSolver):
-    """A scheme by its numbers in place of its name: one program serves all of as many stages and steps."""
+    """A scheme with its coefficients as arrays, so that one program works for all with the same stages and steps."""
 
     laid: StepTable
     steps: int = eqx.field(static=True)
@@ -74,7 +74,7 @@ class _Laid(AbstractTableSolver):
 
     @property
     def order(self) -> int:
-        return 1  # all of them have at least that
+        return 1  # every tableau has at least this order
 
     def check(self, problem: Problem) -> None:
         del problem

@@ -27,12 +27,12 @@ class Distilled(NamedTuple):
     """A solver fitted to a frozen field.
 
     Attributes:
-        solver: The student, marked with the interval that it is meant for.
+        solver: The student, marked with its interval.
         error: Its root mean square error at the end over the held-out starts and all components, in the state's units
             and computed in the state's dtype. These starts also chose when the fit stopped.
         median: The median over the held-out starts of the Euclidean length of the error.
-        table: The same of every classical tableau at (at most) the same number of evaluations, the best first.
-        steps: Steps of the optimiser that were tried on the held-out starts.
+        table: The same for every classical tableau at (at most) the same number of evaluations, the best first.
+        steps: Steps of the optimiser that were evaluated on the held-out starts.
     """
 
     solver: LearnedRK
@@ -60,32 +60,32 @@ def distill(
     max_steps: int | None = None,
     key: PRNGKeyArray,
 ) -> Distilled:
-    """Fit a learned solver to a field that is not trained any more, so that few evaluations end where many would.
+    """Fit a learned solver to a frozen field, so that few evaluations give the accuracy of many.
 
-    A teacher in float64 at 1e-8 solves every start. The student is then fitted to the ends, by Levenberg-Marquardt up
-    to 200 parameters and by Adam beyond, and what is best on the held-out starts is kept. Teacher and fit run in
-    float64 whatever JAX's flag and the dtype of y0; the student comes back, and is judged, in its own and in that of y0
-    (docs/distillation.md).
+    A teacher in float64 at 1e-8 solves every start. Then Levenberg-Marquardt (up to 200 parameters) or Adam (beyond)
+    fits the student to the ends, and the student with the best error on the held-out starts is kept. Teacher and fit
+    run in float64 whatever JAX's flag and the dtype of y0. The returned student has its own dtype, and is evaluated in
+    that of y0 (docs/distillation.md).
 
     Args:
         field: `field(t, y, args) -> dy/dt` for one state, any callable that JAX can trace.
-        y0: The starts: a pytree of arrays whose leading axis counts them, at least two. Draw them as the solver will
-            meet them.
+        y0: The starts: a pytree of arrays whose leading axis counts them, at least two. Draw them from the states that
+            the solver will meet.
         t0, t1: The interval; t1 < t0 goes backwards.
-        student: Where the fit starts: `kx.student(...)` or `LearnedRK.from_tableau(...)`.
-        args: Handed to the field.
+        student: The start of the fit: `kx.student(...)` or `LearnedRK.from_tableau(...)`.
+        args: Passed to the field.
         holdout: The share of the starts that the fit does not see.
-        teacher: What solves the starts, in float64; None: DOPRI5 at 1e-8. For a stiff field
+        teacher: Solves the starts, in float64; None: DOPRI5 at 1e-8. For a stiff field
             `kx.FromDiffrax(diffrax.Kvaerno5(), 1e-8, 1e-8)`.
-        max_steps: Of the optimiser; None for 200 (Levenberg-Marquardt) or 3000 (Adam).
-        key: Decides which starts are held out, and Adam's batches.
+        max_steps: Steps of the optimiser; None for 200 (Levenberg-Marquardt) or 3000 (Adam).
+        key: Draws the held-out starts, and Adam's batches.
 
     Returns:
         A `Distilled`.
 
     Raises:
-        UserError: Starts, interval, share or student that cannot work; a field that returns something else than a slope
-            like the state, or has no finite solution; a student that diverges from where it starts.
+        UserError: Starts, interval, share or student are invalid; the field's value is not shaped like the state, or
+            its solution is not finite; the student diverges at its start.
     """
     _check(student, t0, t1, max_steps)
     y0 = checked_starts(y0)
@@ -93,7 +93,7 @@ def distill(
     rows, held_rows = split(len(jax.tree.leaves(y0)[0]), holdout, split_key)
     frozen = Frozen(field, args, float(t0), float(t1))
     student = student.for_interval(t0, t1)
-    eqx.filter_eval_shape(frozen.end, student, jax.tree.map(lambda x: x[0], y0))  # refuses slopes unlike the state
+    eqx.filter_eval_shape(frozen.end, student, jax.tree.map(lambda x: x[0], y0))  # raises for slopes unlike the state
     pairs = Pairs(y0, ends(field, y0, t0, t1, args, dopri5_at_1e_8() if teacher is None else teacher))
     seen, held = pairs.rows(rows), pairs.rows(held_rows)
     best = _fit(frozen, student, seen, held, max_steps, int(jax.random.randint(batch_key, (), 0, 2**31 - 1)))
@@ -113,7 +113,7 @@ def _check(student: Any, t0: Any, t1: Any, max_steps: Any) -> None:
 
 
 def _fit(frozen: Frozen, student: LearnedRK, seen: Pairs, held: Pairs, max_steps: int | None, seed: int) -> BestStudent:
-    """Fit in float64, by what suits the number of parameters."""
+    """Fit in float64, with the method that suits the number of parameters."""
     frozen, student, seen, held = cast((frozen, student, seen, held), np.float64)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(student))
     with double_precision():

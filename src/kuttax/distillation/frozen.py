@@ -1,4 +1,4 @@
-"""A frozen field on one interval, as fits see it: states are vectors, and a solver has an error at the end."""
+"""A frozen field on one interval, with the errors of solvers at its end; states are vectors."""
 
 from typing import Any
 
@@ -22,8 +22,8 @@ class Frozen(eqx.Module):
     """dy/dt = field(t, y, args) from t0 to t1.
 
     Attributes:
-        field: For one state.
-        args: Handed to the field.
+        field: The vector field, for one state.
+        args: Passed to the field.
         t0, t1: The interval (static).
     """
 
@@ -33,16 +33,16 @@ class Frozen(eqx.Module):
     t1: float = eqx.field(static=True)
 
     def end(self, solver: AbstractSolver, start: PyTree) -> PyTree:
-        """Where one start gets with `solver`; NaN where it fails. Differentiable in both modes."""
+        """The end of one start with `solver`; NaN if it fails. Differentiable in both modes."""
         options = {"solver": solver, "args": self.args, "adjoint": ForwardMode(), "throw": False}
         return solve(self.field, start, self.t0, self.t1, **options).y1
 
     def error(self, solver: AbstractSolver, start: PyTree, end: PyTree) -> Float[Array, " size"]:
-        """How far one start ends from where it should, as a vector."""
+        """The error at the end of one start, as a vector."""
         return ravel_pytree(self.end(solver, start))[0] - ravel_pytree(end)[0]
 
     def errors(self, solver: AbstractSolver, pairs: Pairs) -> Starts:
-        """How far `solver` ends from where it should, one row a start."""
+        """The errors of `solver` at the ends, one row for each start."""
 
         return jax.vmap(lambda start, end: self.error(solver, start, end))(pairs.start, pairs.end)
 
@@ -55,5 +55,5 @@ def rmse(frozen: Frozen, solver: AbstractSolver, pairs: Pairs) -> Float[Array, "
 
 @eqx.filter_jit
 def ends(frozen: Frozen, solver: AbstractSolver, starts: PyTree) -> PyTree:
-    """Where all starts get with `solver`."""
+    """The ends of all starts with `solver`."""
     return jax.vmap(lambda start: frozen.end(solver, start))(starts)

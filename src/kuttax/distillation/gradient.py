@@ -19,18 +19,18 @@ MOST_STEPS = 3000
 BATCH = 256
 LOOK_EVERY = 50
 PATIENCE = 20
-"""Looks at the held-out starts without a better error after which a fit ends."""
+"""Evaluations on the held-out starts without a better error after which a fit ends."""
 
 _RATE = 1e-2
 
 
 def adam(frozen: Frozen, student: Student, seen: Pairs, held: Pairs, steps: int, seed: int) -> BestStudent:
-    """Fit the student to the pairs that are seen, in batches drawn by `seed`; all in float64.
+    """Fit the student to the pairs `seen`, in batches drawn by `seed`; all in float64.
 
-    The log makes the rate mean the same for errors of any size; the rate falls to a hundredth on a cosine.
+    The log gives the learning rate the same meaning for errors of any size; the rate falls to a hundredth on a cosine.
 
     Returns:
-        The student that was best on the pairs held out, with that error.
+        The student with the best error on the pairs `held`, with that error.
     """
     optimiser = optax.adam(optax.cosine_decay_schedule(_RATE, steps, 1e-2))
     stream = BatchStream(seen.number, min(BATCH, seen.number), seed)

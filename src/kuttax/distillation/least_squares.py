@@ -1,7 +1,7 @@
-"""Levenberg-Marquardt on the errors at the end: seconds where a gradient method takes minutes.
+"""Levenberg-Marquardt on the errors at the end: seconds, while a gradient method takes minutes.
 
-Optimistix's solver, driven step by step so that the held-out starts can stop it. The Jacobian is built start by start:
-a state of D numbers and P parameters make a block of (D, P), from P forward-mode products or D reverse-mode ones,
+Optimistix's solver, called step by step so that the held-out starts can stop it. The Jacobian is built start by start:
+a state of D numbers and P parameters give a block of (D, P), from P forward-mode products or D reverse-mode ones,
 whichever are fewer.
 """
 
@@ -25,7 +25,7 @@ PATIENCE = 25
 
 MOST_PARAMETERS = 200
 MOST_ENTRIES = 2**25
-"""The largest Jacobian, in numbers: 256 MiB, of which the solver keeps three."""
+"""The largest Jacobian, in numbers: 256 MiB, of which the solver stores three."""
 
 
 def suits(parameters: int, seen: Pairs) -> bool:
@@ -34,15 +34,15 @@ def suits(parameters: int, seen: Pairs) -> bool:
 
 
 def levenberg_marquardt(frozen: Frozen, student: Student, seen: Pairs, held: Pairs, steps: int) -> BestStudent:
-    """Fit the student to the pairs that are seen; all in float64.
+    """Fit the student to the pairs `seen`; all in float64.
 
     Returns:
-        The student that was best on the pairs held out, with that error.
+        The student with the best error on the pairs `held`, with that error.
     """
     unit = rmse(frozen, student, seen)
     best = BestStudent(PATIENCE)
     best.look(float(rmse(frozen, student, held)), student)
-    if not 0 < unit < np.inf:  # a student that diverges, or is exact
+    if not 0 < unit < np.inf:  # the student diverges, or is exact
         return best
     parameters = sum(leaf.size for leaf in jax.tree.leaves(student))
     error = _Errors(frozen, seen, unit, seen.size < parameters)
@@ -58,15 +58,15 @@ def levenberg_marquardt(frozen: Frozen, student: Student, seen: Pairs, held: Pai
 
 
 class _Errors(eqx.Module):
-    """The errors of all starts as one vector in units of the first one's, with a derivative that holds its Jacobian.
+    """The errors of all starts as one vector, relative to the initial error, with a derivative that holds its Jacobian.
 
-    The rule of `jax.custom_jvp` computes the Jacobian, which does not depend on the tangent: linearised once, every
-    product with it is a product of matrices.
+    The rule of `jax.custom_jvp` computes the Jacobian, which does not depend on the tangent: after one linearisation,
+    every product with it is a product of matrices.
 
     Attributes:
-        frozen, pairs: What the errors are of.
-        unit: The root mean square error that the fit starts with.
-        reverse: Which mode builds the Jacobian (static).
+        frozen, pairs: The field and the pairs of the errors.
+        unit: The root mean square error at the start of the fit.
+        reverse: Whether reverse mode builds the Jacobian (static).
     """
 
     frozen: Frozen
@@ -95,7 +95,7 @@ class _Errors(eqx.Module):
         return errors(student).reshape(-1) / (self.unit * np.sqrt(self.pairs.number * self.pairs.size))
 
 
-# Compiled here, once for a structure of field and student, and not at every fit.
+# Compiled here, once for each structure of field and student, and not at every fit.
 
 _METHOD = optx.LevenbergMarquardt(rtol=1e-8, atol=1e-8)
 _FORWARD, _NO_TAGS = {"jac": "fwd"}, frozenset()

@@ -1,7 +1,7 @@
 """Float64 beside a program in float32.
 
-JAX's flag `jax_enable_x64` is one for the whole process. Teacher and fit need float64 whatever the user's program runs
-in, so they run in a context of their own; what goes in and comes out is NumPy, which has no flag.
+JAX's flag `jax_enable_x64` is global to the process. Teacher and fit need float64 whatever the user's program uses, so
+they run in their own context; inputs and outputs are NumPy arrays, which do not depend on the flag.
 """
 
 import contextlib
@@ -20,9 +20,9 @@ _parent: Any = jax if hasattr(jax, "enable_x64") else getattr(jax, "experimental
 
 @contextlib.contextmanager
 def double_precision() -> Iterator[None]:
-    """Float64 inside, whatever JAX's flag says.
+    """Float64 inside, whatever JAX's flag.
 
-    Promotion is the standard one here, so that the float32 arrays that a field closes over meet a float64 state: they
+    Promotion is the standard one here, so that float32 arrays that a field closes over can meet a float64 state: they
     keep their values, and the computation is in float64.
     """
     with _parent.enable_x64(True), jax.numpy_dtype_promotion("standard"):
@@ -30,7 +30,7 @@ def double_precision() -> Iterator[None]:
 
 
 def cast(tree: AnyTree, dtype: Any) -> AnyTree:
-    """The floating-point arrays of a pytree as NumPy arrays of `dtype`; everything else as it is."""
+    """The floating-point arrays of a pytree as NumPy arrays of `dtype`; everything else unchanged."""
 
     def one(leaf: Any) -> Any:
         if not (eqx.is_array_like(leaf) and np.issubdtype(getattr(leaf, "dtype", np.int64), np.floating)):

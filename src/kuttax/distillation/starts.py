@@ -1,4 +1,4 @@
-"""The starts of a distillation and their ends, those that the fit sees and those that it does not."""
+"""The starts of a distillation and their ends, for the fit and held out."""
 
 from typing import Any
 
@@ -11,23 +11,23 @@ from ..errors import UserError
 
 
 class Pairs(eqx.Module):
-    """Where a field takes its starts: two pytrees of arrays with a leading axis of starts."""
+    """Starts of a field and their ends: two pytrees of arrays with a leading axis of starts."""
 
     start: PyTree
     end: PyTree
 
     @property
     def number(self) -> int:
-        """How many."""
+        """The number of pairs."""
         return len(jax.tree.leaves(self.start)[0])
 
     @property
     def size(self) -> int:
-        """Numbers in one state."""
+        """The number of entries in one state."""
         return sum(leaf[0].size for leaf in jax.tree.leaves(self.start))
 
     def rows(self, chosen: np.ndarray) -> "Pairs":
-        """The pairs with these numbers."""
+        """The pairs with these indices."""
         return jax.tree.map(lambda x: x[chosen], self)
 
 
@@ -35,8 +35,8 @@ def checked_starts(y0: PyTree) -> PyTree:
     """`y0` as NumPy arrays.
 
     Raises:
-        UserError: It holds no floating-point arrays with a common leading axis of at least two starts, or a number in
-            it is not finite.
+        UserError: It has no floating-point arrays with a common leading axis of at least two starts, or a number in it
+            is not finite.
     """
     leaves = jax.tree.leaves(y0)
     shapes = [np.shape(leaf) for leaf in leaves]
@@ -54,10 +54,10 @@ def checked_starts(y0: PyTree) -> PyTree:
 
 
 def split(starts: int, holdout: Any, key: PRNGKeyArray) -> tuple[np.ndarray, np.ndarray]:
-    """The numbers of the starts to fit on and of those held out, drawn by `key`.
+    """The indices of the starts to fit on and of the held-out ones, drawn by `key`.
 
     Raises:
-        UserError: `holdout` is not between 0 and 1, or leaves nothing on one side.
+        UserError: `holdout` is not between 0 and 1, or leaves no start on one side.
     """
     if isinstance(holdout, bool) or not isinstance(holdout, int | float) or not 0 < holdout < 1:
         raise UserError(f"holdout must be a fraction between 0 and 1, got {holdout!r}: 0.2 holds out every fifth start")

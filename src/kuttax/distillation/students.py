@@ -1,4 +1,4 @@
-"""Students: learned solvers at a classical start, by what they may learn."""
+"""Students: learned solvers at a classical start, by what they can learn."""
 
 from typing import Any, Literal, get_args
 
@@ -9,24 +9,24 @@ from ..solvers.rk.learned import LearnedRK
 StudentKind = Literal["per_step", "shared", "anchored"]
 
 STARTS = {1: tableaus.EULER, 2: tableaus.MIDPOINT, 3: tableaus.HEUN3, 4: tableaus.RK4}
-"""Where a student of so many stages a step starts."""
+"""The starting tableau of a student, by its stages a step."""
 
 
 def student(kind: StudentKind, nfe: int, *, stages: int | None = None, order: int = 1, dtype: Any = None) -> LearnedRK:
-    """A learned solver of `nfe` evaluations that starts as a classical one.
+    """A learned solver with `nfe` evaluations that starts at a classical one.
 
     Args:
-        kind: "per_step": own coefficients and a learned size for every step. "shared": one set of coefficients, learned
-            sizes. "anchored": one step of `nfe` stages, which contains every explicit scheme of that cost
+        kind: "per_step": every step has its own coefficients and a learned size. "shared": one set of coefficients,
+            learned sizes. "anchored": one step of `nfe` stages, which contains every explicit scheme of that cost
             (non-stationary bespoke solvers, Shaul et al. 2024, arXiv 2403.01329).
         nfe: Evaluations of the field on the interval.
-        stages: Of one step, 1 to 4; None for the most that divide `nfe`. Not for "anchored".
-        order: The order that it keeps. 1 leaves the most to learn for the step sizes it is fitted on; a higher one
-            loses less at others.
-        dtype: Of the free parameters; None for JAX's default.
+        stages: Stages of one step, 1 to 4; None for the largest number that divides `nfe`. Not for "anchored".
+        order: The order to keep. 1 leaves the most freedom for the step sizes it is fitted on; a higher one loses less
+            at others.
+        dtype: Dtype of the free parameters; None for JAX's default.
 
     Raises:
-        UserError: There is no such kind, the stages do not divide `nfe`, or the order cannot be had.
+        UserError: The kind is unknown, the stages do not divide `nfe`, or the order is not possible.
     """
     _check_nfe(nfe)
     if kind not in get_args(StudentKind):
@@ -44,10 +44,10 @@ def student(kind: StudentKind, nfe: int, *, stages: int | None = None, order: in
 
 
 def stages_of(nfe: int, stages: int | None = None) -> int:
-    """The stages of a step for a budget; None chooses the most of 4, 3, 2, 1 that divide it.
+    """The stages of a step for a budget; None chooses the largest of 4, 3, 2, 1 that divides it.
 
     Raises:
-        UserError: The budget cannot be met.
+        UserError: No number of stages fits the budget.
     """
     _check_nfe(nfe)
     chosen = next(s for s in (4, 3, 2, 1) if nfe % s == 0) if stages is None else stages

@@ -1,4 +1,4 @@
-"""The teacher: where the starts of a frozen field end, in float64."""
+"""The teacher: the ends of a frozen field's starts, in float64."""
 
 from typing import Any
 
@@ -26,14 +26,14 @@ def ends(field: VectorField, y0: PyTree, t0: float, t1: float, args: Any, solver
     """The states at t1, float64 NumPy arrays shaped like y0.
 
     Args:
-        field: For one state; its own arrays and those of `args` are cast to float64.
+        field: The field for one state; its own arrays and those of `args` are cast to float64.
         y0: The starts, along the leading axis.
         t0, t1: The interval.
-        args: Handed to the field.
-        solver: A tight one, such as `dopri5_at_1e_8()`.
+        args: Passed to the field.
+        solver: An accurate one, such as `dopri5_at_1e_8()`.
 
     Raises:
-        UserError: The field keeps to a dtype of its own, or has no solution that this solver can find.
+        UserError: The field computes in a fixed dtype, or this solver finds no solution.
     """
     field, y0, args = cast((field, y0, args), np.float64)
     with double_precision():

@@ -1,1 +1,1 @@
-"""Files: written whole or not at all, listed in a manifest with their digests, and checked when they are read."""
+"""Files: written atomically, listed in a manifest with their digests, and checked when read."""

@@ -1,4 +1,4 @@
-"""Files that are written replacing or not at all."""
+"""Atomic writes: a file is replaced as a whole or not at all."""
 
 import contextlib
 import json
@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 PARTIAL = ".partial"
-"""The end of the name of a file that is being written."""
+"""The suffix of a file while it is written."""
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path to write to that takes the place of `path` at the end, and is removed if writing fails.
+    """A temporary path that replaces `path` at the end, and is removed if writing fails.
 
-    An error of the disk names `path`, also where the operating system does not say it.
+    A disk error names `path`, even if the operating system does not.
     """
     partial = path.with_name(path.name + PARTIAL)
     try:
@@ -26,19 +26,19 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text as UTF-8, replacing or not at all."""
+    """Write text as UTF-8, atomically."""
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Write JSON, replacing or not at all; a number that JSON does not have is an error."""
+    """Write JSON, atomically; a number that JSON does not have is an error."""
     write_text(path, json.dumps(data, indent=1, allow_nan=False) + "\n")
 
 
 @contextlib.contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Let an error of the disk name a file: a write to a full disk raises one that names none."""
+    """Add a file name to disk errors: a write to a full disk raises an error without one."""
     try:
         yield
     except OSError as error:

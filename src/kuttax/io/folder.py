@@ -1,6 +1,6 @@
-"""Folder: what a command writes, listed in the folder's manifest before it is written.
+"""Folder: the output of a command, listed in the folder's manifest before it is written.
 
-A file that the manifest does not list is somebody else's: it is never replaced or removed.
+A file that the manifest does not list belongs to somebody else: kuttax never replaces or removes it.
 """
 
 import contextlib
@@ -18,11 +18,11 @@ from .manifest import Entry, Manifest
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder that a command writes to. All that is known of it lies in its manifest, on the disk.
+    """A folder that a command writes to. All information about it is in its manifest, on disk.
 
     Args:
-        path: The folder; it is made when something is written.
-        command: Which command writes; the manifest says so of each file.
+        path: The folder; the first write creates it.
+        command: The command that writes; the manifest records it for each file.
     """
 
     path: Path
@@ -30,9 +30,9 @@ class Folder:
 
     @contextlib.contextmanager
     def writing(self, *names: str) -> Iterator[None]:
-        """Around the writing of files: they are listed before it, and their digests after it.
+        """A context for writing files: it lists them before, and records their digests after.
 
-        If it fails, files that have changed stay listed as unfinished.
+        If the writing fails, changed files stay listed as unfinished.
 
         Raises:
             UserError: As `claim`.
@@ -47,13 +47,13 @@ class Folder:
         self.seal(*names)
 
     def _release(self, names: Iterable[str]) -> None:
-        """Note that files are finished which are as they were before they were to be written."""
+        """Mark files as finished if they did not change since they were listed."""
         known = Manifest.read(self.path)
         entries = {} if known is None else {name: known.files[name] for name in names}
         self.seal(*[n for n, entry in entries.items() if (self.path / n).is_file() and entry.fits(self.path / n)])
 
     def claim(self, *names: str) -> None:
-        """List files that are going to be written, as unfinished.
+        """List files that will be written, as unfinished.
 
         Args:
             names: Relative to the folder, with `/`. Patterns as in `fnmatch` are for files that come and go. A name
@@ -85,7 +85,7 @@ class Folder:
         replace(known, files=files).write(self.path)
 
     def part(self, name: str) -> "Folder":
-        """A folder within this one, with a manifest of its own; the manifest of this one lists it."""
+        """A folder within this one, with its own manifest; the manifest of this one lists it."""
         if not self.lists(f"{name}/"):
             self.claim(f"{name}/")
         return Folder(self.path / name, self.command)
@@ -100,15 +100,15 @@ class Folder:
 
         Args:
             name: Relative to the folder.
-            mend: What the message tells the reader to do.
+            mend: The advice in the message.
             grown: Whether lines may have been added since.
 
         Returns:
-            Whether the manifest has the digest: False where there is no manifest, the file is not listed or not there,
-            or lines are still added.
+            Whether the manifest has the digest: False if there is no manifest, the file is not listed or missing, or
+            lines are still added.
 
-        Raises:
-            UserError: The file is another one, or was not finished.
+            Raises:
+            UserError: The file has changed, or was not finished.
         """
         known, path = Manifest.read(self.path), self.path / name
         entry = None if known is None else known.files.get(name)
@@ -123,15 +123,15 @@ class Folder:
         )
 
     def owned(self) -> list[str]:
-        """The names of the files that are there and that the manifest lists, parts included."""
+        """The names of existing files that the manifest lists, parts included."""
         return self._sorted()[0]
 
     def strangers(self) -> list[str]:
-        """The names of the files that are there and that the manifest does not list."""
+        """The names of existing files that the manifest does not list."""
         return self._sorted()[1]
 
     def remove(self, names: Iterable[str]) -> None:
-        """Remove files of this folder, and the folders that become empty."""
+        """Remove files of this folder, and folders that become empty."""
         for name in names:
             (self.path / name).unlink(missing_ok=True)
             self._prune(name)
@@ -145,17 +145,17 @@ class Folder:
         return os.path.lexists(self.path / name)
 
     def _prune(self, name: str) -> None:
-        """Remove the folders above a file that was removed, as long as they are empty and within this one."""
+        """Remove the parent folders of a removed file, as long as they are empty and within this one."""
         for parent in (self.path / name).parents:
             if parent == self.path:
                 return
             try:
                 parent.rmdir()
-            except OSError:  # not empty, or gone already
+            except OSError:  # not empty, or already gone
                 return
 
     def _sorted(self) -> tuple[list[str], list[str]]:
-        """What is ours, and what is not."""
+        """The files that the manifest lists, and those that it does not."""
         known = Manifest.read(self.path)
         listed = {} if known is None else known.files
         ours, theirs = [], []
@@ -170,7 +170,7 @@ class Folder:
 
 
 def _files(folder: Path) -> Iterator[str]:
-    """All that lies in a folder and is no folder; links to folders are not followed."""
+    """All files in a folder; links to folders are not followed."""
     for path, folders, files in os.walk(folder):
         links = [name for name in folders if (Path(path) / name).is_symlink()]
         for name in sorted(files + links):
@@ -181,19 +181,19 @@ def _files(folder: Path) -> Iterator[str]:
 
 def _is_listed(name: str, listed: Iterable[str], known: Manifest | None) -> bool:
     name = name.removesuffix(PARTIAL)
-    if name == manifest.NAME:  # a torn first one is of no use to anybody
+    if name == manifest.NAME:  # a first manifest that was cut short is of no use
         return True
     return known is not None and any(name == one or fnmatchcase(name, one) for one in listed)
 
 
 def replace_result(old: Folder, new: Folder) -> None:
-    """Put a finished result, in a part of a folder, into the place of an earlier one.
+    """Replace an earlier result by a finished one in a part of the folder.
 
-    From the first line on it can be repeated: what a kill leaves undone is done by the next call.
+    The call can be repeated at any point: after a kill, the next call completes it.
 
     Args:
-        old: The folder. What its manifest lists is removed; what is not listed stays.
-        new: The part. It is gone afterwards.
+        old: The folder. Files that its manifest lists are removed; others stay.
+        new: The part. It no longer exists afterwards.
     """
     found = Manifest.read(new.path)
     assert found is not None
@@ -215,10 +215,10 @@ def replace_result(old: Folder, new: Folder) -> None:
 
 
 def _refuse_strangers(old: Folder, new: Folder) -> None:
-    """Refuse to replace a file of somebody else's.
+    """Refuse to replace a file that the manifest does not list.
 
     Raises:
-        UserError: One has the name of a file of the new result.
+        UserError: Such a file has the name of a file of the new result.
     """
     theirs = {*old.strangers()} & {*new.owned()}
     if theirs:

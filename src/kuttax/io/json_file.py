@@ -1,6 +1,6 @@
-"""JSON files that are read strictly: a defect is one line that names the file and says what is wrong.
+"""Strict JSON files: an error is one line that names the file and the defect.
 
-A sealed file is an object with its own SHA-256 in the field `sha256`: no byte that matters can change unnoticed.
+A sealed file is an object with its own SHA-256 in the field `sha256`, so that a change of its data is detected.
 """
 
 import hashlib
@@ -14,16 +14,16 @@ from .atomic import write_json
 from .shape import Shape, mismatch
 
 _SEAL = "sha256"
-_LARGEST = 2**63  # of a whole number: more does not fit into the integers of NumPy
-_LARGEST_NUMBER = 1e150  # statistics and pictures square numbers
+_LARGEST = 2**63  # limit on whole numbers: larger ones do not fit into NumPy's integers
+_LARGEST_NUMBER = 1e150  # statistics and plots square numbers
 
 
 def parse(content: bytes) -> Any:
-    """The value that JSON text describes.
+    """The value of a JSON text.
 
     Raises:
-        ValueError: It is not UTF-8 or not JSON; a name is there twice; a number is not finite, has a square that is
-            not, or is a whole number of more than 64 bits; or brackets are nested too deeply. The message is one line.
+        ValueError: It is not UTF-8 or not JSON; a name occurs twice; a number is not finite, has a square that is not,
+            or is a whole number of more than 64 bits; or brackets are nested too deeply. The message is one line.
     """
     try:
         return json.loads(
@@ -44,8 +44,8 @@ def read(path: Path, shape: Shape, mend: str) -> Any:
 
     Args:
         path: The file.
-        shape: What it must look like.
-        mend: What the message tells the reader to do.
+        shape: Its required shape.
+        mend: The advice in the message.
 
     Raises:
         UserError: The file is not JSON, or has another shape.
@@ -62,15 +62,15 @@ def read(path: Path, shape: Shape, mend: str) -> Any:
 
 
 def write_sealed(path: Path, data: Mapping[str, Any]) -> None:
-    """Write an object together with its SHA-256, whole or not at all."""
+    """Write an object with its SHA-256, atomically."""
     write_json(path, {**data, _SEAL: _digest(data)})
 
 
 def opened(data: dict[str, Any], path: Path, mend: str) -> dict[str, Any]:
-    """The object from a sealed file, without its seal. One without a seal, of an earlier version, is returned as it is.
+    """The object of a sealed file, without its seal. An object without a seal, of an earlier version, is unchanged.
 
     Raises:
-        UserError: The data are not those that were sealed.
+        UserError: The data were changed after sealing.
     """
     rest = {name: value for name, value in data.items() if name != _SEAL}
     if _SEAL in data and data[_SEAL] != _digest(rest):
@@ -79,7 +79,7 @@ def opened(data: dict[str, Any], path: Path, mend: str) -> dict[str, Any]:
 
 
 def _digest(data: Mapping[str, Any]) -> str:
-    """Of the data, not of the text: spaces and the order of names do not matter."""
+    """The digest of the data, not of the text: spaces and the order of names do not matter."""
     return hashlib.sha256(json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()).hexdigest()
 
 

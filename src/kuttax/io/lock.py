@@ -1,7 +1,7 @@
 """Lock: one process at a time writes into a folder.
 
-The lock is the operating system's and ends with the process that holds it, however that ends. What the file says, of
-which process and since when, is for messages alone.
+The operating system provides the lock, which ends with the process that holds it, in any case. The file's text (which
+process, since when) is only for messages.
 """
 
 import errno
@@ -16,7 +16,7 @@ from . import json_file
 from .shape import mismatch
 
 NAME = ".lock"
-"""Of the file, in the folder that it locks."""
+"""The name of the lock file, in the folder that it locks."""
 
 _HOLDER = {"pid": int, "host": str, "since": str}
 _HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK)
@@ -27,7 +27,7 @@ except ImportError:  # Windows
     import msvcrt
 
     def _take(handle: int) -> None:
-        os.lseek(handle, 1 << 20, os.SEEK_SET)  # behind the text: a locked byte cannot be read by others
+        os.lseek(handle, 1 << 20, os.SEEK_SET)  # behind the text: others cannot read a locked byte
         msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # pyright: ignore[reportAttributeAccessIssue]
         os.lseek(handle, 0, os.SEEK_SET)
 else:
@@ -40,7 +40,7 @@ class Lock:
     """The lock of one folder; a context that releases it at its end.
 
     Args:
-        folder: Which one. A lock is taken only where the folder exists.
+        folder: The folder to lock. Only an existing folder is locked.
     """
 
     def __init__(self, folder: Path):
@@ -54,11 +54,11 @@ class Lock:
         self.release()
 
     def acquire(self) -> None:
-        """Take the lock, if this object does not hold it. On a disk that knows no locks, nothing is locked.
+        """Take the lock, unless this object already holds it. On a disk without lock support, nothing is locked.
 
         Raises:
             UserError: Another process, or another part of this one, holds it.
-            OSError: The file cannot be made.
+            OSError: The file cannot be created.
         """
         while self._handle is None:
             handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -74,11 +74,11 @@ class Lock:
                 about = {"pid": os.getpid(), "host": socket.gethostname(), "since": _now()}
                 os.truncate(handle, 0)
                 os.write(handle, json.dumps(about).encode())
-            else:  # whoever held it has removed the file between our two calls
+            else:  # the previous holder removed the file between our two calls
                 os.close(handle)
 
     def release(self) -> None:
-        """Remove the file and give the lock back, if this object holds it."""
+        """Remove the file and release the lock, if this object holds it."""
         if self._handle is None:
             return
         handle, self._handle = self._handle, None

@@ -1,4 +1,4 @@
-"""Manifest: what kuttax wrote into a folder, by which command and version, with the digests of what is finished."""
+"""Manifest: the files that kuttax wrote into a folder, with command, version and digests of finished files."""
 
 import hashlib
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from ..errors import UserError
 from . import json_file
 
 NAME = "manifest.json"
-"""Of the file, in the folder that it describes."""
+"""The name of the manifest file, in the folder that it describes."""
 
 _FORMAT, _VERSION = "kuttax-manifest", 1
 _MEND = "restore the file, or move the folder away"
@@ -28,13 +28,13 @@ _SHAPE = {
 
 @dataclass(frozen=True)
 class Entry:
-    """One file, or a pattern of names, or a folder with a manifest of its own (its name ends in `/`).
+    """One file, or a pattern of names, or a folder with its own manifest (its name ends in `/`).
 
     Attributes:
-        command: Which command wrote it.
-        kuttax: Which version of kuttax.
-        bytes, sha256: Of the file when it was last finished; None if it never was.
-        finished: Whether it is not being written at the moment.
+        command: The command that wrote it.
+        kuttax: The version of kuttax.
+        bytes, sha256: Size and digest of the file when it was last finished; None if it never was.
+        finished: Whether the file is finished, and not being written.
     """
 
     command: str
@@ -44,11 +44,11 @@ class Entry:
     finished: bool = False
 
     def sealed(self, path: Path) -> "Entry":
-        """The entry with the digest of the file as it is now."""
+        """The entry with the current digest of the file."""
         return Entry(self.command, self.kuttax, path.stat().st_size, digest(path), finished=True)
 
     def fits(self, path: Path, *, grown: bool = False) -> bool:
-        """Whether a file has the digest; if it may have grown, whether it begins with the bytes that had it."""
+        """Whether a file has the digest; if it may have grown, whether its first bytes have it."""
         size = path.stat().st_size
         return self.bytes is not None and (
             (size == self.bytes or (grown and size > self.bytes)) and digest(path, self.bytes) == self.sha256
@@ -57,12 +57,12 @@ class Entry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a folder holds.
+    """The contents of a folder.
 
     Attributes:
-        command: Which command the folder belongs to.
-        files: Name, relative to the folder, to what is known of it.
-        complete: All files of a finished result that waits to take the place of an earlier one.
+        command: The command that the folder belongs to.
+        files: Name, relative to the folder -> entry.
+        complete: All files of a finished result that is about to replace an earlier one.
     """
 
     command: str
@@ -71,10 +71,10 @@ class Manifest:
 
     @classmethod
     def read(cls, folder: Path) -> Self | None:
-        """The manifest of a folder; None where there is none.
+        """The manifest of a folder; None if there is none.
 
         Raises:
-            UserError: It is damaged, or of a later version.
+            UserError: It is damaged, or from a later version.
         """
         path = folder / NAME
         try:
@@ -89,7 +89,7 @@ class Manifest:
         return cls(data["command"], {name: Entry(**e) for name, e in data["files"].items()}, data["complete"])
 
     def write(self, folder: Path) -> None:
-        """Write it, whole or not at all."""
+        """Write it, atomically."""
         files = {name: asdict(entry) for name, entry in self.files.items()}
         about = {"format": _FORMAT, "version": _VERSION, "command": self.command}
         json_file.write_sealed(folder / NAME, {**about, "files": files, "complete": self.complete})

@@ -1,4 +1,4 @@
-"""Records: what a run leaves behind, one JSON object a line (JSONL). Measuring writes them, drawing only reads them."""
+"""Records: the results of runs, one JSON object a line (JSONL). Measuring writes them, drawing only reads them."""
 
 import json
 import math
@@ -19,13 +19,14 @@ Record = dict[str, Any]
 def append(path: str | os.PathLike[str], record: Mapping[str, Any]) -> None:
     """Add one record as the last line of a file and wait until it is on the disk.
 
-    The line goes out in one write that ends in its newline, so a kill leaves at most one torn last line. A torn line
-    left by an earlier kill is cut off first: glued to the new record it would spoil both. One writer a file.
+    One write call writes the line with its final newline, so a kill leaves at most one incomplete last line. An
+    incomplete line from an earlier kill is cut off first: the new record after it would spoil both. Only one process
+    may write to a file.
 
     Args:
-        path: the JSONL file; it and its folder are made where they do not exist.
-        record: a JSON object. NumPy scalars and arrays are written as numbers and lists, NaN and infinities as `null`
-            (JSON has no other word for them).
+        path: the JSONL file; it and its folder are created if they do not exist.
+        record: a JSON object. NumPy scalars and arrays are written as numbers and lists, NaN and infinities as `null`,
+            because JSON has no such numbers.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,16 +42,16 @@ def read(
     shape: Callable[[Record], Shape] = lambda _: object,
     check: Callable[[], object] = lambda: None,
 ) -> list[Record]:
-    """All records of a file, in the order they were written.
+    """All records of a file, in the order of writing.
 
     Args:
         path: a JSONL file as `append` writes it. Blank lines are skipped.
-        shape: what a record must look like (`kuttax.io.shape`), which may depend on its kind.
-        check: raises where the file is another one; called once the records are read, before a warning.
+        shape: the required shape of a record (`kuttax.io.shape`), which may depend on its kind.
+        check: raises if the file is a wrong one; called after the records are read, before a warning.
 
     Returns:
-        One dictionary a line. A torn last line (no newline at its end, not a JSON object: the writer was killed) is
-        left out with a `RuntimeWarning`.
+        One dictionary a line. An incomplete last line (no newline at its end, not a JSON object: the writer was killed)
+        is left out with a `RuntimeWarning`.
 
     Raises:
         UserError: the file does not exist, a complete line is not a JSON object, or a record has another shape; the
@@ -71,7 +72,7 @@ def read(
             raise UserError(f"{path}:{number}: {wrong}; mend or delete this line")
         if record is not None:
             records.append(record)
-        elif number == len(lines):  # no newline follows: the write was cut short
+        elif number == len(lines):  # no newline follows: the write was interrupted
             torn = number
         else:
             raise UserError(f"{path}:{number}: not a JSON object: {_excerpt(line)}; mend or delete this line")
@@ -82,9 +83,9 @@ def read(
 
 
 def keep(path: str | os.PathLike[str], wanted: Callable[[Record], bool], shape: Shape = object) -> None:
-    """Leave out the records of a file that are not wanted, and a torn last line; nothing where there is no file.
+    """Remove unwanted records from a file, and an incomplete last line; nothing happens without a file.
 
-    The file is replaced replacing or not at all.
+    The file is replaced atomically.
 
     Raises:
         UserError: as `read`.
@@ -93,14 +94,14 @@ def keep(path: str | os.PathLike[str], wanted: Callable[[Record], bool], shape: 
     if not path.exists():
         return
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of a torn last line: it goes
+        warnings.simplefilter("ignore", RuntimeWarning)  # about an incomplete last line, which is removed
         kept = [record for record in read(path, lambda _: shape) if wanted(record)]
     with replacing(path) as partial:
         partial.write_bytes(b"".join(map(_line, kept)))
 
 
 def _mend_tail(file) -> bytes:
-    """Cut a torn last line off an open file; returns the newline that a replacing last line without one still needs."""
+    """Cut an incomplete last line off an open file; returns the newline that a complete last line without one needs."""
     start = file.seek(0, os.SEEK_END)
     if start == 0:
         return b""
@@ -123,7 +124,7 @@ def _line(record: Mapping[str, Any]) -> bytes:
 
 
 def _parse(line: bytes) -> Record | None:
-    """The object on a line; None where there is none."""
+    """The object on a line; None if there is none."""
     try:
         value = json_file.parse(line)
     except ValueError:

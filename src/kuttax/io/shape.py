@@ -1,4 +1,4 @@
-"""Shapes: what the data in a JSON file must look like.
+"""Shapes: the required structure of data in a JSON file.
 
 A shape is one of
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 Shape = Any
-"""A shape, as the module describes them."""
+"""A shape, as described in the module docstring."""
 
 NUMBER = (float, None)
 """A number, or null for one that was not finite."""
@@ -25,7 +25,7 @@ _WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "true o
 
 
 def shape_of(kind: Any) -> Shape:
-    """The shape of what JSON makes of values of a type: of a text for a path, of a list for a tuple."""
+    """The shape of the JSON form of a type's values: text for a path, a list for a tuple."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         return tuple(map(shape_of, arguments))
@@ -37,12 +37,12 @@ def shape_of(kind: Any) -> Shape:
 
 
 def mismatch(value: Any, shape: Shape, name: str = "the whole") -> str | None:
-    """What is wrong with a value, in words; None if it has the shape.
+    """What is wrong with a value, as text; None if it has the shape.
 
     Args:
-        value: What `json.loads` returned.
-        shape: What it must look like.
-        name: What the message calls the value.
+        value: A value from `json.loads`.
+        shape: The required shape.
+        name: The value's name in the message.
     """
     if isinstance(shape, tuple):
         return None if any(mismatch(value, one) is None for one in shape) else _wrong(value, shape, name)
@@ -72,7 +72,7 @@ def _fields(value: dict[str, Any], shape: dict[Any, Shape], name: str) -> str | 
 
 
 def _is(value: Any, shape: Shape) -> bool:
-    """Whether a value is of a simple kind. Python takes True for a whole number, JSON does not."""
+    """Whether a value is of a simple kind. For Python, True is a whole number; for JSON it is not."""
     if shape is object:
         return True
     if shape is None:

@@ -15,10 +15,10 @@ def augment(y: Float[Array, "..."], count: int, axis: int = 0) -> Float[Array, "
     Args:
         y: The state.
         count: Number of zeros, >= 0.
-        axis: Where they go: 0 for one sample, 1 for a batch.
+        axis: The axis of the zeros: 0 for one sample, 1 for a batch.
 
     Raises:
-        UserError: If `count` is negative.
+        UserError: `count` is negative.
     """
     if count < 0:
         raise UserError(f"augmented dimensions must be >= 0, got {count}")

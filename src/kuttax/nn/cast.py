@@ -10,8 +10,8 @@ Module = TypeVar("Module")
 
 
 def cast_floating(module: Module, dtype: DTypeLike) -> Module:
-    """Casts the floating-point arrays of a pytree to `dtype`; costs nothing where they have it already.
+    """Casts the floating-point arrays of a pytree to `dtype`; costs nothing if they already have it.
 
-    So a field trained in float32 can be solved in float64, as a reference solution needs, with the same weights.
+    So a reference can solve a field trained in float32 in float64, with the same weights.
     """
     return jax.tree.map(lambda leaf: leaf.astype(dtype) if eqx.is_inexact_array(leaf) else leaf, module)

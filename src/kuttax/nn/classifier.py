@@ -20,7 +20,7 @@ from .cast import cast_floating
 
 
 class NeuralODEClassifier(eqx.Module):
-    """`logits = W y(1) + b` with `dy/dt = field(t, y)` and `y(0) = x`, augmented by zeros if asked for.
+    """`logits = W y(1) + b` with `dy/dt = field(t, y)` and `y(0) = x`, optionally augmented by zeros.
 
     Chen, Rubanova, Bettencourt, Duvenaud (Neural Ordinary Differential Equations, NeurIPS 2018), with no network before
     the solve.
@@ -49,21 +49,21 @@ class NeuralODEClassifier(eqx.Module):
         he_head: bool = False,
         dtype: DTypeLike = jnp.float32,
     ):
-        """Takes the field as it is and draws the head.
+        """Keeps the field and draws the head.
 
         Args:
             field: See the attribute.
             sample_shape: Shape of one input, `(features,)` or `(channels, height, width)`, without augmented ones.
             classes: Number of classes, at least 2.
-            key: Decides the head's initial weights.
+            key: Draws the head's initial weights.
             augmented: See the attribute.
             interval: See the attribute.
             he_head: Whether the head starts with normal weights of variance 2 / inputs (He et al., ICCV 2015) and no
                 bias; else as `equinox.nn.Linear` does.
-            dtype: Of the head's weights; the computation follows the input's dtype.
+            dtype: Dtype of the head's weights; the computation follows the input's dtype.
 
         Raises:
-            UserError: If there are fewer than 2 classes, or `augmented` is negative.
+            UserError: There are fewer than 2 classes, or `augmented` is negative.
         """
         if classes < 2:
             raise UserError(f"a classifier needs at least 2 classes, got {classes}")
@@ -81,25 +81,25 @@ class NeuralODEClassifier(eqx.Module):
         self.interval = interval
 
     def start(self, x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
-        """Where the solve of a batch of inputs starts: the inputs, augmented by zeros."""
+        """The initial state for a batch of inputs: the inputs, augmented by zeros."""
         return augment(x, self.augmented, axis=1)
 
     def __call__(
         self, solver: AbstractSolver, x: Float[Array, "n ..."], **solve_options: Any
     ) -> tuple[Float[Array, "n classes"], Solution]:
-        """The logits of a batch and the solution they were read from; NaN where it did not reach the end.
+        """The logits of a batch, and the solution behind them; NaN if it did not reach the end.
 
         Args:
-            solver: Crosses `interval`.
+            solver: Solves over `interval`.
             x: Inputs, shape `(n, *sample_shape)`.
             solve_options: For `kuttax.solve`: adjoint, max_steps, throw.
 
         Raises:
-            SolveError: If the solve fails, unless `throw=False`.
+            SolveError: The solve fails, unless `throw=False`.
         """
         solution = solve(self.field, self.start(x), *self.interval, solver=solver, batch_axis=0, **solve_options)
         head = cast_floating(self.head, x.dtype)
-        # Through the head a NaN of one sample would reach the gradient of all.
+        # Through the head a NaN of one sample would spread to the gradient of all.
         lost = solution.status != 0
         end = jnp.where(spread(lost, solution.y1), 0, solution.y1).reshape(len(x), -1)
         logits = jax.vmap(head)(end)

@@ -13,7 +13,7 @@ from .fields.mlp import MLPField
 from .path_kl import PathKL
 from .recognition import RecognitionGRU
 
-_FIRST_SCALE = 0.1  # of a latent SDE's diffusion
+_FIRST_SCALE = 0.1  # initial diffusion of a latent SDE
 
 
 class LatentModel(eqx.Module):
@@ -21,11 +21,11 @@ class LatentModel(eqx.Module):
 
     Attributes:
         encoder: From a series to the distribution of its latent state at time 0.
-        field: dz/dt, autonomous; of a latent SDE the drift of the prior.
+        field: dz/dt, autonomous; for a latent SDE the drift of the prior.
         decoder: Layers from the latent state to the means of the features, tanh between them.
-        correction: Of a latent SDE: what the posterior's drift has more than the prior's, from state, time and the
-            encoder's context (Li et al., AISTATS 2020). None for an ODE.
-        log_scale: Of a latent SDE: the logarithm of the diffusion, a constant for each entry. None for an ODE.
+        correction: For a latent SDE: the posterior's drift minus the prior's, from state, time and the encoder's
+            context (Li et al., AISTATS 2020). None for an ODE.
+        log_scale: For a latent SDE: the logarithm of the diffusion, a constant for each entry. None for an ODE.
     """
 
     encoder: RecognitionGRU
@@ -48,13 +48,13 @@ class LatentModel(eqx.Module):
         """Draws fresh float32 weights.
 
         Args:
-            features: Of the series.
+            features: Number of features of the series.
             latent: Entries of the latent state.
             width: Hidden units of the field, and of the decoder.
             depth: Hidden layers of the field.
             hidden: Size of the encoder's state.
             stochastic: Whether the latent state follows an SDE.
-            key: Decides the initial weights.
+            key: Draws the initial weights.
         """
         encoder_key, field_key, first_key, last_key, correction_key = jax.random.split(key, 5)
         self.encoder = RecognitionGRU(features, hidden, latent, key=encoder_key)

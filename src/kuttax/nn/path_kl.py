@@ -1,4 +1,4 @@
-"""Path KL: how far the paths of one SDE are from those of another, carried along as one more entry of the state."""
+"""Path KL: the divergence between the paths of two SDEs, integrated as one more entry of the state."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from ..solvers.sde.sde import SDE, Noise
 
 
 class PathKL(eqx.Module):
-    """The posterior SDE dz = (h + c) dt + g dW beside its prior dz = h dt + g dW, with what tells them apart.
+    """The posterior SDE dz = (h + c) dt + g dW and its prior dz = h dt + g dW, with their divergence.
 
     The Kullback-Leibler divergence of the posterior's paths from the prior's is the mean of the integral of |u|^2 / 2
     with g u = c (Girsanov; Li, Wong, Chen & Duvenaud, AISTATS 2020, section 5). The integral is the second part of the
@@ -28,7 +28,7 @@ class PathKL(eqx.Module):
     diffusion: VectorField
 
     def sde(self, noise: Noise = "diagonal") -> SDE:
-        """The equation of `(z, integral)`; say "additive" where the diffusion does not depend on z."""
+        """The equation of `(z, integral)`; use "additive" if the diffusion does not depend on z."""
         return SDE(self._drift, self._diffusion, noise)
 
     def _drift(self, t: Any, state: tuple[Array, Array], args: Any) -> tuple[Array, Array]:

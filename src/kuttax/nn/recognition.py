@@ -1,4 +1,4 @@
-"""Recognition: from an irregularly observed series to what it says of the latent state at its start."""
+"""Recognition: an encoder from an irregularly observed series to its latent state at time 0."""
 
 import equinox as eqx
 import jax
@@ -12,7 +12,7 @@ class Recognised(eqx.Module):
     """A normal distribution over the latent state at time 0, with independent entries, and the encoder's last state.
 
     Attributes:
-        mean, std: Of each entry.
+        mean, std: Mean and standard deviation of each entry.
         context: The encoder's hidden state.
     """
 
@@ -24,10 +24,10 @@ class Recognised(eqx.Module):
 class RecognitionGRU(eqx.Module):
     """A gated recurrent unit that runs backward in time over the observations of one series, to time 0.
 
-    The recognition network of Chen et al. (NeurIPS 2018, section 5), told what was observed and how much time lies
-    between, as the RNN with gaps of Rubanova et al. (NeurIPS 2019). At each time that is shown it is given the values
-    (zero where there is none), the mask, and the gap to the time that comes next on its way: the one shown before it,
-    or 0. A time that is not shown leaves its state unchanged.
+    The recognition network of Chen et al. (NeurIPS 2018, section 5), with the mask and the time gaps as further inputs,
+    as the RNN with gaps of Rubanova et al. (NeurIPS 2019). At each shown time its inputs are the values (zero if
+    unobserved), the mask, and the gap to the next shown time backwards, or to 0. A time that is not shown leaves its
+    state unchanged.
 
     Attributes:
         cell: The unit (Cho et al. 2014).
@@ -41,10 +41,10 @@ class RecognitionGRU(eqx.Module):
         """Draws the weights as equinox does, float32.
 
         Args:
-            features: Of the series.
+            features: Number of features of the series.
             hidden: Size of the unit's state.
             latent: Size of the latent state.
-            key: Decides the initial weights.
+            key: Draws the initial weights.
         """
         cell_key, head_key = jax.random.split(key)
         self.cell = eqx.nn.GRUCell(2 * features + 1, hidden, dtype=jnp.float32, key=cell_key)
@@ -57,13 +57,13 @@ class RecognitionGRU(eqx.Module):
         mask: Bool[Array, "times d"],
         seen: Bool[Array, " times"],
     ) -> Recognised:
-        """What one series says.
+        """The distribution of the latent state from one series.
 
         Args:
-            t: Increasing times, the first at least 0; those that are not shown may be anything.
+            t: Increasing times, the first at least 0; times that are not shown may have any value.
             x: Values.
             mask: Which of them were observed.
-            seen: The times that are shown; a time at which nothing was observed is not.
+            seen: The shown times; a time without any observation must not be shown.
         """
         cell, head = cast_floating((self.cell, self.head), x.dtype)
         seen = seen & mask.any(axis=1)
@@ -80,7 +80,7 @@ class RecognitionGRU(eqx.Module):
 
 
 def gaps(t: Float[Array, " times"], seen: Bool[Array, " times"]) -> Float[Array, " times"]:
-    """The time from the last time that is shown before each one, or from 0, to it; 0 where it is not shown itself."""
+    """The gap between each shown time and the shown time before it, or 0; the gap is 0 for a time that is not shown."""
     reached = jax.lax.cummax(jnp.where(seen, t, 0))
     before = jnp.concatenate([jnp.zeros_like(t, shape=(1,)), reached[:-1]])
     return jnp.where(seen, t - before, 0)

@@ -25,7 +25,7 @@ class NeuralSDEClassifier(eqx.Module):
 
     Attributes:
         down: The affine map from the features to the start.
-        sde: Of one sample.
+        sde: The SDE of one sample.
         head: The affine map from the end to the logits.
     """
 
@@ -47,16 +47,16 @@ class NeuralSDEClassifier(eqx.Module):
         """Draws the weights as `equinox.nn.Linear` does.
 
         Args:
-            features: Of an input.
-            states: Entries of the state, each with a Wiener process of its own.
+            features: Number of features of an input.
+            states: Entries of the state, each with its own Wiener process.
             width: Hidden units of the drift.
             classes: Number of classes, at least 2.
-            calculus: How the SDE is read.
-            key: Decides the initial weights.
-            dtype: Of the weights; the computation follows the input's dtype.
+            calculus: The calculus of the SDE.
+            key: Draws the initial weights.
+            dtype: Dtype of the weights; the computation follows the input's dtype.
 
         Raises:
-            UserError: If a size is out of range.
+            UserError: A size is out of range.
         """
         if classes < 2:
             raise UserError(f"a classifier needs at least 2 classes, got {classes}")
@@ -73,20 +73,20 @@ class NeuralSDEClassifier(eqx.Module):
     def __call__(
         self, solver: AbstractSolver, x: Float[Array, "n features"], key: PRNGKeyArray, **solve_options: Any
     ) -> tuple[Float[Array, "n classes"], Solution]:
-        """The logits of a batch and the solution they were read from; NaN where it did not reach the end.
+        """The logits of a batch, and the solution behind them; NaN if it did not reach the end.
 
         Args:
-            solver: Crosses the interval from 0 to 1.
+            solver: Solves over the interval from 0 to 1.
             x: Inputs.
             key: Draws the noise.
             solve_options: For `kuttax.solve`: adjoint, max_steps, penalty, throw.
 
         Raises:
-            SolveError: If the solve fails, unless `throw=False`.
+            SolveError: The solve fails, unless `throw=False`.
         """
         down, head = cast_floating((self.down, self.head), x.dtype)
         solution = solve(self.sde, jax.vmap(down)(x), 0.0, 1.0, solver=solver, batch_axis=0, key=key, **solve_options)
-        # Through the head a NaN would reach the gradient of all.
+        # Through the head a NaN would spread to the gradient of all samples.
         lost = solution.status != 0
         logits = jax.vmap(head)(jnp.where(spread(lost, solution.y1), 0, solution.y1))
         return jnp.where(spread(lost, logits), jnp.nan, logits), solution

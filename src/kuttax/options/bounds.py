@@ -14,8 +14,7 @@ class Bounds:
     Attributes:
         low, high: Its ends.
         open_low, open_high: Whether an end itself is outside.
-        both: Whether the message names both ends, or the one that was passed alone: where the other one is only a
-            limit of what a computer can do.
+        both: Whether the message names both ends, or only the violated one, if the other is just a technical limit.
     """
 
     low: float
@@ -31,7 +30,7 @@ class Bounds:
         return above and below
 
     def wanted(self, value: float) -> str:
-        """What a number outside must be instead."""
+        """The requirement that a number outside violates."""
         if self.both:
             left, right = "(" if self.open_low else "[", ")" if self.open_high else "]"
             return f"lie in {left}{self.low:g}, {self.high:.12g}{right}"
@@ -41,44 +40,44 @@ class Bounds:
 
 
 def at_least(low: float, most: float = 1e9) -> Bounds:
-    """From `low` on, up to a limit of what a computer can do."""
+    """From `low` on, up to a technical limit."""
     return Bounds(low, most)
 
 
 def above(low: float, most: float = 1e9) -> Bounds:
-    """More than `low`, up to a limit of what a computer can do."""
+    """More than `low`, up to a technical limit."""
     return Bounds(low, most, open_low=True)
 
 
 def between(low: float, high: float, ends: str = "[]") -> Bounds:
-    """From `low` to `high`; `ends` says by brackets, as "(]", which of the two is outside."""
+    """From `low` to `high`; brackets in `ends`, such as "(]", say which end is excluded."""
     return Bounds(low, high, ends[0] == "(", ends[1] == ")", both=True)
 
 
 Size = Annotated[int, at_least(1, most=65536)]
-"""Of a layer."""
+"""The size of a layer."""
 
 Depth = Annotated[int, at_least(0, most=1000)]
-"""Hidden layers."""
+"""The number of hidden layers."""
 
 WholeNumber = Annotated[int, at_least(1)]
-"""Of things."""
+"""A count."""
 
 MostSteps = Annotated[int, at_least(1, most=1_000_000)]
-"""Of an adaptive solver, whose buffer is as large."""
+"""The step limit of an adaptive solver, which sets the size of its buffer."""
 
 Seed = Annotated[int, between(0, 2**32 - 1)]
-"""What JAX and scikit-learn take as one."""
+"""A seed that JAX and scikit-learn accept."""
 
 Share = Annotated[float, between(0, 1, "()")]
-"""Neither none nor all."""
+"""A share strictly between 0 and 1."""
 
 
 class OutOfBounds(UserError):
     """A number is outside of its bounds.
 
     Attributes:
-        name: Of its field; on the command line, that is an option.
+        name: The name of its field; on the command line, of the option.
         why: "must be >= 1, got 0".
     """
 
@@ -88,7 +87,7 @@ class OutOfBounds(UserError):
 
 
 def check_bounds(options: Any) -> None:
-    """Refuse a number outside of the bounds that are declared with its field, or one of several; None lies in any.
+    """Refuse a number, or one of several, outside the bounds that its field declares; None is within any.
 
     Args:
         options: A dataclass.

@@ -16,7 +16,7 @@ COLOURS = {
 
 
 class Look(NamedTuple):
-    """How plots show a method; markers tell methods apart without any colour.
+    """The look of a method in plots; the markers alone distinguish the methods.
 
     Attributes:
         colour: One of `COLOURS`.

@@ -1,4 +1,4 @@
-"""Unused: an option that changes nothing beside the others is a mistake, and is refused."""
+"""Unused options: an option without effect beside the others is an error."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import MISSING, fields
@@ -11,8 +11,8 @@ class Unused(NamedTuple):
     """Why an option changes nothing.
 
     Attributes:
-        why: Beside what: "with --on-failure raise".
-        mend: What makes it count: "give --on-failure rollback". Empty where nothing does.
+        why: The other option: "with --on-failure raise".
+        mend: How to give it an effect: "give --on-failure rollback". Empty if nothing does.
     """
 
     why: str
@@ -20,24 +20,24 @@ class Unused(NamedTuple):
 
 
 def flag(name: str) -> str:
-    """What a field of a dataclass of options is called on the command line."""
+    """The command line name of an options field."""
     return f"--{name.replace('_', '-')}"
 
 
 def unless(used: bool, names: Iterable[str], why: str, mend: str = "") -> dict[str, Unused]:
-    """These options as unused, for this reason; none where they are used."""
+    """These options as unused, for this reason; empty if they are used."""
     return {} if used else dict.fromkeys(names, Unused(why, mend))
 
 
 def refuse_unused(unused: Mapping[str, Unused], given: Collection[str]) -> None:
-    """Refuse an option that was given and is not used.
+    """Refuse an option that was given but has no effect.
 
     Args:
-        unused: Name of a field -> why it changes nothing.
+        unused: Name of a field -> why it has no effect.
         given: Names of fields.
 
     Raises:
-        UserError: It names the option, the reason, and what would make it count.
+        UserError: It names the option, the reason, and the fix.
     """
     for name, (why, mend) in unused.items():
         if name in given:

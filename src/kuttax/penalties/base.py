@@ -1,4 +1,4 @@
-"""AbstractPenalty: what `solve` asks of a penalty, and what a penalty may ask of a solve."""
+"""AbstractPenalty: the interface between `solve` and a penalty."""
 
 from abc import abstractmethod
 from collections.abc import Callable
@@ -17,11 +17,11 @@ from ..solvers.rk.step import EstimatedStep, Step
 
 
 class Integrand(eqx.Module):
-    """A rate that is integrated along the solution, in its steps, and kept out of the error norm.
+    """A rate that the solver integrates along the solution, in its own steps; the error norm leaves it out.
 
     Attributes:
-        rate: rate(field, t, y, dy, args, noise) -> scalar, of the state that the field sees (of one sample, where
-            `solve` knows samples), with dy = field(t, y, args).
+        rate: rate(field, t, y, dy, args, noise) -> scalar, for the state that the field sees (of one sample, if `solve`
+            has a `batch_axis`), with dy = field(t, y, args).
         noise: Shaped like y0, constant during the solve; or None.
     """
 
@@ -30,15 +30,15 @@ class Integrand(eqx.Module):
 
 
 class Request(NamedTuple):
-    """What a penalty asks of a solve; each is optional.
+    """What a penalty needs from a solve; each field is optional.
 
     Attributes:
-        cost: What every accepted step is charged with: a module, or a method of one, whose leaves are all the arrays
-            that it depends on. A function must not close over traced ones.
-        integrand: What is integrated along.
-        pick: A state to look at.
-        otherwise: What to use with an adjoint that does not differentiate the steps themselves, where the gradient of
-            the cost or the pick runs through them; None where any adjoint serves.
+        cost: The cost of every accepted step: a module, or a method of one, whose leaves are all the arrays that it
+            depends on. A function must not close over traced arrays.
+        integrand: The rate to integrate.
+        pick: A state to record.
+        otherwise: The penalty's replacement for an adjoint that does not differentiate the steps themselves, if the
+            gradient of the cost or the pick goes through them; None if any adjoint works.
     """
 
     cost: Callable[[Step | EstimatedStep], Time] | None = None
@@ -48,14 +48,14 @@ class Request(NamedTuple):
 
 
 class Observation(NamedTuple):
-    """What a solve saw for a penalty, each None where it was not asked for.
+    """The records of a solve for a penalty; each is None if the penalty did not request it.
 
     Attributes:
-        problem, solver: What was solved, and how.
-        cost: The sum of the costs, a scalar, or one a sample under per-sample control.
-        integral: A scalar, or one a sample where `solve` knows samples.
-        picked: The state picked.
-        key: The penalty's own, the one that it asked with.
+        problem, solver: The problem and its solver.
+        cost: The sum of the costs, a scalar, or one for each sample under per-sample control.
+        integral: A scalar, or one for each sample if `solve` has a `batch_axis`.
+        picked: The picked state.
+        key: The penalty's own key, the same as in its request.
     """
 
     problem: Problem
@@ -67,22 +67,22 @@ class Observation(NamedTuple):
 
 
 class AbstractPenalty(eqx.Module):
-    """What makes a field cheap to integrate: one number a solve, to be added to the loss.
+    """Keeps a field cheap to integrate: one number for each solve, to be added to the loss.
 
     Penalties add and scale: `0.5 * LocalError() + Kinetic()`.
 
     Attributes:
-        of_sdes: Whether it is for SDEs too.
+        of_sdes: Whether it also works for SDEs.
     """
 
     of_sdes: ClassVar[bool] = False
 
     @abstractmethod
     def request(self, problem: Problem, solver: AbstractSolver, key: Any) -> Request:
-        """What the solve is to look at.
+        """What this penalty needs from the solve.
 
         Raises:
-            UserError: It cannot be had of this problem and solver, or a key is needed.
+            UserError: This problem or solver cannot provide it, or a key is needed.
         """
 
     @abstractmethod
@@ -99,11 +99,11 @@ class AbstractPenalty(eqx.Module):
 
 
 class AbstractEnding(AbstractPenalty):
-    """A penalty that gives the solve another end, before any penalty asks for anything."""
+    """A penalty that changes the end time of the solve, before the requests of all penalties."""
 
     @abstractmethod
     def end(self, problem: Problem, key: Any) -> Time:
-        """The other end.
+        """The new end time.
 
         Raises:
             UserError: The end of this problem cannot be moved, or a key is needed.
@@ -111,7 +111,7 @@ class AbstractEnding(AbstractPenalty):
 
 
 def _weighted(terms: Any) -> tuple[tuple[Any, AbstractPenalty], ...]:
-    """The terms, their weights as array leaves, so that changing one never recompiles."""
+    """The terms, with their weights as array leaves, so that changing one never recompiles."""
     return tuple((_weight(weight), penalty) for weight, penalty in terms)
 
 
@@ -119,7 +119,7 @@ _weight = number("weight", 0.0)
 
 
 class Penalties(eqx.Module):
-    """A weighted sum of penalties. A weight may be traced: a schedule's value, say.
+    """A weighted sum of penalties. A weight may be traced, such as a schedule's value.
 
     Raises:
         UserError: A weight is not a number of at least zero.
@@ -131,7 +131,7 @@ class Penalties(eqx.Module):
         return Penalties(self.terms + terms_of(other))
 
     def __mul__(self, weight: Any) -> "Penalties":
-        # What is known multiplies as a Python number: that has no dtype to disagree with a traced one's.
+        # Multiply known weights as Python numbers: these have no dtype that could disagree with a traced one.
         plain = lambda x: x if isinstance(x, jax.Array) else float(x)
         factor = plain(_weight(weight))
         return Penalties(tuple((factor * plain(own), penalty) for own, penalty in self.terms))
@@ -149,10 +149,10 @@ class ChangesInTraining(Protocol):
 
 
 def terms_of(penalty: Any) -> tuple[tuple[Any, AbstractPenalty], ...]:
-    """The weights and penalties of a sum, or of a single one.
+    """The weights and penalties of a sum, or of a single penalty.
 
     Raises:
-        UserError: It is neither.
+        UserError: `penalty` is neither.
     """
     if isinstance(penalty, Penalties):
         return penalty.terms
@@ -164,10 +164,10 @@ def terms_of(penalty: Any) -> tuple[tuple[Any, AbstractPenalty], ...]:
 
 
 def needs_key(penalty: AbstractPenalty, key: Any) -> Any:
-    """`key`, where there is one.
+    """`key`, if there is one.
 
     Raises:
-        UserError: There is none.
+        UserError: There is no key.
     """
     if key is None:
         raise UserError(f"{type(penalty).__name__} draws at random: give solve a key, e.g. key=jax.random.key(0)")

@@ -1,4 +1,4 @@
-"""Consistency: the solver's own step against a finer one, so that the field stays one of an ODE (Ott et al., 2021)."""
+"""Consistency: compares the solver's own step with a finer one, so that the model stays an ODE (Ott et al., 2021)."""
 
 from collections.abc import Callable
 from typing import Any, Literal, get_args
@@ -26,31 +26,31 @@ Moves = Literal["both", "field", "solver"]
 
 
 class Consistency(AbstractPenalty):
-    """What one of the solver's own steps, each as likely, makes of the field, against a finer step over the same h.
+    """The difference between one of the solver's own steps, drawn uniformly, and a finer solution over the same h.
 
-    A field that is trained with a coarse solver may use that solver's errors as a feature: it then is no ODE, and other
-    solvers predict something else (Ott et al., ICLR 2021, arXiv 2007.15386). The same holds for a solver that is
-    trained along (cf. Ouala et al., TPAMI 2025, doi 10.1109/tpami.2025.3599629). With y the state where the step
-    starts, y_own where it ends, and y_ref where `substeps` steps of `reference` end,
+    A field that is trained with a coarse solver may use that solver's errors as a feature: the model is then no ODE,
+    and other solvers give other predictions (Ott et al., ICLR 2021, arXiv 2007.15386). The same holds for a solver that
+    is trained with the field (cf. Ouala et al., TPAMI 2025, doi 10.1109/tpami.2025.3599629). With y the state at the
+    start of the step, y_own at its end, and y_ref after `substeps` steps of `reference`,
 
         E = RMS[(y_own - y_ref) / (atol + rtol max(|y|, |y_ref|))]
 
-    over the whole batch, or over each sample that steps on its own. Unlike `LocalError` it needs no embedded pair.
-    Times are constants under differentiation; of learned step sizes, that of the step itself moves. It costs one step
-    of the solver and `substeps` of the reference, by default 12 evaluations.
+    over the whole batch, or over each sample that has its own steps. Unlike `LocalError` it needs no embedded pair.
+    Times are constants under differentiation; with learned step sizes, the size of the step itself is not. It costs one
+    step of the solver and `substeps` of the reference, by default 12 evaluations.
 
     Attributes:
         transform: "log": log(1 + E), whose gradient is bounded. "scaled": E |h|. "plain": E.
-        through: What the gradient sees. "step": the steps alone; the state where they start is a constant, so that any
-            adjoint serves. "state": that state too, which moves with field and solver alike.
-        moves: What the gradient through the steps moves: the "field", a learned "solver", or "both".
-        reference: The finer scheme, of a higher order than the solver's, or of the same with several substeps.
-        substeps: How many steps of it cross one of the solver's.
-        rtol, atol: How far one step may be off: E is one where it is. That is a matter of what predictions are for, not
-            of what the solver can reach.
+        through: What the gradient sees. "step": only the steps; the state at their start is a constant, so any adjoint
+            works. "state": that state too, which depends on field and solver.
+        moves: What the gradient through the steps changes: the "field", a learned "solver", or "both".
+        reference: The finer scheme: of higher order than the solver, or of the same order with several substeps.
+        substeps: The number of its steps over one step of the solver.
+        rtol, atol: The allowed error of one step: E is one there. Choose it by what the predictions are for, not by
+            what the solver can reach.
 
-    Raises:
-        UserError: A choice that there is not, or a number out of its range.
+        Raises:
+        UserError: An option is unknown, or a number is out of its range.
     """
 
     transform: Transform = eqx.field(static=True, default="log", kw_only=True)
@@ -76,10 +76,10 @@ class Consistency(AbstractPenalty):
         return Request(pick=Pick(None, key, through_state), otherwise="through='step'" if through_state else None)
 
     def _refuse_coarse(self, order: float) -> None:
-        """Refuse a reference that is no finer than a step of this order.
+        """Refuse a reference that is not finer than a step of this order.
 
         Raises:
-            UserError: It is not.
+            UserError: It is not finer.
         """
         name, finer = self.reference.name, self.reference.order
         if finer < order:
@@ -93,7 +93,7 @@ class Consistency(AbstractPenalty):
         if self.moves == "field":
             solver = _constant(solver)
         elif self.moves == "solver":
-            problem = _constant(converted(problem))  # what the field closes over too
+            problem = _constant(converted(problem))  # also the values that the field closes over
         control = "per_sample" if solver.scale().per_sample else "joint"
         scale = Adaptive(DOPRI5, self.rtol, self.atol, control=control)
         field = scale.vector_field(problem)
@@ -105,7 +105,7 @@ class Consistency(AbstractPenalty):
         return jnp.mean(transformed(self.transform, error, h))
 
     def _finer(self, f: Callable[[Time, State], State], t: Time, y: State, h: Time) -> State:
-        """The state at t + h by the reference."""
+        """The state at t + h, from the reference."""
         size = h / self.substeps
 
         def step(at, _):
@@ -116,5 +116,5 @@ class Consistency(AbstractPenalty):
 
 
 def _constant(tree: Any) -> Any:
-    """`tree`, its numbers constant under differentiation."""
+    """`tree`, constant under differentiation."""
     return jax.tree.map(lambda x: jax.lax.stop_gradient(x) if eqx.is_inexact_array(x) else x, tree)

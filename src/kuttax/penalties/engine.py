@@ -1,4 +1,4 @@
-"""A solve with penalties: what they ask is built into the problem, and what it saw is handed back to them."""
+"""A solve with penalties: it adds their requests to the problem, and gives the records back to them."""
 
 import dataclasses
 from typing import Any
@@ -20,7 +20,7 @@ from .base import AbstractEnding, AbstractPenalty, Integrand, Observation, Reque
 def solve_penalised(
     problem: Problem, solver: AbstractSolver, adjoint: AbstractAdjoint, penalty: Any, key: Any
 ) -> Solution:
-    """The solution of `problem`, with its penalty, from one solve; NaN where the solve failed."""
+    """The solution of `problem` with its penalty, from one solve; NaN if the solve failed."""
     weights, parts = zip(*terms_of(penalty), strict=True)
     keys = _keys(key, len(parts))
     problem = _with_end(problem, parts, keys)
@@ -47,12 +47,12 @@ def solve_penalised(
 
 
 def _keys(key: Any, count: int) -> list[Any]:
-    """A key for each of `count` penalties; None where there is none."""
+    """A key for each of `count` penalties; None if there is none."""
     return [None] * count if key is None else list(jax.random.split(key, count))
 
 
 def _with_end(problem: Problem, parts: tuple[AbstractPenalty, ...], keys: list[Any]) -> Problem:
-    """`problem`, with the end that one of the penalties may give it."""
+    """`problem` with the end time of the penalty that changes it, if there is one."""
     ends = [(part, key) for part, key in zip(parts, keys, strict=True) if isinstance(part, AbstractEnding)]
     if not ends:
         return problem
@@ -63,13 +63,13 @@ def _with_end(problem: Problem, parts: tuple[AbstractPenalty, ...], keys: list[A
 
 
 def _held(pick: Pick, picked: Picked) -> Picked:
-    """What was picked: its time and size are constants under differentiation, and its state, unless it moves."""
+    """The picked values; time and size are constants under differentiation, and the state too unless `pick.moves`."""
     hold = jax.lax.stop_gradient
     return Picked(hold(picked.t), picked.y if pick.moves else hold(picked.y), hold(picked.h), picked.step)
 
 
 def _check_adjoint(adjoint: AbstractAdjoint, part: AbstractPenalty, ask: Request) -> None:
-    """Refuse a penalty whose gradient the adjoint would leave out."""
+    """Refuse a penalty whose gradient the adjoint would omit."""
     if ask.otherwise is not None and isinstance(adjoint, BacksolveAdjoint):
         name = type(part).__name__
         raise UserError(
@@ -79,7 +79,7 @@ def _check_adjoint(adjoint: AbstractAdjoint, part: AbstractPenalty, ask: Request
 
 
 class _WithIntegrals(eqx.Module):
-    """The field of the state and the integrals beside it."""
+    """The field of the state together with the integrals."""
 
     field: VectorField
     rates: tuple[Any, ...]
@@ -92,7 +92,7 @@ class _WithIntegrals(eqx.Module):
 
 
 def _watching(problem: Problem, asks: list[Request]) -> tuple[Problem, list[Integrand]]:
-    """`problem`, with all that the penalties asked for, and what is integrated."""
+    """`problem` with all requests of the penalties, and the integrands."""
     costs = tuple(ask.cost for ask in asks if ask.cost is not None)
     picks = tuple(ask.pick for ask in asks if ask.pick is not None)
     problem = dataclasses.replace(problem, costs=costs, picks=picks)
@@ -115,7 +115,7 @@ def _watching(problem: Problem, asks: list[Request]) -> tuple[Problem, list[Inte
 
 
 def _without_integrals(sol: Solution, integrands: list[Integrand]):
-    """The solution of the state alone, and the integrals at t1."""
+    """The solution of the state only, and the integrals at t1."""
     if not integrands:
         return sol, iter(())
     (y1, integrals), ys = sol.y1, sol.ys if sol.ys is None else sol.ys[0]

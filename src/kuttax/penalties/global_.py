@@ -1,4 +1,4 @@
-"""Global penalties: the solver's own cost heuristics, summed over its steps (Pal et al., ICML 2021)."""
+"""Global penalties: sums of the solver's cost estimates over its steps (Pal et al., ICML 2021)."""
 
 from abc import abstractmethod
 from typing import Any, ClassVar
@@ -15,10 +15,10 @@ from .base import AbstractPenalty, Observation, Request
 
 
 class AbstractGlobal(AbstractPenalty):
-    """The sum over the accepted steps j of c_j |h_j|; the mean over samples that step on their own.
+    """The sum over the accepted steps j of c_j |h_j|; the mean over samples if each has its own steps.
 
-    The nodes between t0 and t1 count as constants, as in all derivatives of an adaptive solve. It costs no
-    second solve. Its gradient runs through the solver's steps: `DiscreteAdjoint` or `ForwardMode`.
+    The nodes between t0 and t1 count as constants, as in all derivatives of an adaptive solve. It needs no second
+    solve. Its gradient goes through the solver's steps: use `DiscreteAdjoint` or `ForwardMode`.
     """
 
     @abstractmethod
@@ -45,7 +45,7 @@ class AbstractGlobal(AbstractPenalty):
 
     @abstractmethod
     def check(self, solver: AbstractSolver) -> None:
-        """Refuse a pair that has no such cost."""
+        """Refuse an embedded pair that has no such cost."""
 
     def value(self, seen: Observation) -> Array:
         assert seen.cost is not None
@@ -55,7 +55,7 @@ class AbstractGlobal(AbstractPenalty):
 class GlobalError(AbstractGlobal):
     """R_E = sum_j E_j |h_j|, E_j the scaled error estimate of step j ("ERNODE"; Pal et al. 2021, eq. 9).
 
-    Of an SDE ("ERNSDE") with diffrax's adaptive solvers: E_j is the number that their step size control goes by.
+    For an SDE ("ERNSDE") with diffrax's adaptive solvers, E_j is the error that their step size control uses.
     """
 
     of_sdes: ClassVar[bool] = True
@@ -82,7 +82,7 @@ def refuse_without_stiffness(tableau) -> None:
     """Refuse a tableau that cannot estimate stiffness.
 
     Raises:
-        UserError: It has no two stages at one time.
+        UserError: No two of its stages are at the same time.
     """
     if stiffness_pair(tableau) is None:
         raise UserError(f"{tableau.name} has no two stages at one time to estimate stiffness with: use TSIT5 or DOPRI5")

@@ -1,4 +1,4 @@
-"""JacobianFrobenius: how much the field bends neighbours apart (RNODE; Finlay et al., ICML 2020)."""
+"""JacobianFrobenius: how strongly the field separates neighbouring states (RNODE; Finlay et al., ICML 2020)."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from .kinetic import along, square
 class JacobianFrobenius(AbstractPenalty):
     """The integral of |eps^T df/dy|^2 over time, whose mean over eps ~ N(0, 1) is |df/dy|_F^2 (Finlay et al., eq. 7).
 
-    The noise is drawn once for a solve, one for each sample (Hutchinson's estimator): the integrand then is smooth. It
+    The noise is drawn once for a solve, for each sample (Hutchinson's estimator), so that the integrand is smooth. It
     costs one vector-Jacobian product for every evaluation of the field.
     """
 

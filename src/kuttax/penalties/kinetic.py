@@ -1,4 +1,4 @@
-"""Kinetic: the length of the way (RNODE; Finlay, Jacobsen, Nurbekyan & Oberman, ICML 2020)."""
+"""Kinetic: the kinetic energy of the trajectories (RNODE; Finlay, Jacobsen, Nurbekyan & Oberman, ICML 2020)."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from .base import AbstractPenalty, Integrand, Observation, Request
 class Kinetic(AbstractPenalty):
     """The integral of |f|^2 over time, the mean over samples (Finlay et al. 2020, eq. 6).
 
-    |.|^2 is the sum over one sample's entries; where `solve` knows no samples the whole state is one.
+    |.|^2 is the sum over one sample's entries; without a `batch_axis` the whole state is one sample.
     """
 
     def request(self, problem: Problem, solver: AbstractSolver, key: Any) -> Request:
@@ -32,6 +32,6 @@ def square(tree: State) -> Array:
 
 
 def along(seen: Observation) -> Array:
-    """The integral from the earlier to the later end, the mean over samples."""
+    """The integral from the earlier to the later end time, the mean over samples."""
     assert seen.integral is not None
     return jnp.mean(seen.integral) * seen.problem.direction

@@ -1,4 +1,4 @@
-"""Local penalties: the solver's cost heuristics at one random time (Pal, Edelman & Rackauckas, ICML 2023)."""
+"""Local penalties: the solver's cost estimates at one random time (Pal, Edelman & Rackauckas, ICML 2023)."""
 
 from abc import abstractmethod
 from typing import Any, ClassVar, Literal, get_args
@@ -31,27 +31,27 @@ Transform = Literal["log", "scaled", "plain"]
 
 
 class AbstractLocal(AbstractPenalty):
-    """One step of an embedded pair at one random time of the solve, and what it costs.
+    """The cost of one step of an embedded pair at one random time of the solve.
 
     Attributes:
-        sampling: "unbiased": the time is uniform on the interval, or, for a `size` of "budget", on what lies a step
-            before its end; on a fixed grid, and in an SDE, it is moved back to the start of the step that it falls in.
-            "biased": it is the start of one of the solver's own steps, each as likely.
-        size: Of the step. "budget": |t1 - t0| / steps: can this field be crossed in so many steps? "solver": that of
-            the step which the solver took there. "initial": Hairer's first step, as released with the paper; its scale
-            depends on dtype and tolerance. A step that would pass t1 is shortened to end there: with the first it may
-            if `sampling` is "biased", with the second if it is "unbiased".
-        steps: N of the budget.
-        through: What the gradient sees. "step": the step from a state, a time and of a size that are constants, so that
-            any adjoint serves. "stages": the first slope is a constant too, as released with the paper. The error is a
-            small difference of large slopes; this is then no gradient of it, and costs accuracy (docs/penalties.md).
-            "state": all but time and size.
-        tableau: The embedded pair; None for the solver's own, or TSIT5 where that has none.
-        rtol, atol: Tolerances that errors are scaled by; None for the solver's own, or where it has none 1e-6, and 1e-2
-            of an SDE.
-        sde_solver: What takes the step of an SDE, with noise of its own: any diffrax solver with an error estimate. An
-            SDE of the other calculus is converted for it. None for the solver's own, or where that has no estimate
-            ShARK for additive noise, else SPaRK (Stratonovich) or diffrax.HalfSolver(diffrax.Euler()) (Ito).
+        sampling: "unbiased": the time is uniform on the interval; for a `size` of "budget", on the interval without its
+            last step. On a fixed grid, and for an SDE, it is moved back to the start of the step that contains it.
+            "biased": it is the start of one of the solver's own steps, drawn uniformly.
+        size: The size of the step. "budget": |t1 - t0| / steps: can the field be solved in that many steps? "solver":
+            the size of the solver's step there. "initial": Hairer's first step, as in the paper's released code; its
+            scale depends on dtype and tolerance. A step that would pass t1 is shortened to end there: with "budget"
+            this can happen if `sampling` is "biased", with "solver" if it is "unbiased".
+        steps: The number of steps N for "budget".
+        through: What the gradient sees. "step": the step, with constant start, time and size, so any adjoint works.
+            "stages": the first slope is a constant too, as in the paper's released code. The error is a small
+            difference of large slopes, so this is not its gradient, and it costs accuracy (docs/penalties.md). "state":
+            all but time and size.
+        tableau: The embedded pair; None for the solver's own, or TSIT5 if that has none.
+        rtol, atol: Tolerances that scale errors; None for the solver's own, or if it has none 1e-6, and 1e-2 for an
+            SDE.
+        sde_solver: Takes the step of an SDE, with its own noise: any diffrax solver with an error estimate. An SDE of
+            the other calculus is converted for it. None for the solver's own; if that has no estimate, ShARK for
+            additive noise, else SPaRK (Stratonovich) or diffrax.HalfSolver(diffrax.Euler()) (Ito).
     """
 
     sampling: Sampling = eqx.field(static=True, default="unbiased")
@@ -73,12 +73,12 @@ class AbstractLocal(AbstractPenalty):
 
     @abstractmethod
     def cost(self, step: Step | EstimatedStep) -> Time:
-        """What the step costs, a scalar, or one a sample."""
+        """The cost of the step, a scalar, or one for each sample."""
 
     def request(self, problem: Problem, solver: AbstractSolver, key: Any) -> Request:
         key = needs_key(self, key)
         if isinstance(problem.field, SDE):
-            key, _ = jax.random.split(key)  # the other one draws the noise
+            key, _ = jax.random.split(key)  # the other half draws the noise
             self._check_sde(problem, solver)
         else:
             self._check_ode(solver)
@@ -115,7 +115,7 @@ class AbstractLocal(AbstractPenalty):
         return jnp.mean(self.cost(self.step(seen)))
 
     def step(self, seen: Observation) -> Step | EstimatedStep:
-        """The step that is looked at."""
+        """The sampled step."""
         assert seen.picked is not None
         problem, picked = seen.problem, seen.picked
         if isinstance(problem.field, SDE):
@@ -132,7 +132,7 @@ class AbstractLocal(AbstractPenalty):
         return Step(pair.tableau, controller, t, h, y, y1, ks, norm)
 
     def _noisy_step(self, seen: Observation, picked: Picked) -> EstimatedStep:
-        """The step of an SDE, with noise that its path does not have."""
+        """The step of an SDE, with noise independent of its path."""
         problem = seen.problem
         size = picked.h if self.size == "solver" else (problem.t1 - problem.t0) / self.steps
         h = jax.lax.stop_gradient(jnp.minimum(size, problem.t1 - picked.t))
@@ -140,7 +140,7 @@ class AbstractLocal(AbstractPenalty):
         return noisy_step(problem, solver, picked.t, picked.y, h, jax.random.split(seen.key)[1], scale)
 
     def _scale(self, solver: AbstractSolver) -> Adaptive:
-        """The tolerances that the step of an SDE is held against."""
+        """The tolerances that scale the error of an SDE's step."""
         rtol = atol = TOLERANCE
         own = solver.scale()
         if own.rtol is not None:
@@ -148,7 +148,7 @@ class AbstractLocal(AbstractPenalty):
         return Adaptive(TSIT5, rtol if self.rtol is None else self.rtol, atol if self.atol is None else self.atol)
 
     def pair(self, solver: AbstractSolver) -> Adaptive:
-        """The embedded pair and the tolerances that the step is held against."""
+        """The embedded pair of the step, and the tolerances that scale its error."""
         own = solver.scale()
         rtol, atol = (
             first if first is not None else 1e-6 if second is None else second
@@ -169,10 +169,10 @@ class AbstractLocal(AbstractPenalty):
 
 
 def refuse_without_steps(penalty: AbstractPenalty, solver: AbstractSolver) -> None:
-    """Refuse a solver whose steps cannot be looked at.
+    """Refuse a solver whose steps cannot be observed.
 
     Raises:
-        UserError: It is one.
+        UserError: They cannot be observed.
     """
     if "steps" not in solver.observable():
         name, got = type(penalty).__name__, type(solver).__name__
@@ -180,10 +180,10 @@ def refuse_without_steps(penalty: AbstractPenalty, solver: AbstractSolver) -> No
 
 
 def check_known(name: str, value: Any, known: tuple[str, ...]) -> None:
-    """Refuse a choice that there is not.
+    """Refuse an unknown option.
 
     Raises:
-        UserError: `value` is none of `known`.
+        UserError: `value` is not in `known`.
     """
     if value not in known:
         raise UserError(f"{name} must be {' or '.join(repr(kind) for kind in known)}, got {value!r}")
@@ -192,13 +192,13 @@ def check_known(name: str, value: Any, known: tuple[str, ...]) -> None:
 class LocalError(AbstractLocal):
     """The error estimate E of one step at a random time (Pal et al. 2023, section 3; "local regularisation").
 
-    E = RMS[h sum_i btilde_i k_i / (atol + rtol max(|y|, |y1|))]: at most one where a solver would take the step. The
-    step of an SDE is taken by diffrax, with noise drawn afresh, so that E does not depend on how the path goes on; its
-    own estimate stands in the place of the sum. The path is the same with a penalty and without.
+    E = RMS[h sum_i btilde_i k_i / (atol + rtol max(|y|, |y1|))]: at most one if a solver would accept the step. diffrax
+    takes the step of an SDE, with fresh noise, so that E does not depend on the rest of the path; its own error
+    estimate replaces the sum. The path is the same with a penalty and without.
 
     Attributes:
         transform: "log": log(1 + E), whose gradient is bounded. "scaled": E |h|, as in the paper. "plain": E.
-        power: Of E in all of them, at least 1; 2 looks at the worst steps.
+        power: The power of E in all of them, at least 1; 2 emphasises the worst steps.
     """
 
     of_sdes: ClassVar[bool] = True
@@ -215,7 +215,7 @@ class LocalError(AbstractLocal):
 
 
 def transformed(transform: Transform, error: Time, h: Time) -> Time:
-    """The error of a step of size h as it is charged: log(1 + E), E |h| or E."""
+    """The charge for the error of a step of size h: log(1 + E), E |h| or E."""
     if transform == "log":
         return jnp.log1p(error)
     return error * jnp.abs(h) if transform == "scaled" else error

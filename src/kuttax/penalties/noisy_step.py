@@ -1,4 +1,4 @@
-"""One step of an SDE with fresh noise, for local penalties to look at (Pal, Edelman & Rackauckas, ICML 2023)."""
+"""One step of an SDE with fresh noise, for local penalties (Pal, Edelman & Rackauckas, ICML 2023)."""
 
 import dataclasses
 from typing import Any
@@ -16,14 +16,14 @@ from ..solvers.rk.step import EstimatedStep
 from ..solvers.sde.sde import SDE
 
 TOLERANCE = 1e-2
-"""What errors are held against where the solver has no tolerance of its own: that of an SDE is seldom smaller."""
+"""The tolerance if the solver has none: errors of an SDE's step are seldom smaller."""
 
 
 def estimator(chosen: diffrax.AbstractSolver | None, solver: AbstractSolver, sde: SDE) -> diffrax.AbstractSolver:
-    """The diffrax solver that takes the step: the one that is chosen, the solver's own, or one that suits the SDE.
+    """The diffrax solver that takes the step: the chosen one, the solver's own, or one that suits the SDE.
 
-    An Ito SDE could be converted for SPaRK, at a Jacobian-vector product for each Wiener process; two half steps of
-    Euler-Maruyama against a whole one need none.
+    An Ito SDE could be converted for SPaRK, at a Jacobian-vector product for each Wiener process. Two half steps of
+    Euler-Maruyama compared with a whole one need none.
     """
     if chosen is not None:
         return chosen
@@ -36,10 +36,10 @@ def estimator(chosen: diffrax.AbstractSolver | None, solver: AbstractSolver, sde
 
 
 def read_by(solver: diffrax.AbstractSolver, problem: Problem) -> Problem:
-    """The problem with its SDE as the solver reads it: an equation with the same solutions.
+    """The problem with its SDE in the solver's calculus: an equation with the same solutions.
 
     Raises:
-        UserError: The solver is not for this SDE.
+        UserError: The solver does not fit this SDE.
     """
     sde = problem.field
     read = sde.to_ito() if isinstance(solver, diffrax.AbstractItoSolver) else sde.to_stratonovich()
@@ -48,10 +48,10 @@ def read_by(solver: diffrax.AbstractSolver, problem: Problem) -> Problem:
 
 
 def checked_estimator(solver: Any) -> None:
-    """Refuse what estimates no error of an SDE's step.
+    """Refuse a solver that does not estimate the error of an SDE's step.
 
     Raises:
-        UserError: It does not.
+        UserError: It does not estimate it.
     """
     if not isinstance(solver, diffrax.AbstractSolver):
         raise UserError(f"sde_solver must be a diffrax solver such as diffrax.SPaRK(), got {solver!r}")
@@ -63,17 +63,17 @@ def checked_estimator(solver: Any) -> None:
 def noisy_step(
     problem: Problem, solver: diffrax.AbstractSolver, t: Time, y: State, h: Time, key: PRNGKeyArray, scale: Adaptive
 ) -> EstimatedStep:
-    """One step of size h from y at t with noise that `key` draws, and the solver's own estimate of its error.
+    """One step of size h from y at t with noise drawn from `key`, and the solver's own estimate of its error.
 
     Args:
-        problem: Of the SDE.
+        problem: The problem of the SDE.
         solver: A diffrax solver that estimates an error; an SDE of the other calculus is converted for it.
         t, y, h: Start and size of the step.
-        key: Draws W on the step alone.
-        scale: Its tolerances and its norm are what the error is held against.
+        key: Draws W on this step.
+        scale: Its tolerances and its norm scale the error.
     """
-    end = t + jnp.where(h > 0, h, jnp.ones_like(h))  # a step of size zero lies on a path of some length too
-    finest = (end - t) / 2 if is_wrapped(solver) else end - t  # of the steps that are taken inside
+    end = t + jnp.where(h > 0, h, jnp.ones_like(h))  # the path of a step of size zero needs a positive length too
+    finest = (end - t) / 2 if is_wrapped(solver) else end - t  # of the steps inside the solver
     there = dataclasses.replace(read_by(solver, problem), t0=t, t1=end, key=key)
     terms, solver = stochastic_terms(there, solver, finest), _in_both_modes(solver)
     state = solver.init(terms, t, t + h, y, problem.args)
@@ -83,7 +83,7 @@ def noisy_step(
 
 
 def _in_both_modes(solver: Any) -> Any:
-    """The solver, its stages a plain scan, which JAX differentiates forwards too."""
+    """The solver with its stages as a plain scan, so that JAX can also differentiate forwards."""
     if is_wrapped(solver):
         return dataclasses.replace(solver, solver=_in_both_modes(solver.solver))
     scans = {field.name for field in dataclasses.fields(solver)} & {"scan_kind"} and solver.scan_kind is None

@@ -13,8 +13,8 @@ from .kinetic import along, square
 class PathLength(AbstractPenalty):
     """The integral of |f| over time: the length of a trajectory, the mean over samples.
 
-    `Kinetic` also prefers an even speed; the length does not depend on how fast a trajectory is passed through. |.| is
-    the Euclidean norm of one sample's entries; where `solve` knows no samples the whole state is one.
+    The length does not depend on the speed along a trajectory; `Kinetic` also prefers a uniform speed. |.| is the
+    Euclidean norm of one sample's entries; without a `batch_axis` the whole state is one sample.
     """
 
     def request(self, problem: Problem, solver: AbstractSolver, key: Any) -> Request:
@@ -26,6 +26,6 @@ class PathLength(AbstractPenalty):
 
 
 def _norm(squares: Array) -> Array:
-    """The root, whose derivative is zero where the field is."""
+    """The square root, with derivative zero where the field is zero."""
     still = squares == 0
     return jnp.where(still, 0, jnp.sqrt(jnp.where(still, 1, squares)))

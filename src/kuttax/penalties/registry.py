@@ -42,14 +42,14 @@ __all__ = [
 
 
 class NamedPenalty(NamedTuple):
-    """The registry entry of a penalty: the command line, reports and error messages read it.
+    """The registry entry of a penalty, for the command line, reports and error messages.
 
     Attributes:
         label: Its name in tables.
         make: Builds it.
-        weight: Its weight unless another is given; None for one that takes none.
-        source: The paper that it comes from.
-        look: In plots; None for a spare one.
+        weight: Its default weight; None if it takes none.
+        source: Its paper.
+        look: Its look in plots; None for one of the spare looks.
     """
 
     label: str
@@ -105,10 +105,10 @@ PENALTIES: dict[str, NamedPenalty] = {
 
 
 def named(name: str) -> NamedPenalty:
-    """The penalty of that name.
+    """The penalty with this name.
 
     Raises:
-        UserError: There is none.
+        UserError: No penalty has this name.
     """
     if name not in PENALTIES:
         raise UserError(f"unknown penalty {name!r}; known: none, {', '.join(PENALTIES)}")

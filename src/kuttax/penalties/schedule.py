@@ -1,4 +1,4 @@
-"""Scheduled: a penalty whose weight changes while training."""
+"""Scheduled: a penalty whose weight changes during training."""
 
 from typing import Any
 
@@ -14,22 +14,22 @@ from .base import AbstractPenalty, Penalties, terms_of
 class Scheduled(eqx.Module):
     """A penalty, or a sum of them, times a schedule's value at each training step.
 
-    The training loop takes it as it is; `kx.solve` takes its value, `scheduled.at(step)`. Values of several add:
+    The training loop takes it directly; `kx.solve` takes its value, `scheduled.at(step)`. Values of several add:
     `first.at(step) + second.at(step)`.
 
     Attributes:
-        penalty: What is weighted.
+        penalty: The penalty to weight.
         schedule: Training step -> weight: any optax schedule.
 
     Raises:
-        UserError: The penalty is none, or the schedule is no function.
+        UserError: `penalty` is not a penalty, or `schedule` is not a function.
     """
 
     penalty: AbstractPenalty | Penalties
     schedule: optax.Schedule = eqx.field(static=True)
 
     def __check_init__(self):
-        terms_of(self.penalty)  # refuses what is none
+        terms_of(self.penalty)  # raises if it is not a penalty
         if not callable(self.schedule):
             raise UserError(
                 f"schedule must be a function of the training step, got {self.schedule!r}: an optax schedule"
@@ -37,13 +37,13 @@ class Scheduled(eqx.Module):
 
     def at(self, step: Int[Array, ""]) -> Penalties:
         """The penalty at a training step."""
-        with jax.numpy_dtype_promotion("standard"):  # optax needs it, whatever the user has set
+        with jax.numpy_dtype_promotion("standard"):  # optax needs it, whatever the user's setting
             weight = self.schedule(step)
         return weight * self.penalty
 
 
 def decaying(penalty: AbstractPenalty | Penalties, first: Any, last: Any, steps: int) -> Scheduled:
-    """A weight that decays from `first` to `last` over so many training steps (Pal et al. 2023, section 4).
+    """A weight that decays from `first` to `last` over `steps` training steps (Pal et al. 2023, section 4).
 
     lambda(n) = first exp(-(n / steps) ln(first / last)).
 

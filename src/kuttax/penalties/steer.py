@@ -30,7 +30,7 @@ class Steer(AbstractEnding):
         if problem.ts is not None:
             raise UserError("Steer moves the end of the solve, so that ts may lie beyond it: leave ts out, or Steer")
         t0, t1 = problem.t0, problem.t1
-        farthest = 0.999 * jnp.abs(t1 - t0)  # an end before the start is none
+        farthest = 0.999 * jnp.abs(t1 - t0)  # the end must stay after the start
         width = jnp.minimum(jnp.asarray(self.width, t1.dtype), farthest)
         return t1 + width * jax.random.uniform(needs_key(self, key), (), t1.dtype, -1, 1)
 

@@ -23,7 +23,7 @@ class Taylor(AbstractPenalty):
         order: K, from 1 to 3.
 
     Raises:
-        UserError: The order is another.
+        UserError: The order is not 1, 2 or 3.
     """
 
     order: int = eqx.field(static=True, default=3)

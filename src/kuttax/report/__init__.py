@@ -1,4 +1,4 @@
-"""Reports: tables, plots and a page, drawn from a folder's saved records and from nothing else."""
+"""Reports: tables, plots and a page, drawn only from a folder's saved records."""
 
 import functools
 import os
@@ -30,26 +30,26 @@ __all__ = [
 __all__ += ["table", "write"]
 
 RECORDS = "records.jsonl"
-"""The file of a comparison that a report is drawn from."""
+"""The file of a comparison from which a report is drawn."""
 
 DRAWN = (
     *("table.md", "table.csv", "index.html"),
     *(f"{name}.{ending}" for name in ("accuracy_nfe", "curves", "forecasts") for ending in ("png", "svg")),
 )
-"""The files that a report consists of."""
+"""The files of a report."""
 
 
 def write(out_dir: str | os.PathLike[str], command: str | None = None) -> list[ComparisonRow]:
-    """Draw the report of a folder into it.
+    """Draw the report of a folder into that folder.
 
-    Reads `records.jsonl` and, where present, `runs/*/metrics.jsonl` and `runs/*/forecast.json`; writes `table.md`,
+    Reads `records.jsonl` and, if present, `runs/*/metrics.jsonl` and `runs/*/forecast.json`; writes `table.md`,
     `table.csv`, `accuracy_nfe.png` and `.svg`, `curves.png` and `.svg` (only with metrics to draw), `forecasts.png` and
     `.svg` (only with forecasts) and `index.html`.
 
     Args:
         out_dir: the folder of a comparison.
-        command: the command line that ran it, for the page. By default what the records say: the "command" of a record
-            `{"kind": "command", "command": ...}`, so that a report drawn again later still names it.
+        command: the command line of the comparison, for the page. Default: the "command" of a record `{"kind":
+            "command", "command": ...}`, so that a later report still names it.
 
     Returns:
         The rows of the table, for the caller to print (`table.terminal(rows, width)`).
@@ -74,7 +74,7 @@ def read(out: Path) -> list[Record]:
 
 
 def draw(out: Path, found: Sequence[Record], command: str | None = None) -> list[ComparisonRow]:
-    """Draw the report of the records that `read` returned; the rest is as for `write`."""
+    """Draw the report of the records from `read`; otherwise as `write`."""
     rows = comparison.summarise(found)
     groups, forecasts = _groups(out, found, rows), _forecasts(out, found, rows)
     write_text(out / "table.md", table.markdown(rows))
@@ -95,16 +95,16 @@ def draw(out: Path, found: Sequence[Record], command: str | None = None) -> list
 
 
 def _forecasts(out: Path, found: Sequence[Record], rows: Sequence[ComparisonRow]) -> dict[str, Record]:
-    """The forecasts of the first run of each row, where they are there."""
+    """The forecasts of the first run of each row, if present."""
     first = {record["label"]: run_name(record) for record in reversed(found) if record.get("kind") == "run"}
     folders = {row.label: out / "runs" / first[row.label] for row in rows}
     return forecast.read({label: path for label, path in folders.items() if (path / forecast.NAME).exists()})
 
 
 def _groups(out: Path, found: Sequence[Record], rows: Sequence[ComparisonRow]) -> list[curves.Group]:
-    """The metrics of the runs of each row, where they are there."""
+    """The metrics of the runs of each row, if present."""
     folders = {file.parent.name: file.parent for file in out.glob(f"runs/*/{curves.NAME}")}
-    needed = {"method", "label", "seed"}  # which a failure from before its run had begun may lack
+    needed = {"method", "label", "seed"}  # a failure before the start of its run may lack these
     named = [record for record in found if record.get("kind") in ("run", "failure") and needed <= record.keys()]
     label_of = {run_name(record): record["label"] for record in named}
     groups = []

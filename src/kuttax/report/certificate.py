@@ -21,18 +21,18 @@ _COLOUR = {"valid": "#009E73", "invalid": "#D55E00", "undecided": "#6B6B6B"}
 _LINE = "#0072B2"
 _TITLE = 60  # characters of a line
 _LEAST_NAME = 26  # characters for the name of a solver
-_GIVE_WAY = ("max", "median", "calibration", "crossings")  # columns, in this order, where there is no room
+_GIVE_WAY = ("max", "median", "calibration", "crossings")  # columns to drop, in this order, if space is short
 
 Shown = tuple[str, str, Callable[[Record], str]]
-"""A column: heading, unit, and the cell it makes of a row; an empty cell is a number that there is not."""
+"""A column: heading, unit, and the cell for a row; a missing number is an empty cell."""
 
 
 def terminal(record: Record, width: int = 120) -> Table:
     """The rows of a certificate as a rich table, with the verdict and its reasons below.
 
     Args:
-        record: what `Certificate.to_json()` gives.
-        width: of the terminal, in characters; the less important columns give way where there is no room.
+        record: the result of `Certificate.to_json()`.
+        width: of the terminal, in characters; if space is short, the less important columns are dropped.
     """
     columns = [column for column in _columns(record) if any(column[2](row) for row in record["rows"])]
     columns = _that_fit(columns, record, width)
@@ -53,10 +53,10 @@ def terminal(record: Record, width: int = 120) -> Table:
 
 
 def plot(record: Record, path: str | os.PathLike[str]) -> tuple[Path, Path]:
-    """Draw how far the outputs are from the reference against the step size, with the model's own step marked.
+    """Draw the deviation of the outputs from the reference against the step size; the model's own step is marked.
 
     Args:
-        record: what `Certificate.to_json()` gives.
+        record: the result of `Certificate.to_json()`.
         path: of the picture; its suffix is replaced by `.png` (150 dpi) and `.svg`.
 
     Returns:
@@ -76,7 +76,7 @@ def plot(record: Record, path: str | os.PathLike[str]) -> tuple[Path, Path]:
 
 
 def _that_fit(columns: Sequence[Shown], record: Record, width: int) -> list[Shown]:
-    """The columns for which there is room beside the solvers' names."""
+    """The columns that fit beside the solvers' names."""
 
     def room(column: Shown) -> int:
         heading, unit, cell = column
@@ -90,7 +90,7 @@ def _that_fit(columns: Sequence[Shown], record: Record, width: int) -> list[Show
 
 
 def _columns(record: Record) -> list[Shown]:
-    """Every column but the solvers'."""
+    """All columns except the solvers' names."""
     kind, n = record["metric"], record["samples"]
     points = kind["name"] == "accuracy"
     decimals = ".2f" if points else ".4g"
@@ -171,12 +171,12 @@ def _draw(axes: Axes, rows: Sequence[Record], record: Record) -> None:
 
 
 def _draw_floor(axes: Axes, record: Record, least: float) -> None:
-    """What the references differ by: below it nothing can be told."""
+    """The difference between the references: smaller errors are not resolved."""
     references = [row for row in record["rows"] if row["role"] == "reference" and _errors(row)]
     if len(references) < 2:
         return
     floor = references[-1]["from_reference"]["q95"]
-    if floor < least / 100:  # so far below that it would only squeeze the rest
+    if floor < least / 100:  # so low that it would only compress the rest
         return
     axes.axhline(floor, color=INK, lw=0.8, ls=":", label="95 % of what the references differ by")
 

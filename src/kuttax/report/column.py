@@ -1,4 +1,4 @@
-"""Column: what a comparison's table shows of each row, and how to read it. One list for terminal, Markdown and page."""
+"""Column: the contents of a comparison's table, and how to read them. One list for terminal, Markdown and page."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,18 +10,18 @@ MISSING = "-"
 DAGGER = "†"
 
 Cell = tuple[str, str]
-"""What a cell says: the value, and what goes with it (spread, interval, ratio) or nothing."""
+"""A cell: the value, and its detail (spread, interval, ratio) or nothing."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """A title, a second line for its unit, a sentence on how to read it, and the cell it makes of a row."""
+    """A title, a second line for its unit, a sentence on how to read it, and the cell for a row."""
 
     title: str
     unit: str
     meaning: str
     cell: Callable[[ComparisonRow], Cell]
-    rank: int = 0  # where there is no room, columns of the highest rank go first; 0 always stays
+    rank: int = 0  # if space is short, columns of the highest rank go first; 0 always stays
 
 
 def columns(rows: Sequence[ComparisonRow]) -> list[Column]:
@@ -76,14 +76,14 @@ def amount(value: float | None) -> str:
 
 
 def count(value: float | None) -> str:
-    """A mean number of evaluations: whole where it is whole, else one decimal."""
+    """A mean number of evaluations: without decimals if it is whole, else with one."""
     if value is None:
         return MISSING
     return f"{value:.0f}" if abs(value - round(value)) < 0.05 else f"{value:.1f}"
 
 
 def ratio(value: float | None) -> str:
-    """A ratio in brackets, nothing where there is none: two decimals, more only where they would all be zeros."""
+    """A ratio in brackets, empty if there is none: two decimals, more only if they would all be zeros."""
     if value is None:
         return ""
     return f"({amount(value) if value < 0.01 or value >= 10 else f'{value:.2f}'}x)"

@@ -1,4 +1,4 @@
-"""Comparison: runs of several methods and seeds, summed up a row a method and set against a baseline seed by seed.
+"""Comparison: runs of several methods and seeds, one row for each method, compared with a baseline seed by seed.
 
 Rows differ in their solver, or in the penalty that one solver was trained with.
 """
@@ -16,11 +16,11 @@ from ..io.records import Record
 from ..io.shape import NUMBER, Shape
 
 Varied = Literal["method", "penalty"]
-"""What the rows of a table differ in: the solver, or the penalty."""
+"""The property that differs between a table's rows: the solver, or the penalty."""
 
 
 class Key(NamedTuple):
-    """What makes a row: solver, label, NFE budget (None for an adaptive solver), penalty (None without one)."""
+    """The key of a row: solver, label, NFE budget (None for an adaptive solver), penalty (None without one)."""
 
     method: str
     label: str
@@ -30,7 +30,7 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class MetricColumn:
-    """What `validation` and `test` measure. A metric in % is in percent already, and its differences are points."""
+    """The metric of `validation` and `test`. A metric in % is already in percent, and its differences are points."""
 
     name: str
     unit: str
@@ -39,7 +39,7 @@ class MetricColumn:
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean and sample standard deviation (n - 1) of the finite values; None where there are too few of them."""
+    """Mean and sample standard deviation (n - 1) of the finite values; None if there are too few of them."""
 
     mean: float | None
     sd: float | None
@@ -60,8 +60,8 @@ class Difference:
 class ComparisonRow:
     """One solver at one budget, with one penalty or none, over its seeds.
 
-    Times are in milliseconds (`*_ms`) or seconds (`*_seconds`); ratios are the median over seeds of this method's value
-    over the baseline's with the same seed, None where nothing can be paired.
+    Times are in milliseconds (`*_ms`) or seconds (`*_seconds`). Ratios are the median over seeds of this method's value
+    divided by the baseline's with the same seed, None if there are no pairs.
     """
 
     task: str
@@ -71,16 +71,16 @@ class ComparisonRow:
     budget: int | None
     penalty: str | None
     penalty_weight: float | None  # at the first step of training
-    penalty_decay: float | None  # where it ends; None where it stays
-    solver: str  # in full
-    varied: Varied  # what tells this row from the others of its table
+    penalty_decay: float | None  # at the end of training; None if it is constant
+    solver: str  # full description
+    varied: Varied  # the property that distinguishes the rows of its table
     is_baseline: bool
     seeds: int  # seeds tried: finished, diverged and failed
     valid: int  # seeds whose test value is finite: only these are in the mean of `test`
     validation: Spread
     test: Spread
     test_reference: Spread
-    reference_gap: float | None  # mean of test_reference - test, seed by seed
+    reference_gap: float | None  # mean over seeds of test_reference - test
     nfe: Spread
     nfe_reference: Spread
     predict_ms: Spread
@@ -92,21 +92,21 @@ class ComparisonRow:
     predict_ratio: float | None
     step_ratio: float | None
     train_ratio: float | None
-    verdicts: tuple[str, ...] = ()  # of the runs that were certified
-    reference: str = "Tsit5 at 1e-6"  # what `test_reference` was solved by
+    verdicts: tuple[str, ...] = ()  # of the certified runs
+    reference: str = "Tsit5 at 1e-6"  # the solver of `test_reference`
 
     @property
     def series(self) -> str:
-        """What the row goes by in plots: the name of its solver, or of its penalty."""
+        """The row's name in plots: its solver, or its penalty."""
         return self.method if self.varied == "method" else self.penalty or "none"
 
     @property
     def depends_on_solver(self) -> bool:
-        """Whether the field's metric changes when the reference solves it in place of its own solver.
+        """Whether the field's metric changes if the reference solves it instead of its own solver.
 
-        By more than 1 point for a metric in %, by more than 0.05 for a likelihood (nats, bits/dim); for any other,
-        whose scale is not known, by more than 10 % of the value.
-        A field that it cannot solve for every seed depends on its solver too.
+        The threshold is 1 point for a metric in %, 0.05 for a likelihood (nats, bits/dim), and 10 % of the value for
+        any other metric, whose scale is not known. A field that the reference cannot solve for every seed also depends
+        on its solver.
         """
         if self.test_reference.n < self.test.n:
             return True
@@ -135,7 +135,7 @@ _RUN = {
 
 
 def shape(record: Record) -> Shape:
-    """What a record on the disk must look like, by its kind."""
+    """The required shape of a record on disk, by its kind."""
     match record.get("kind"):
         case "run":
             return _RUN
@@ -146,25 +146,25 @@ def shape(record: Record) -> Shape:
 
 
 BASELINES = ("dopri5", "spark")
-"""Of ODEs and of SDEs: what others are compared with."""
+"""The baselines for ODEs and for SDEs."""
 
 
 def summarise(records: Iterable[Mapping[str, Any]], baseline: str | None = None) -> list[ComparisonRow]:
     """One row for each (method, label, budget, penalty), with the paired comparison to the baseline.
 
     Args:
-        records: as `records.read` gives them. Kinds other than "run" and "failure" are ignored. Where a run was
-            repeated (same row, same seed) the last record counts. A value that is None, NaN or infinite (a diverged
-            run) is left out of its column's mean and shows in `ComparisonRow.valid`.
+        records: from `records.read`. Kinds other than "run" and "failure" are ignored. If a run was repeated (same row,
+            same seed) the last record counts. A value that is None, NaN or infinite (a diverged run) is left out of its
+            column's mean; `ComparisonRow.valid` shows it.
         baseline: the method to compare with, None for one of `BASELINES`; of several labels of that method, the first.
-            Where runs differ in their penalty, it is the first without one. Where it is missing, the differences and
-            ratios are None.
+            If runs differ in their penalty, the baseline is the first without one. If there is no baseline, the
+            differences and ratios are None.
 
     Returns:
         The baseline's row first, then by budget (adaptive ones first), then in the order of the records.
 
     Raises:
-        UserError: a run lacks a needed field, or the runs are of several tasks or metrics, which no table can compare.
+        UserError: a run lacks a needed field, or the runs are of several tasks or metrics, so they cannot be compared.
     """
     records = list(records)
     groups = _group(records)
@@ -183,7 +183,7 @@ def summarise(records: Iterable[Mapping[str, Any]], baseline: str | None = None)
 
 
 def run_name(record: Mapping[str, Any]) -> str:
-    """The folder of a run beside those of the same comparison, from what its record says of it."""
+    """The folder name of a run in its comparison, from its record."""
     budget, penalty = record.get("budget"), record.get("penalty")
     parts = [record["method"], "adaptive" if budget is None else f"nfe{budget}"]
     if penalty is not None:
@@ -193,7 +193,7 @@ def run_name(record: Mapping[str, Any]) -> str:
 
 
 def failures(records: Iterable[Mapping[str, Any]]) -> list[Record]:
-    """The failed runs that no later run of the same label and seed made good."""
+    """The failed runs without a later successful run of the same label and seed."""
     open_failures: dict[tuple[Any, Any], Record] = {}
     for record in records:
         name = (record.get("label"), record.get("seed"))
@@ -244,7 +244,7 @@ def _group(records: Iterable[Mapping[str, Any]]) -> dict[Key, dict[int, Mapping[
 
 
 def _subject(groups: Mapping[Key, Mapping[int, Mapping[str, Any]]]) -> tuple[str, MetricColumn]:
-    """The one task and metric of all runs."""
+    """The single task and metric of all runs."""
     runs = [run for seeds in groups.values() for run in seeds.values()]
     tasks = sorted({run["task"] for run in runs})
     metrics = {
@@ -258,13 +258,13 @@ def _subject(groups: Mapping[Key, Mapping[int, Mapping[str, Any]]]) -> tuple[str
 
 
 def _varied(records: Iterable[Mapping[str, Any]]) -> Varied:
-    """What tells the rows apart: the penalty, where not all runs, finished or failed, were trained with the same."""
+    """What distinguishes the rows: the penalty if runs, finished or failed, differ in it, else the solver."""
     found = {record.get("penalty") for record in records if record.get("kind") in ("run", "failure")}
     return "penalty" if len(found) > 1 else "method"
 
 
 def _is_of(failure: Mapping[str, Any], key: Key) -> bool:
-    """Whether a failed run belongs to a row. Failures name their label; the rest where it was known."""
+    """Whether a failed run belongs to a row. Failures name their label; other fields if they were known."""
     same = (failure.get(name, value) == value for name, value in key._asdict().items())
     return "label" in failure and all(same)
 
@@ -320,7 +320,7 @@ def _row(
 
 
 def _finite(pairs: Iterable[tuple[Any, Any]]) -> list[tuple[float, float]]:
-    """The pairs of which both are finite numbers."""
+    """The pairs whose values are both finite numbers."""
     numbers = [(_number(first), _number(second)) for first, second in pairs]
     return [(first, second) for first, second in numbers if first is not None and second is not None]
 
@@ -331,7 +331,7 @@ def _median_ratio(pairs: Sequence[tuple[float, float]]) -> float | None:
 
 
 def _number(value: Any) -> float | None:
-    """The value as a float where it is a finite number."""
+    """The value as a float if it is a finite number, else None."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return float(value)

@@ -1,4 +1,4 @@
-"""Curves: what happened during training, loss and NFE step by step."""
+"""Curves: loss and NFE during training, step by step."""
 
 import functools
 import math
@@ -20,18 +20,18 @@ from .figure import figure, files, round_ticks
 from .method import styles
 
 NAME = "metrics.jsonl"
-"""The file of a run that curves are drawn from."""
+"""The file of a run that contains its curves."""
 
 _LINE = {"step?": int, "loss?": NUMBER, "nfe?": NUMBER}
 _DASHES = ["-", (0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1))]
 
 
 class Group(NamedTuple):
-    """The runs of one row, a seed each.
+    """The runs of one row, one for each seed.
 
     Attributes:
-        label: what the row is called.
-        series: what its colour goes by.
+        label: the row's name.
+        series: the key of its colour.
         runs: for each run the lines of its `metrics.jsonl`: `{"step": ..., "loss": ..., "nfe": ...}`.
     """
 
@@ -54,11 +54,11 @@ def training_curves(groups: Sequence[Group], path: str | os.PathLike[str]) -> tu
     """Draw loss and NFE against the training step: each seed thin, the mean of a group in bold.
 
     Args:
-        groups: lines of their runs without a step, and values that are missing or not finite, are left out.
+        groups: lines without a step, and values that are missing or not finite, are left out.
         path: of the picture; its suffix is replaced by `.png` (150 dpi) and `.svg`.
 
     Returns:
-        The two files written; None where no run has a point to draw.
+        The two files written; None if no run has a point to draw.
     """
     panels = [name for name in ("loss", "nfe") if any(_curve(run, name)[0] for group in groups for run in group.runs)]
     if not panels:
@@ -84,7 +84,7 @@ def training_curves(groups: Sequence[Group], path: str | os.PathLike[str]) -> tu
 
 
 def looks(series: Sequence[str]) -> list[tuple[str, Any]]:
-    """Colour by series, dash by a line's place among those of its colour."""
+    """Colour by series, dash by a line's position among those of its colour."""
     style = styles(series)
     colours = [style[name].colour for name in series]
     return [(colour, _DASHES[colours[:i].count(colour) % len(_DASHES)]) for i, colour in enumerate(colours)]
@@ -111,7 +111,7 @@ def _draw_group(axes: Axes, curves: Sequence[tuple[list[float], list[float]]], c
 
 
 def _thinned(steps: Sequence[float], values: Sequence[float], most: int = 300) -> tuple[np.ndarray, np.ndarray]:
-    """At most so many points: means over blocks of neighbours, as fine as the picture can show."""
+    """At most `most` points: means over blocks of neighbours, as fine as the plot can show."""
     x, y = np.asarray(steps, float), np.asarray(values, float)
     if len(x) <= most:
         return x, y
@@ -120,7 +120,7 @@ def _thinned(steps: Sequence[float], values: Sequence[float], most: int = 300) -
 
 
 def _log_axis(axes: Axes, base: int) -> None:
-    """A log axis with plain numbers on it."""
+    """A log axis with plain numbers as labels."""
     axes.set_yscale("log", base=base)
     low, high = axes.get_ylim()
     if base == 2:

@@ -1,4 +1,4 @@
-"""Density: a learned density in the plane, beside samples of it and of the data, from the numbers that a run saved."""
+"""Density: a learned density in the plane, beside samples of it and of the data, from the numbers a run saved."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ _COLOUR = "#0072B2"
 
 
 def plot(path: str | os.PathLike[str]) -> tuple[Path, Path]:
-    """Draw what `density.npz` holds.
+    """Draw the contents of `density.npz`.
 
     Args:
         path: of the NPZ file: `x`, `y` (m,), `log_density` (m, m) in nats, `samples` and `data` (n, 2).

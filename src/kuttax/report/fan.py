@@ -1,4 +1,4 @@
-"""Fan: bands of a model's trajectories against time beside those of the data, from the numbers that a run saved."""
+"""Fan: bands of a model's trajectories against time beside those of the data, from the numbers a run saved."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ _COLOUR = "#0072B2"
 
 
 def plot(path: str | os.PathLike[str]) -> tuple[Path, Path]:
-    """Draw what `fan.npz` holds: a panel for each component.
+    """Draw the contents of `fan.npz`: a panel for each component.
 
     Args:
         path: of the NPZ file: `times` (times,), `levels` (odd, rising), `model` and `data` (levels, times, d), `few`

@@ -1,4 +1,4 @@
-"""Figure: the look that all plots share, and how they are written.
+"""Figure: the common look of all plots, and how they are written.
 
 Matplotlib's object-oriented interface on the Agg canvas: no window, no state shared with the caller's own figures.
 """
@@ -17,9 +17,9 @@ from matplotlib.ticker import MaxNLocator
 from ..io.atomic import replacing
 
 INK = "#1b1b1e"
-"""Colour of text and axes; a page that inlines the SVG may put its own in place of it."""
+"""Colour of text and axes; a page that inlines the SVG may replace it."""
 PAPER = "#fffffe"
-"""Colour of the background, a hair from white so that it too can be told apart and replaced."""
+"""Colour of the background, slightly off white so that a page can find and replace it too."""
 
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -53,13 +53,13 @@ def figure(width: float, height: float, path: str | os.PathLike[str]) -> Iterato
         png, svg = files(path)
         with replacing(png) as partial:
             blank.savefig(partial, format="png", dpi=150, metadata={"Software": None})
-        blank.set_layout_engine("none")  # what was laid out for the one stays so in the other
+        blank.set_layout_engine("none")  # so that both files have the same layout
         with replacing(svg) as partial:
             blank.savefig(partial, format="svg", metadata={"Date": None})
 
 
 def files(path: str | os.PathLike[str]) -> tuple[Path, Path]:
-    """Where a plot goes: the path with `.png` and with `.svg` in place of its suffix."""
+    """The files of a plot: the path with `.png` and with `.svg` in place of its suffix."""
     return Path(path).with_suffix(".png"), Path(path).with_suffix(".svg")
 
 

@@ -1,4 +1,4 @@
-"""Forecast: how far ahead an identified field sees, in words and as a picture, from what a run saved."""
+"""Forecast: how far ahead an identified field's forecasts are valid, as text and as a plot, from a saved run."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -18,21 +18,21 @@ from .figure import INK, figure, files
 
 Record = Mapping[str, Any]
 NAME = "forecast.json"
-"""The file of a run that forecasts are drawn from."""
+"""The file of a run that contains its forecasts."""
 
 _EXAMPLE = {"names": [str], "truth": [[float]], "found": [[float]]}
 _SHAPE = {"lead": [float], "rmse": [NUMBER], "diverged": int, "example": _EXAMPLE}
 Looks = Mapping[str, tuple[str, Any]]
 """Colour and dash of each method."""
 
-_LINES = 3  # components that are drawn as lines
-_GRID = 8  # components from which on the state is a picture of its own
-_LEAST = 1e-9  # error that is drawn: an axis of logarithms has no zero
-_SHOWN = 3  # methods whose pictures are drawn
+_LINES = 3  # components drawn as lines
+_GRID = 8  # number of components from which on the state is drawn as an image
+_LEAST = 1e-9  # smallest error drawn: a logarithmic axis has no zero
+_SHOWN = 3  # methods drawn as images
 
 
 def describe(record: Record) -> list[str]:
-    """What `kuttax.tasks.dynamics.forecast.describe` found, a line each: errors, valid prediction time, attractor."""
+    """The result of `kuttax.tasks.dynamics.forecast.describe` as lines: errors, valid prediction time, attractor."""
     lead, rmse, n = record["lead"], record["rmse"], record["forecasts"]
     shown = sorted({0, *(i for i in (9, 99) if i < len(lead)), len(lead) - 1})
     errors = ", ".join(f"{'diverged' if rmse[i] is None else f'{rmse[i]:.3g}'} after {lead[i]:.4g}" for i in shown)
@@ -56,10 +56,10 @@ def _time(valid: Record) -> str:
 
 
 def read(folders: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
-    """What the runs in these folders saved of the same test data, by label.
+    """The forecasts that the runs in these folders saved for the same test data, by label.
 
     Raises:
-        UserError: A file is damaged, or is of other test data than the first.
+        UserError: A file is damaged, or is for other test data than the first.
     """
     mend = "run the comparison again"
     found: dict[str, dict[str, Any]] = {}
@@ -73,7 +73,7 @@ def read(folders: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
 
 
 def _fits(record: Record, first: Record) -> bool:
-    """Whether lists have the lengths that they should, and those of the first record."""
+    """Whether lists have the right lengths, and those of the first record."""
     example, lead, names = record["example"], record["lead"], first["example"]["names"]
     states = [*example["truth"], *example["found"]]
     return (
@@ -88,8 +88,8 @@ def plot(found: Mapping[str, Record], series: Sequence[str], path: str | os.Path
     """Draw the first forecast of each method beside its truth, and the error against the lead time.
 
     Args:
-        found: what a run of each method saved, by label; of the same test data.
-        series: what the colour of each goes by.
+        found: the forecast of a run of each method, by label; for the same test data.
+        series: the key of each method's colour.
         path: of the picture; its suffix is replaced by `.png` (150 dpi) and `.svg`.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Style: how each solver and each penalty is named and drawn, the same in every table and plot."""
+"""Style: the name and look of each solver and each penalty, the same in every table and plot."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -41,18 +41,18 @@ ON_DARK = {
     "#D55E00": "#F58A45",
     "#7A5195": "#B48FD0",
 }
-"""For each colour too dark for a dark background, the one to put in its place."""
+"""For each colour too dark for a dark background, its replacement."""
 
 _SPARE = [("#CC79A7", "v"), ("#56B4E9", "P"), ("#E69F00", "X"), ("#7A5195", "h")]
 
 
 def name_of(method: str) -> str:
-    """The method's name for readers; an unknown method goes by its own."""
+    """The method's name for readers; for an unknown method, the given name."""
     return _KNOWN[method].name if method in _KNOWN else method
 
 
 def styles(methods: Iterable[str]) -> dict[str, Style]:
-    """A look for each method, in their order; those not known by name take the spare colours in turn."""
+    """A look for each method, in their order; unknown methods take the spare colours in turn."""
     unique = dict.fromkeys(methods)
     unknown = [method for method in unique if method not in _KNOWN]
     spare = {method: Style(method, *_SPARE[i % len(_SPARE)]) for i, method in enumerate(unknown)}

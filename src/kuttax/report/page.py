@@ -1,4 +1,4 @@
-"""Page: a comparison as one HTML file that needs nothing else, neither network nor neighbouring files."""
+"""Page: a comparison as one self-contained HTML file, which needs no network and no other files."""
 
 import base64
 import html
@@ -52,8 +52,8 @@ def render(
 
     Args:
         records: all records of the comparison, for versions, devices and failed runs.
-        rows: what `comparison.summarise` made of them.
-        plots: "accuracy", "training" and "forecast", where there are such: an SVG file (inlined, so that it follows the
+        rows: the result of `comparison.summarise`.
+        plots: "accuracy", "training" and "forecast", if they exist: an SVG file (inlined, so that it follows the
             reader's light or dark theme) or a PNG file (embedded).
         command: the command line that ran it.
         when: when it was run.
@@ -79,7 +79,7 @@ def render(
 def _facts(
     records: Sequence[Mapping[str, Any]], rows: Sequence[ComparisonRow], when: datetime | None
 ) -> dict[str, str]:
-    """Date, versions, device and the like; several values side by side where the runs differ in them."""
+    """Date, versions, device and similar facts; several values side by side if the runs differ in them."""
     runs = [record for record in records if record.get("kind") == "run"]
 
     def each(field: str) -> str:
@@ -101,7 +101,7 @@ def _facts(
 
 
 def _plot(name: str, path: Path, caption: str) -> dict[str, str]:
-    """A picture as the template takes it: an SVG element, or the bytes of a PNG file in base 64."""
+    """A plot for the template: an SVG element, or the bytes of a PNG file in base 64."""
     if path.suffix == ".svg":
         picture = {"svg": _inline_svg(path.read_text(encoding="utf-8"), name)}
     else:
@@ -110,7 +110,7 @@ def _plot(name: str, path: Path, caption: str) -> dict[str, str]:
 
 
 def _inline_svg(svg: str, name: str) -> str:
-    """The SVG element alone, in the page's colours, its ids made its own (two plots use the same ones)."""
+    """Only the SVG element, in the page's colours, with unique ids (two plots use the same ones)."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)

@@ -1,4 +1,4 @@
-"""Plot: the test metric of each method against what a prediction costs."""
+"""Plot: the test metric of each method against the cost of a prediction."""
 
 import math
 import os
@@ -29,7 +29,7 @@ def accuracy_against_nfe(rows: Sequence[ComparisonRow], path: str | os.PathLike[
     of one standard deviation. A hollow point far off the others is drawn at the edge as an arrow with its value.
 
     Args:
-        rows: as `comparison.summarise` returns them; those without a finite test value and NFE are not drawn.
+        rows: from `comparison.summarise`; those without a finite test value and NFE are not drawn.
         path: of the picture; its suffix is replaced by `.png` (150 dpi) and `.svg`.
 
     Returns:
@@ -59,9 +59,9 @@ def _draw_rows(axes: Axes, rows: Sequence[ComparisonRow], look: Mapping[str, Sty
 
 
 def _nfe_axis(axes: Axes, rows: Sequence[ComparisonRow]) -> None:
-    """A log-2 axis whose ticks are the NFEs that occur, fixed budgets first where labels would touch.
+    """A log-2 axis whose ticks are the NFEs that occur, fixed budgets first if labels would touch.
 
-    Where several solvers choose their own NFE, which then is a mean of no meaning as a tick, they are round numbers.
+    If several solvers choose their own NFE, the ticks are round numbers, since a mean NFE makes no useful tick.
     """
     values = {row.nfe.mean: row.budget is None for row in rows if row.nfe.mean is not None}
     low, high = min(values) / 2**_MARGIN, max(values) * 2**_MARGIN
@@ -78,7 +78,7 @@ def _nfe_axis(axes: Axes, rows: Sequence[ComparisonRow]) -> None:
 
 
 def _metric_axis(axes: Axes, rows: Sequence[ComparisonRow]) -> tuple[float, float]:
-    """Limits that show every own value with its spread, and the re-solved ones that are not far from them."""
+    """Limits that show every own value with its spread, and the re-solved values that are not far from them."""
     metric = rows[0].metric
     own = [(row.test.mean, row.test.sd or 0.0) for row in rows if row.test.mean is not None]
     ends = [mean + side * sd for mean, sd in own for side in (-1, 1)]
@@ -96,7 +96,7 @@ def _metric_axis(axes: Axes, rows: Sequence[ComparisonRow]) -> tuple[float, floa
 
 
 def _positions(rows: Sequence[ComparisonRow]) -> list[float]:
-    """The NFE of each row, shifted a little where several rows have the same or nearly so."""
+    """The NFE of each row, slightly shifted if several rows have almost the same."""
     octaves = [math.log2(row.nfe.mean or 1.0) for row in rows]
     width = max(octaves) - min(octaves) + 2 * _MARGIN
     groups: list[list[int]] = []
@@ -123,7 +123,7 @@ def _draw_band(axes: Axes, row: ComparisonRow, style: Style) -> None:
 
 
 def _draw_point(axes: Axes, row: ComparisonRow, x: float, style: Style, low: float, high: float) -> None:
-    """A row's own value with its spread, and the re-solved one hollow beside it."""
+    """A row's own value with its spread, and the re-solved value as a hollow point beside it."""
     colour, own, reference = style.colour, row.test, row.test_reference.mean
     assert own.mean is not None
     axes.errorbar(x, own.mean, yerr=own.sd, fmt=style.marker, color=colour, ms=7, capsize=3, elinewidth=1.4, zorder=4)

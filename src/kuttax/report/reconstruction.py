@@ -1,4 +1,4 @@
-"""Reconstruction: what a latent model makes of a few series, beside their observations, from what a run saved."""
+"""Reconstruction: a latent model's predictions of a few series, beside their observations, from a saved run."""
 
 import os
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ _COLOUR, _HELD_OUT = "#0072B2", "#D55E00"
 
 
 def plot(path: str | os.PathLike[str]) -> tuple[Path, Path]:
-    """Draw what `reconstruction.npz` holds: a row a feature, a column a series.
+    """Draw the contents of `reconstruction.npz`: a row for each feature, a column for each series.
 
     Args:
         path: of the NPZ file, with the arrays of `kuttax.tasks.latent.reconstruction.Reconstruction`.
@@ -40,7 +40,7 @@ def plot(path: str | os.PathLike[str]) -> tuple[Path, Path]:
 
 
 def _draw(axes: Axes, found: Mapping[str, np.ndarray], one: int, feature: int) -> None:
-    """A feature of a series: its mean, what the encoder leaves open, and what was observed."""
+    """A feature of a series: its mean, its 5 % to 95 % band, and its observations."""
     times, pick = found["times"], (one, slice(None), feature)
     axes.fill_between(times, found["low"][pick], found["high"][pick], color=_COLOUR, alpha=0.2, lw=0)
     axes.plot(times, found["mean"][pick], color=_COLOUR, lw=1.5)

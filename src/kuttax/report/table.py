@@ -14,16 +14,17 @@ from .column import Cell, Column, columns, notes
 from .comparison import ComparisonRow, Difference, Spread
 
 _FIT = ((4, 20), (3, 20), (2, 20), (1, 12))
-"""What to try in a narrow terminal: the highest rank of column shown, and the characters a long label must have."""
+"""The layouts to try in a narrow terminal: the highest rank of columns shown, and the least width of long labels."""
 
 
 def terminal(rows: Sequence[ComparisonRow], width: int = 120) -> Table:
     """The rows as a rich table that fits a terminal.
 
-    Spread, interval or ratio stand beside their value where all columns fit so, else below it; where even that is too
-    wide, the less important columns are left out, which the caption then says.
+    Spread, interval or ratio stand beside their value if all columns fit, else below it. If that is still too wide, the
+    less important columns are left out, and the caption says so.
 
     Args:
+        rows: from `comparison.summarise`.
         rows: as `comparison.summarise` returns them.
         width: of the terminal, in characters (`rich.console.Console().width`).
     """
@@ -44,7 +45,7 @@ def terminal(rows: Sequence[ComparisonRow], width: int = 120) -> Table:
         head = Text(column.title, style="bold").append("\n" + column.unit, style="dim not bold")
         if i == 0:
             table.add_column(head, overflow="fold")
-        else:  # a number cut short would be another number: an ellipsis shows it
+        else:  # a number that is cut off would be another number: an ellipsis marks it
             table.add_column(head, justify="right", overflow="ellipsis", no_wrap=True)
     for row, following in itertools.zip_longest(rows, rows[1:]):
         last_of_budget = following is not None and following.budget != row.budget
@@ -63,7 +64,7 @@ def markdown(rows: Sequence[ComparisonRow]) -> str:
 
 
 def csv(rows: Sequence[ComparisonRow]) -> str:
-    """The rows with every number in full precision, one number a column; empty where there is none."""
+    """The rows with every number in full precision, one number a column; empty if there is none."""
     out = io.StringIO()
     writer = csv_writer.writer(out, lineterminator="\n")
     penalised = any(row.penalty is not None for row in rows)
@@ -83,7 +84,7 @@ def _penalty(row: ComparisonRow) -> dict[str, str | float | None]:
 
 
 def _layout(every: Sequence[Column], rows: Sequence[ComparisonRow], width: int) -> tuple[list[Column], str]:
-    """The columns that fit, and what stands between a value and its detail."""
+    """The columns that fit, and the separator between a value and its detail."""
     if _width(every, rows, " ") <= width:
         return list(every), " "
     for highest, label in _FIT:
@@ -94,7 +95,7 @@ def _layout(every: Sequence[Column], rows: Sequence[ComparisonRow], width: int) 
 
 
 def _width(shown: Sequence[Column], rows: Sequence[ComparisonRow], between: str, label: int = 100) -> int:
-    """Characters a line of the table takes when nothing is folded but labels longer than `label`."""
+    """The width of a line of the table if nothing is folded except labels longer than `label`."""
     total = 2 * len(shown)  # a gap of two behind each column
     for i, column in enumerate(shown):
         texts = [column.title, column.unit, *(_text(column.cell(row), between).plain for row in rows)]

@@ -1,4 +1,4 @@
-"""How to integrate: solvers, tableaus, solutions and files of solvers. Knows no networks, no data, no training."""
+"""How to integrate: solvers, tableaus, solutions and files of solvers. No networks, data or training."""
 
 from . import registry
 from .base.fixed_step import AbstractFixedStepSolver
@@ -8,7 +8,7 @@ from .base.solution import Solution, SolveError, Stats, Status, raise_for_status
 from .base.solver import AbstractSolver, Problem, Refined, Scale
 from .diffrax.ode import FromDiffrax
 from .diffrax.table import to_diffrax
-from .registry import *  # noqa: F403  # whose __all__ names the solvers of SDEs
+from .registry import *  # noqa: F403  # its __all__ names the SDE solvers
 from .rk import export, order, tableaus
 from .rk.adaptive.adaptive import Adaptive
 from .rk.fixed import FixedSteps

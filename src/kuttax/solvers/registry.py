@@ -1,6 +1,6 @@
-"""The solvers of SDEs by name, one entry for each, and what `kuttax` exports of SDE solvers.
+"""The SDE solvers by name, one entry for each, and what `kuttax` exports of SDE solvers.
 
-Explicit Runge-Kutta methods need no entry: every tableau of `rk/tableaus.py` goes by its name.
+Explicit Runge-Kutta methods need no entry: every tableau of `rk/tableaus.py` is known by its name.
 """
 
 from collections.abc import Callable
@@ -24,13 +24,13 @@ __all__ = ["SDE", "SRK", "BrownianPath", "EulerMaruyama", "LearnedSRK", "Milstei
 
 
 class NamedSDESolver(NamedTuple):
-    """The registry entry of a solver of SDEs: the command line, reports and error messages read it.
+    """The registry entry of an SDE solver, for the command line, reports and error messages.
 
     Attributes:
         label: Its name in tables.
         make: Builds it with a number of steps.
-        look: In plots.
-        source: The paper or book that it comes from.
+        look: Its look in plots.
+        source: Its paper or book.
     """
 
     label: str
@@ -52,25 +52,25 @@ FIXED: dict[str, NamedSDESolver] = {
 """The solvers with a number of steps, by name."""
 
 ADAPTIVE = {name: FromDiffrax(make(), 1e-2, 1e-2) for name, make in NAMED.items()}
-"""diffrax's, which choose their steps by a tolerance, by name."""
+"""The solvers of diffrax, which choose their steps by a tolerance, by name."""
 
 NAMES = (*ADAPTIVE, *FIXED)
-"""The names of all of them."""
+"""All names."""
 
 
 def adaptive(name: str, rtol: float, atol: float) -> FromDiffrax:
-    """The solver of `ADAPTIVE` of that name, at these tolerances."""
+    """The solver of `ADAPTIVE` with this name, at these tolerances."""
     return FromDiffrax(NAMED[name](), rtol, atol)
 
 
 def fixed(name: str, steps: int, *, shared: bool = False) -> AbstractGridSolver:
-    """The solver of `FIXED` of that name; `shared` coefficients for all steps of a learned one, else own for each."""
+    """The solver of `FIXED` with this name. `shared`: all steps of a learned solver share one set of coefficients."""
     if name == "learned-srk" and not shared:
         return LearnedSRK.from_tableau(steps=steps, per_step=True)
     return FIXED[name].make(steps)
 
 
 def fitting(calculus: Calculus) -> tuple[str, ...]:
-    """The names of those for SDEs with diagonal noise of this calculus."""
+    """The names of the solvers for SDEs with diagonal noise of this calculus."""
     examples: dict[str, AbstractSolver] = {"spark": ADAPTIVE["spark"], **{n: e.make(1) for n, e in FIXED.items()}}
     return tuple(name for name, example in examples.items() if calculus in example.sde_calculi())

@@ -1,4 +1,4 @@
-"""Solvers in files: JSON in full precision, readable by a person, no pickle."""
+"""Files of solvers: JSON in full precision, readable by a person, no pickle."""
 
 from pathlib import Path
 
@@ -10,13 +10,13 @@ from .base.solver import AbstractSolver
 
 
 def save(path: str | Path, solver: AbstractSolver) -> None:
-    """Write a solver and its SHA-256 to a file, whole or not at all.
+    """Write a solver and its SHA-256 to a file, atomically.
 
-    A learned solver is written with its free parameters, the interval that it was trained on, and, for readers, the
-    table of coefficients that they give.
+    For a learned solver the file holds its free parameters, the interval of training and, for readers, the resulting
+    table of coefficients.
 
     Raises:
-        UserError: The solver is of a class that cannot be saved.
+        UserError: The solver's class cannot be saved.
     """
     json_file.write_sealed(Path(path), to_json(solver))
 
@@ -25,7 +25,7 @@ def load(path: str | Path) -> AbstractSolver:
     """Read a solver that `save` wrote.
 
     Raises:
-        UserError: There is no such file, it is not a solver, or it is not as it was saved.
+        UserError: There is no such file, it is not a solver, or it was changed after saving.
     """
     path = Path(path)
     try:

@@ -1,4 +1,4 @@
-"""Which leaves of a model and solver are trained, and in which group."""
+"""Which leaves of a model and a solver training changes, and in which group."""
 
 from typing import Any
 
@@ -16,27 +16,27 @@ def _is_solver(node: Any) -> bool:
 def trainable(tree: PyTree) -> PyTree[bool]:
     """True at the leaves that training changes, for `eqx.partition(tree, kuttax.solvers.trainable(tree))`.
 
-    These are the floating-point arrays, but of solvers only the free parameters of `LearnedRK` and `LearnedSRK`:
-    tolerances and classical tables are numbers that nobody trains.
+    These are the floating-point arrays; in solvers only the free parameters of `LearnedRK` and `LearnedSRK`. Tolerances
+    and classical tables are not trained.
     """
 
     return jax.tree.map(_trained_of, tree, is_leaf=_is_solver)
 
 
 def is_learned(node: Any) -> bool:
-    """Whether training changes this part of a solver; finds it in a wrapper with `is_leaf=is_learned`."""
+    """Whether training changes this part of a solver; pass it as `is_leaf` to find that part inside a wrapper."""
     return _is_solver(node) and node.learned
 
 
 def _trained_of(node: Any) -> PyTree[bool]:
-    """Of a solver, the leaves of what is learned in it, itself or wrapped; of anything else, its numbers."""
+    """For a solver, the free parameters of its learned part, itself or wrapped; for anything else, its numbers."""
     if not _is_solver(node) or is_learned(node):
         return jax.tree.map(eqx.is_inexact_array, node)
     return jax.tree.map(lambda part: _trained_of(part) if is_learned(part) else False, node, is_leaf=is_learned)
 
 
 def learns(solver: AbstractSolver) -> bool:
-    """Whether training changes anything in a solver."""
+    """Whether training changes anything in this solver."""
     return any(leaf.size for leaf in jax.tree.leaves(eqx.filter(solver, trainable(solver))))
 
 

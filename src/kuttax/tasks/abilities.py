@@ -1,4 +1,4 @@
-"""What a task can do beside training and prediction: one protocol for each ability, asked with `isinstance`."""
+"""Abilities of a task beside training and prediction: one protocol for each, tested with `isinstance`."""
 
 from collections.abc import Collection, Mapping
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -16,7 +16,7 @@ LossOption = Literal["penalty", "progress"]
 class HasLossOptions(Protocol):
     """Its loss has further parameters, each with a default.
 
-    "penalty": penalties, or None; hand them to the solve, with a key, and add what the solution says of them.
+    "penalty": penalties, or None; pass them to the solve, with a key, and add the solution's `penalty`.
     "progress": the share of training that is done, a scalar from 0 to 1; for a loss that changes during training.
     """
 
@@ -26,7 +26,7 @@ class HasLossOptions(Protocol):
 
 @runtime_checkable
 class HasCalculus(Protocol):
-    """Its models are SDEs, in this calculus; None where they are ODEs."""
+    """Its models are SDEs in this calculus; None if they are ODEs."""
 
     @property
     def calculus(self) -> Calculus | None: ...
@@ -34,7 +34,7 @@ class HasCalculus(Protocol):
 
 @runtime_checkable
 class HasReference(Protocol):
-    """Names the solver that predicts without the model's own; None for Tsit5 at 1e-6."""
+    """It names a solver to compare with the model's own; None for Tsit5 at 1e-6."""
 
     @property
     def reference(self) -> AbstractSolver | None: ...
@@ -42,7 +42,7 @@ class HasReference(Protocol):
 
 @runtime_checkable
 class HasConsistency(Protocol):
-    """Names the penalty, weighted for this loss, that `kx.fit` trains with; None for none."""
+    """It names the penalty, weighted for this loss, that `kx.fit` trains with; None for none."""
 
     @property
     def consistency(self) -> AbstractPenalty | Penalties | None: ...
@@ -50,16 +50,16 @@ class HasConsistency(Protocol):
 
 @runtime_checkable
 class HasWarmUpPenalty(Protocol):
-    """Names the penalty of `kx.fit`'s warm-up."""
+    """It names the penalty of `kx.fit`'s warm-up."""
 
     def warm_up_penalty(self, steps: int) -> AbstractPenalty | Penalties:
-        """The penalty on the error of one of so many steps, weighted for this loss."""
+        """The penalty on the error of one of `steps` steps, weighted for this loss."""
         ...
 
 
 @runtime_checkable
 class HasIntervals(Protocol):
-    """One solve has output times, and crosses this many intervals between them, each in all of a solver's steps."""
+    """One solve has output times, with this many intervals between them; a solver takes all its steps in each."""
 
     @property
     def intervals(self) -> int: ...
@@ -67,35 +67,35 @@ class HasIntervals(Protocol):
 
 @runtime_checkable
 class HasTrajectories(Protocol):
-    """Says which initial value problems a model solves, so that a solver can be distilled for it."""
+    """It gives the initial value problems that a model solves, so that a solver can be distilled for it."""
 
     def trajectories(self, model: Any, batch: PyTree[Array]) -> Trajectories: ...
 
 
 @runtime_checkable
 class HasForecast(Protocol):
-    """Says how far ahead a model sees (`kuttax.tasks.dynamics.forecast`)."""
+    """It measures the quality of long forecasts (`kuttax.tasks.dynamics.forecast`)."""
 
     def forecast(self, model: Any, solver: AbstractSolver) -> Mapping[str, Any]: ...
 
 
 @runtime_checkable
 class HasPortrait(Protocol):
-    """Draws a density in the plane; None where there is none (`kuttax.tasks.density.portrait`)."""
+    """It gives plots of a density in the plane; None if there is none (`kuttax.tasks.density.portrait`)."""
 
     def portrait(self, model: Any) -> Any: ...
 
 
 @runtime_checkable
 class HasFan(Protocol):
-    """Draws trajectories beside those of the data (`kuttax.tasks.stochastic.fan`)."""
+    """It gives plots of trajectories beside those of the data (`kuttax.tasks.stochastic.fan`)."""
 
     def fan(self, model: Any, solver: AbstractSolver) -> Any: ...
 
 
 @runtime_checkable
 class HasReconstruction(Protocol):
-    """Draws time series beside the data (`kuttax.tasks.latent.reconstruction`)."""
+    """It gives plots of time series beside the data (`kuttax.tasks.latent.reconstruction`)."""
 
     def reconstruct(self, model: Any, solver: AbstractSolver) -> Any: ...
 
@@ -111,5 +111,5 @@ def calculus_of(task: Any) -> Calculus | None:
 
 
 def reference_of(task: Any) -> AbstractSolver | None:
-    """The solver that a task names to predict without the model's own; None where it names none."""
+    """The solver that a task names for comparison with the model's own; None if it names none."""
     return task.reference if isinstance(task, HasReference) else None

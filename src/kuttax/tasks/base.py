@@ -1,4 +1,4 @@
-"""What training and comparing ask of a task: a protocol that a task of your own can satisfy (docs/own_task.md)."""
+"""The protocol that training and comparing require of a task; your own task can satisfy it (docs/own_task.md)."""
 
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -10,13 +10,13 @@ from ..validity.prediction import Prediction
 
 
 class Metric(NamedTuple):
-    """What a task's result is called and how it reads.
+    """The name of a task's result and how to read it.
 
     Attributes:
         name: "accuracy", "rmse".
-        higher_is_better: Which of two values is to be chosen.
-        unit: The unit in which the number is given: with unit "%", 97.5 means 97.5 %; "sd" is for errors in standard
-            deviations of the data. Empty where it has none.
+        higher_is_better: Whether the higher of two values is better.
+        unit: The unit of the number: with unit "%", 97.5 means 97.5 %; "sd" is for errors in standard deviations of the
+            data. Empty without a unit.
         mean: How batches are averaged: "quadratic" for a root mean square.
     """
 
@@ -27,21 +27,21 @@ class Metric(NamedTuple):
 
     @property
     def scale(self) -> float | None:
-        """What one unit of the data is in the metric: a certificate holds its changes against no less.
+        """The size of one unit of the data in the metric: a certificate takes changes relative to at least this.
 
-        1 for an error in standard deviations of the data, unit "sd"; None where nothing is known.
+        1 for an error in standard deviations of the data, unit "sd"; None if not known.
         """
         return 1.0 if self.unit == "sd" else None
 
 
 class Trajectories(NamedTuple):
-    """The initial value problems that a model solves: what a solver is distilled for.
+    """The initial value problems that a model solves, for distilling a solver.
 
     Attributes:
         field: The vector field, for one state.
         y0: The states at t0, a pytree of arrays with a leading axis of starts.
         t0, t1: The interval.
-        args: Handed to the field.
+        args: Passed to the field.
     """
 
     field: VectorField
@@ -53,57 +53,57 @@ class Trajectories(NamedTuple):
 
 @runtime_checkable
 class Task(Protocol):
-    """Data, a model and a loss; the solver is given from outside.
+    """Data, a model and a loss; the caller passes the solver.
 
-    A further attribute `consistency` is the penalty, weighted for this loss, that `kx.fit` trains with; None for none,
-    `0.1 * kx.Consistency()` where a task has no such attribute. Where one solve has output times, an attribute
-    `intervals` says how many intervals between them it crosses: fixed steps are so many in each of them.
+    Optional attributes: `consistency` is the penalty, weighted for this loss, that `kx.fit` trains with; None for none,
+    and `0.1 * kx.Consistency()` for a task without the attribute. `intervals` is the number of intervals in one solve
+    with output times: a fixed-step solver takes `steps` steps in each interval.
 
-    Further methods: `warm_up_penalty(steps)` is the penalty of `kx.fit`'s warm-up on the error of one of so many steps,
-    weighted for this loss, `0.1 * kx.LocalError(steps=steps)` where a task has none;
+    Optional methods: `warm_up_penalty(steps)` is the penalty of `kx.fit`'s warm-up on the error of one of `steps`
+    steps, weighted for this loss, `0.1 * kx.LocalError(steps=steps)` for a task without it;
     `trajectories(model, batch) -> Trajectories` lets solvers be distilled for its models;
-    `portrait(model) -> Portrait | None` lets a density in the plane be drawn (`kuttax.tasks.density.portrait`);
-    `forecast(model, solver) -> dict` says how far ahead a model sees (`kuttax.tasks.dynamics.forecast`);
-    `reconstruct(model, solver) -> Reconstruction` lets time series be drawn (`kuttax.tasks.latent.reconstruction`);
-    `fan(model, solver) -> Fan` lets trajectories be drawn beside those of the data (`kuttax.tasks.stochastic.fan`).
+    `portrait(model) -> Portrait | None` gives plots of a density in the plane (`kuttax.tasks.density.portrait`);
+    `forecast(model, solver) -> dict` gives the quality of long forecasts (`kuttax.tasks.dynamics.forecast`);
+    `reconstruct(model, solver) -> Reconstruction` gives plots of time series (`kuttax.tasks.latent.reconstruction`);
+    `fan(model, solver) -> Fan` gives plots of trajectories beside those of the data (`kuttax.tasks.stochastic.fan`).
 
-    A task whose models are SDEs says so with an attribute `calculus` ("ito" or "stratonovich"), and with `reference`
-    the solver that asks whether a model means anything without its own; Tsit5 at 1e-6 where a task has none. Its
-    `predict` draws the same noise for the same batch, whatever the solver (`kuttax.tasks.stochastic.noise`).
+    A task whose models are SDEs has an attribute `calculus` ("ito" or "stratonovich"). An attribute `reference` is a
+    solver for comparison with the model's own; Tsit5 at 1e-6 for a task without it. `predict` of an SDE task draws the
+    same noise for the same batch, whatever the solver (`kuttax.tasks.stochastic.noise`).
 
-    `loss` and `predict` are compiled, so they are pure and raise nothing that depends on numbers: a solve in them has
-    `throw=False` and its status is handed on. The training loop raises it as an error, or leaves the batch out, as its
-    settings say (docs/training.md).
+    `loss` and `predict` are compiled, so they are pure and must not raise on array values; they return a status
+    instead: use `throw=False` in solves. The training loop raises the status as an error, or leaves the batch out,
+    according to its settings (docs/training.md).
     """
 
     @property
     def name(self) -> str:
-        """What records and tables call the task."""
+        """The name of the task in records and tables."""
         ...
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The times that the solver crosses; a learned solver is built for it."""
+        """The time interval of the solver; a learned solver is built for it."""
         ...
 
     @property
     def metric(self) -> Metric:
-        """What `Prediction.metric` and the logged "metric" mean."""
+        """The meaning of `Prediction.metric` and the logged "metric"."""
         ...
 
     @property
     def train(self) -> PyTree[Any]:
-        """NumPy arrays with a common leading axis of samples; the same rows of all of them are a batch."""
+        """NumPy arrays with a common leading axis of samples; a batch takes the same rows of all of them."""
         ...
 
     @property
     def validation(self) -> PyTree[Any]:
-        """As `train`; choices are made on it."""
+        """The same form as `train`; for choices."""
         ...
 
     @property
     def test(self) -> PyTree[Any]:
-        """As `train`; reported once."""
+        """The same form as `train`; reported once."""
         ...
 
     def init(self, key: PRNGKeyArray) -> Any:
@@ -117,25 +117,25 @@ class Task(Protocol):
         batch: PyTree[Array],
         key: PRNGKeyArray,
     ) -> tuple[Float[Array, ""], dict[str, Array]]:
-        """The scalar to minimise, and what to log.
+        """The scalar to minimise, and the values to log.
 
-        A further parameter `penalty=None` lets it be trained with penalties: hand it to the solve, with a key, and add
-        what the solution says of it. A further parameter `progress=1.0` is told the share of training that is done: for
-        a loss that changes on the way.
+        Optional parameters: `penalty=None` allows training with penalties: pass it to the solve, with a key, and add
+        the solution's `penalty` to the loss. `progress=1.0` receives the share of training that is done: for a loss
+        that changes during training.
 
         Args:
             model: From `init`, perhaps trained.
-            solver: Crosses `interval`.
+            solver: Solves over `interval`.
             batch: Rows of `train`.
-            key: For what is random in the loss, and in the penalty.
+            key: For random parts of the loss, and of the penalty.
 
         Returns:
-            The loss, and at least "nfe" (evaluations of the field, NaN where unknown), "metric" and "status". The
-            latter is a scalar; or one for each sample of the batch, where the loss is the mean over those whose status
-            is zero: then one that fails may be lost without its batch (`kuttax.tasks.reached`).
+            The loss, and at least "nfe" (evaluations of the field, NaN if unknown), "metric" and "status". The status
+            is a scalar; or one for each sample of the batch, if the loss is the mean over those whose status is zero:
+            then a failed sample need not cost its whole batch (`kuttax.tasks.reached`).
         """
         ...
 
     def predict(self, model: Any, solver: AbstractSolver, batch: PyTree[Array]) -> Prediction:
-        """What the model makes of a batch with this solver, which need not be the one it was trained with."""
+        """The model's prediction of a batch with this solver, which may differ from the one in training."""
         ...

@@ -1,4 +1,4 @@
-"""The tasks that the command line knows by name."""
+"""The named tasks of the command line."""
 
 from dataclasses import fields
 from typing import Any
@@ -37,7 +37,7 @@ def task_options(name: str) -> Options:
     """The options of the task `name`.
 
     Raises:
-        UserError: If there is no such task.
+        UserError: No task has this name.
     """
     if str(name).lower().endswith((".csv", ".npz")):
         raise UserError(
@@ -49,10 +49,10 @@ def task_options(name: str) -> Options:
 
 
 def build(name: str, **options: Any) -> Task:
-    """Makes the task `name` with its defaults, changed by `options`.
+    """Makes the task `name`, with its defaults changed by `options`.
 
     Raises:
-        UserError: If the task or an option is unknown, an option out of range, or the data cannot be had.
+        UserError: The task or an option is unknown, an option is out of range, or the data are not available.
     """
     kind = task_options(name)
     known = [field.name for field in fields(kind)]

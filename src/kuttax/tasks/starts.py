@@ -1,4 +1,4 @@
-"""Starts: the initial value problems of some training samples, for a solver to be distilled on."""
+"""Starts: initial value problems from training samples, for distilling a solver."""
 
 from typing import Any
 
@@ -10,12 +10,12 @@ from .base import Trajectories
 
 
 def some_trajectories(task: Any, model: Any, most: int, key: PRNGKeyArray) -> Trajectories:
-    """What `model` solves for some training samples.
+    """The initial value problems that `model` solves for some training samples.
 
     Args:
         task: A `Task` that `HasTrajectories`.
-        model: Of the task.
-        most: How many samples; all, where there are fewer.
+        model: A model of the task.
+        most: The number of samples; all, if there are fewer.
         key: Draws them.
     """
     samples = len(jax.tree.leaves(task.train)[0])

@@ -13,7 +13,7 @@ from ..validity import Certificate, certify
 from .evaluate import predict_parts
 
 MOST_SAMPLES = 1024
-"""Held-out samples of a certificate, where it is one of many things to be done."""
+"""Default number of held-out samples of a certificate during a longer job."""
 
 
 def certify_run(
@@ -30,14 +30,15 @@ def certify_run(
     """`kuttax.validity.certify` for a model of a task.
 
     Args:
-        task, model, solver: What was trained.
+        task, model, solver: The trained model and solver, and their task.
         data: Held-out data: `task.validation` or `task.test`.
-        batch_size: The most samples that are solved together; the parts are of one size.
-        samples: The most samples to look at, from the first on; None: all, up to a remainder of fewer than the parts.
-        metric_tolerance, output_tolerance, max_step: Those of `certify`.
+        batch_size: The largest number of samples solved together; the parts have equal size.
+        samples: The largest number of samples, from the first on; None: all, except a remainder of fewer than the
+            number of parts.
+        metric_tolerance, output_tolerance, max_step: As for `certify`.
 
     Raises:
-        UserError: There are no data, or fewer than one sample is asked for.
+        UserError: There are no data, or `samples` is below one.
     """
     if samples is not None and samples < 1:
         raise UserError(f"samples must be >= 1, got {samples}")

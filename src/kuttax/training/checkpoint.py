@@ -1,4 +1,4 @@
-"""Models and solvers on disk: equinox leaves plus JSON, written atomically, without pickle."""
+"""Saved models and solvers: equinox leaves plus JSON, written atomically, without pickle."""
 
 import warnings
 from collections.abc import Mapping
@@ -27,19 +27,19 @@ _FILES = ("model.eqx", "solver.json", "run.json")
 
 
 class UnverifiedWarning(UserWarning):
-    """A saved run has no digests: nothing shows whether its files are those that were saved."""
+    """A saved run has no digests, so its files cannot be verified."""
 
 
 def save_run(directory: Folder | Path, model: Any, solver: AbstractSolver, about: dict[str, Any]) -> None:
-    """Write `model.eqx`, `solver.json` and `run.json` (what the run was, and what is needed to build it again).
+    """Write `model.eqx`, `solver.json` and `run.json` (a description of the run, and the options to rebuild it).
 
-    The folder's manifest lists them with their digests. The digest of a data file that an option of the task names goes
+    The folder's manifest lists them with their digests. If an option of the task names a data file, its digest goes
     into `run.json`.
 
     Args:
-        directory: Where to.
-        model, solver: What was trained.
-        about: What `run.json` says.
+        directory: The folder to write.
+        model, solver: The trained model and solver.
+        about: The contents of `run.json`.
 
     Raises:
         UserError: The folder has a file of one of these names that its manifest does not list.
@@ -56,16 +56,16 @@ def save_run(directory: Folder | Path, model: Any, solver: AbstractSolver, about
 
 
 def inputs_of(options: Mapping[str, Any]) -> dict[str, str]:
-    """The SHA-256 of the data file that the option `file` of a task names, where there is one, by the option's name."""
+    """The SHA-256 of the data file in the task's option `file`, if there is one, by the option's name."""
     path = options.get("file")
     return {} if path is None or not Path(path).is_file() else {"file": manifest.digest(Path(path))}
 
 
 def read_run(directory: str | Path) -> dict[str, Any]:
-    """What `save_run` wrote about a run.
+    """The contents of a run's `run.json`.
 
     Raises:
-        UserError: The directory holds no run, or its `run.json` is not as it was saved.
+        UserError: The directory contains no run, or its `run.json` was changed after saving.
     """
     path = Path(directory) / "run.json"
     try:
@@ -79,10 +79,10 @@ def read_run(directory: str | Path) -> dict[str, Any]:
 
 
 def batch_size_of(directory: str | Path) -> int:
-    """How many samples a saved run of `kuttax train` predicts together.
+    """The batch size of predictions in a saved run of `kuttax train`.
 
     Raises:
-        UserError: The directory holds no such run.
+        UserError: The directory contains no such run.
     """
     record = read_run(directory).get("record")
     size = record.get("batch_size") if isinstance(record, dict) else None
@@ -123,7 +123,7 @@ def load_model(directory: str | Path, task: Task) -> Any:
 
 
 def _reason(error: BaseException) -> str:
-    """The first sentence of what is at the bottom of an error: equinox's own says where, its causes say what."""
+    """The first sentence of an error's innermost cause: equinox's own error says where, its causes say what."""
     while error.__cause__ is not None:
         error = error.__cause__
     return str(error).partition("\n")[0].partition(". ")[0].rstrip(".") or type(error).__name__
@@ -133,8 +133,8 @@ def load_run(directory: str | Path, task: Task | None = None) -> tuple[Task, Any
     """The task, model and solver of a saved run.
 
     Args:
-        directory: Where `kuttax train` or `save_run` put it.
-        task: A task of one's own; None builds the named task that the run was made with.
+        directory: The output folder of `kuttax train` or `save_run`.
+        task: Your own task; None builds the named task of the run.
 
     Raises:
         UserError: Something is missing or damaged; the message names it.
@@ -147,7 +147,7 @@ def load_run(directory: str | Path, task: Task | None = None) -> tuple[Task, Any
 
 
 def _check(path: Path) -> bool:
-    """Whether the manifest beside a file has its digest, which must then be the file's."""
+    """Whether the manifest beside a file has its digest; raises if the file's digest differs."""
     return Folder(path.parent, "load_run").check(path.name, "train again")
 
 

@@ -1,7 +1,7 @@
-"""Checkpoints: the state of a run on disk, so that it can go on after a kill at any moment.
+"""Checkpoints: the state of a run on disk, so that it can continue after a kill at any moment.
 
-A file is one line of JSON, with format, version, length and the SHA-256 of what follows, and then a NumPy archive. It
-is written replacing or not at all; nothing in it is pickled.
+A file is one line of JSON, with format, version, length and SHA-256 of the rest, followed by a NumPy archive. Each file
+is written atomically and contains no pickles.
 """
 
 import contextlib
@@ -24,21 +24,21 @@ from ..io import json_file
 from ..io.atomic import PARTIAL, replacing
 
 FILES = tuple(f"{'[0-9]' * 8}.{ending}" for ending in ("ckpt", "damaged"))
-"""Patterns of the names of the files in a folder of checkpoints."""
+"""Patterns of the file names in a folder of checkpoints."""
 
 _FORMAT, _VERSION = "kuttax-checkpoint", 1
-_PARTS = "parts.json"  # the archive's member with all that is no array
+_PARTS = "parts.json"  # the archive's member with everything except arrays
 
 
 class TrainingState(NamedTuple):
-    """The state of one part of a run: JSON, in which NaN and infinities are allowed, and arrays."""
+    """The state of one part of a run: JSON, which may contain NaN and infinities, and arrays."""
 
     plain: dict[str, Any]
     arrays: Sequence[Any] = ()
 
 
 class Checkpoint(NamedTuple):
-    """What was read: where from, and the state of each part by its name."""
+    """A checkpoint: its file, and the state of each part by its name."""
 
     path: Path
     parts: dict[str, TrainingState]
@@ -50,12 +50,12 @@ class Checkpoint(NamedTuple):
 
 
 class Checkpoints:
-    """The last few checkpoints of one run, in a folder of their own.
+    """The last few checkpoints of one run, in their own folder.
 
     Args:
-        directory: The folder; it is made when the first one is written.
-        keep: How many of them stay.
-        every: Seconds between two, at least, while nothing else asks for one.
+        directory: The folder; the first checkpoint creates it.
+        keep: The number of checkpoints to keep.
+        every: The smallest time in seconds between two regular checkpoints.
     """
 
     def __init__(self, directory: Path, keep: int = 3, every: float = 30.0):
@@ -68,11 +68,11 @@ class Checkpoints:
 
     @property
     def due(self) -> bool:
-        """Whether it is time for one."""
+        """Whether a regular checkpoint is due."""
         return time.monotonic() - self._last >= self.every
 
     def save(self, parts: Mapping[str, TrainingState]) -> None:
-        """Write the next one, wait until it is on the disk, and remove the oldest."""
+        """Write the next checkpoint, wait until it is on the disk, and remove the oldest."""
         self.directory.mkdir(parents=True, exist_ok=True)
         payload = _packed(parts)
         there = self._paths()
@@ -87,9 +87,9 @@ class Checkpoints:
         self._last = time.monotonic()
 
     def latest(self, say: Callable[[str], None] = print) -> Checkpoint | None:
-        """The newest that is replacing; None where there is none at all.
+        """The newest intact checkpoint; None if there is none at all.
 
-        One that is damaged is set aside under another name, and `say` is told which one is used instead.
+        A damaged one is renamed, and `say` reports which one is used instead.
 
         Raises:
             UserError: All are damaged.
@@ -114,7 +114,7 @@ class Checkpoints:
         return None
 
     def clear(self) -> None:
-        """Remove them all, and their folder if nothing else is in it."""
+        """Remove all checkpoints, and their folder if it is then empty."""
         clear(self.directory)
 
     def _paths(self) -> list[Path]:
@@ -123,21 +123,21 @@ class Checkpoints:
 
 
 def clear(directory: Path) -> None:
-    """Remove the checkpoints in a folder and in the folders within it; a folder goes if nothing else is in it."""
+    """Remove the checkpoints in a folder and its subfolders; a folder is removed if it is then empty."""
     for inner in directory.glob("*/"):
         if not inner.is_symlink():
             clear(inner)
     for path in (path for pattern in FILES for end in ("", PARTIAL) for path in directory.glob(pattern + end)):
         path.unlink()
-    with contextlib.suppress(OSError):  # not empty, or not there
+    with contextlib.suppress(OSError):  # not empty, or missing
         directory.rmdir()
 
 
 def restored(arrays: Sequence[np.ndarray], like: PyTree) -> PyTree:
-    """The tree of arrays that is shaped like another one, and lies where that does: on the device or not.
+    """The arrays as a tree like `like`, each on the device, or in NumPy, as there.
 
     Raises:
-        UserError: They are of another tree.
+        UserError: They belong to another tree.
     """
     leaves, structure = jax.tree.flatten(like)
     if len(leaves) != len(arrays) or not all(map(_fits, arrays, leaves)):
@@ -145,7 +145,7 @@ def restored(arrays: Sequence[np.ndarray], like: PyTree) -> PyTree:
             "the checkpoint is of another model, solver or precision: resume with the task, solver and JAX settings of "
             "its run, or start again"
         )
-    # A type that NumPy does not know, bfloat16, comes back as raw bytes.
+    # A type unknown to NumPy, such as bfloat16, is read as raw bytes.
     typed = [a.view(b.dtype) if a.dtype.kind == "V" else a for a, b in zip(arrays, leaves, strict=True)]
     placed = [jnp.asarray(a) if isinstance(b, jax.Array) else a for a, b in zip(typed, leaves, strict=True)]
     return jax.tree.unflatten(structure, placed)
@@ -157,7 +157,7 @@ def _fits(array: np.ndarray, leaf: Any) -> bool:
 
 
 class _Damaged(Exception):
-    """A file is not as it was written."""
+    """A file was changed after it was written."""
 
 
 def _packed(parts: Mapping[str, TrainingState]) -> bytes:
@@ -189,7 +189,7 @@ def _unpacked(content: bytes) -> dict[str, TrainingState]:
 
 
 def _reason(first: bytes, payload: bytes) -> str:
-    """What is wrong with a file whose first line is not the one that belongs to the rest."""
+    """What is wrong with a file whose first line does not match the rest."""
     try:
         about = json_file.parse(first)
     except ValueError:

@@ -19,10 +19,10 @@ from ..validity.prediction import Prediction, mean_nfe
 
 
 class Evaluation(NamedTuple):
-    """Means over a data set, each batch weighted by its samples. Loss and NFE are NaN where they are not known.
+    """Means over a data set, each batch weighted by its samples. Loss and NFE are NaN if not known.
 
     Attributes:
-        nfe_diffusion: Evaluations of an SDE's diffusion, `nfe` being those of its drift; None for an ODE.
+        nfe_diffusion: Evaluations of an SDE's diffusion (`nfe` counts those of its drift); None for an ODE.
     """
 
     metric: float
@@ -41,7 +41,7 @@ def predict(task: Task, model: Any, solver: AbstractSolver, batch: PyTree) -> Pr
 
 
 def evaluate(task: Task, model: Any, solver: AbstractSolver, data: PyTree, batch_size: int) -> Evaluation:
-    """Predict a whole data set, batch after batch.
+    """Predict a whole data set, batch by batch.
 
     Raises:
         UserError: The data set is empty.
@@ -71,11 +71,11 @@ def evaluate(task: Task, model: Any, solver: AbstractSolver, data: PyTree, batch
 
 
 def predict_parts(task: Task, model: Any, solver: AbstractSolver, parts: Sequence[PyTree]) -> Prediction:
-    """The prediction of a data set that is given in parts of one size, so that one program serves them all.
+    """The prediction of a data set in parts of equal size, so that one compiled program works for all.
 
-    Metric and loss are the parts' means, the status is the worst.
+    Metric and loss are the means over the parts, the status is the worst.
     """
-    found = jax.device_get([predict(task, model, solver, part) for part in parts])  # NumPy has nothing to compile
+    found = jax.device_get([predict(task, model, solver, part) for part in parts])  # NumPy needs no compilation
     join: Any = np.concatenate
     stack: Any = np.stack
     mean: Any = _quadratic_mean if task.metric.mean == "quadratic" else np.mean
@@ -101,7 +101,7 @@ def _quadratic_mean(values: Any) -> Any:
 
 
 def prediction_ms(task: Task, model: Any, solver: AbstractSolver, data: PyTree, batch_size: int, repeats: int) -> float:
-    """The median time in milliseconds of predicting one batch, compilation and transfer apart."""
+    """The median time in milliseconds to predict one batch, without compilation and transfer."""
     batch = jax.tree.map(lambda x: jnp.asarray(x[:batch_size]), data)
     dynamic, static = eqx.partition((model, solver), eqx.is_array)
     dynamic = jax.tree.map(jnp.asarray, dynamic)

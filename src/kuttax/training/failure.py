@@ -1,4 +1,4 @@
-"""Failures of optimiser steps: how they are counted, when there are too many, and how training ends then."""
+"""Failures of optimiser steps: how they are counted, when they are too many, and how training then ends."""
 
 from typing import Any, NamedTuple
 
@@ -9,16 +9,17 @@ from jaxtyping import PyTree
 from ..solvers.base.solution import SolveError, Status
 from .settings import Settings
 
-_MOST_ROLLBACKS = 10  # at the default factor the learning rate is a thousandth by then
-_SHOWN = 6  # sample indices in a message
+_MOST_ROLLBACKS = 10  # at the default factor the learning rate is then a thousandth
+_SHOWN = 6  # number of sample indices in a message
 
 
 class TrainingError(RuntimeError):
-    """Training cannot go on.
+    """Training cannot continue.
 
     Attributes:
         step: The optimiser step that failed, counted from 1.
-        samples: The rows of the training data that it failed on: those of its batch, or of them those to blame.
+        samples: The rows of the training data that it failed on: those of its batch, or the ones among them that caused
+            it.
     """
 
     def __init__(self, message: str, step: int = 0, samples: Any = ()):
@@ -27,7 +28,7 @@ class TrainingError(RuntimeError):
 
 
 class UnsolvedError(TrainingError, SolveError):
-    """Training cannot go on, for a solve did not reach its end. `status` says why."""
+    """Training cannot continue because a solve did not reach its end. `status` gives the cause."""
 
     def __init__(self, status: Status, message: str, step: int = 0, samples: Any = ()):
         TrainingError.__init__(self, message, step, samples)
@@ -35,12 +36,12 @@ class UnsolvedError(TrainingError, SolveError):
 
 
 class Failures(NamedTuple):
-    """What has failed in a run so far.
+    """All failures of a run so far.
 
     Attributes:
-        steps: Optimiser steps from which nothing was learned: skipped, or rolled back.
-        samples: Samples that were lost one by one, from batches that were learned from.
-        lr_scale: What rollbacks have made of the learning rate.
+        steps: Optimiser steps without an update: skipped, or rolled back.
+        samples: Single samples left out of batches that were used.
+        lr_scale: The factor on the learning rate after rollbacks.
     """
 
     steps: int = 0
@@ -48,7 +49,7 @@ class Failures(NamedTuple):
     lr_scale: float = 1.0
 
     def describe(self, settings: Settings) -> str | None:
-        """A summary in one line; None where nothing failed."""
+        """A summary in one line; None without failures."""
         if not (self.steps or self.samples):
             return None
         done = "rolled back" if settings.on_failure == "rollback" else "skipped"
@@ -58,13 +59,13 @@ class Failures(NamedTuple):
 
 
 class Steps(NamedTuple):
-    """What the optimiser steps of one dispatch logged.
+    """The logs of the optimiser steps of one dispatch.
 
     Attributes:
         first: The number of optimiser steps before them.
         indices: Rows of the training data, (steps, batch).
         logs: From the compiled program, each with a leading axis of steps.
-        solver: What it is called.
+        solver: The solver's name.
     """
 
     first: int
@@ -74,16 +75,16 @@ class Steps(NamedTuple):
 
     @property
     def failed(self) -> np.ndarray:
-        """Which of them failed, (steps,)."""
+        """Which of the steps failed, (steps,)."""
         return self.logs["failed"].astype(bool)
 
     def counted(self, before: Failures, lr_scale: float) -> Failures:
-        """What has failed, with these."""
+        """`before`, plus the failures of these steps."""
         lost = self.logs["lost"][~self.failed].sum()
         return Failures(before.steps + int(self.failed.sum()), before.samples + int(lost), lr_scale)
 
     def error(self, n: int, data: PyTree) -> TrainingError:
-        """The message about the n-th of them, which failed."""
+        """The error for the n-th of them, a failed one."""
         step, rows = self.first + n + 1, self.indices[n]
         status = np.asarray(self.logs["status"][n], int)
         if status.any():
@@ -103,17 +104,17 @@ class Steps(NamedTuple):
 
 
 def refuse(steps: Steps, failures: Failures, settings: Settings, data: PyTree) -> None:
-    """End training where the policy says so: at the first failure, or at too many.
+    """End training if the policy requires it: at the first failure, or at too many.
 
     Args:
-        steps: What was just done.
+        steps: The last steps.
         failures: All so far.
         settings: The policy.
-        data: The training data, for the cause.
+        data: The training data, to find the cause.
 
     Raises:
-        TrainingError: It ends.
-        UnsolvedError: It ends, for a solve failed; a `SolveError` too.
+        TrainingError: Training ends.
+        UnsolvedError: Training ends because a solve failed; also a `SolveError`.
     """
     failed = np.flatnonzero(steps.failed)
     if settings.on_failure == "raise":
@@ -134,7 +135,7 @@ def refuse(steps: Steps, failures: Failures, settings: Settings, data: PyTree) -
 
 
 def _spoilt(data: PyTree, rows: np.ndarray) -> np.ndarray:
-    """Those of some rows of the training data that hold NaN or infinite values."""
+    """The rows, among the given ones, of the training data that contain NaN or infinite values."""
     bad = np.zeros(len(rows), bool)
     for leaf in jax.tree.leaves(data):
         values = np.asarray(leaf)[rows]
@@ -144,7 +145,7 @@ def _spoilt(data: PyTree, rows: np.ndarray) -> np.ndarray:
 
 
 def _mend(spoilt: np.ndarray) -> str:
-    """The likely cause where the data are to blame; nothing where they are not."""
+    """The likely cause if the data contain such values; empty otherwise."""
     if not spoilt.size:
         return ""
     which = _said(spoilt)
@@ -152,7 +153,7 @@ def _mend(spoilt: np.ndarray) -> str:
 
 
 def _said(samples: np.ndarray, *, of_batch: bool = False) -> str:
-    """Sample indices, at most a few."""
+    """Sample indices as text, at most a few."""
     shown = " ".join(map(str, samples[:_SHOWN])) + (" ..." if len(samples) > _SHOWN else "")
     if of_batch:
         return f"batch of {len(samples)} samples ({shown})"

@@ -1,4 +1,4 @@
-"""Guards: what becomes of weights and optimiser where an optimiser step failed, inside of the compiled steps."""
+"""Guards: how the compiled steps treat weights and optimiser state after a failed optimiser step."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,20 +12,20 @@ from .settings import Settings
 
 
 class Point(NamedTuple):
-    """The weights, and the optimiser's state beside them."""
+    """The weights and the optimiser's state."""
 
     varied: PyTree
     optimiser: PyTree
 
 
 class Judged(NamedTuple):
-    """What one optimiser step logs about failures.
+    """The failure log of one optimiser step.
 
     Attributes:
-        status: The solve's, as the task logs it: a scalar, or one a sample.
-        failed: Whether nothing is learned from this batch.
-        lost: How many of its samples are not learned from: all of them where it failed.
-        finite: Whether the gradient is, and its square.
+        status: The solve's status from the task: a scalar, or one for each sample.
+        failed: Whether the whole batch is unused.
+        lost: The number of unused samples: all of them if the step failed.
+        finite: Whether the gradient and its square are finite.
     """
 
     status: Int[Array, "*samples"]
@@ -39,8 +39,8 @@ def judged(loss: Array, logs: Mapping[str, Array], gradient: PyTree, samples: in
 
     A gradient whose square overflows counts as not finite: Adam would never forget it.
 
-    Where the task logs one status a sample, its loss is the mean over those that reached the end, and a tolerant policy
-    loses the others alone, as long as they are not more than half of the batch.
+    If the task logs one status for each sample, its loss is the mean over the samples that reached the end. A tolerant
+    policy then leaves out only the others, as long as they are at most half of the batch.
     """
     status = jnp.asarray(logs["status"])
     short = status != 0
@@ -51,32 +51,32 @@ def judged(loss: Array, logs: Mapping[str, Array], gradient: PyTree, samples: in
 
 
 class Guard(Protocol):
-    """A policy in the compiled program; `own` is what it carries from step to step."""
+    """A policy in the compiled program; `own` is the policy's state between steps."""
 
     def begin(self, point: Point) -> Any:
-        """What it carries before the first step from this point."""
+        """The policy's state before the first step from this point."""
         ...
 
     def went_on(self, own: Any, point: Point) -> Any:
-        """What it carries from here on, where weights and optimiser have become those of another solver."""
+        """The policy's state after weights and optimiser have moved to another solver."""
         ...
 
     def scaled(self, updates: PyTree, own: Any) -> PyTree:
-        """The optimiser's updates, with the learning rate as it is now."""
+        """The optimiser's updates, scaled to the current learning rate."""
         ...
 
     def after(self, failed: Array, old: Point, new: Point, own: Any, number: Array) -> tuple[Point, Any]:
-        """Where to go on after optimiser step `number`, counted from 0, which led from `old` to `new` or failed."""
+        """The next point after optimiser step `number`, counted from 0, which led from `old` to `new` or failed."""
         ...
 
     def lr_scale(self, own: Any) -> float:
-        """What the learning rate is multiplied by."""
+        """The factor on the learning rate."""
         ...
 
 
 @dataclass(frozen=True)
 class Keep:
-    """A failed step leaves weights and optimiser as they were: training on the batches without that one."""
+    """A failed step leaves weights and optimiser unchanged, as if its batch did not exist."""
 
     def begin(self, point: Point) -> tuple[()]:
         """Nothing."""
@@ -87,11 +87,11 @@ class Keep:
         return own
 
     def scaled(self, updates: PyTree, own: tuple[()]) -> PyTree:
-        """The updates as they are."""
+        """The updates, unchanged."""
         return updates
 
     def after(self, failed: Array, old: Point, new: Point, own: tuple[()], number: Array) -> tuple[Point, tuple[()]]:
-        """The old point where the step failed."""
+        """The old point if the step failed."""
         return _either(failed, old, new), own
 
     def lr_scale(self, own: tuple[()]) -> float:
@@ -100,12 +100,12 @@ class Keep:
 
 
 class Rolled(NamedTuple):
-    """What `Rollback` carries.
+    """The state of `Rollback`.
 
     Attributes:
-        scale: What the learning rate is multiplied by.
-        good: Where a failure leads back to: it has survived a whole interval.
-        newer: What is good once it has, too.
+        scale: The factor on the learning rate.
+        good: The point to return to after a failure: training went on from it for a whole interval without one.
+        newer: The point that becomes `good` after such an interval.
     """
 
     scale: Float[Array, ""]
@@ -115,48 +115,48 @@ class Rolled(NamedTuple):
 
 @dataclass(frozen=True)
 class Rollback:
-    """A failed step leads back to an earlier point, and training goes on with the next batch, at a smaller rate.
+    """A failed step returns to an earlier point, and training continues with the next batch, at a smaller rate.
 
-    The batches since then are not taken again, as Chowdhery et al. (PaLM, arXiv 2204.02311, section 5.1) do where a
-    loss spikes: what failed may have been due to them, and training always ends after as many steps.
+    The batches since that point are not repeated, as in Chowdhery et al. (PaLM, arXiv 2204.02311, section 5.1) after a
+    loss spike: they may have caused the failure, and training always ends after the same number of steps.
 
-    A point is kept at every `every`-th step, and is good once training has survived as many steps from it: weights
-    from which the very next step fails are no place to go back to.
+    Every `every`-th step stores a point. It counts as good after `every` further steps without failure: weights from
+    which the very next step fails are no use.
 
     Attributes:
-        factor: Of the learning rate, at each failure.
-        every: Optimiser steps between the points that are kept.
+        factor: The factor on the learning rate at each failure.
+        every: Optimiser steps between stored points.
     """
 
     factor: float
     every: int = 20
 
     def begin(self, point: Point) -> Rolled:
-        """Everything leads back to where training begins."""
+        """All points are the start of training."""
         return Rolled(jnp.ones((), jnp.float32), _copied(point), _copied(point))
 
     def went_on(self, own: Rolled, point: Point) -> Rolled:
-        """The points of another solver do not fit this one: all lead back to here."""
+        """Points of another solver do not fit this one: all points become the current one."""
         return Rolled(own.scale, _copied(point), _copied(point))
 
     def scaled(self, updates: PyTree, own: Rolled) -> PyTree:
-        """The updates of Adam are proportional to its learning rate."""
+        """The updates times the factor: Adam's updates are proportional to its learning rate."""
         return jax.tree.map(lambda update: own.scale.astype(update.dtype) * update, updates)
 
     def after(self, failed: Array, old: Point, new: Point, own: Rolled, number: Array) -> tuple[Point, Rolled]:
-        """The last good point where the step failed."""
+        """The last good point if the step failed."""
         due = number % self.every == 0
         good, newer = _either(due, own.newer, own.good), _either(due, old, own.newer)
         scale = jnp.where(failed, self.factor * own.scale, own.scale)
         return _either(failed, good, new), Rolled(scale, good, _either(failed, good, newer))
 
     def lr_scale(self, own: Rolled) -> float:
-        """As it is now."""
+        """The current factor."""
         return float(own.scale)
 
 
 def guard_of(settings: Settings) -> Guard:
-    """The guard of these settings; a run that a failure ends has no need of one."""
+    """The guard of these settings; a run that ends at the first failure needs none."""
     return Rollback(settings.rollback_lr) if settings.on_failure == "rollback" else Keep()
 
 
@@ -165,5 +165,5 @@ def _either(condition: Array, one: PyTree, other: PyTree) -> PyTree:
 
 
 def _copied(point: Point) -> Point:
-    """A copy: a dispatch consumes each buffer that it is given, so none may be given twice."""
+    """A copy: a dispatch consumes its buffers, so none may be passed twice."""
     return jax.tree.map(jnp.array, point)

@@ -1,4 +1,4 @@
-"""What training says while it runs: a progress bar, and one JSON line per dispatch."""
+"""Output of training: a progress bar, and one JSON line per dispatch."""
 
 from pathlib import Path
 from types import TracebackType
@@ -15,14 +15,14 @@ from .loop import Progress
 class Log:
     """Reports one training run to the terminal and to `metrics.jsonl`; use it as a context.
 
-    On a terminal it is a bar with steps, loss, NFE and the time left; elsewhere it prints nothing.
+    On a terminal it shows a bar with steps, loss, NFE and the time left; elsewhere it prints nothing.
 
     Args:
-        console: Where the bar goes.
-        label: What the run is called.
+        console: The console of the bar.
+        label: The name of the run.
         total: The number of training steps.
         path: The JSONL file, or None.
-        since: Optimiser steps taken before: rows of the file that are of later ones, from before a kill, are left out.
+        since: Optimiser steps taken before: rows of later steps, from before a kill, are removed from the file.
     """
 
     def __init__(self, console: Console, label: str, total: int, path: Path | None, since: int = 0):

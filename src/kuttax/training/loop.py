@@ -32,7 +32,7 @@ from .watch import Controlled, Watch
 
 
 class Progress(NamedTuple):
-    """What training reports after every dispatch."""
+    """The report of training after every dispatch."""
 
     step: int
     loss: float
@@ -48,14 +48,14 @@ class Trained(NamedTuple):
     """A finished training run.
 
     Attributes:
-        model, solver: As they were at the best validation metric; with a control as they were at the end.
-        best_step: When that was.
-        validation: The evaluation there.
-        train_seconds: Spent in optimiser steps: without compilation and evaluation.
+        model, solver: At the best validation metric; with a control, at the end of training.
+        best_step: The optimiser step of that model.
+        validation: Its evaluation on validation data.
+        train_seconds: Time in optimiser steps: without compilation and evaluation.
         compile_seconds: Compilation of the training step.
         step_ms: Median time of a step over the second half of training.
-        controlled: What the control did; None without one.
-        failures: What has failed on the way.
+        controlled: The record of the control; None without one.
+        failures: The failures during training.
     """
 
     model: Any
@@ -70,7 +70,7 @@ class Trained(NamedTuple):
 
 
 class Best(NamedTuple):
-    """The weights with the best validation metric so far; with a control, whose run returns the last, without them."""
+    """The weights with the best validation metric so far; None for the weights under a control."""
 
     step: int
     validation: Evaluation
@@ -78,22 +78,23 @@ class Best(NamedTuple):
 
 
 class Trainer:
-    """Trains models of one task with one solver; what is compiled serves every seed.
+    """Trains models of one task with one solver; the compiled programs work for every seed.
 
     Args:
-        task: What to train on.
-        solver: Where a run's solver starts. A `LearnedRK` learns; a control changes steps or tolerance.
-        settings: How to train.
-        penalty: Added to the loss; None for the loss alone.
-        control: Of steps or tolerance (`kuttax.validity`); None keeps them. What is returned is then the last model,
-            with the solver that the control ended with: a better one on validation data may have been no ODE.
-        place: Where it runs: `DataParallel()` shares every batch among all devices (docs/scale_out.md). None for one.
-        span: Where this begins and ends in a training of several parts, as shares of it: what the loss is told as
-            its `progress`.
+        task: Data, model and loss.
+        solver: The solver at the start of a run. A `LearnedRK` learns; a control changes steps or tolerance.
+        settings: Training settings.
+        penalty: Added to the loss; None for none.
+        control: Control of steps or tolerance (`kuttax.validity`); None keeps them. Training then returns the last
+            model, with the control's last solver, since a model that was better on validation data may have been no
+            ODE.
+        place: The devices: `DataParallel()` divides every batch among all devices (docs/scale_out.md). None for one.
+        span: Start and end of this run in a training of several parts, as shares of the whole; the loss receives its
+            `progress` on this scale.
 
     Raises:
-        UserError: There are fewer training samples than the batch size, which does not divide over the devices, the
-            task takes no penalty, or the control cannot control this solver.
+        UserError: There are fewer training samples than the batch size, the batch size is not divisible by the number
+            of devices, the task takes no penalty, or the control cannot control this solver.
     """
 
     def __init__(
@@ -113,18 +114,18 @@ class Trainer:
             how = 'give it a parameter penalty=None, and the task loss_options = ("penalty",) (docs/own_task.md)'
             raise UserError(f"the loss of {task.name} takes no penalty: {how}")
         self.samples = len(jax.tree.leaves(task.train)[0])
-        BatchStream(self.samples, self.batch_size)  # refuses a batch size that cannot be, before anything is compiled
+        BatchStream(self.samples, self.batch_size)  # raises for an invalid batch size, before any compilation
         check_batch(self.place, self.batch_size)
         if control is not None:
-            control.init(self.solver)  # refuses a solver that it cannot control
+            control.init(self.solver)  # raises for a solver that it cannot control
         self.per_dispatch = settings.per_dispatch if control is None else control.dispatch(settings.per_dispatch)
         self._programs: dict[Any, Program] = {}
 
     def refuse_unfit(self) -> None:
-        """Trace the loss of one batch, without compiling it: what task, solver and penalty cannot do is refused.
+        """Trace the loss of one batch, without compiling it, to raise errors of task, solver and penalty early.
 
         Raises:
-            UserError: As the loss itself would when training begins.
+            UserError: The error that the loss would raise when training begins.
         """
         program, first = self.program(self.solver), jnp.asarray(0)
         loss = lambda batch, key: program.loss(self.task.init(key), self.solver, batch, key, first)[0]
@@ -132,7 +133,7 @@ class Trainer:
         jax.eval_shape(loss, batch, jax.random.key(0))
 
     def program(self, solver: AbstractSolver) -> Program:
-        """The compiled optimiser steps for solvers of this one's structure."""
+        """The compiled optimiser steps for solvers with the structure of this one."""
         structure = jax.tree.structure(solver)
         if structure not in self._programs:
             self._programs[structure] = Program(self.task, solver, self.settings, self.penalty, self.place, self.span)
@@ -140,12 +141,12 @@ class Trainer:
 
     @property
     def compile_seconds(self) -> float:
-        """Spent on compiling optimiser steps, for all runs so far."""
+        """Time spent on compiling optimiser steps, in all runs so far."""
         return sum(program.compile_seconds for program in self._programs.values())
 
     @property
     def compilations(self) -> int:
-        """How many programs of optimiser steps were compiled, for all runs so far."""
+        """The number of compiled programs of optimiser steps, in all runs so far."""
         return sum(program.compilations for program in self._programs.values())
 
     def run(
@@ -159,17 +160,18 @@ class Trainer:
         """Train from the weights of `seed`; `report` is called after every dispatch.
 
         Args:
-            seed: Of weights, order of the data and the loss's noise.
-            report: Is told how it goes.
-            checkpoints: Where the run is saved on its way; None for nowhere. With it Ctrl-C and SIGTERM save and stop.
-            start: From where to go on (`checkpoints.latest()`): the result is bit for bit that of a run that was never
-                stopped. None for the beginning.
-            model: Weights to begin with, of the task's model; None for those of `seed`.
+            seed: Seed of the weights, the order of the data and the loss's noise.
+            report: Receives the progress.
+            checkpoints: Where to save the run during training; None for nowhere. With it, Ctrl-C and SIGTERM save and
+                stop.
+            start: The checkpoint to continue from (`checkpoints.latest()`), with bit-identical results to an
+                uninterrupted run. None for the beginning.
+            model: Initial weights of the task's model; None for those of `seed`.
 
-        Raises:
-            TrainingError: Steps failed, and the settings ask for an end; a `SolveError` where a solve did.
-            Stopped: A signal asked for it, and the run was saved.
-            UserError: The checkpoint is of another run.
+            Raises:
+            TrainingError: Steps failed, and the settings end training then; a `SolveError` if a solve failed.
+            Stopped: A signal stopped the run, after saving it.
+            UserError: The checkpoint belongs to another run.
         """
         model_key, key = jax.random.split(jax.random.key(seed))
         stream = BatchStream(self.samples, self.batch_size, seed)
@@ -179,7 +181,7 @@ class Trainer:
         best = None if start is None else self._restored(start, seed, run, watch)
         state = lambda: self._saved(seed, run, watch, best)
         with Saving(checkpoints, state, lambda: run.step, self.place) as saving:
-            saving.look(now=start is None)  # so that there is always something to go on from
+            saving.look(now=start is None)  # so that there is always a checkpoint to continue from
             while run.step < self.settings.train_steps:
                 means = run.advance(min(self.per_dispatch, self._next_evaluation(run.step) - run.step))
                 validation = None
@@ -210,7 +212,7 @@ class Trainer:
         return parts
 
     def _restored(self, start: Checkpoint, seed: int, run: Run, watch: Watch | None) -> Best | None:
-        """Put the parts of a run back to where they were; returns the best weights by then."""
+        """Restore the parts of a run; returns the best weights at that time."""
         for name, value in self._about(seed).items():
             was = start.parts["about"].plain.get(name)
             if was != value:
@@ -225,7 +227,7 @@ class Trainer:
         return Best(plain["step"], Evaluation(**plain["validation"]), weights)
 
     def _about(self, seed: int) -> dict[str, Any]:
-        """What must be the same where a run is gone on with."""
+        """The properties that must be the same to continue a run."""
         control = None if self.control is None else type(self.control).__name__
         return {"task": self.task.name, "seed": seed, "control": control, **asdict(self.settings)}
 
@@ -250,10 +252,10 @@ class Trainer:
         return evaluate(self.task, model, solver, self.task.validation, self.batch_size)
 
     def _validated(self, run: Run, best: Best | None) -> Evaluation:
-        """The evaluation on validation data; NaN where a solve fails, which a later one may make good.
+        """The evaluation on validation data; NaN if a solve fails, since a later one may succeed.
 
         Raises:
-            SolveError: It fails in the last one, and there is no good one before.
+            SolveError: The last evaluation fails, and there is no earlier one that succeeded.
         """
         try:
             return self._evaluate(run.model, run.solver)
@@ -268,14 +270,14 @@ class Trainer:
         return Trained(model, solver, step, validation, run.seconds, self.compile_seconds, ms, failures=run.failures)
 
     def _next_evaluation(self, step: int) -> int:
-        """The first step after `step` at which the validation set is looked at."""
+        """The first step after `step` that evaluates on the validation set."""
         every = math.ceil(self.settings.train_steps / self.settings.evaluations)
-        if self.control is not None:  # whole dispatches: a remainder would be compiled for each number of steps
+        if self.control is not None:  # whole dispatches: each other number of steps would need a compilation
             every = math.ceil(every / self.per_dispatch) * self.per_dispatch
         return min((step // every + 1) * every, self.settings.train_steps)
 
     def _better(self, new: Evaluation, old: Evaluation) -> bool:
-        """Higher metric (or lower, as the task says); between equals, the lower loss; anything rather than NaN."""
+        """Whether the metric is better (in the task's direction), or equal with a lower loss; NaN is worst."""
         if math.isnan(old.metric):
             return True
         sign = 1 if self.task.metric.higher_is_better else -1

@@ -7,7 +7,7 @@ from .settings import Settings
 
 
 def optimiser(settings: Settings, groups: PyTree[str]) -> optax.GradientTransformation:
-    """Adam on a cosine schedule; `groups` says "field" or "solver" at every trained leaf (`kuttax.labels`)."""
+    """Adam on a cosine schedule; `groups` has "field" or "solver" at every trained leaf (`kuttax.labels`)."""
     rates = {"field": settings.lr, "solver": settings.solver_lr}
     return optax.multi_transform(
         {

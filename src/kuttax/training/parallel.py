@@ -1,9 +1,9 @@
-"""Data parallelism: every batch is shared among devices, weights and optimiser are the same on all of them.
+"""Data parallelism: devices share every batch; weights and optimiser are the same on all of them.
 
-The compiled optimiser steps are those of one device. Batches are marked as sharded along their first axis, and XLA's
-partitioner (Xu et al., GSPMD, arXiv 2105.04663) splits all that follows from them. So what a solve asks of its whole
-batch, the error norm of a joint step size or whether any sample is under way, is asked of all devices, and a run has
-the steps, losses and gradients of one device, but for the order in which sums are taken.
+The compiled optimiser steps are the same as for one device. Batches are marked as sharded along their first axis, and
+XLA's partitioner (Xu et al., GSPMD, arXiv 2105.04663) splits all computations that depend on them. Quantities over the
+whole batch, such as the error norm of a joint step size or whether any sample is unfinished, are computed over all
+devices. So a run has the steps, losses and gradients of one device, except for the order of sums.
 """
 
 import functools
@@ -26,13 +26,13 @@ _BIND = "JAX_COORDINATOR_BIND_ADDRESS"
 
 
 class Placement(Protocol):
-    """Where a run's weights and batches lie, and which of its processes writes.
+    """The devices of a run's weights and batches, and the process that writes.
 
     Attributes:
-        devices: How many share a batch.
-        processes: How many take part in the run.
-        leads: Whether this process is the one that writes records, checkpoints and plots.
-        out: Options of `jax.jit` that place what a program returns.
+        devices: The number of devices that share a batch.
+        processes: The number of processes in the run.
+        leads: Whether this process writes records, checkpoints and plots.
+        out: Options of `jax.jit` that place a program's results.
     """
 
     devices: int
@@ -45,20 +45,20 @@ class Placement(Protocol):
         ...
 
     def sharded(self, batch: PyTree) -> PyTree:
-        """The arrays of a batch, marked as shared among the devices; inside of a program."""
+        """The arrays of a batch, marked as sharded among the devices; call it inside a program."""
         ...
 
     def local(self, tree: PyTree) -> PyTree:
-        """Replicated arrays, for programs of this process alone."""
+        """Replicated arrays, for programs of this process only."""
         ...
 
     def largest(self, number: int) -> int:
-        """The largest of the numbers that the processes give."""
+        """The largest of the processes' numbers."""
         ...
 
 
 class OneDevice:
-    """All of a run on JAX's default device."""
+    """A run on JAX's default device."""
 
     devices, processes, leads = 1, 1, True
     out: dict[str, Any] = {}  # noqa: RUF012
@@ -68,11 +68,11 @@ class OneDevice:
         return jax.device_put(tree)
 
     def sharded(self, batch: PyTree) -> PyTree:
-        """The batch as it is."""
+        """The batch, unchanged."""
         return batch
 
     def local(self, tree: PyTree) -> PyTree:
-        """The arrays as they are."""
+        """The arrays, unchanged."""
         return tree
 
     def largest(self, number: int) -> int:
@@ -81,12 +81,12 @@ class OneDevice:
 
 
 class DataParallel:
-    """A run whose batches are shared among devices, of this process or of all processes that `joined` finds.
+    """A run whose batches are divided among devices, of this process or of all processes that `joined` finds.
 
-    All processes must do the same: the same options, versions and kind of device.
+    All processes must have the same options, versions and kind of device.
 
     Args:
-        devices: Of JAX; None for all devices of all processes.
+        devices: JAX devices; None for all devices of all processes.
     """
 
     def __init__(self, devices: Sequence[Any] | None = None):
@@ -100,18 +100,18 @@ class DataParallel:
 
     def replicated(self, tree: PyTree) -> PyTree:
         """The arrays, on all devices."""
-        return jax.jit(_same, **self.out)(tree)  # device_put would send all of it around, to compare it
+        return jax.jit(_same, **self.out)(tree)  # device_put would send all of it to other processes, to compare it
 
     def sharded(self, batch: PyTree) -> PyTree:
-        """The arrays of a batch, each device with its share of the rows; inside of a program."""
+        """The arrays of a batch, each device with its share of the rows; call it inside a program."""
         return jax.lax.with_sharding_constraint(batch, self._rows)
 
     def local(self, tree: PyTree) -> PyTree:
-        """What this process's first device holds of replicated arrays."""
+        """Replicated arrays, as this process's first device holds them."""
         return jax.tree.map(lambda x: x.addressable_data(0) if isinstance(x, jax.Array) else x, tree)
 
     def largest(self, number: int) -> int:
-        """The largest of the numbers that the processes give; all of them must ask."""
+        """The largest of the processes' numbers; all processes must call it."""
         return number if self.processes == 1 else int(np.max(multihost_utils.process_allgather(np.int32(number))))
 
 
@@ -121,17 +121,16 @@ def _same(tree: PyTree) -> PyTree:
 
 @functools.cache
 def joined() -> DataParallel:
-    """All devices of all processes that were started together; of this one alone where no launcher is found.
+    """All devices of all processes that were started together; of this process only if there is no launcher.
 
-    A process joins once; later calls return the same.
+    A process joins once; later calls return the same object.
 
-    Slurm, Open MPI and cloud TPUs are found by `jax.distributed.initialize`. Elsewhere JAX_COORDINATOR_ADDRESS,
-    JAX_NUM_PROCESSES and JAX_PROCESS_ID say it; the first process then listens on that address alone, where JAX itself
-    listens on all network interfaces. JAX_COORDINATOR_BIND_ADDRESS names another one. Call it before anything is
-    computed.
+    `jax.distributed.initialize` detects Slurm, Open MPI and cloud TPUs. Elsewhere set JAX_COORDINATOR_ADDRESS,
+    JAX_NUM_PROCESSES and JAX_PROCESS_ID; the first process then listens on that address only, while JAX itself listens
+    on all network interfaces. JAX_COORDINATOR_BIND_ADDRESS sets another one. Call it before any computation.
 
     Raises:
-        UserError: The variables are incomplete or no numbers, or JAX has begun to compute.
+        UserError: The variables are incomplete or not numbers, or JAX has begun to compute.
     """
     if not jax.distributed.is_initialized():
         address, *numbers = (os.environ.get(name) for name in _GIVEN)
@@ -139,7 +138,7 @@ def joined() -> DataParallel:
             processes, process = (None if text is None else int(text) for text in numbers)
             bind = os.environ.get(_BIND, address)
             jax.distributed.initialize(address, processes, process, coordinator_bind_address=bind)
-        except ValueError as error:  # also where there is no launcher
+        except ValueError as error:  # also raised without a launcher
             if any(name in os.environ for name in _GIVEN):
                 what = f"{', '.join(_GIVEN)} must be host:port and two whole numbers"
                 raise UserError(f"--distributed cannot join the other processes ({error}): {what}") from None
@@ -150,15 +149,15 @@ def joined() -> DataParallel:
 
 
 def together(place: Placement, work: Callable[[], Result]) -> Result:
-    """What `work` returns in this process, if it raises no `UserError` in any of them; else all processes end.
+    """The result of `work` in this process, if no process raises a `UserError`; else all processes end.
 
     Args:
-        place: Of the run.
-        work: What may be refused, with nothing in it that waits for other processes.
+        place: The placement of the run.
+        work: A function that may raise a `UserError`, and does not wait for other processes.
 
     Raises:
-        UserError: It was refused here.
-        SystemExit: It was refused in another process, which says why.
+        UserError: `work` raised it in this process.
+        SystemExit: `work` raised it in another process, which prints the reason.
     """
     try:
         done = work()
@@ -171,7 +170,7 @@ def together(place: Placement, work: Callable[[], Result]) -> Result:
 
 
 def first(place: Placement, work: Callable[[], int | None]) -> int:
-    """The number >= 0 that `work` returns in the first process, for all of them; 0 for None.
+    """The number >= 0 that `work` returns in the first process, for all processes; 0 for None.
 
     Raises:
         UserError, SystemExit: As `together`.
@@ -180,16 +179,16 @@ def first(place: Placement, work: Callable[[], int | None]) -> int:
 
 
 def part(place: Placement) -> None:
-    """End what the processes do together: the first may take its time over the results, and the others exit."""
+    """End the joint work: the first process continues with the results, and the others exit."""
     if place.processes > 1:
         jax.distributed.shutdown()
 
 
 def check_batch(place: Placement, batch_size: int) -> None:
-    """Refuse a batch that cannot be shared evenly.
+    """Refuse a batch that does not divide evenly among the devices.
 
     Raises:
-        UserError: It cannot.
+        UserError: It does not.
     """
     if batch_size % place.devices:
         raise UserError(

@@ -1,4 +1,4 @@
-"""Program: several optimiser steps in one compiled call, for solvers of one structure."""
+"""Program: several optimiser steps in one compiled call, for solvers with one structure."""
 
 import time
 from collections.abc import Callable
@@ -23,22 +23,22 @@ from .settings import Settings
 
 
 class Carried(NamedTuple):
-    """What goes from one optimiser step to the next beside the weights: the optimiser's state, and the guard's."""
+    """The state passed between optimiser steps beside the weights: the optimiser's and the guard's."""
 
     optimiser: PyTree
     guard: Any
 
 
 class Program:
-    """The optimiser steps of a task with solvers of one structure, whatever their numbers; any seed.
+    """The optimiser steps of a task with solvers of one structure, whatever their numbers; for any seed.
 
     Args:
-        task: What to train on.
-        solver: Of the structure.
-        settings: How to train.
-        penalty: Added to the loss; None for the loss alone.
-        place: Where it runs.
-        span: Where in the whole training it begins and ends, as the loss is told its `progress`.
+        task: Data, model and loss.
+        solver: A solver with this structure.
+        settings: Training settings.
+        penalty: Added to the loss; None for none.
+        place: The devices.
+        span: Start and end in the whole training, for the `progress` of the loss.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Program:
         self._compiled: dict[int, Callable[..., Any]] = {}
 
     def split(self, model: Any, solver: AbstractSolver) -> tuple[PyTree, PyTree]:
-        """What is trained, and the numbers that are not."""
+        """The trained leaves, and the numbers that are not trained."""
         varied, fixed = eqx.partition((model, solver), self.mask)
         return varied, eqx.filter(fixed, eqx.is_array)
 
@@ -72,12 +72,12 @@ class Program:
         return eqx.combine(varied, numbers, self.static)
 
     def begin(self, varied: PyTree) -> Carried:
-        """What is carried from step to step, before the first one."""
+        """The passed state before the first step."""
         state = self.optimiser.init(varied)
         return Carried(state, self.guard.begin(Point(varied, state)))
 
     def carried(self, before: Carried, varied: PyTree) -> Carried:
-        """What is carried on from the steps of another program, whose solver had another number of steps."""
+        """The passed state after steps of another program, whose solver had another number of steps."""
         state = carried_over(before.optimiser, self.optimiser.init(varied))
         return Carried(state, self.guard.went_on(before.guard, Point(varied, state)))
 
@@ -94,11 +94,11 @@ class Program:
 
     @property
     def compilations(self) -> int:
-        """How many programs were compiled."""
+        """The number of compiled programs."""
         return len(self._compiled)
 
     def loss(self, model: Any, solver: AbstractSolver, batch: PyTree, key, number) -> tuple[Any, dict[str, Any]]:
-        """The task's loss and its logs at the training step of that number, with what it is weighed with there."""
+        """The task's loss and its logs at training step `number`, with that step's penalty weights."""
         options = {} if self.penalty is None else {"penalty": self.penalty.at(number)}
         if "progress" in takes(self.task):
             begin, end = self.span
@@ -117,7 +117,7 @@ class Program:
                 varied, batch, jax.random.fold_in(key, number), number
             )
             seen = judged(value, logs, gradient, self.batch_size, tolerant=self.tolerant)
-            with jax.numpy_dtype_promotion("standard"):  # optax needs it, whatever the user has set
+            with jax.numpy_dtype_promotion("standard"):  # optax needs it, whatever the user's setting
                 updates, moments = self.optimiser.update(gradient, state.optimiser, varied)
             new = Point(optax.apply_updates(varied, self.guard.scaled(updates, state.guard)), moments)
             old = Point(varied, state.optimiser)
@@ -133,12 +133,12 @@ class Program:
 def carried_over(state: PyTree, fresh: PyTree) -> PyTree:
     """An optimiser's state for a solver with another number of steps.
 
-    Moments of parameters that have a row for each step are resampled as the parameters are (`LearnedRK.resampled`), all
-    others kept.
+    Moments of parameters with a row for each step are resampled like the parameters (`LearnedRK.resampled`); all others
+    are kept.
 
     Args:
-        state: What was gathered so far.
-        fresh: The state that the optimiser would begin with for the new solver.
+        state: The state so far.
+        fresh: The optimiser's initial state for the new solver.
     """
 
     def carry(new, old):

@@ -20,20 +20,20 @@ class Run:
     """One training run.
 
     Args:
-        program: The compiled steps to start with.
-        settings: How to train: what to do about failures.
+        program: The compiled steps at the start.
+        settings: Training settings, which say how to treat failures.
         model: Fresh weights.
-        solver: To start with.
+        solver: The solver at the start.
         stream: The order of the data.
         data: The training set.
-        key: For what is random in the loss.
+        key: For random parts of the loss.
 
-    Attributes:
+        Attributes:
         step: Optimiser steps taken.
-        seconds: Spent in them: without compilation.
+        seconds: Time in them: without compilation.
         step_ms: (step, milliseconds an optimiser step) of every dispatch.
-        nfe_train: Evaluations of the field in all of them, times samples; forward passes alone.
-        failures: What has failed in them.
+        nfe_train: Evaluations of the field in all of them, times samples; only forward passes.
+        failures: Their failures.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Run:
         self.program, self.settings, self.stream = program, settings, stream
         self.place = program.place
         varied, constants = program.split(model, solver)
-        varied = jax.device_put(varied, may_alias=False)  # a copy: every dispatch consumes what it is given
+        varied = jax.device_put(varied, may_alias=False)  # a copy: every dispatch consumes its inputs
         state = program.begin(varied)
         self.varied, self.state, self.constants, self.data, self.key = self.place.replicated(
             (varied, state, constants, jax.tree.map(np.asarray, data), key)
@@ -59,33 +59,33 @@ class Run:
 
     @property
     def model(self) -> Any:
-        """As it is now."""
+        """The current model."""
         return self.program.join(*self.place.local((self.varied, self.constants)))[0]
 
     @property
     def solver(self) -> AbstractSolver:
-        """As it is now."""
+        """The current solver."""
         return self.program.join(*self.place.local((self.varied, self.constants)))[1]
 
     @property
     def batch(self) -> PyTree:
-        """The last batch that was trained on."""
+        """The last training batch."""
         rows = self.stream.take(self.step - 1)[0]
         return jax.tree.map(lambda x: x[rows], self.place.local(self.data))
 
     def snapshot(self) -> PyTree:
-        """A copy of what is trained, for `restored`."""
+        """A copy of the trained leaves, for `restored`."""
         return jax.tree.map(np.asarray, self.varied)
 
     def restored(self, snapshot: PyTree) -> tuple[Any, AbstractSolver]:
-        """Model and solver as they were."""
+        """Model and solver at the snapshot."""
         return self.program.join(jax.device_put(snapshot), self.place.local(self.constants))
 
     def advance(self, count: int) -> dict[str, float]:
         """Take `count` optimiser steps; returns the means of loss, metric and NFE over those that did not fail.
 
         Raises:
-            TrainingError: Steps failed, and the settings ask for an end; a `SolveError` where a solve did.
+            TrainingError: Steps failed, and the settings end training then; a `SolveError` if a solve failed.
         """
         given = (self.varied, self.state, self.constants, self.data)
         dispatch = self.program.compiled(count, *given, self.key)
@@ -106,7 +106,7 @@ class Run:
         return {name: _mean(logs[name][~steps.failed]) for name in ("loss", "metric", "nfe")}
 
     def turn(self, program: Program, solver: AbstractSolver) -> None:
-        """Go on with another solver: the same scheme, with other steps or at another tolerance."""
+        """Continue with another solver: the same scheme, with other steps or at another tolerance."""
         varied, constants = program.split(self.model, solver)
         if program is not self.program:
             self.program, state = program, program.carried(self.place.local(self.state), varied)
@@ -114,7 +114,7 @@ class Run:
         self.varied, self.constants = self.place.replicated((varied, constants))
 
     def saved(self) -> TrainingState:
-        """All that `restore` needs: a model's constants follow from the seed, a solver's may have been turned."""
+        """All that `restore` needs: a model's constants follow from the seed, a solver's may have changed."""
         plain = {
             "step": self.step,
             "seconds": self.seconds,
@@ -125,10 +125,10 @@ class Run:
         return TrainingState(plain, jax.tree.leaves((self.varied, self.state, self.constants[1])))
 
     def restore(self, saved: TrainingState) -> None:
-        """Go on from there, bit for bit, with a solver of the same structure.
+        """Continue from there, bit for bit, with a solver of the same structure.
 
         Raises:
-            UserError: It is of other weights or of another solver.
+            UserError: The state belongs to other weights or another solver.
         """
         now = (self.varied, self.state, self.constants[1])
         self.varied, self.state, solver = self.place.replicated(restored(saved.arrays, now))
@@ -140,5 +140,5 @@ class Run:
 
 
 def _mean(values: np.ndarray) -> float:
-    """NaN of nothing."""
+    """The mean; NaN without values."""
     return float(values.mean()) if values.size else float("nan")

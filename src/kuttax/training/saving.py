@@ -13,10 +13,10 @@ from .parallel import OneDevice, Placement
 
 
 class Stopped(Exception):
-    """A run was asked to stop, and was saved.
+    """A signal stopped a run, which was saved.
 
     Attributes:
-        signal: What asked: SIGINT (Ctrl-C) or SIGTERM.
+        signal: The signal: SIGINT (Ctrl-C) or SIGTERM.
         step: Optimiser steps taken.
     """
 
@@ -26,17 +26,17 @@ class Stopped(Exception):
 
 
 class Saving:
-    """Saves a run now and then, and where a signal asks for its end; use it as a context that ends with a look `now`.
+    """Saves a run regularly, and when a signal stops it; use it as a context whose last call is `look(now=True)`.
 
-    The first Ctrl-C (or SIGTERM, which schedulers send) lets the compiled call under way finish; the second one does
-    what it would have done. A signal that is ignored stays so. Signals reach Python's main thread alone: in others none
-    is caught.
+    The first Ctrl-C (or SIGTERM, which schedulers send) lets the current compiled call finish; the second one has its
+    usual effect. An ignored signal stays ignored. Python delivers signals only to its main thread: in other threads
+    none is caught.
 
     Args:
-        checkpoints: Where to; None saves nothing and catches no signal.
-        state: Of the run as it is when asked.
-        step: Optimiser steps taken, when asked.
-        place: Of several processes the first writes, and a signal to one stops them all.
+        checkpoints: Where to save; None saves nothing and catches no signal.
+        state: Returns the current state of the run.
+        step: Returns the optimiser steps taken.
+        place: With several processes the first one writes, and a signal to one stops them all.
     """
 
     def __init__(
@@ -62,10 +62,10 @@ class Saving:
             raise Stopped(self._asked, self.step())
 
     def look(self, *, now: bool = False) -> None:
-        """Save if it is time, if a signal asks for the end, or at any rate; between two compiled calls.
+        """Save if it is time, if a signal asks for the end, or if `now`; call it between two compiled calls.
 
         Raises:
-            Stopped: A signal has asked for it.
+            Stopped: A signal asked for the end.
         """
         if self.checkpoints is None:
             return
@@ -78,11 +78,11 @@ class Saving:
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self._asked = number
         self._release()
-        with contextlib.suppress(OSError):  # not print: the signal may have come in the midst of one
+        with contextlib.suppress(OSError):  # not print: the signal may have interrupted one
             os.write(2, b"kuttax: stopping after this call; once more stops at once\n")
 
     def _release(self) -> None:
-        """Signals do again what they did before."""
+        """Restore the previous signal handlers."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}

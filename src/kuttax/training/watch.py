@@ -1,4 +1,4 @@
-"""Watch: what a control of steps or tolerances is shown of a training run, and what it costs."""
+"""Watch: connects a control of steps or tolerances to a training run, and counts its cost."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -33,9 +33,9 @@ class Turn(NamedTuple):
 
     Attributes:
         step: Optimiser steps taken.
-        size: The number of steps or the tolerance to go on with.
-        reading: Of the solver in use; None for a certificate.
-        verdict: The certificate's; None for a check.
+        size: The new number of steps or tolerance.
+        reading: The reading of the solver in use; None for a certificate.
+        verdict: The verdict of the certificate; None for a check.
     """
 
     step: int
@@ -45,13 +45,13 @@ class Turn(NamedTuple):
 
 
 class Controlled(NamedTuple):
-    """What a control did in a run.
+    """The record of a control in a run.
 
     Attributes:
         turns: All checks and certificates.
-        nfe_train: Evaluations of the field in training, times samples; forward passes alone.
+        nfe_train: Evaluations of the field in training, times samples; only forward passes.
         nfe_checks: The same in checks and certificates.
-        verdict: The last certificate's; None where there was none.
+        verdict: The verdict of the last certificate; None if there was none.
     """
 
     turns: tuple[Turn, ...]
@@ -64,11 +64,11 @@ class Watch:
     """The dialogue of one run with its control.
 
     Args:
-        control: What decides.
+        control: Makes the decisions.
         task: Its validation data are the held-out samples.
-        run: What is watched.
-        of: Optimiser steps that there will be.
-        turn: Lets the run go on with another solver.
+        run: The training run.
+        of: The total number of optimiser steps.
+        turn: Lets the run continue with another solver.
     """
 
     def __init__(self, control: Control, task: Task, run: Run, of: int, turn: Callable[[AbstractSolver], None]):
@@ -82,7 +82,7 @@ class Watch:
 
     @property
     def controlled(self) -> Controlled:
-        """What has been done so far."""
+        """The record so far."""
         verdicts = [turn.verdict for turn in self.turns if turn.verdict is not None]
         return Controlled(tuple(self.turns), self.run.nfe_train, self.nfe_checks, verdicts[-1] if verdicts else None)
 
@@ -92,17 +92,18 @@ class Watch:
             self._check()
 
     def close(self, dispatch: int, look: Callable[..., None]) -> None:
-        """Do what the control asks for after training: checks, fine-tuning, certificates.
+        """Do what the control requests after training: checks, fine-tuning, certificates.
 
         Args:
             dispatch: Optimiser steps in one compiled call.
-            look: Called after each of them, and with `now=True` after each action, for the run to be saved or stopped.
+            look: Called after each of them, and with `now=True` after each action, so that the run can be saved or
+                stopped.
         """
         if not self._ended:
             self.state, self._ended = self.control.ended(self.state), True
         while (action := self.control.closing(self.state, self._moment())) is not None:
             if isinstance(action, TuneRequest):
-                while self._tuned * dispatch < action.steps:  # whole dispatches: they are compiled already
+                while self._tuned * dispatch < action.steps:  # whole dispatches, which are already compiled
                     self.run.advance(dispatch)
                     self._tuned += 1
                     look()
@@ -114,7 +115,7 @@ class Watch:
             look(now=True)
 
     def saved(self) -> TrainingState:
-        """All that `restore` needs, but for the solver in use."""
+        """All that `restore` needs, except the solver in use."""
         plain = {
             "nfe_checks": self.nfe_checks,
             "turns": [turn._replace(reading=turn.reading and turn.reading._asdict())._asdict() for turn in self.turns],
@@ -125,10 +126,10 @@ class Watch:
         return TrainingState(plain, (self._since, self._order))
 
     def restore(self, saved: TrainingState) -> None:
-        """Go on from there, bit for bit; the run is given a solver of the structure that was in use then.
+        """Continue from there, bit for bit; the run gets a solver with the structure in use at that time.
 
         Raises:
-            UserError: It is of other validation data or of another model.
+            UserError: The state belongs to other validation data or another model.
         """
         plain = saved.plain
         self.nfe_checks, self._ended, self._tuned = plain["nfe_checks"], plain["ended"], plain["tuned"]
@@ -140,7 +141,7 @@ class Watch:
         self._go_on()
 
     def _plain_control(self) -> dict[str, Any]:
-        """What changes in the control's state; the rest of it follows from the solver that training started with."""
+        """The changing part of the control's state; the rest follows from the solver at the start of training."""
         plain = (type(None), bool, int, float, str)
         first = self._first._asdict() if isinstance(self._first, _Named) else {}
         state = self.state._asdict() if first else {}
@@ -171,7 +172,7 @@ class Watch:
 
     def _certify(self) -> None:
         size, certify = self.turns[-1].size, self.control.certify
-        assert certify is not None  # or the control would not have asked
+        assert certify is not None  # otherwise the control would not have requested it
         verdict = certify(self._predict, self.run.solver, self._held_out()).verdict
         self.state = self.control.closed(verdict, self.state)
         self.turns.append(Turn(self.run.step, size, None, verdict))
@@ -184,17 +185,17 @@ class Watch:
             self.turn(turned)
 
     def _held_out(self) -> PyTree:
-        """The next validation samples, as many as the control wants; after the last comes the first."""
+        """The next validation samples, as many as the control wants; after the last it starts again at the first."""
         most = self.control.samples(self.state)
         rows = self._order[: len(self._order) if most is None else most]
         self._order = np.roll(self._order, -len(rows))
         return jax.tree.map(lambda x: jnp.asarray(x[rows]), self.task.validation)
 
     def _predict(self, solver: AbstractSolver, batch: PyTree) -> Prediction:
-        """What model and solver make of a batch, and what that cost; a failed solve has no metric."""
+        """The prediction of a batch, whose cost is counted; a failed solve has no metric."""
         prediction = predict(self.task, self.run.model, solver, batch)
         if isinstance(prediction.status, Tracer):
-            return prediction  # inside of a program whose cost is not seen here
+            return prediction  # inside a program whose cost is not visible here
         nfe = float(mean_nfe(prediction.stats))
         self.nfe_checks += nfe * len(prediction.outputs)
         if prediction.status is not None and int(prediction.status) != Status.ok:
@@ -203,11 +204,11 @@ class Watch:
 
 
 def _flat(varied: PyTree) -> np.ndarray:
-    """The weights of the model, in one vector."""
+    """The weights of the model, as one vector."""
     model = jax.tree.leaves(varied[0])
     return np.concatenate([np.asarray(leaf, np.float64).ravel() for leaf in model])
 
 
 def _scale(metric: Metric) -> float | None:
-    """What an accuracy is given in, one for a likelihood; None for other metrics, whose changes are relative."""
+    """The value of one for an accuracy, 1 for a likelihood; None for other metrics, whose changes are relative."""
     return 100.0 if metric.unit == "%" else 1.0 if metric.name in ("accuracy", "NLL") else None

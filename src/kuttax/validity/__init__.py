@@ -1,4 +1,4 @@
-"""Numerical validity: whether a model means anything without its solver, and steps that keep it so."""
+"""Numerical validity: whether predictions depend on the solver, and step control that keeps them independent."""
 
 from .certificate.certificate import Certificate, certify
 from .certificate.judge import Thresholds, judge

@@ -1,4 +1,4 @@
-"""Prediction: what a model and a solver make of a batch."""
+"""Prediction: the output of a model and a solver for a batch."""
 
 from typing import NamedTuple
 
@@ -9,19 +9,19 @@ from ..solvers.base.solution import Stats
 
 
 class Prediction(NamedTuple):
-    """What a model and a solver make of a batch of n samples; `kuttax.validity.certify` and tasks speak of it.
+    """The output of a model and a solver for a batch of n samples, for `kuttax.validity.certify` and tasks.
 
     Attributes:
-        outputs: One row a sample, `(n, ...)`: logits for classification, predicted values for regression. The last of
-            two or more axes counts components: `(n, d)`, or `(n, times, d)` for a path.
+        outputs: One row for each sample, `(n, ...)`: logits for classification, predicted values for regression. The
+            last of two or more axes counts components: `(n, d)`, or `(n, times, d)` for a path.
         metric: The mean metric over the batch, a scalar in the metric's unit.
-        labels: The classes, `(n,)`; None where there are none.
-        stats: What the solve cost; None where there was no single solve.
-        trajectory: The samples' states on the way, `(n, times, d)`; None where nobody needs them.
-        loss: The mean loss over the batch, a scalar; tasks give it.
-        status: A `Status` as an integer, `()`, the worst one where each sample has its own; None is `Status.ok`.
-        nll: Each sample's negative log-likelihood, `(n,)`, whose mean is the metric: its changes then count absolutely,
-            in its own unit. None where the metric is something else.
+        labels: The classes, `(n,)`; None if there are none.
+        stats: The cost of the solve; None if there was no single solve.
+        trajectory: The samples' states over time, `(n, times, d)`; None if not needed.
+        loss: The mean loss over the batch, a scalar; set by tasks.
+        status: A `Status` as an integer, `()`, the worst one if each sample has its own; None means `Status.ok`.
+        nll: Each sample's negative log-likelihood, `(n,)`, whose mean is the metric: changes then count absolutely, in
+            the unit of the metric. None for any other metric.
         mask: Which of the outputs count, of their shape; None for all.
     """
 
@@ -37,7 +37,7 @@ class Prediction(NamedTuple):
 
 
 def mean_nfe(stats: Stats | None) -> Float[Array, ""]:
-    """Evaluations of the field in a solve, the mean over the samples where each has its own; NaN where unknown."""
+    """Evaluations of the field in a solve, the mean over samples if each has its own count; NaN if unknown."""
     if stats is None or stats.nfe is None:
         return jnp.asarray(jnp.nan, jnp.float32)
     return jnp.mean(jnp.asarray(stats.nfe).astype(jnp.float32))

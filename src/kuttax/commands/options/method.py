@@ -1,4 +1,4 @@
-"""ComparedMethod: a row of a comparison, and which rows there are."""
+"""ComparedMethod: a row of a comparison, and the possible rows."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -15,18 +15,18 @@ from .solver import LearnedOptions, SolverOptions
 
 _CLASSICAL = {"rk4": tableaus.RK4, "midpoint": tableaus.MIDPOINT}
 SOLVERS = ("dopri5", *_CLASSICAL, "learned")
-"""The names of the solvers that can be compared."""
+"""The names of the solvers to compare."""
 
 
 class ComparedMethod(NamedTuple):
-    """What one row of a comparison trains with.
+    """The solver and penalty of one row of a comparison.
 
     Attributes:
-        name: Of the solver.
-        label: Of the row.
+        name: The name of the solver.
+        label: The label of the row.
         budget: Evaluations of the field in one solve; None for an adaptive solver.
-        solver: Crosses the interval, in training and in prediction.
-        penalty: Beside the loss.
+        solver: The solver for training and prediction.
+        penalty: Added to the loss.
     """
 
     name: str
@@ -43,10 +43,10 @@ def solvers(
     penalty: Weighted,
     say: Callable[[str], None],
 ) -> Iterator[ComparedMethod]:
-    """The rows that compare solvers, each trained with `penalty`; `say` is told what is left out.
+    """The rows that compare solvers, each trained with `penalty`; `say` reports the rows left out.
 
     Raises:
-        UserError: A name or budget is none, the learned solvers cannot be had, or the penalty cannot be had of one.
+        UserError: A name or budget is invalid, the learned solvers are not possible, or the penalty does not fit one.
     """
     _check(names, SOLVERS, budgets)
     for name, label, budget, solver in _solvers(names, budgets, learned, say):
@@ -65,15 +65,15 @@ def solvers_of_sdes(
     """The rows that compare solvers of SDEs with diagonal noise; budgets are evaluations of the drift.
 
     Args:
-        calculus: How the SDE is read.
-        names: Of the solvers; None for all of that calculus.
-        budgets: Of those with a fixed grid.
+        calculus: The calculus of the SDE.
+        names: Names of the solvers; None for all of that calculus.
+        budgets: Budgets of the solvers with a fixed grid.
         options: Tolerances of the adaptive ones, and whether coefficients are shared.
-        penalty: That each is trained with.
-        say: Is told what is left out.
+        penalty: The penalty that each is trained with.
+        say: Reports the rows left out.
 
-    Raises:
-        UserError: A name or budget is none, or the penalty cannot be had of one.
+        Raises:
+        UserError: A name or budget is invalid, or the penalty does not fit one.
     """
     known = sde_solvers.fitting(calculus)
     _check(known if names is None else names, known, budgets, f"of {calculus} SDEs")
@@ -94,7 +94,7 @@ def solvers_of_sdes(
 
 
 def _check(names: Sequence[str], known: Sequence[str], budgets: Sequence[int], of: str = "") -> None:
-    """Refuse names that there are not, and budgets that cannot be."""
+    """Refuse unknown names, and invalid budgets."""
     unknown = [name for name in names if name not in known]
     if unknown:
         raise UserError(f"unknown method {unknown[0]!r}; known{f' {of}' if of else ''}: {', '.join(known)}")
@@ -124,7 +124,7 @@ def _solvers(
 
 
 def _stages(budget: int, asked: int | None) -> int:
-    """The stages of the learned solver: as asked for, else the most of 4, 3, 2, 1 that divide the budget."""
+    """The stages of the learned solver: as requested, else the largest of 4, 3, 2, 1 that divides the budget."""
     if asked is None:
         return next(s for s in (4, 3, 2, 1) if budget % s == 0)
     if asked < 1 or budget % asked:
@@ -137,12 +137,12 @@ def _count(steps: int) -> str:
 
 
 def penalties(names: Sequence[str], options: SolverOptions, say: Callable[[str], None]) -> Iterator[ComparedMethod]:
-    """The rows that compare penalties with one solver, the one without any first.
+    """The rows that compare penalties with one solver; the row without a penalty is first.
 
-    "all" are those that can be had of the solver; `say` is told which are left out.
+    "all" means all penalties that fit the solver; `say` reports the ones left out.
 
     Raises:
-        UserError: A name is none, or a penalty that is named cannot be had of the solver.
+        UserError: A name is unknown, or a named penalty does not fit the solver.
     """
     if not {*names} - {"none"}:
         raise UserError(f"--penalties needs names: all, or some of {', '.join(PENALTIES)}")

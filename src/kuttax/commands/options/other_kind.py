@@ -1,4 +1,4 @@
-"""A solver of ODEs is refused for an SDE, and the other way round."""
+"""Refuses a solver of ODEs for an SDE, and the other way round."""
 
 from typing import Any
 
@@ -11,15 +11,15 @@ _WORDS = {"ito": "Ito", "stratonovich": "Stratonovich"}
 
 
 def refuse_other_kind(task: str, about: Any, solver: AbstractSolver) -> None:
-    """Refuse a solver that a task cannot be solved with, before data are loaded.
+    """Refuse a solver that does not fit a task, before data are loaded.
 
     Args:
         task: Its name.
-        about: The task or its options: its `calculus` says that it is an SDE, and how it is read.
-        solver: What is to solve it.
+        about: The task or its options: its `calculus` is set for an SDE.
+        solver: The solver to check.
 
     Raises:
-        UserError: One of the two is an ODE's and the other one an SDE's, or they are of different calculi.
+        UserError: One of the two is for an ODE and the other for an SDE, or their calculi differ.
     """
     calculus, own = calculus_of(about), solver.sde_calculi()
     if calculus is None and own:

@@ -1,8 +1,8 @@
-"""Options from the command line: tyro reads the words and prints the help; what cannot work is refused here.
+"""Options from the command line: tyro reads the words and prints the help; this module raises the errors.
 
-tyro refuses by printing a box and exiting; it raises no error that could be caught. So nothing is left for it to
-refuse: an option takes all words that follow it, words that belong to no option come back, and the dataclasses, which
-check themselves, are made when tyro is done.
+On an error tyro prints a box and exits, without an exception that could be caught. So tyro gets nothing to refuse: an
+option takes all words that follow it, unknown words are returned, and the dataclasses, which check themselves, are
+built after tyro is done.
 """
 
 import difflib
@@ -27,13 +27,13 @@ def parse(start: Any, arguments: Sequence[str], program: str, about: str | None 
     Args:
         start: A dataclass at its defaults. Its fields, and those of the dataclasses in it, are the options; the
             docstrings below them are the help.
-        arguments: What follows the command.
+        arguments: The words after the command.
         program: The command, for messages and the help.
-        about: What the help begins with; by default the docstring of the dataclass.
+        about: The start of the help; by default the docstring of the dataclass.
 
     Raises:
         UserError: An option is unknown, lacks its value, or has one that cannot be read or is out of range.
-        SystemExit: The help was asked for and printed.
+        SystemExit: The help was printed, on request.
     """
     text = {"prog": program, "description": unwrapped(about or type(start).__doc__)}
     rules = {"config": _CONFIG, "registry": RULES, "return_unknown_args": True}
@@ -54,7 +54,7 @@ def given(arguments: Sequence[str]) -> set[str]:
 
 
 def _unknown(words: Sequence[str], start: Any) -> str:
-    """The refusal of words that belong to no option."""
+    """The error message for unknown words."""
     option = next((word.partition("=")[0] for word in words if word.startswith("-")), None)
     if option is None:
         return f"cannot make sense of {words[0]!r}: it belongs to no option"
@@ -73,10 +73,10 @@ def _names(start: Any) -> Iterator[str]:
 
 
 def _made(recipe: partial) -> Any:
-    """The dataclass whose fields tyro has read.
+    """The dataclass with the fields that tyro has read.
 
     Raises:
-        UserError: The words after an option are no value of it, or the dataclass refuses the value.
+        UserError: The words after an option are not a valid value, or the dataclass refuses the value.
     """
     values = {}
     for name, value in recipe.keywords.items():

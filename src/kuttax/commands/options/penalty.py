@@ -35,7 +35,7 @@ class Weighted:
 
     @property
     def label(self) -> str:
-        """What tables call it, with its weight."""
+        """Its name in tables, with its weight."""
         if self.name is None:
             return "vanilla"
         weight = "" if self.weight is None else f", weight {self.weight:g}"
@@ -43,15 +43,15 @@ class Weighted:
 
     @property
     def about(self) -> dict[str, Any]:
-        """What the record of a run says of it."""
+        """Its entries in the record of a run."""
         return {"penalty": self.name, "penalty_weight": self.weight, "penalty_decay": self.decay}
 
     def beside(self, solver_label: str) -> str:
-        """The label of a solver that this is trained with."""
+        """The label of a solver that is trained with this penalty."""
         return solver_label if self.name is None else f"{solver_label} + {self.label}"
 
     def scheduled(self, train_steps: int) -> Scheduled | None:
-        """The penalty over so many training steps; None where there is none."""
+        """The penalty over `train_steps` training steps; None if there is none."""
         if self.name is None:
             return None
         penalty = named(self.name).make()
@@ -60,10 +60,10 @@ class Weighted:
         return Scheduled(penalty, optax.constant_schedule(1.0 if self.weight is None else self.weight))
 
     def refuse_unfit(self, solver: AbstractSolver) -> None:
-        """Find out whether the penalty can be had of the solver, before data are loaded.
+        """Check whether the penalty fits the solver, before data are loaded.
 
         Raises:
-            UserError: It cannot: what the penalty itself says to a solve of that kind.
+            UserError: It does not fit; the error is the one that the penalty raises in such a solve.
         """
         if self.name is None:
             return
@@ -76,7 +76,7 @@ class Weighted:
                 field, y0, 0.0, 1.0, solver=solver, penalty=penalty, key=key, batch_axis=0, throw=False
             ).penalty
 
-        jax.eval_shape(attempt, y0, jax.random.key(0))  # traced, and neither compiled nor run
+        jax.eval_shape(attempt, y0, jax.random.key(0))  # only traced, not compiled or run
 
 
 def _tanh(t: Any, y: Any, args: Any) -> Any:
@@ -84,10 +84,10 @@ def _tanh(t: Any, y: Any, args: Any) -> Any:
 
 
 def default(name: str) -> Weighted:
-    """The penalty of that name at its own weight; "none" is none.
+    """The penalty with this name at its own weight; "none" means none.
 
     Raises:
-        UserError: There is no such penalty.
+        UserError: No penalty has this name.
     """
     return Weighted() if name == "none" else Weighted(name, named(name).weight)
 

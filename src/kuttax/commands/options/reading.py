@@ -1,7 +1,7 @@
-"""Reading: what tyro is told of a dataclass of options, and of the words that are values.
+"""Reading: rules for tyro on dataclasses of options, and on words that are values.
 
-Rules of tyro's registry. A rule that raised would make tyro print a box and exit; these put `Unread` in the value's
-place, and `parser` refuses it.
+They are rules of tyro's registry. If a rule raised, tyro would print a box and exit. So these rules put `Unread` in the
+value's place, and `parser` raises the error.
 """
 
 import ast
@@ -26,11 +26,11 @@ from tyro.constructors import (
 )
 
 RULES = ConstructorRegistry()
-"""For dataclasses, numbers, words, choices and paths; flags are tyro's."""
+"""For dataclasses, numbers, words, choices and paths; tyro handles flags."""
 
 
 class Unread(NamedTuple):
-    """Words that are no value of their option.
+    """Words that are not a valid value of their option.
 
     Attributes:
         why: "must be a number, got 'fast'".
@@ -40,7 +40,7 @@ class Unread(NamedTuple):
 
 
 class _Kind(NamedTuple):
-    """A kind of value: how the help calls it, how a message calls it, and what makes one of a word."""
+    """A kind of value: its name in the help, its name in messages, and the function that converts a word."""
 
     metavar: str
     what: str
@@ -56,13 +56,13 @@ _KINDS = {
 
 
 def unwrapped(text: str | None) -> str:
-    """The paragraphs of a docstring, a line each: the help is as wide as the terminal."""
+    """The paragraphs of a docstring, one line each, since the help is as wide as the terminal."""
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in (text or "").split("\n\n"))
 
 
 @RULES.struct_rule
 def _dataclass(info: StructTypeInfo) -> StructConstructorSpec | None:
-    """The fields of a dataclass that has a default, and how it is made later."""
+    """The fields of a dataclass that has a default, and a recipe to build it later."""
     kind, start = info.type, info.default
     if not is_dataclass(kind):
         return None
@@ -75,7 +75,7 @@ def _dataclass(info: StructTypeInfo) -> StructConstructorSpec | None:
 
 
 def _field(kind: type, name: str, default: Any) -> StructFieldSpec:
-    """A field, its help and its default, which the help does not show of a flag or where it is None."""
+    """A field, its help and its default; the help shows no default for a flag or for None."""
     annotated: Any = get_type_hints(kind, include_extras=True)[name]
     if is_dataclass(default):
         return StructFieldSpec(name, annotated, default, unwrapped(type(default).__doc__))

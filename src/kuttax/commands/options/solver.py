@@ -19,10 +19,10 @@ from ...solvers.rk.tableaus import Tableau
 
 
 def tableau(name: str) -> Tableau:
-    """The classical tableau of that name.
+    """The classical tableau with this name.
 
     Raises:
-        UserError: There is none.
+        UserError: No tableau has this name.
     """
     if name not in tableaus.ALL:
         of_sdes = ", ".join(sde_solvers.NAMES)
@@ -89,7 +89,7 @@ class ClassicalOptions:
 
     @property
     def lacks_steps(self) -> bool:
-        """Whether it names a scheme that cannot choose its steps, and no number of them.
+        """Whether it names a scheme that cannot choose its steps, without a number of steps.
 
         Raises:
             UserError: It names no solver.
@@ -120,7 +120,7 @@ class ClassicalOptions:
         return Adaptive(scheme, self.rtol, self.atol, control=self.control, first_step=self.first_step)
 
     def tolerance_unused(self) -> dict[str, Unused]:
-        """The options of adaptive solvers that change nothing in this one."""
+        """The options of adaptive solvers that have no effect on this one."""
         tolerances, own = ["rtol", "atol"], ["control", "first_step"]
         if self.solver in sde_solvers.NAMES:
             named, other = f"with --solver {self.solver}", "name spark"

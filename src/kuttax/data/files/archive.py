@@ -1,4 +1,4 @@
-"""Gzipped tar archives from outside: files alone, and no more bytes than a limit, whatever an archive unpacks to."""
+"""Gzipped tar archives from outside: only files, and no more bytes than a limit."""
 
 import gzip
 import tarfile
@@ -11,7 +11,7 @@ from ...errors import UserError
 
 
 class _Limited:
-    """A file that ends with an error when more was read of it than a limit."""
+    """A file that raises when more bytes than a limit are read from it."""
 
     def __init__(self, file: gzip.GzipFile, most: int):
         self.file, self.left, self.most = file, most, most
@@ -25,16 +25,16 @@ class _Limited:
 
 
 def files(path: Path, most: int) -> Iterator[tuple[str, IO[bytes]]]:
-    """The files of an archive, one after another: name, and what to read it from before the next is asked for.
+    """The files of an archive, one after another: name, and an open file, valid until the next one.
 
-    Folders are passed over.
+    Folders are skipped.
 
     Args:
-        path: Of the archive.
-        most: How many bytes it may unpack to.
+        path: The archive.
+        most: The largest number of bytes that it may unpack to.
 
     Raises:
-        UserError: The archive is damaged, is larger than that, or holds something else than files and folders.
+        UserError: The archive is damaged, is larger than that, or contains anything but files and folders.
     """
     try:
         with (

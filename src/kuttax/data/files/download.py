@@ -13,11 +13,11 @@ def download(url: str, checksum: str, name: str, directory: str | Path, instead:
     """Downloads `url` into `directory` unless it is there with the right checksum; keeps nothing that fails it.
 
     Args:
-        url: Where it is.
+        url: The address.
         checksum: "sha256:..." or "md5:...", in hexadecimal digits.
-        name: What the file is called here.
-        directory: Where it goes.
-        instead: What the messages say may be done in its place.
+        name: The name of the saved file.
+        directory: Its folder.
+        instead: The alternative that messages suggest.
 
     Raises:
         UserError: If the network, the server or the disk fails, or what arrives has another checksum.

@@ -1,4 +1,4 @@
-"""NumPy files from outside: never unpickled, no larger than their headers say, and every defect told in one line."""
+"""NumPy files from outside: never unpickled, no larger than their headers say, and with one-line errors."""
 
 import math
 import struct
@@ -20,7 +20,7 @@ _DEFECTS = (
     *(zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError),
 )
 
-_MOST_UNPACKED = 1 << 30  # bytes of a compressed array; one that is not compressed is as large as its file
+_MOST_UNPACKED = 1 << 30  # bytes of a compressed array; an uncompressed one is as large as its file
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
@@ -35,7 +35,7 @@ def read_npz(path: Path, keys: Sequence[str]) -> list[np.ndarray]:
 
 
 def read_arrays(path: Path, keys: Sequence[str], optional: Sequence[str] = ()) -> dict[str, np.ndarray]:
-    """Reads the arrays `keys`, and of the `optional` ones those that are there, without unpickling anything.
+    """Reads the arrays `keys`, and those of the `optional` ones that exist, without unpickling anything.
 
     Raises:
         UserError: If the file is not a NumPy archive, is truncated or corrupt, or lacks one of the keys.

@@ -1,4 +1,4 @@
-"""Numbers in files: which of them float32, in which kuttax computes, can hold."""
+"""Numbers in files: which of them fit into float32, in which kuttax computes."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool
 
 TOO_LARGE = f"is too large for float32, whose largest number is {np.finfo(np.float32).max:.4g}"
-"""What messages say of a number."""
+"""The requirement on a number, for messages."""
 
 
 def number(text: str) -> float | None:
@@ -18,6 +18,6 @@ def number(text: str) -> float | None:
 
 
 def fits(x: Any) -> Bool[np.ndarray, "..."]:
-    """Which numbers are finite, and still are as float32."""
+    """Which numbers are finite, also as float32."""
     with np.errstate(over="ignore"):
         return np.isfinite(np.asarray(x).astype(np.float32))

@@ -9,7 +9,7 @@ from ..tables.points import Points, PointSplits, points
 
 TEST_FRACTION = 0.2
 TEST_SEED = 20210503
-"""This set has no official test part. Ours is a stratified fifth, fixed for good: no option changes it."""
+"""This set has no official test part. Ours is a stratified fifth, fixed: no option changes it."""
 
 
 def load() -> tuple[Dataset, Dataset]:
@@ -29,7 +29,7 @@ def load() -> tuple[Dataset, Dataset]:
 def load_dequantised(
     validation_fraction: float = 0.2, seed: int = 0, copies: int = 8, squeeze: float = 0.05
 ) -> PointSplits:
-    """The digits as densities are learned on: uniform noise in place of rounding, stretched to the real line.
+    """The digits for density estimation: uniform noise in place of rounding, mapped to the real line.
 
     A pixel k of 0 to 16 becomes s = squeeze + (1 - 2 squeeze) (k + u) / 17 with u uniform in [0, 1], and x = log s /
     (1 - s) (Dinh, Sohl-Dickstein & Bengio, Density estimation using Real NVP, ICLR 2017, section 4.1). `log_det` leads

@@ -99,14 +99,14 @@ def _to_dataset(images: np.ndarray, labels: np.ndarray, images_name: str, labels
 
 
 def _scale(images: np.ndarray, name: str) -> np.ndarray:
-    """Maps integers from 0..255 to [0, 1]; floats must be in [0, 1] already, for their scale would be a guess."""
+    """Maps integers from 0..255 to [0, 1]; floats must already be in [0, 1], because their scale is unknown."""
     if np.issubdtype(images.dtype, np.integer):
         top = 255
     elif np.issubdtype(images.dtype, np.floating):
         top = 1
     else:
         raise UserError(f"{name} has dtype {images.dtype}, expected integers in 0..255 or floats in [0, 1]")
-    # NaN and infinity pass here, and are refused with their row by check_dataset.
+    # NaN and infinity pass here; check_dataset refuses them with their row.
     outside = np.isfinite(images) & ((images < 0) | (images > top))
     if outside.any():
         row = int(np.argwhere(outside)[0, 0])

@@ -8,22 +8,22 @@ from .series import Observed
 SPAN = 5.0
 """The time span."""
 ROUNDING = 0.1
-"""Times are multiples of it."""
+"""Times are multiples of this."""
 NAMES = ("position", "velocity")
 
 
 def generate(samples: int, noise: float, seed: int) -> list[Observed]:
     """Oscillations a exp(-c t) (cos(w t + p), -sin(w t + p)), each observed at 15 to 35 random times.
 
-    After the toy data of Rubanova, Chen & Duvenaud (NeurIPS 2019): periodic trajectories, irregularly
-    sampled on [0, 5]. Amplitudes a are uniform in 0.5 to 1.5, damping rates c in 0 to 0.4, frequencies w in 2 to 4, and
-    phases p all around. Times are multiples of 0.1, each once; at each, one of the two features is observed, or the
-    other, or (half of the time) both.
+    After the toy data of Rubanova, Chen & Duvenaud (NeurIPS 2019): periodic trajectories, irregularly sampled on [0,
+    5]. Amplitudes a are uniform in 0.5 to 1.5, damping rates c in 0 to 0.4, frequencies w in 2 to 4, and phases p on
+    the whole circle. Times are multiples of 0.1, each at most once; at each time one of the two features is observed,
+    or the other, or (half of the time) both.
 
     Args:
-        samples: How many.
-        noise: Standard deviation of what is added to each value.
-        seed: Decides all of it.
+        samples: The number of series.
+        noise: Standard deviation of the noise on each value.
+        seed: Seed of all random draws.
 
     Raises:
         UserError: A number is out of its range.

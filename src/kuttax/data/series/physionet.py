@@ -23,13 +23,13 @@ URL = "https://physionet.org/files/challenge-2012/1.0.0/set-a.tar.gz"
 SHA256 = "8cb250f179cd0952b4b9ebcf8954b63d70383131670fac1cfee13deaa13ca920"
 FOLDER, ARCHIVE = "set-a", "set-a.tar.gz"
 _MOST_UNPACKED = 1 << 28
-"""Bytes of the unpacked archive, which are some 30 million."""
+"""Limit on the bytes of the unpacked archive, which has about 30 million."""
 HOURS = 48.0
 """The time span."""
 ROUNDING = 0.1
-"""Of the times, in hours."""
+"""Rounding of the times, in hours."""
 DESCRIPTORS = ("Age", "Gender", "Height", "ICUType", "Weight")
-"""What is known of a patient on admission, at time 0; the weight is also measured later."""
+"""Descriptors of a patient on admission, at time 0; the weight is also measured later."""
 # fmt: off
 MEASUREMENTS = (
     "Albumin", "ALP", "ALT", "AST", "Bilirubin", "BUN", "Cholesterol", "Creatinine", "DiasABP", "FiO2", "GCS",
@@ -40,15 +40,15 @@ MEASUREMENTS = (
 NAMES = (*DESCRIPTORS, *MEASUREMENTS)
 _PLACE = {name: i for i, name in enumerate(NAMES)}
 _HEADER = ["Time", "Parameter", "Value"]
-_UNKNOWN = -1.0  # of a descriptor
+_UNKNOWN = -1.0  # value of an unknown descriptor
 
 
 def load(data_dir: str | Path | None = None) -> Iterator[Observed]:
     """The stays of set A one after another, times in hours; downloaded once into the user's cache, or from a directory.
 
     Args:
-        data_dir: With the files of set A (RECORD.txt), or with the folder `set-a` or the archive `set-a.tar.gz`; the
-            first of these that is there is read. None downloads the archive and checks its SHA-256.
+        data_dir: A directory with the files of set A (RECORD.txt), the folder `set-a` or the archive `set-a.tar.gz`;
+            the first of these that exists is read. None downloads the archive and checks its SHA-256.
 
     Raises:
         UserError: The directory has no such file, a file is not in the format, or the download fails.
@@ -76,12 +76,12 @@ def _from_archive(path: Path) -> Iterator[Observed]:
 def parse(content: bytes, name: str) -> Observed:
     """One stay from a file: a line `Time,Parameter,Value`, then lines such as `07:33,HR,91`, times as hh:mm.
 
-    A line without a parameter, of which set A has a few, is passed over; so are the record's number, and descriptors
-    of -1, which stands for unknown. Values of one parameter at one time are all kept, each at a row of its own.
+    A line without a parameter, of which set A has a few, is skipped; so are the record's number, and descriptors of -1
+    (unknown). Several values of one parameter at one time are all kept, each in its own row.
 
     Args:
-        content: Of the file.
-        name: What messages call it.
+        content: The contents of the file.
+        name: The file's name in messages.
 
     Raises:
         UserError: It is not in the format; the message names the line.
@@ -96,7 +96,7 @@ def parse(content: bytes, name: str) -> Observed:
 
 
 def _readings(lines: Iterable[list[str]], name: str) -> Iterator[tuple[float, int, float]]:
-    """Time in hours, number of the feature, and value."""
+    """Time in hours, index of the feature, and value."""
     for i, line in enumerate(lines, start=2):
         where = f"{name}, line {i}"
         if not line:
@@ -134,7 +134,7 @@ def _value(text: str, where: str) -> float:
 
 
 def _series(readings: Iterable[tuple[float, int, float]]) -> Observed:
-    """One row a reading."""
+    """The series with one row for each reading."""
     found = list(readings)
     t = np.array([time for time, _, _ in found], float)
     x, mask = np.zeros((len(found), len(NAMES))), np.zeros((len(found), len(NAMES)), bool)

@@ -1,4 +1,4 @@
-"""Series: irregularly observed time series on the grid of rounded times that they share."""
+"""Series: irregularly observed time series on a common grid of rounded times."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -11,12 +11,12 @@ from ..files.numbers import TOO_LARGE, fits
 
 
 class Observed(NamedTuple):
-    """One time series as it was recorded.
+    """One time series as recorded.
 
     Attributes:
-        t: Times, at least 0, in any order; the same one may occur twice.
+        t: Times, at least 0, in any order; a time may occur twice.
         x: Values of the features at these times.
-        mask: Which of them were observed; the others may be any number.
+        mask: Which of them were observed; the others may have any value.
     """
 
     t: Real[np.ndarray, " times"]
@@ -25,13 +25,13 @@ class Observed(NamedTuple):
 
 
 class Series(NamedTuple):
-    """Time series, each at the times at which it was observed, padded to one length with times that are masked out.
+    """Time series, each at its own observation times, padded to one length with masked times.
 
     Attributes:
-        index: Of each time on the grid that all series share, increasing, `(n, length)`, int32.
-        x: Values, zero where nothing was observed, `(n, length, d)`, float32.
-        mask: What was observed, `(n, length, d)`, bool.
-        seen: The times that a model is shown, `(n, length)`, bool. The others are held out.
+        index: The index of each time on the common grid, increasing, `(n, length)`, int32.
+        x: Values, zero if not observed, `(n, length, d)`, float32.
+        mask: Which values were observed, `(n, length, d)`, bool.
+        seen: The times that a model sees, `(n, length)`, bool. The others are held out.
     """
 
     index: Any
@@ -41,13 +41,13 @@ class Series(NamedTuple):
 
 
 class SeriesSplits(NamedTuple):
-    """Time series to train on, to choose on and to report on.
+    """Time series for training, for choices and for the report.
 
     Attributes:
         train, validation, test: The series.
         times: The grid: from 0 to the last time, equally spaced, `(grid,)`.
-        names: Of the features.
-        share: About how many of each series' times are shown.
+        names: The names of the features.
+        share: The approximate share of each series' times that is shown.
     """
 
     train: Series
@@ -59,13 +59,13 @@ class SeriesSplits(NamedTuple):
 
 
 def on_grid(observed: Iterable[Observed], rounding: float, span: float) -> Series:
-    """The series with their times rounded to multiples of `rounding`, as Rubanova et al. (NeurIPS 2019) do.
+    """The series with their times rounded to multiples of `rounding`, as in Rubanova et al. (NeurIPS 2019).
 
-    Values of one feature whose times round to the same one are replaced by their mean. All times are shown. A series
-    with fewer than two rounded times is left out: nothing of it could be held out.
+    Values of one feature at the same rounded time are replaced by their mean. All times are shown. A series with fewer
+    than two rounded times is left out: nothing of it could be held out.
 
     Args:
-        observed: What was recorded; one series at a time is looked at.
+        observed: The recorded series; they are read one at a time.
         rounding: The interval of the grid.
         span: The last time of the grid, a multiple of `rounding`.
 
@@ -92,7 +92,7 @@ def on_grid(observed: Iterable[Observed], rounding: float, span: float) -> Serie
 
 
 def _rounded(one: Observed, number: int, rounding: float, span: float) -> Observed:
-    """A series with its times as numbers on the grid, each once, and without those at which nothing was observed."""
+    """A series with grid indices as times, each once, without times at which nothing was observed."""
     if not np.all(np.isfinite(one.x[one.mask])):
         raise UserError(f"series {number} holds NaN or infinity: mask it out")
     if not np.all(fits(one.x[one.mask])):
@@ -114,7 +114,7 @@ def hide(series: Series, share: float, seed: int) -> Series:
     Args:
         series: With all times shown.
         share: In (0, 1]; 1 shows all.
-        seed: Decides which times these are.
+        seed: Draws the shown times.
 
     Raises:
         UserError: `share` is out of its range.
@@ -142,16 +142,16 @@ def split(
     seed: int,
     scaled: bool = False,
 ) -> SeriesSplits:
-    """Whole series to train on, and this share of them to validate on, and again to test on; times held out of each.
+    """Split whole series into training, validation and test parts, and hold out times of each series.
 
     Args:
-        observed: What was recorded.
-        names: Of the features.
+        observed: The recorded series.
+        names: The names of the features.
         rounding, span: The grid's interval and end, see `on_grid`.
-        share: Of each series' times that are shown, see `hide`.
+        share: The share of each series' times that is shown, see `hide`.
         held_out: Share of the series for each of validation and test, in (0, 0.5).
-        seed: Decides which series, and which times.
-        scaled: Map what training series show of each feature to 0 to 1, as Rubanova et al.'s code does.
+        seed: Draws the series of each part, and the shown times.
+        scaled: Map the shown training values of each feature to 0 to 1, as in Rubanova et al.'s code.
 
     Raises:
         UserError: As `on_grid` and `hide`; or a share leaves a part without series.
@@ -177,7 +177,7 @@ def split(
 
 
 def _range(series: Series) -> tuple[np.ndarray, np.ndarray]:
-    """The least and the largest value of each feature; one apart where it is constant, 0 and 1 where there is none."""
+    """The least and the largest value of each feature; one apart if it is constant, 0 and 1 if there is none."""
     low = np.where(series.mask, series.x, np.inf).min(axis=(0, 1))
     high = np.where(series.mask, series.x, -np.inf).max(axis=(0, 1))
     low = np.where(np.isfinite(low), low, 0)

@@ -4,28 +4,28 @@ import numpy as np
 from jaxtyping import Complex, Float
 
 LENGTH, POINTS = 22.0, 64
-"""Of the interval, and how many points of it are observed."""
+"""The length of the interval, and the number of observed points."""
 
 TOLERANCE = 1e-10
-"""Of the error that is made over one interval, by the difference to half the steps."""
+"""Tolerance of the error over one interval, estimated by halving the steps."""
 
 _ORDER = 4
-_SPIN_UP_STEP = 0.1  # where it starts on the attractor does not matter
+_SPIN_UP_STEP = 0.1  # coarse: the exact point on the attractor does not matter
 _CONTOUR = np.exp(1j * np.pi * (np.arange(1, 33) - 0.5) / 32)
 
 
 def integrate(
     start: Float[np.ndarray, "n points"], times: Float[np.ndarray, "n times"], spin_up: float
 ) -> Float[np.ndarray, "n times points"]:
-    """The solutions at `times`, from states that `start` has become after `spin_up`.
+    """The solutions at `times`, from the states after `spin_up` from `start`.
 
     The step is halved until the error over the first interval is 1e-10. The mean of u, which the equation conserves, is
     set to zero.
 
     Args:
         start: Any states.
-        times: Of each solution, increasing; the first is that of the state after `spin_up`.
-        spin_up: Time.
+        times: The times of each solution, increasing; the first is that of the state after `spin_up`.
+        spin_up: Time before the first observation.
     """
     v = np.fft.rfft(start - start.mean(axis=1, keepdims=True))
     if spin_up:
@@ -41,7 +41,7 @@ def integrate(
 
 
 def _steps(v: Complex[np.ndarray, "n modes"], gap: Float[np.ndarray, " n"]) -> int:
-    """How many steps cross an interval accurately enough."""
+    """The number of steps that is accurate enough over an interval."""
     steps, end = 4, _cross(v, gap, 4)
     while steps < 4096:
         finer = _cross(v, gap, 2 * steps)

@@ -4,13 +4,13 @@ import numpy as np
 from jaxtyping import Float
 
 START = (2.0, 0.0)
-"""Where every trajectory starts."""
+"""The start of every trajectory."""
 
 TIMES = np.linspace(0.0, 1.0, 30)
-"""When they are observed."""
+"""The observation times."""
 
 _A, _B, _GAMMA = 0.1, 2.0, 0.2
-_SUBSTEPS = 10  # of an interval between two observations
+_SUBSTEPS = 10  # steps in an interval between two observations
 
 
 def trajectories(n: int, seed: int) -> Float[np.ndarray, "n times 2"]:
@@ -45,6 +45,6 @@ def _step(y: np.ndarray, h: float, dw: np.ndarray) -> np.ndarray:
 
 
 def _drift(y: np.ndarray) -> np.ndarray:
-    """Of the Stratonovich form: less by gamma^2 y / 2."""
+    """The drift of the Stratonovich form: smaller by gamma^2 y / 2."""
     u, v = (y * y * y).T
     return np.stack([_B * v - _A * u, -_B * u - _A * v], axis=1) - _GAMMA**2 / 2 * y

@@ -1,4 +1,4 @@
-"""Systems: the ordinary differential equations whose trajectories the dynamics task can generate."""
+"""Systems: ordinary differential equations whose trajectories the dynamics task can generate."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,25 +13,25 @@ from . import kuramoto_sivashinsky as ks
 from .trajectory import Trajectory
 
 TOLERANCE = 1e-10
-"""Relative and absolute, of the solves that generate data."""
+"""Relative and absolute tolerance of the solves that generate data."""
 
 SystemState = Float[np.ndarray, "d n"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class System:
-    """A system and how it is usually observed.
+    """A system with its default observations.
 
     Attributes:
         dimension: The number of components of its state.
         rate: The derivatives of n states side by side, components first; None for a partial differential equation,
-            which is integrated in a way of its own.
-        low, high: States start uniformly between them.
-        spin_up: The time before the first observation: on an attractor, where there is one.
+            which has its own integrator.
+        low, high: Starts are uniform between them.
+        spin_up: The time before the first observation, to reach the attractor, if there is one.
         interval: The time between observations.
         samples: Observations of a trajectory.
-        trajectories: How many.
-        lyapunov: The largest Lyapunov exponent; None where it is not positive.
+        trajectories: The number of trajectories.
+        lyapunov: The largest Lyapunov exponent; None if it is not positive.
     """
 
     dimension: int
@@ -141,17 +141,17 @@ def generate(
     irregular: float = 0.0,
     seed: int = 0,
 ) -> list[Trajectory]:
-    """Draws trajectories of a system, each from a start of its own, at a tolerance of 1e-10.
+    """Draws trajectories of a system, each from its own start, at a tolerance of 1e-10.
 
     Args:
         name: One of `SYSTEMS`.
-        trajectories, samples, interval: How many, of how many observations, and the mean time between these; None for
-            the system's own.
-        irregular: Each time but the first is moved by up to this share of half an interval to either side.
-        seed: Decides starts and times.
+        trajectories, samples, interval: The number of trajectories, the observations of each, and the mean time between
+            these; None for the system's defaults.
+        irregular: Each time except the first is moved by up to this share of half an interval to either side.
+        seed: Draws starts and times.
 
     Raises:
-        UserError: There is no such system, or a number is out of its range.
+        UserError: The system is unknown, or a number is out of its range.
     """
     if name not in SYSTEMS:
         raise UserError(f"unknown system {name!r}; known: {', '.join(SYSTEMS)}")
@@ -178,11 +178,11 @@ def generate(
 def _integrate(
     system: System, start: Float[np.ndarray, "n d"], times: Float[np.ndarray, "n times"]
 ) -> Float[np.ndarray, "n times d"]:
-    """All trajectories side by side: one call of the rate serves them all."""
+    """Integrate all trajectories side by side, with one call of the rate for all."""
     n, d = start.shape
     assert system.rate is not None
     rate = system.rate
-    tolerance = TOLERANCE / np.sqrt(n)  # the error is a mean over all: so none of them exceeds it
+    tolerance = TOLERANCE / np.sqrt(n)  # the error is a mean over all: then none of them exceeds it
 
     def slope(t: float, flat: np.ndarray) -> np.ndarray:
         del t

@@ -1,4 +1,4 @@
-"""Trajectories: observations of a system's state at increasing times, and what they must be to be learned from."""
+"""Trajectories: observations of a system's state at increasing times, and the checks on them."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -16,7 +16,7 @@ class Trajectory(NamedTuple):
     Attributes:
         t: Times, strictly increasing, at least two.
         x: The states at these times.
-        u: The control inputs at these times, of zero width where there are none.
+        u: The control inputs at these times, of zero width if there are none.
     """
 
     t: Float[np.ndarray, " times"]
@@ -29,11 +29,11 @@ class Trajectory(NamedTuple):
 
 
 def check_trajectories(trajectories: Sequence[Trajectory], names: Sequence[str]) -> None:
-    """Refuses what no field can be identified from.
+    """Refuses trajectories from which no field can be identified.
 
     Args:
         trajectories: At least one, as float64, `x` and `u` of two dimensions.
-        names: What messages call them.
+        names: Their names in messages.
 
     Raises:
         UserError: One has fewer than two rows, a length of its own, another width than the others, NaN or infinite

@@ -1,4 +1,4 @@
-"""Windows: pieces of trajectories of one length, standardised, that models are trained and judged on."""
+"""Windows: standardised pieces of trajectories of one length, for training and evaluation."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -10,11 +10,11 @@ from ...errors import UserError
 from .trajectory import Trajectory
 
 SHUFFLED = 3
-"""From so many trajectories on the parts of the data are whole trajectories, drawn at random."""
+"""From this number of trajectories on, the parts of the data are whole trajectories, drawn at random."""
 
 
 class Course(NamedTuple):
-    """When windows were observed and what drove the system, interval by interval.
+    """The observation times and control inputs of windows, interval by interval.
 
     Attributes:
         gap: The time from each observation to the next, (n, intervals), in mean intervals of the training data.
@@ -31,9 +31,9 @@ class Windows(NamedTuple):
     """n windows.
 
     Attributes:
-        number: Which window each is, counting from 0, (n,).
+        number: The index of each window, from 0, (n,).
         z: The states, (n, times, d), standardised.
-        course: Their times and control inputs; None where the times are equally spaced and nothing drives the system.
+        course: Their times and control inputs; None if times are equally spaced and there are no control inputs.
     """
 
     number: Any
@@ -42,12 +42,12 @@ class Windows(NamedTuple):
 
 
 class Scaling(NamedTuple):
-    """What standardises the data, all of it from the training trajectories.
+    """The standardisation of the data, computed from the training trajectories.
 
     Attributes:
         interval: The mean interval between observations, in the data's unit of time.
-        mean, std: Of each component of the state; a component that is constant has std 1.
-        u_mean, u_std: Of each control input.
+        mean, std: Mean and standard deviation of each component of the state; a constant component has std 1.
+        u_mean, u_std: The same for each control input.
         speed: The root mean square change of each standardised component in one interval.
     """
 
@@ -60,7 +60,7 @@ class Scaling(NamedTuple):
 
     @classmethod
     def of(cls, trajectories: Sequence[Trajectory]) -> "Scaling":
-        """That of the training trajectories."""
+        """The scaling of the training trajectories."""
         interval = float(np.concatenate([np.diff(one.t) for one in trajectories]).mean())
         mean, std = _moments(np.concatenate([one.x for one in trajectories]))
         rates = [np.diff(one.x, axis=0) / std / np.diff(one.t)[:, None] for one in trajectories]
@@ -79,7 +79,7 @@ def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 class TrajectorySplits(NamedTuple):
-    """Trajectories, or pieces of them, to train on, to choose on and to report on."""
+    """Trajectories, or pieces of them, for training, for choices and for the report."""
 
     train: list[Trajectory]
     validation: list[Trajectory]
@@ -87,12 +87,12 @@ class TrajectorySplits(NamedTuple):
 
 
 def split_trajectories(trajectories: Sequence[Trajectory], fraction: float, seed: int) -> TrajectorySplits:
-    """By trajectory, at random, where there are at least three; else by time, the last piece of each for the test.
+    """Split by trajectory, at random, if there are at least three; else by time, the last piece of each for the test.
 
     Args:
         trajectories: At least one.
         fraction: The share of the validation part, and that of the test part, in (0, 0.5).
-        seed: Decides which trajectories these are.
+        seed: Draws the trajectories of each part.
 
     Raises:
         UserError: The fraction is out of range, or the pieces of a trajectory get fewer than two rows.
@@ -117,12 +117,12 @@ def split_trajectories(trajectories: Sequence[Trajectory], fraction: float, seed
 
 
 def with_noise(trajectories: Sequence[Trajectory], noise: float, seed: int) -> list[Trajectory]:
-    """The same with normal noise on every observed state.
+    """The same trajectories with normal noise on every observed state.
 
     Args:
         trajectories: At least one.
         noise: Its standard deviation, as a share of each component's own over all of these trajectories.
-        seed: Decides it.
+        seed: Seed of the noise.
     """
     rng = np.random.default_rng([seed, 1])  # not the stream that the starts came from
     size = noise * np.concatenate([one.x for one in trajectories]).std(axis=0)
@@ -136,11 +136,11 @@ def windows(
 
     Args:
         trajectories: At least one.
-        scaling: That of the training part.
+        scaling: The scaling of the training part.
         length: Intervals in a window.
         stride: Observations between starts.
         plain: Whether times are equally spaced and there are no control inputs.
-        part: What messages call the trajectories.
+        part: The trajectories' name in messages.
 
     Returns:
         Float32.

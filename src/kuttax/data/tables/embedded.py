@@ -7,18 +7,18 @@ from ...errors import UserError
 from .points import PointSplits, split, standardised
 
 TABLES = {"wine": "load_wine", "breast-cancer": "load_breast_cancer", "diabetes": "load_diabetes", "iris": "load_iris"}
-"""Name -> what loads it in `sklearn.datasets`."""
+"""Name -> its loader in `sklearn.datasets`."""
 
 TEST_FRACTION = 0.2
 TEST_SEED = 20210503
-"""These sets have no official test part. Ours is a fifth, fixed for good: no option changes it."""
+"""These sets have no official test part. Ours is a fifth, fixed: no option changes it."""
 
 _MOST_ALIKE = 0.98
 _LEAST_VALUES = 10
 
 
 def load(name: str, validation_fraction: float = 0.2, seed: int = 0) -> PointSplits:
-    """Loads a table, takes out what has no density, splits and standardises it.
+    """Loads a table, removes columns without a density, splits and standardises it.
 
     Args:
         name: One of `TABLES`.

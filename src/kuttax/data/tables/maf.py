@@ -1,8 +1,8 @@
-"""POWER, GAS, HEPMASS, MINIBOONE and BSDS300: the tables that density estimators are compared on.
+"""POWER, GAS, HEPMASS, MINIBOONE and BSDS300: the standard tables for comparing density estimators.
 
-As Papamakarios, Pavlakou & Murray (Masked Autoregressive Flow, NeurIPS 2017, arXiv 1705.07057, appendix D) cut them out
-and published them (Zenodo, doi 10.5281/zenodo.1161203). Columns are standardised and log-densities are of the
-standardised ones. Splits, noise and the choice of columns are theirs.
+The versions that Papamakarios, Pavlakou & Murray (Masked Autoregressive Flow, NeurIPS 2017, arXiv 1705.07057, appendix
+D) prepared and published (Zenodo, doi 10.5281/zenodo.1161203). Columns are standardised, and log-densities are of the
+standardised columns. Splits, noise and the choice of columns are theirs.
 """
 
 import csv
@@ -74,13 +74,13 @@ def _file(member: str, data_dir: str | Path | None) -> Path:
 
 
 def _pin(path: Path, member: str) -> None:
-    """Compare the SHA-256 of the archive with that of the first time; note it beside the archive the first time.
+    """Compare the SHA-256 of the archive with that of the first download; the first time, save it beside the archive.
 
-    Zenodo states an MD5 alone, for which another archive could be made. So the first download is trusted, and every
+    Zenodo states only an MD5, for which another archive could be made. So the first download is trusted, and every
     later one must be the same.
 
     Raises:
-        UserError: It is another archive.
+        UserError: The archive is a different one.
     """
     cache = Folder(path.parent, "download")
     if not cache.check(path.name, f"delete it and try again: kuttax cannot unpack data/{member} from it"):
@@ -176,7 +176,7 @@ def _bsds300(file: Callable[[str], Path]) -> PointSplits:
 
 
 def recurring_left_out(table: MafTable) -> list[int]:
-    """The columns whose least value occurs at most five times; one that recurs more often has no density."""
+    """The columns whose least value occurs at most five times; a value that recurs more often has no density."""
     return [i for i, column in enumerate(table.T) if np.sum(column == column.min()) <= _MOST_OFTEN]
 
 
@@ -214,4 +214,4 @@ SETS: dict[str, Callable[[Callable[[str], Path]], PointSplits]] = {
     "miniboone": _miniboone,
     "bsds300": _bsds300,
 }
-"""Name -> what makes the three parts of its files."""
+"""Name -> function that makes the three parts from its files."""

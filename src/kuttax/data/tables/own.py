@@ -1,4 +1,4 @@
-"""A table of one's own: numbers in a CSV, NPY or NPZ file."""
+"""Your own table: numbers in a CSV, NPY or NPZ file."""
 
 import csv
 from pathlib import Path
@@ -11,7 +11,7 @@ from ..files.npz import read_npy, read_npz
 from ..files.numbers import TOO_LARGE, fits, number
 
 KEY = "x"
-"""The array of an NPZ file."""
+"""The name of the array in an NPZ file."""
 
 
 def read_table(path: str | Path) -> Float[np.ndarray, "n d"]:
@@ -41,7 +41,7 @@ def read_table(path: str | Path) -> Float[np.ndarray, "n d"]:
 
 
 def _checked(path: Path, table: np.ndarray) -> np.ndarray:
-    """An array from a file, where it is a table of finite numbers."""
+    """An array from a file, if it is a table of finite numbers."""
     if table.ndim != 2 or 0 in table.shape:
         raise UserError(f"{path}: expected a table of shape (n, d), got {table.shape}; give one sample a row")
     if table.dtype.kind not in "fiu":

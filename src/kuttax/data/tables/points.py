@@ -1,4 +1,4 @@
-"""Points: samples of a distribution, and what their preprocessing adds to a log-density."""
+"""Points: samples of a distribution, and the change of log-density by their preprocessing."""
 
 from typing import Any, NamedTuple
 
@@ -15,9 +15,9 @@ class Points(NamedTuple):
     """Samples along the first axis of both fields; a slice of it is a batch.
 
     Attributes:
-        x: What a model sees, shape `(n, d)`, floating point.
-        log_det: log |det dx/dy| of the map from what is reported on, y, to x, shape `(n,)`: the log-density of y is
-            that of x plus this. Zero where x itself is reported on.
+        x: The model's input, shape `(n, d)`, floating point.
+        log_det: log |det dx/dy| of the map from the reported variable y to x, shape `(n,)`: the log-density of y is
+            that of x plus this. Zero if x itself is reported.
     """
 
     x: Any
@@ -25,7 +25,7 @@ class Points(NamedTuple):
 
 
 class PointSplits(NamedTuple):
-    """Three disjoint sets: to fit, to choose, to report once."""
+    """Three disjoint sets: for fitting, for choices, and for the report."""
 
     train: Points
     validation: Points
@@ -36,7 +36,7 @@ def points(name: str, x: Float[np.ndarray, "n d"], log_det: Float[np.ndarray, " 
     """`x` as float32 points; `log_det` is zero if left out.
 
     Args:
-        name: What the messages call them.
+        name: Their name in messages.
         x: Shape `(n, d)`.
         log_det: Shape `(n,)`.
 

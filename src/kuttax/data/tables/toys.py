@@ -63,7 +63,7 @@ TOYS: dict[str, Callable[[int, np.random.Generator], Plane]] = {
 
 
 def load(name: str, train: int = 10_000, validation: int = 2048, test: int = 8192, seed: int = 0) -> PointSplits:
-    """Draws the three sets, each from a stream of its own of the seed.
+    """Draws the three sets, each from a separate random stream of the seed.
 
     Args:
         name: One of `TOYS`.

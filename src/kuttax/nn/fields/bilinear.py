@@ -15,13 +15,13 @@ class BilinearField(eqx.Module):
     """`dy/dt = A v + C ((P v + p) * (Q v + q)) + b` of v = [y, u], with elementwise products.
 
     The bilinear residual networks of Fablet, Ouala, Herzet (EUSIPCO 2018, arXiv 1712.07003), with their linear units
-    taken together. Lorenz-63 needs two products, Lorenz-96 as many as it has components.
+    combined. Lorenz-63 needs two products, Lorenz-96 as many as it has components.
 
     Attributes:
         linear: A and b.
         left, right: P with p, and Q with q.
         products: C, which starts at zero: products of random numbers reach infinity in finite time.
-        controls: The number of control inputs u, which are then the field's args.
+        controls: The number of control inputs u, the field's args.
     """
 
     linear: eqx.nn.Linear
@@ -36,12 +36,12 @@ class BilinearField(eqx.Module):
         Args:
             size: Number of components of the state.
             width: Number of products.
-            key: Decides the initial weights.
+            key: Draws the initial weights.
             controls: See the attribute.
-            dtype: Of the weights; the computation follows the state's dtype.
+            dtype: Dtype of the weights; the computation follows the state's dtype.
 
         Raises:
-            UserError: If size or width is below 1.
+            UserError: size or width is below 1.
         """
         if size < 1 or width < 1:
             raise UserError(f"BilinearField needs size >= 1, width >= 1, got {size}, {width}")

@@ -12,9 +12,9 @@ from ..cast import cast_floating
 
 
 class ConcatSquash(eqx.Module):
-    """`(W x + b) * sigmoid(g t + c) + h t`: an affine map that the time gates and shifts.
+    """`(W x + b) * sigmoid(g t + c) + h t`: an affine map, gated and shifted by the time.
 
-    Grathwohl, Chen, Bettencourt, Sutskever, Duvenaud (FFJORD, ICLR 2019, arXiv 1810.01367), as their code has it.
+    Grathwohl, Chen, Bettencourt, Sutskever, Duvenaud (FFJORD, ICLR 2019, arXiv 1810.01367), as in their code.
 
     Attributes:
         linear: W and b.
@@ -38,7 +38,7 @@ class ConcatSquash(eqx.Module):
 
 
 class ConcatSquashField(eqx.Module):
-    """`depth` hidden layers of `ConcatSquash` and one more to the derivative: smooth, and dependent on time.
+    """`depth` hidden layers of `ConcatSquash` and one output layer: smooth, and dependent on time.
 
     Attributes:
         layers: `depth + 1` of them.
@@ -64,9 +64,9 @@ class ConcatSquashField(eqx.Module):
             size: Number of features of the state.
             width: Units of each hidden layer.
             depth: Number of hidden layers, >= 0.
-            key: Decides the initial weights.
+            key: Draws the initial weights.
             activation: See the attribute.
-            dtype: Of the weights; the computation follows the state's dtype.
+            dtype: Dtype of the weights; the computation follows the state's dtype.
 
         Raises:
             UserError: If size or width is below 1, or depth below 0.

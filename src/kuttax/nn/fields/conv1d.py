@@ -38,11 +38,11 @@ class CoordinateConvolution(eqx.Module):
 
 
 _FEW = 4
-"""Up to so many coordinates most of the one matrix is used, and a solver's loop takes 0.6 of the time of windows."""
+"""Up to this many coordinates most of the matrix is used, and a solver's loop takes 0.6 of the time of windows."""
 
 
 def _as_matrix(x: Array, weight: Array) -> Array:
-    """One product, of the matrix over all coordinates and channels."""
+    """One product with the matrix over all coordinates and channels."""
     size, half = len(x), len(weight) // 2
     nothing = jnp.zeros_like(weight[0])
     tap = lambda offset: weight[offset + half] if abs(offset) <= half else nothing
@@ -51,7 +51,7 @@ def _as_matrix(x: Array, weight: Array) -> Array:
 
 
 def _windows(x: Array, weight: Array) -> Array:
-    """Each coordinate and its neighbours side by side, times the taps one above the other."""
+    """Each coordinate and its neighbours side by side, times the stacked taps."""
     size, half = len(x), len(weight) // 2
     padded = jnp.pad(x, ((half, half), (0, 0)))
     windows = jnp.concatenate([padded[i : i + size] for i in range(len(weight))], axis=1)
@@ -59,7 +59,7 @@ def _windows(x: Array, weight: Array) -> Array:
 
 
 class Conv1dField(eqx.Module):
-    """Convolutions along the coordinates of the state, which is one channel to them: 1 -> width -> ... -> width -> 1.
+    """Convolutions along the coordinates of the state, taken as one channel: 1 -> width -> ... -> width -> 1.
 
     The first and the last have one tap, those between them three; ReLU between the layers. With width 32 and depth 2 it
     is the field of Ott, Katiyar, Hennig, Tiemann (ICLR 2021, arXiv 2007.15386) for concentric spheres, autonomous and
@@ -92,10 +92,10 @@ class Conv1dField(eqx.Module):
             size: Number of coordinates of the state.
             width: Channels of each hidden layer.
             depth: Number of hidden layers, >= 2: the first convolution that sees a neighbour lies between two of them.
-            key: Decides the initial weights.
+            key: Draws the initial weights.
             time_dependent: See the attribute.
             activation: See the attribute.
-            dtype: Of the weights; the computation follows the state's dtype.
+            dtype: Dtype of the weights; the computation follows the state's dtype.
 
         Raises:
             UserError: If size or width is below 1, or depth below 2.

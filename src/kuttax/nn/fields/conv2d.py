@@ -13,7 +13,7 @@ from .layer_stack import apply_layers
 
 
 class ConvField(eqx.Module):
-    """Convolutions of 3x3, zero padding, height and width kept, the time appended as a channel to every layer's input.
+    """3x3 convolutions with zero padding, which keep height and width; the time is a channel of every layer's input.
 
     The time-dependent convolution of Dupont, Doucet, Teh (Augmented Neural ODEs, NeurIPS 2019, appendix D).
 
@@ -44,13 +44,13 @@ class ConvField(eqx.Module):
             channels: Channels of the state, augmented ones included.
             hidden: Channels of each hidden layer.
             depth: Number of hidden layers, >= 0.
-            key: Decides the initial weights.
+            key: Draws the initial weights.
             time_dependent: See the attribute.
             activation: See the attribute.
-            dtype: Of the weights; the computation follows the state's dtype.
+            dtype: Dtype of the weights; the computation follows the state's dtype.
 
         Raises:
-            UserError: If channels or hidden is below 1, or depth below 0.
+            UserError: channels or hidden is below 1, or depth below 0.
         """
         if channels < 1 or hidden < 1 or depth < 0:
             raise UserError(

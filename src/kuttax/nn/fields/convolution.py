@@ -7,10 +7,10 @@ from jaxtyping import Array, DTypeLike, Float, PRNGKeyArray
 
 
 class Convolution(eqx.Module):
-    """A convolution of 3x3 with zero padding and a bias; height and width are kept.
+    """A 3x3 convolution with zero padding and a bias; height and width do not change.
 
-    On CPUs it is a sum of nine products, one for each entry of the kernel: XLA's own convolution is fast there only
-    outside of loops, and a solver is a loop (5 times slower with its gradient; docs/performance.md).
+    On CPUs it is a sum of nine products, one for each entry of the kernel. XLA's own convolution is fast there only
+    outside of loops; in a solver's loop it is 5 times slower with its gradient (docs/performance.md).
 
     Attributes:
         weight: (outputs, inputs, 3, 3).

@@ -9,7 +9,7 @@ from ..._types import VectorField
 
 
 class Cubed(eqx.Module):
-    """`dy/dt = field(t, y^3)`, elementwise: what the spirals of the literature are fitted with (Chen et al. 2018).
+    """`dy/dt = field(t, y^3)`, elementwise: the usual model for the spirals in the literature (Chen et al. 2018).
 
     Attributes:
         field: The field, written for one sample.

@@ -1,4 +1,4 @@
-"""Identified: the vector field of observed data, in standardised states and from one observation to the next."""
+"""Identified: the vector field of observed data, for standardised states and in units of observation intervals."""
 
 from typing import Any
 
@@ -15,15 +15,15 @@ Numbers = tuple[float, ...]
 class Identified(eqx.Module):
     """dz/ds of the standardised state z, where s counts observations, from one to the next.
 
-    dz/ds = gap (interval known(x, u) / std + speed * network(z, u)) with x = mean + std z, interval the mean time
-    between observations and gap the time from this one to the next, over it. So the network's numbers are near one
-    whatever the units are, and samples with times of their own are solved together. Control inputs are linear between
-    observations.
+    dz/ds = gap (interval known(x, u) / std + speed * network(z, u)) with x = mean + std z. Here interval is the mean
+    time between observations, and gap is the time from this observation to the next, divided by interval. So the
+    network's numbers are near one whatever the units, and samples with different times are solved together. Control
+    inputs are linear between observations.
 
     Attributes:
         network: A field of z, whose args are the control inputs.
         known: Known physics, or None.
-        mean, std, u_mean, u_std, speed, interval: Those of the data's `Scaling`; constants.
+        mean, std, u_mean, u_std, speed, interval: From the data's `Scaling`; constants.
     """
 
     network: Any
@@ -45,9 +45,10 @@ class Identified(eqx.Module):
         """dz/ds of one sample.
 
         Args:
-            s: From 0 to 1 where there is a course.
+            s: From 0 to 1 if there is a course.
             z: The state.
-            course: One interval's, of this sample; None where observations are equally spaced and nothing drives.
+            course: The course of one interval of this sample; None for equally spaced observations without control
+                inputs.
         """
         if course is None:
             return self.in_intervals(z, jnp.zeros(0, z.dtype))

@@ -1,4 +1,4 @@
-"""Known physics: parts of the systems' equations that may be taken as known, so that a network learns the rest."""
+"""Known physics: known parts of the systems' equations, so that a network learns only the rest."""
 
 from collections.abc import Callable
 
@@ -55,4 +55,4 @@ KNOWN: dict[str, Known] = {
     "van-der-pol": _van_der_pol,
     "kuramoto-sivashinsky": _kuramoto_sivashinsky,
 }
-"""By the names of `kuttax.data.systems.systems.SYSTEMS`."""
+"""The keys are the names in `kuttax.data.systems.systems.SYSTEMS`."""

@@ -1,4 +1,4 @@
-"""Layers applied one after another, each told the time by one more feature or channel of its input."""
+"""Layers applied one after another, each with the time as one more feature or channel of its input."""
 
 from collections.abc import Callable, Sequence
 
@@ -19,8 +19,8 @@ def apply_layers(
     """Applies `layers` to one sample, with `activation` between them, in the dtype of `y`.
 
     Args:
-        layers: Each takes one feature or channel more than the layer before it gives, where `time_dependent`.
-        activation: Elementwise; not applied after the last layer, for a derivative has no bounds.
+        layers: If `time_dependent`, each takes one feature or channel more than the output of the layer before.
+        activation: Elementwise; not applied after the last layer, because a derivative is unbounded.
         t: The time.
         y: Features `(d,)` or an image `(channels, height, width)`.
         time_dependent: Whether `t` is appended to every layer's input.

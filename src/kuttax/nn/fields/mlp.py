@@ -22,7 +22,7 @@ class MLPField(eqx.Module):
         layers: `depth + 1` affine maps.
         time_dependent: Whether the layers see the time; an autonomous field does not.
         activation: Between the layers, elementwise; smooth ones keep a solver's order.
-        controls: Number of control inputs, which the first layer sees beside the state; they are then the field's args.
+        controls: Number of control inputs, the field's args; the first layer sees them beside the state.
     """
 
     layers: tuple[eqx.nn.Linear, ...]
@@ -48,11 +48,11 @@ class MLPField(eqx.Module):
             size: Number of features of the state.
             width: Units of each hidden layer.
             depth: Number of hidden layers, >= 0.
-            key: Decides the initial weights.
+            key: Draws the initial weights.
             time_dependent: See the attribute.
             activation: See the attribute.
             controls: See the attribute.
-            dtype: Of the weights; the computation follows the state's dtype.
+            dtype: Dtype of the weights; the computation follows the state's dtype.
 
         Raises:
             UserError: If size or width is below 1, or depth below 0.

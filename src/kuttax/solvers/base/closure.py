@@ -1,4 +1,4 @@
-"""Closure conversion: what a field closes over becomes part of the problem, so that a custom rule sees it."""
+"""Closure conversion: values that a field closes over become part of the problem, so that a custom rule sees them."""
 
 import dataclasses
 from typing import Any
@@ -12,7 +12,7 @@ from .solver import Problem
 
 
 def converted(problem: Problem) -> Problem:
-    """`problem` with its field turned into a module whose leaves are all that the field depends on."""
+    """`problem` with its field as a module whose leaves are all values that the field depends on."""
     y, args = problem.y0, problem.args
     if problem.batched:
         y = jax.tree.map(lambda x: x[0], y)
@@ -22,7 +22,7 @@ def converted(problem: Problem) -> Problem:
 
 
 def _one_of(args: PyTree, axes: Any) -> PyTree:
-    """What `jax.vmap` hands on of `args`, of one sample."""
+    """The part of `args` that `jax.vmap` passes for one sample."""
     if axes is None:
         return args
     if isinstance(axes, int):
@@ -31,22 +31,22 @@ def _one_of(args: PyTree, axes: Any) -> PyTree:
 
 
 def parameters(problem: Problem, moved: Problem) -> tuple[PyTree, PyTree]:
-    """What is differentiated of the field's own leaves, of args and of the costs of steps, and the rest of these.
+    """The differentiated and the other leaves of the field, of args and of the costs of steps.
 
-    `moved` is shaped like the problem and says of every leaf whether it is differentiated.
+    `moved` has the shape of the problem and says for every leaf whether it is differentiated.
     """
     return eqx.partition((problem.field, problem.args, problem.costs), (moved.field, moved.args, moved.costs))
 
 
 def with_parameters(problem: Problem, varied: PyTree, rest: PyTree) -> Problem:
-    """`problem` with the parameters that `parameters` took apart."""
+    """`problem` with the two parts that `parameters` returned."""
     field, args, costs = eqx.combine(varied, rest)
     return dataclasses.replace(problem, field=field, args=args, costs=costs)
 
 
 def cotangent(problem: Problem, *, parameters: PyTree, y0: Any, t0: Any, t1: Any, ts: Any) -> Problem:
-    """The cotangent of a problem, shaped like it."""
+    """The cotangent of a problem, with the problem's structure."""
     field, args, costs = parameters
-    picks = jax.tree.map(lambda _: None, problem.picks)  # drawn, not differentiated
+    picks = jax.tree.map(lambda _: None, problem.picks)  # random, not differentiated
     ends = {"y0": y0, "t0": t0, "t1": t1, "ts": ts}
     return dataclasses.replace(problem, field=field, args=args, costs=costs, picks=picks, **ends)

@@ -1,7 +1,7 @@
 """Elapsed time: a solve counts time from its start, so that a late start loses no digits.
 
-float32 has no number between 1.7e9 and 1.7e9 + 128. Times that are known before the program runs are therefore
-subtracted in float64, and solvers only see what has elapsed since t0; the field is handed t0 + elapsed.
+float32 has no number between 1.7e9 and 1.7e9 + 128. Therefore times that are known at trace time are subtracted in
+float64, and solvers see only the time since t0; the field receives t0 + elapsed.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,20 +19,20 @@ from ..._types import VectorField
 from ...errors import UserError
 from .solution import Status
 
-_ULPS = 4  # times that differ by no more than so many units in the last place are meant to be the same
-_FEWEST = 10_000  # different times between t0 and t1 that a field which depends on time needs
+_ULPS = 4  # times that differ by at most this many units in the last place count as equal
+_FEWEST = 10_000  # distinct times between t0 and t1 that a field which depends on time needs
 
 
 class Elapsed(NamedTuple):
     """The times of a solve, counted from its start.
 
     Attributes:
-        origin: t0, a constant under differentiation; what is added to an elapsed time before the field sees it.
+        origin: t0, a constant under differentiation; added to an elapsed time before the field sees it.
         t0: Zero, with the derivative of t0.
-        t1, ts: The end and the output times, minus `origin`. `ts` is None where there are none.
-        saves_start, saves_end: Whether ts is known, before the program runs, to begin at t0 and to end at t1.
-        ends: t0 and t1 as they were given, for messages; None where they are not known.
-        late: The larger of them in size, where they are not known.
+        t1, ts: The end and the output times, minus `origin`. `ts` is None if there are none.
+        saves_start, saves_end: Whether ts is known, at trace time, to begin at t0 and to end at t1.
+        ends: t0 and t1 as the user gave them, for messages; None if they are not known.
+        late: The larger of them in absolute value, if they are not known.
     """
 
     origin: Any
@@ -48,10 +48,10 @@ class Elapsed(NamedTuple):
 def elapsed(t0: Any, t1: Any, ts: Any, dtype: Any) -> Elapsed:
     """The times of a solve from t0 to t1, counted from t0, in `dtype`.
 
-    Output times that pass t0 or t1 by a few units in the last place, as 0.1 * 3 passes 0.3, are moved there.
+    Output times that pass t0 or t1 by a few units in the last place, as 0.1 * 3 passes 0.3, are set to it.
 
     Raises:
-        UserError: A time is not finite, not one number, or out of order, or the dtype cannot tell t1 from t0.
+        UserError: A time is not finite, not one number, or out of order, or the dtype cannot distinguish t1 from t0.
     """
     t0, t1 = _one("t0", t0), _one("t1", t1)
     if ts is not None:
@@ -99,17 +99,17 @@ def _traced(t0: Any, t1: Any, ts: Any, dtype: Any) -> Elapsed:
 
 
 def _minus(x: Any, origin: Any, dtype: Any) -> Any:
-    """x - origin in the finer of their dtypes, then in `dtype`."""
+    """x - origin in the wider of their dtypes, then in `dtype`."""
     wide = max((jnp.asarray(t).dtype for t in (x, origin)), key=lambda kind: jnp.finfo(kind).bits)
     return (jnp.asarray(x, wide) - jnp.asarray(origin, wide)).astype(dtype)
 
 
 class FromOrigin(eqx.Module):
-    """A field, or a drift or a diffusion, of elapsed time.
+    """A field, a drift or a diffusion as a function of elapsed time.
 
     Attributes:
         function: A function of (t, y, args).
-        origin: The time that elapsed time counts from.
+        origin: The time at which elapsed time is zero.
     """
 
     function: VectorField
@@ -120,10 +120,10 @@ class FromOrigin(eqx.Module):
 
 
 def refuse_coarse_time(times: Elapsed, functions: Sequence[VectorField], y: Any, args: Any, dtype: Any) -> None:
-    """Refuse a field that depends on time where `dtype`, in which it computes, has too few numbers between t0 and t1.
+    """Refuse a field that depends on time if `dtype`, in which it computes, has too few numbers between t0 and t1.
 
     Raises:
-        UserError: It does.
+        UserError: The dtype has too few numbers.
     """
     if times.ends is None or times.ends[0] == times.ends[1]:
         return
@@ -140,7 +140,7 @@ def refuse_coarse_time(times: Elapsed, functions: Sequence[VectorField], y: Any,
 
 
 def is_coarse(times: Elapsed, functions: Sequence[VectorField], y: Any, args: Any, dtype: Any) -> Array | None:
-    """What `refuse_coarse_time` refuses, of times that only the program knows; None where they are known."""
+    """The condition that `refuse_coarse_time` checks, for times known only at run time; None if they are known."""
     if times.late is None or not _any_depends(times, functions, y, args, dtype):
         return None
     span, spacing = jnp.abs(times.t1 - times.t0), times.late * (float(jnp.finfo(dtype).eps) / 2)
@@ -148,7 +148,7 @@ def is_coarse(times: Elapsed, functions: Sequence[VectorField], y: Any, args: An
 
 
 def _needed(dtype: Any) -> int:
-    """How many different times a field that depends on time needs."""
+    """The number of distinct times that a field which depends on time needs."""
     return min(_FEWEST, int(1 / (32 * float(jnp.finfo(dtype).eps))))
 
 
@@ -172,14 +172,13 @@ def _one(name: str, value: Any) -> Any:
 
 
 def _array(name: str, value: Any) -> Any:
-    """`value` as floating-point numbers of the dtype that it has: NumPy where it is known, so that it can be looked at
-    while a program is traced."""
+    """`value` as floating-point numbers of its dtype: NumPy if it is known, so that it can be read while tracing."""
     if isinstance(value, Tracer):
         return value if jnp.issubdtype(value.dtype, jnp.floating) else value.astype(jnp.result_type(float))
     try:
         array = np.asarray(value)
         real = array.dtype.kind in "biu" or jnp.issubdtype(array.dtype, jnp.floating)
-    except (TypeError, ValueError):  # ragged, or a list with tracers in it
+    except (TypeError, ValueError):  # ragged, or a list that contains tracers
         return _stacked(name, value)
     if not real:
         return _stacked(name, value)
@@ -200,7 +199,7 @@ def _short(ts: np.ndarray) -> str:
 
 
 def depends(function: Callable[[Any], Any], x: Any) -> bool:
-    """Whether x enters what `function` computes, be it as zero times x."""
+    """Whether the result of `function` depends on x, even if only as zero times x."""
     program = jax.make_jaxpr(function)(x).jaxpr
     reached = set(program.invars)
     for equation in program.eqns:

@@ -1,4 +1,4 @@
-"""AbstractFixedStepSolver: a method with equal steps, of which only one step has to be written."""
+"""AbstractFixedStepSolver: base class of methods with equal steps; a subclass writes one step."""
 
 import dataclasses
 from abc import abstractmethod
@@ -23,9 +23,9 @@ Slope = Callable[[Time, State], State]
 class AbstractFixedStepSolver(AbstractGridSolver):
     """An explicit method with `steps` equal steps, one-step or multistep.
 
-    A class of one's own names its order and its evaluations a step, and writes `step`; a multistep method also writes
-    `start`. It can then be used everywhere: under every adjoint, in penalties, certificates, step control and training.
-    Decorated with `kx.register_solver()`, it can be saved.
+    A subclass names its order and its evaluations a step, and writes `step`; a multistep method also writes `start`.
+    The solver then works under every adjoint, in penalties, certificates, step control and training. With the decorator
+    `kx.register_solver()`, it can be saved.
 
         @kx.register_solver()
         class Heun(kx.AbstractFixedStepSolver):
@@ -39,7 +39,7 @@ class AbstractFixedStepSolver(AbstractGridSolver):
                 k2 = f(t + h, y + h * k1)
                 return y + h / 2 * (k1 + k2), memory
 
-    Where `ts` is given to `solve`, `steps` counts per interval of t0, *ts, t1, and `start` is called in each.
+    With `ts`, the solver takes `steps` steps in each interval of t0, *ts, t1, and calls `start` in each.
     """
 
     @property
@@ -58,11 +58,11 @@ class AbstractFixedStepSolver(AbstractGridSolver):
         return 0
 
     def start(self, f: Slope, t: Time, y: State, h: Time) -> Any:
-        """What the first step needs from the time before it, such as earlier slopes; None for a one-step method.
+        """The memory that the first step needs, such as earlier slopes; None for a one-step method.
 
         Args:
             f: The vector field (t, y) -> dy/dt on the whole state.
-            t, y, h: The start of the interval, the state there, and the size of a step, with its sign.
+            t, y, h: The start of the interval, the state there, and the step size, with its sign.
         """
         del f, t, y, h
 
@@ -72,10 +72,10 @@ class AbstractFixedStepSolver(AbstractGridSolver):
 
         Args:
             f, t, y, h: As for `start`.
-            memory: What `start`, or the step before, handed on; always of the same structure, shapes and dtypes.
+            memory: The result of `start`, or of the step before; always of the same structure, shapes and dtypes.
 
         Returns:
-            The state at t + h, shaped like y, and what to hand on to the next step.
+            The state at t + h, shaped like y, and the memory for the next step.
         """
 
     def check(self, problem: Problem) -> None:
@@ -95,7 +95,7 @@ class AbstractFixedStepSolver(AbstractGridSolver):
         return self.start_evaluations + self.stages * self.steps
 
     def own_step(self, f: Slope, start: Picked) -> tuple[State, Any]:
-        """The step again, from a fresh `start`: what a multistep method knew from before is not kept."""
+        """The step again, from a fresh `start`: the memory of a multistep method is not kept."""
         memory = self.start(f, start.t, start.y, start.h)
         return self.step(f, start.t, start.y, start.h, memory)[0], start.h
 

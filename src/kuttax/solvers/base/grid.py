@@ -1,4 +1,4 @@
-"""The grid of a solve with a given number of steps: where it stands, and how it crosses the output times."""
+"""The grid of a solve with a given number of steps: its state, and how it steps through the output times."""
 
 from collections.abc import Callable
 from typing import Any
@@ -30,12 +30,12 @@ class AbstractGridSolver(AbstractSolver):
 
 
 class GridState(eqx.Module):
-    """Where a fixed-step solve stands.
+    """The state of a fixed-step solve.
 
     Attributes:
         y: The state.
         n: The number of steps taken.
-        picked: What was picked so far.
+        picked: The values picked so far.
     """
 
     y: State
@@ -46,7 +46,7 @@ class GridState(eqx.Module):
     def begin(cls, problem: Problem, starts: Callable[[Array, Array], Array]) -> "GridState":
         """The state at the start, with the numbers of the steps to pick.
 
-        `starts(t0, t1)` gives the times at which the steps of an interval begin.
+        `starts(t0, t1)` gives the start times of the steps of an interval.
         """
         zero = jnp.zeros_like(problem.t0)
         steps = (_step_of(pick, problem, starts) for pick in problem.picks)
@@ -54,7 +54,7 @@ class GridState(eqx.Module):
         return cls(problem.y0, jnp.zeros((), jnp.int32), picked)
 
     def on(self, y: State, t: Array, h: Array) -> "GridState":
-        """One step further: it started at t and went h far, to the state y."""
+        """The state after one more step, of size h from t, to the state y."""
 
         def pick(old: Picked) -> Picked:
             new = Picked(t, self.y, h, old.step)
@@ -64,23 +64,23 @@ class GridState(eqx.Module):
 
 
 def checked_steps(steps: int, name: str = "steps") -> int:
-    """`steps`, where it is a number of steps."""
+    """`steps`, if it is a valid number of steps."""
     if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 1:
         raise UserError(f"{name} must be a whole number >= 1, got {steps!r}")
     return int(steps)
 
 
 def in_order(ts: Array, t0: Array, t1: Array) -> Array:
-    """Whether t0, *ts, t1 never turns back."""
+    """Whether t0, *ts, t1 is monotone."""
     gaps = jnp.diff(jnp.concatenate([t0[None], ts, t1[None]]))
     return jnp.where(t1 >= t0, jnp.all(gaps >= 0), jnp.all(gaps <= 0))
 
 
 def through_times(cross: Callable[[Any, Array, Array], Any], start: Any, problem: Problem) -> tuple[Any, Any, int]:
-    """Where `cross(at, t_from, t_to)` gets from `start` to t1, its states `.y` at ts, and how many intervals it took.
+    """Apply `cross(at, t_from, t_to)` to each interval; return the last `at`, `.y` at ts, and the number of intervals.
 
-    An interval known to be empty before the program runs (ts begins at t0, say) is not crossed. Where ts is traced
-    that cannot be known, and the empty interval costs its evaluations.
+    An interval known to be empty at trace time (ts begins at t0, say) is skipped. With a traced ts this is not known,
+    and the empty interval costs its evaluations.
     """
     t0, t1, ts = problem.t0, problem.t1, problem.ts
     if ts is None:
@@ -100,7 +100,7 @@ def through_times(cross: Callable[[Any, Array, Array], Any], start: Any, problem
 
 
 def nodes_of(t0: Array, t1: Array, ts: Any, problem: Problem) -> Array:
-    """The ends of the intervals that a fixed-step solve crosses, (intervals + 1,)."""
+    """The ends of the intervals of a fixed-step solve, (intervals + 1,)."""
     nodes = [t0[None]]
     if ts is not None:
         nodes.append(ts[1:] if problem.saves_start else ts)
@@ -110,7 +110,7 @@ def nodes_of(t0: Array, t1: Array, ts: Any, problem: Problem) -> Array:
 
 
 def _step_of(pick: Pick, problem: Problem, starts: Callable[[Array, Array], Array]) -> Count:
-    """The number of the step that is picked: any of them, or the one that a time falls in."""
+    """The number of the picked step: any of them, or the step that contains a given time."""
     nodes = nodes_of(problem.t0, problem.t1, problem.ts, problem)
     all_starts = jax.vmap(starts)(nodes[:-1], nodes[1:]).reshape(-1)
     if pick.at is None:
@@ -120,9 +120,9 @@ def _step_of(pick: Pick, problem: Problem, starts: Callable[[Array, Array], Arra
 
 
 def solution_of(problem: Problem, sound: Array, y1: State, ys: Any, nfe: int, steps: int) -> Solution:
-    """The solution of a solve of a known number of evaluations and steps; `concluded` looks at its numbers.
+    """The solution of a solve with known numbers of evaluations and steps; `concluded` checks its values.
 
-    `sound` is false where coefficients cannot be trusted.
+    `sound` is false if coefficients are not reliable.
     """
     status = jnp.where(sound, int(Status.ok), int(Status.ill_conditioned))
     if problem.ts is not None:

@@ -1,4 +1,4 @@
-"""Memory: what the reverse pass of a fixed-step solve finds stored, and what it computes again."""
+"""Memory: what a fixed-step solve stores for its reverse pass, and what the reverse pass recomputes."""
 
 from collections.abc import Callable
 from typing import Any, Literal
@@ -8,17 +8,17 @@ import jax
 from ..._types import State
 
 Memory = Literal["stages", "products", "steps"]
-"""What a reverse pass finds stored: all that every evaluation of the field left; the state at each step, and those
-matrix products and convolutions inside the field that are small beside it; the state at each step alone."""
+"""What a solve stores for its reverse pass. "stages": all intermediate values of every evaluation; "products": the
+state at each step, and small matrix products and convolutions inside the field; "steps": the state at each step."""
 
-_SMALL = 1 / 4  # of the state's size: what a field's narrow layers give back
+_SMALL = 1 / 4  # of the state's size: outputs of a field's narrow layers
 
 
 def remembering(step: Callable[..., Any], memory: Memory, y: State) -> Callable[..., Any]:
-    """`step`, the body of a scan from states like `y`, so that its reverse pass keeps what `memory` says.
+    """`step`, the body of a scan from states like `y`, whose reverse pass stores what `memory` says.
 
-    A product costs most of a field's time, and one that is small beside the state next to no memory: keeping those
-    spares a reverse pass half of its second evaluation where a wide state passes through a narrow layer.
+    A product costs most of a field's time; one that is small beside the state needs almost no memory. If a wide state
+    passes through a narrow layer, storing the product saves half of the recomputation in the reverse pass.
     """
     if memory == "stages":
         return step
@@ -30,4 +30,4 @@ def remembering(step: Callable[..., Any], memory: Memory, y: State) -> Callable[
         return jax.eval_shape(lambda *x: primitive.bind(*x, **parameters), *operands).size <= largest
 
     policy = is_small_product if memory == "products" else None
-    return jax.checkpoint(step, prevent_cse=False, policy=policy)  # a scan's body: nothing to be merged with
+    return jax.checkpoint(step, prevent_cse=False, policy=policy)  # in a scan's body there is nothing to merge with

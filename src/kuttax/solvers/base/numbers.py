@@ -1,4 +1,4 @@
-"""Numbers that a solver takes: checked where they are known, arrays in the program."""
+"""Number fields of solvers: validated if known, arrays in the program."""
 
 from typing import Any
 
@@ -11,13 +11,13 @@ from ...errors import UserError
 
 
 def number(name: str, least: float | None = None, most: float = np.inf, *, optional: bool = False) -> Any:
-    """A converter: the number as an array leaf, so that changing it never recompiles; checked where it is known.
+    """A converter: the number as an array leaf, so that changing it never recompiles; validated if it is known.
 
     Args:
-        name: What the error calls it.
+        name: Its name in errors.
         least: The smallest value; None: it must be above zero.
         most: The largest value.
-        optional: Whether None may stand in its place.
+        optional: Whether None is allowed.
     """
     allowed = "> 0" if least is None else f">= {least:g}"
     allowed += "" if most == np.inf else f" and <= {most:g}"
@@ -38,7 +38,7 @@ def number(name: str, least: float | None = None, most: float = np.inf, *, optio
 
 
 def refuse_low_rtol(rtol: Any, dtype) -> None:
-    """Refuse a relative tolerance that is known, and that the dtype cannot carry; a traced one is the solve's to check.
+    """Refuse a known relative tolerance that is too small for the dtype; the solve itself checks a traced one.
 
     Raises:
         UserError: It is below `least_rtol`.
@@ -49,23 +49,23 @@ def refuse_low_rtol(rtol: Any, dtype) -> None:
 
 
 def least_rtol(dtype) -> float:
-    """The smallest relative tolerance that makes sense: eight epsilons, so that float32 just carries 1e-6."""
+    """The smallest useful relative tolerance: eight epsilons, so that float32 just allows 1e-6."""
     return 8 * float(jnp.finfo(dtype).eps)
 
 
 TIGHTER = {2: 10.0, 4: 100.0}
-"""Where steps follow from a tolerance: what it is divided by in place of twice and four times the steps."""
+"""The divisors of a tolerance that stand for twice and four times the steps."""
 
 
 def scaled_tolerances(rtol: Any, atol: Any, new_rtol: float) -> dict[str, float]:
-    """`rtol` and `atol`, where the relative one becomes `new_rtol` and the absolute one changes by the same factor."""
+    """`rtol` and `atol` after the relative one becomes `new_rtol` and the absolute one changes by the same factor."""
     return {"rtol": float(new_rtol), "atol": float(atol) * (new_rtol / float(rtol))}
 
 
 def tighter_tolerances(rtol: Any, atol: Any, factor: float, dtype: Any) -> tuple[dict[str, float] | None, str]:
-    """Both tolerances divided by the same factor, as far as the dtype carries the relative one; and a note.
+    """Both tolerances divided by the same factor, within the limit of the dtype for the relative one; and a note.
 
-    None in place of the numbers where the dtype carries nothing tighter.
+    None in place of the numbers if the dtype allows nothing tighter.
     """
     rtol, least = float(rtol), least_rtol(dtype)
     possible = min(factor, rtol / least)
@@ -77,15 +77,15 @@ def tighter_tolerances(rtol: Any, atol: Any, factor: float, dtype: Any) -> tuple
 
 
 def as_list(value: Any) -> list:
-    """An array as nested lists of floats, every digit kept."""
+    """An array as nested lists of floats, in full precision."""
     return np.asarray(value, np.float64).tolist()
 
 
 def floating(name: str) -> np.dtype:
-    """The floating-point dtype of that name.
+    """The floating-point dtype with this name.
 
     Raises:
-        ValueError: It is another kind of dtype.
+        ValueError: It is not a floating-point dtype.
     """
     dtype = np.dtype(name)
     if not jnp.issubdtype(dtype, jnp.floating):

@@ -1,4 +1,4 @@
-"""A reverse mode that can be used once: a second one over it is refused in words that say what to do."""
+"""A reverse mode that works once: a second reverse mode over it raises an error with the fix."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ _ENOUGH = "with max_steps near what the solve needs"
 
 
 def once(tree: PyTree) -> PyTree:
-    """`tree`, which forward mode may differentiate and reverse mode may not: a loop of unknown length made it.
+    """`tree`, the result of a loop of unknown length: forward mode can differentiate it, reverse mode cannot.
 
     Raises:
         UserError: While a reverse mode over it is traced.
@@ -25,10 +25,10 @@ def once(tree: PyTree) -> PyTree:
 
 
 def reverse_once(tree: PyTree) -> PyTree:
-    """`tree`, whose cotangents come from somebody else's reverse mode, which may not be differentiated in reverse mode.
+    """`tree`, whose cotangents come from a custom reverse mode, which reverse mode cannot differentiate again.
 
     Raises:
-        UserError: While a reverse mode over that one is traced.
+        UserError: While a reverse mode over that reverse mode is traced.
     """
     return jax.tree.map(lambda x: _reverse_once(x) if eqx.is_inexact_array(x) else x, tree)
 
@@ -48,7 +48,7 @@ def _refuse(cotangent: Any, x: Any) -> Any:
     )
 
 
-# The identity: linear, so that forward mode passes through it, with a transpose that refuses.
+# The identity: linear, so that forward mode passes through it; its transpose raises.
 _once = Primitive("once")
 _once.def_impl(lambda x: x)
 _once.def_abstract_eval(lambda x: x)
@@ -59,7 +59,7 @@ mlir.register_lowering(_once, lambda context, x: [x])
 
 @contextmanager
 def naming_the_adjoint() -> Iterator[None]:
-    """JAX's refusal of forward mode, in words that name the adjoint which has it.
+    """Replace JAX's error about forward mode by one that names the adjoint that supports it.
 
     Raises:
         UserError: JAX refused.

@@ -1,4 +1,4 @@
-"""Pick: one state that a solve passes, for penalties to look at."""
+"""Pick: one state of a solve, for penalties."""
 
 from typing import Any, NamedTuple
 
@@ -9,15 +9,15 @@ from ..._types import Count, State, Time
 
 
 class Pick(eqx.Module):
-    """Asks a solve for its state at a time, or at the start of one of its own steps, each as likely.
+    """Asks a solve for its state at a time, or at the start of one of its own steps, drawn uniformly.
 
-    On a fixed grid a time means the start of the step that it falls in: a fixed-step scheme has no states between. In
-    an SDE it does so always: its path is rough there.
+    On a fixed grid a time means the start of the step that contains it: a fixed-step scheme has no states between. For
+    an SDE it always means this, because the path is rough.
 
     Attributes:
         at: The time, a scalar; None for the start of a step.
-        key: Draws the step where no time is given.
-        moves: Whether derivatives see the state there move; it is a constant elsewhere.
+        key: Draws the step if no time is given.
+        moves: Whether the picked state carries derivatives; otherwise it is a constant.
     """
 
     at: Any
@@ -26,11 +26,11 @@ class Pick(eqx.Module):
 
 
 class Picked(NamedTuple):
-    """What was picked: scalars and a state, or one of each a sample under per-sample control.
+    """The picked values: scalars and a state, or one of each for every sample under per-sample control.
 
     Attributes:
         t, y: The time, and the state there.
-        h: The size of the step that was taken there, with its sign.
+        h: The size of the step from there, with its sign.
         step: The number of that step.
     """
 
@@ -41,7 +41,7 @@ class Picked(NamedTuple):
 
 
 class Recorded(NamedTuple):
-    """What a solver saw on its way: the sum of each cost over the steps, and every pick."""
+    """The records of a solve: the sum of each cost over the steps, and every picked value."""
 
     costs: tuple[Array, ...] = ()
     picked: tuple[Picked, ...] = ()

@@ -1,7 +1,7 @@
-"""Half precision: a field may compute in it, a solver's sums may not.
+"""Half precision: a field may compute in it, but a solver does not sum in it.
 
-bfloat16 has no number between 0.996 and 1, so that adding a thousandth to 1 changes nothing. States, times and step
-sizes are therefore float32 at least, whatever the dtype of the user's state; the field still computes in that one.
+bfloat16 has no number between 0.996 and 1, so adding a thousandth to 1 changes nothing. States, times and step sizes
+are therefore at least float32, whatever the dtype of the user's state; the field still computes in the user's dtype.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ from ..._types import State, VectorField
 
 
 def carried_in(dtype: Any) -> Any:
-    """The dtype in which a solver carries a state of this one: the same, or float32 where it is narrower."""
+    """The dtype in which a solver keeps a state of this dtype: the same, or float32 if it is narrower."""
     return jnp.dtype(jnp.float32) if jnp.finfo(dtype).bits < 32 else jnp.dtype(dtype)
 
 
@@ -24,11 +24,11 @@ def cast(tree: State, dtype: Any) -> State:
 
 
 class ComputedIn(eqx.Module):
-    """A field, or a drift or a diffusion, that computes in a narrower dtype than the solver's.
+    """A field, a drift or a diffusion that computes in a narrower dtype than the solver.
 
     Attributes:
         function: A function of (t, y, args).
-        narrow: The name of its dtype.
+        narrow: The name of that dtype.
     """
 
     function: VectorField

@@ -1,4 +1,4 @@
-"""The classes of solvers that files can name."""
+"""The registry of solver classes, for files."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
@@ -12,11 +12,11 @@ Solver = TypeVar("Solver", bound=type[AbstractSolver])
 
 
 class SolverKind(NamedTuple):
-    """A class of solvers that files can hold.
+    """A class of solvers that files can contain.
 
     Attributes:
         make: The class.
-        shape: What its data must look like (see `kuttax.io.shape`).
+        shape: The required shape of its data (see `kuttax.io.shape`).
     """
 
     make: type[AbstractSolver]
@@ -27,19 +27,19 @@ _KINDS: dict[str, SolverKind] = {}
 
 
 def register_solver(shape: dict[str, Any] | None = None) -> Callable[[Solver], Solver]:
-    """A class decorator: `kx.save` and `kx.load` then know the class by its name.
+    """A class decorator: `kx.save` and `kx.load` then find the class by its name.
 
-    The class writes what it needs in `to_data`, and is made from it by `from_data`. The defaults of both serve a class
-    whose fields are numbers, words and arrays.
+    `to_data` returns the data of a solver, and `from_data` builds the solver from them. The defaults of both work for a
+    class whose fields are numbers, strings and arrays.
 
         @kx.register_solver()
         class MySolver(kx.AbstractFixedStepSolver): ...
 
     Args:
-        shape: The names in its data and their types; what a file holds is checked against it before `from_data`.
+        shape: The names in its data and their types; a file is checked against it before `from_data`.
 
     Raises:
-        UserError: Another class has that name.
+        UserError: Another class already has that name.
     """
 
     def register(kind: Solver) -> Solver:
@@ -68,10 +68,10 @@ def to_json(solver: AbstractSolver) -> dict[str, Any]:
 
 
 def from_json(data: Any, source: str = "the data") -> AbstractSolver:
-    """The solver that `to_json` described.
+    """The solver that `to_json` wrote.
 
     Raises:
-        UserError: The data are not those of a solver that is registered; `source` is named.
+        UserError: The data are not those of a registered solver; the message names `source`.
     """
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise UserError(
@@ -90,7 +90,7 @@ def from_json(data: Any, source: str = "the data") -> AbstractSolver:
         raise UserError(f"{source} is a damaged solver file ({wrong}): save it again")
     try:
         return entry.make.from_data(data)
-    except UserError as error:  # of the solver itself, or of one within it
+    except UserError as error:  # from the solver itself, or from one inside it
         text = " ".join(str(error).split())
         raise UserError(text if source in text else f"{source}: {text}") from None
     except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:

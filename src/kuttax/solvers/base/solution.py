@@ -1,4 +1,4 @@
-"""What a solve returns: states, what they cost, and how it ended."""
+"""The result of a solve: states, cost and status."""
 
 import dataclasses
 import functools
@@ -19,7 +19,7 @@ from .spread import spread
 
 
 class Status(IntEnum):
-    """How a solve ended, each with its cause and its mend in `message`."""
+    """How a solve ended; `message` gives the cause and the fix."""
 
     ok = 0
     max_steps = 1
@@ -65,11 +65,11 @@ _USELESS = (
     Status.reversed_noise,
     Status.coarse_time,
 )
-"""What makes every number of a solve meaningless, not only those after the point where it failed."""
+"""Failures that make every number of a solve meaningless, not only those after the point of failure."""
 
 
 class SolveError(RuntimeError):
-    """A solve that did not reach its end. `status` says why."""
+    """A solve that did not reach t1. `status` gives the cause."""
 
     status: Status
 
@@ -79,13 +79,13 @@ class SolveError(RuntimeError):
 
 
 class Stats(eqx.Module):
-    """What a solve cost. None where it cannot be known; one number a sample where every sample has its own steps.
+    """The cost of a solve. None if not known; one number for each sample if every sample has its own steps.
 
     Attributes:
         nfe: Evaluations of the vector field in the forward solve; of an SDE's drift.
-        accepted: Steps taken.
-        rejected: Steps tried and not taken.
-        nfe_backward: Evaluations of the field, each with its vector-Jacobian product, that a reverse pass takes.
+        accepted: Accepted steps.
+        rejected: Rejected steps.
+        nfe_backward: Evaluations of the field, each with its vector-Jacobian product, in a reverse pass.
         nfe_diffusion: Evaluations of an SDE's diffusion in the forward solve; None for an ODE.
     """
 
@@ -100,13 +100,13 @@ class Solution(eqx.Module):
     """The result of `kuttax.solve`.
 
     Attributes:
-        y1: The state at t1, shaped like y0. NaN where the solve did not reach t1.
-        ys: The states at `ts`, each leaf with a leading axis of length len(ts); NaN where they were not reached.
-            None where no `ts` was given.
-        stats: What it cost.
-        status: A `Status` as an integer, one a sample where every sample has its own steps.
-        penalty: The value of the penalty that was asked for, a scalar; 0 where none was.
-        recorded: What penalties asked the solver to look at on its way; not for users.
+        y1: The state at t1, shaped like y0. NaN if the solve did not reach t1.
+        ys: The states at `ts`, each leaf with a leading axis of length len(ts); NaN at times the solve did not reach.
+            None without `ts`.
+        stats: The cost of the solve.
+        status: A `Status` as an integer, one for each sample if every sample has its own steps.
+        penalty: The value of the penalty, a scalar; 0 without a penalty.
+        recorded: Records for penalties; not for users.
     """
 
     y1: State
@@ -118,9 +118,9 @@ class Solution(eqx.Module):
 
 
 def all_finite(*trees: Any, lanes: tuple[int, ...] = (), axis: int = 0) -> Bool[Array, "*samples"]:
-    """Whether all entries are finite, of trees of one structure; one answer a sample where `lanes` counts samples.
+    """Whether all entries of trees of one structure are finite; one answer for each sample if `lanes` counts samples.
 
-    `axis` is the one along which the leaves count them.
+    `axis` is the sample axis of the leaves.
     """
     others = lambda x: tuple(i for i in range(x.ndim) if not lanes or i != axis)
     both = lambda *xs: functools.reduce(jnp.logical_and, map(jnp.isfinite, xs))
@@ -129,15 +129,15 @@ def all_finite(*trees: Any, lanes: tuple[int, ...] = (), axis: int = 0) -> Bool[
 
 
 def concluded(sol: Solution, dtype: Any) -> Solution:
-    """The solution as users get it, in the dtype of their state, its status true to the numbers that it hands back.
+    """The solution for the user: in the dtype of the user's state, with a status that agrees with the returned numbers.
 
-    `ok` means that all of them are finite. Otherwise y1 and the penalty are NaN, and so is every output that was not
-    reached; all of them are where nothing that the solver computed means anything.
+    `ok` means that all of them are finite. Otherwise y1, the penalty and every output that was not reached are NaN; all
+    outputs are NaN if the failure makes every number meaningless.
     """
     y1, ys, penalty = jax.tree.map(lambda x: jnp.asarray(x).astype(dtype), (sol.y1, sol.ys, sol.penalty))
     lanes = sol.status.shape
     status = _unless_finite(sol.status, all_finite(y1, lanes=lanes) & all_finite(ys, lanes=lanes, axis=1))
-    if not isinstance(sol.penalty, float):  # one was asked for; it is of all samples together
+    if not isinstance(sol.penalty, float):  # there is a penalty; it is over all samples
         together = jnp.all(status == int(Status.ok))
         status = _unless_finite(status, jnp.all(jnp.isfinite(penalty)) | ~together)
         penalty = jnp.where(jnp.all(status == int(Status.ok)), penalty, jnp.nan)
@@ -147,7 +147,7 @@ def concluded(sol: Solution, dtype: Any) -> Solution:
 
 
 def _where_meaningful(ys: Any, status: Array) -> Any:
-    """The outputs, NaN where nothing that the solver computed means anything."""
+    """The outputs, NaN if the failure makes every number meaningless."""
     if ys is None:
         return None
     useless = functools.reduce(jnp.logical_or, [status == int(x) for x in _USELESS])
@@ -160,23 +160,23 @@ def _where_meaningful(ys: Any, status: Array) -> Any:
 
 
 def _unless_finite(status: Array, finite: Array) -> Array:
-    """`status`, where it is not ok for numbers that are not finite."""
+    """`status`, or the status for non-finite numbers if it is `ok` and they are not finite."""
     failed = jnp.asarray(int(Status.non_finite), status.dtype)
     return jnp.where((status == int(Status.ok)) & ~finite, failed, status)
 
 
 def raise_for_status(outcome: Solution | Array) -> None:
-    """Raise the error of a solve that failed: for solves with `throw=False`, once their numbers are known.
+    """Raise the error of a failed solve: for solves with `throw=False`, once their numbers are known.
 
     `kuttax.solve(..., throw=True)` inside a compiled function needs a callback to Python, which `jax.export` and JAX's
-    compilation cache refuse. There solve with `throw=False`, return the status, and call this on it.
+    compilation cache refuse. There, solve with `throw=False`, return the status, and call this on it.
 
     Args:
         outcome: A solution, or its status.
 
     Raises:
         SolveError: At least one status is not `ok`.
-        UserError: It was called inside a compiled function, where the status is not known yet.
+        UserError: The call is inside a compiled function, where the status is not known yet.
     """
     status = outcome.status if isinstance(outcome, Solution) else outcome
     if isinstance(status, Tracer):

@@ -1,4 +1,4 @@
-"""AbstractSolver: what `solve` asks of a solver, and the problem that it hands over."""
+"""AbstractSolver: the interface of solvers, and the problem that they receive."""
 
 import dataclasses
 from abc import abstractmethod
@@ -17,11 +17,11 @@ from .pick import Pick, Picked
 from .solution import Solution
 
 Derivative = Literal["none", "forward"] | Memory
-"""How a run is differentiated: not at all, in either mode by its own rules, or in reverse, from a memory."""
+"""How a run is differentiated: not at all, in both modes by JAX's own rules, or in reverse mode with stored values."""
 
 
 def everything(y: State) -> State:
-    """The whole state counts in the error norm."""
+    """The whole state: all of it counts in the error norm."""
     return y
 
 
@@ -29,22 +29,22 @@ class Problem(eqx.Module):
     """An initial value problem dy/dt = field(t, y, args), y(t0) = y0, as solvers see it.
 
     Attributes:
-        field: The vector field, or an `SDE`, written for one sample where `batched`.
-        y0: The initial state; where `batched`, every leaf has a leading sample axis.
-        t0, t1: Scalars of the state's dtype, in either order, counted from where the solve starts: t0 is zero, with the
+        field: The vector field, or an `SDE`, written for one sample if `batched`.
+        y0: The initial state; if `batched`, every leaf has a leading sample axis.
+        t0, t1: Scalars of the state's dtype, in either order, counted from the start of the solve: t0 is zero, with the
             derivative of the user's t0.
-        ts: Times to save at, counted likewise, sorted from t0 to t1, or None.
-        args: Handed to the field.
-        args_axes: Where `batched`, which of the args have an axis that counts samples (as in `jax.vmap`).
+        ts: Times to save at, counted from the start too, sorted from t0 to t1, or None.
+        args: Passed to the field.
+        args_axes: If `batched`, which of the args have a sample axis (as in `jax.vmap`).
         batched: Whether the leading axis of y counts samples.
-        max_steps: The most steps that an adaptive solve may try.
+        max_steps: The largest number of steps that an adaptive solve may try.
         measured: Picks the part of a state that counts in the error norm.
-        costs: What every accepted step is charged with, summed over the steps; only for solvers whose `observable`
-            has "costs". Each is a function of the step (`Step` or `EstimatedStep`). Their arrays are leaves.
-        picks: The states to look at on the way.
-        saves_start, saves_end: Whether ts is known, before the program runs, to begin at t0 and to end at t1.
-        key: Draws the noise, where the field is an `SDE`.
-        computed_in: The name of the dtype that the field computes in, where it is narrower than that of the state here.
+        costs: The costs of every accepted step, summed over the steps; only for solvers whose `observable` has "costs".
+            Each is a function of the step (`Step` or `EstimatedStep`). Their arrays are leaves.
+        picks: The states to record during the solve.
+        saves_start, saves_end: Whether ts is known, at trace time, to begin at t0 and to end at t1.
+        key: Draws the noise of an `SDE`.
+        computed_in: The name of the dtype that the field computes in, if it is narrower than that of the state here.
     """
 
     field: Any
@@ -70,29 +70,29 @@ class Problem(eqx.Module):
         return jnp.dtype(self.computed_in or self.t0.dtype)
 
     def vector_field(self, *, per_sample: bool = False) -> VectorField:
-        """The field on the whole state; with `per_sample` its time has one entry a sample."""
+        """The field on the whole state; with `per_sample` its time has one entry for each sample."""
         return self.mapped(self.field, per_sample=per_sample)
 
     def mapped(self, function: VectorField, *, per_sample: bool = False) -> VectorField:
-        """A function of (t, y, args) that is written as the field is, on the whole state."""
+        """A function of (t, y, args), written for the same samples as the field, on the whole state."""
         if not self.batched:
             return function
-        plain = lambda t, y, args: function(t, y, args)  # JAX prints what it maps, a whole model too
+        plain = lambda t, y, args: function(t, y, args)  # JAX prints the function it maps, even a whole model
         return jax.vmap(plain, in_axes=(0 if per_sample else None, 0, self.args_axes))
 
     @property
     def direction(self) -> Array:
-        """1 forward in time (or standing still), -1 backward, in the dtype of time."""
+        """1 forward in time (or if t0 = t1), -1 backward, in the dtype of time."""
         return jnp.where(self.t1 >= self.t0, 1, -1).astype(self.t0.dtype)
 
     @property
     def samples(self) -> int:
-        """The number of samples, where `batched`."""
+        """The number of samples, if `batched`."""
         return jax.tree.leaves(self.y0)[0].shape[0]
 
 
 def title(solver: "AbstractSolver") -> str:
-    """The first line of a solver's printed form: what tables and messages call it."""
+    """The first line of a solver's printed form: its name in tables and messages."""
     return str(solver).splitlines()[0]
 
 
@@ -103,11 +103,11 @@ accepted step."""
 
 
 class Scale(NamedTuple):
-    """What the error of one step is measured with.
+    """How the error of one step is measured.
 
     Attributes:
-        tableau: The solver's own embedded pair; None where it has none.
-        rtol, atol: Its tolerances; None where it has none.
+        tableau: The solver's own embedded pair; None if it has none.
+        rtol, atol: Its tolerances; None if it has none.
         per_sample: Whether every sample has its own steps, and so its own error.
     """
 
@@ -127,10 +127,10 @@ class Refined(NamedTuple):
 class AbstractSolver(eqx.Module):
     """A numerical method together with its step sizes: a pytree whose array leaves are numbers, never shapes.
 
-    `run` and `check` are what `solve` needs. Every other method is one ability, which some part of the library needs:
+    `solve` needs only `run` and `check`. Every other method is one ability, which some part of the library needs:
     certificates, step control, penalties, files, training. A default either says "no" or raises a `UserError` that
-    names the method to write, so that a solver of one's own needs only the methods of what it is used for.
-    `AbstractGridSolver` has them all for methods with equal steps.
+    names the method to write, so a custom solver needs only the methods that its user calls for. `AbstractGridSolver`
+    has them all for methods with equal steps.
 
     Attributes:
         solves_sdes: Whether the field may be an `SDE`.
@@ -142,17 +142,17 @@ class AbstractSolver(eqx.Module):
 
     @abstractmethod
     def run(self, problem: Problem, derivative: Derivative) -> Solution:
-        """Solve `problem` so that the result can be differentiated as `derivative` says."""
+        """Solve `problem` so that the result can be differentiated in the way `derivative` names."""
 
     @abstractmethod
     def check(self, problem: Problem) -> None:
-        """Look at what is known before the program runs.
+        """Check all that is known at trace time.
 
         Raises:
             UserError: This solver cannot solve this problem.
         """
 
-    # How finely it resolves an interval
+    # Resolution of an interval
 
     def number_of_steps(self) -> int:
         """The number of steps on one interval.
@@ -169,8 +169,8 @@ class AbstractSolver(eqx.Module):
         """The same scheme with another number of steps on one interval.
 
         Raises:
-            UserError: It has no number of steps, coefficients that belong to its own, or `steps` is not a whole number
-                of at least 1.
+            UserError: It has no number of steps, its coefficients belong to its own number of steps, or `steps` is not
+                a whole number of at least 1.
         """
         self.number_of_steps()
         raise UserError(f"{title(self)} cannot be given {steps} steps: {_write(self, 'with_steps')}")
@@ -205,7 +205,7 @@ class AbstractSolver(eqx.Module):
 
         Args:
             times: 2 or 4.
-            dtype: The dtype that the model computes in; it bounds the relative tolerance from below.
+            dtype: The dtype that the model computes in; it limits how small the relative tolerance can be.
 
         Raises:
             UserError: The solver cannot be refined.
@@ -216,7 +216,7 @@ class AbstractSolver(eqx.Module):
         )
 
     def tightened(self, factor: float, dtype: Any) -> Refined:
-        """The same solver with both tolerances divided by `factor`, as far as the dtype carries the relative one.
+        """The same solver with both tolerances divided by `factor`, within the limit of the dtype for the relative one.
 
         Raises:
             UserError: It has no tolerance.
@@ -230,10 +230,10 @@ class AbstractSolver(eqx.Module):
         return None
 
     def known_order(self) -> float:
-        """`convergence_order`, where it is known.
+        """`convergence_order`, if it is known.
 
         Raises:
-            UserError: It is not.
+            UserError: It is not known.
         """
         order = self.convergence_order()
         if order is None:
@@ -257,21 +257,22 @@ class AbstractSolver(eqx.Module):
         return frozenset()
 
     def scale(self) -> Scale:
-        """What the error of one of its steps is measured with."""
+        """How the error of one of its steps is measured."""
         return Scale()
 
     def own_step(self, f: Callable[[Any, State], State], start: Picked) -> tuple[State, Any]:
-        """The step that a solve took where `start` was picked, again, from its state, time and size.
+        """Repeat the step that a solve took at `start`, from its state, time and size.
 
         Args:
             f: The vector field (t, y) -> dy/dt on the whole state.
             start: The state, time, size and number of the step.
 
         Returns:
-            The state at the end of the step, and the size of the step. Both carry derivatives in what is learned.
+            The state at the end of the step, and the size of the step. Both carry derivatives with respect to learned
+            parameters.
 
-        Raises:
-            UserError: Its steps cannot be taken again.
+            Raises:
+            UserError: Its steps cannot be repeated.
         """
         del f, start
         raise UserError(f"the steps of {title(self)} cannot be taken again: {_write(self, 'own_step')}")
@@ -279,11 +280,11 @@ class AbstractSolver(eqx.Module):
     # Stochastic differential equations
 
     def sde_calculi(self) -> tuple[Calculus, ...]:
-        """The calculi of the SDEs that it is made for; none where it is made for ODEs."""
+        """The calculi of the SDEs that it solves; empty for a solver of ODEs."""
         return ()
 
     def sde_estimator(self) -> Any:
-        """The diffrax solver that estimates the error of one of its steps of an SDE; None where it has none."""
+        """The diffrax solver that estimates the error of one of its steps of an SDE; None if there is none."""
         return None
 
     def keeps_path(self) -> bool:
@@ -291,31 +292,31 @@ class AbstractSolver(eqx.Module):
         return False
 
     def path_cells(self) -> int | None:
-        """The number of cells of its Brownian path on one interval; None where it has no grid of cells."""
+        """The number of cells of its Brownian path on one interval; None if it has no grid of cells."""
         return None
 
     def on_cells(self, cells: int) -> "AbstractSolver":
-        """The same scheme with the same steps on a path of `cells` cells an interval; without a grid, itself."""
+        """The same scheme with the same steps on a path of `cells` cells an interval; itself if it has no grid."""
         del cells
         return self
 
     # Learning
 
     def classical_tableau(self) -> Any:
-        """The `Tableau` of its steps, all of one size; None where it has none."""
+        """The `Tableau` of its steps, all of one size; None if it has none."""
         return None
 
     def for_interval(self, t0: float, t1: float) -> "AbstractSolver":
-        """The same solver, marked as trained on the interval (t0, t1) where it is a learned one."""
+        """The same solver; a learned one is marked as trained on the interval (t0, t1)."""
         del t0, t1
         return self
 
     # Files
 
     def to_data(self) -> dict[str, Any]:
-        """What a file needs to make this solver again, as JSON can hold it; see `register_solver`.
+        """The data from which `from_data` rebuilds this solver, in types that JSON can hold; see `register_solver`.
 
-        By default its fields, where these are numbers, words, truth values or None.
+        Default: its fields, if these are numbers, strings, booleans or None.
 
         Raises:
             UserError: The solver cannot be saved.
@@ -328,7 +329,7 @@ class AbstractSolver(eqx.Module):
 
     @classmethod
     def from_data(cls, data: dict[str, Any]) -> "AbstractSolver":
-        """The solver that `to_data` described; by default made from its fields.
+        """The solver that `to_data` wrote; the default passes the data as its fields.
 
         Raises:
             UserError, ValueError: The data are not those of such a solver.
@@ -337,5 +338,5 @@ class AbstractSolver(eqx.Module):
 
 
 def _write(solver: AbstractSolver, method: str) -> str:
-    """How to give a solver of one's own an ability."""
+    """A message that says how to give a custom solver an ability."""
     return f"give {type(solver).__name__} a method {method}"

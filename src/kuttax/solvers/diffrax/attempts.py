@@ -1,4 +1,4 @@
-"""Attempts: diffrax's step size control, which counts attempts at the first step and ends those that lead nowhere."""
+"""Attempts: a step size control of diffrax that counts attempts at the first step and stops hopeless ones."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -16,10 +16,10 @@ class Attempted(NamedTuple):
     """The state of an `Attempts` control.
 
     Attributes:
-        inner: That of the control itself.
+        inner: The state of the control itself.
         first: Whether no step was accepted yet.
-        rejected: Attempts at the first step that were rejected. A method whose last stage is the next first one
-            evaluates the field at t0 anew in each of them, since diffrax takes back what the rejected step knew.
+        rejected: Rejected attempts at the first step. Each of them evaluates the field at t0 anew for a method whose
+            last stage is the next first one, since diffrax discards the state of a rejected step.
         finite: Whether the error of the last attempt was finite.
     """
 
@@ -30,7 +30,7 @@ class Attempted(NamedTuple):
 
 
 class AbstractAround(diffrax.AbstractAdaptiveStepSizeController):
-    """A step size control around another one, whose tolerances and norm are its own."""
+    """A step size control around another one, with that one's tolerances and norm."""
 
     controller: eqx.AbstractVar[diffrax.AbstractAdaptiveStepSizeController]
 
@@ -48,13 +48,13 @@ class AbstractAround(diffrax.AbstractAdaptiveStepSizeController):
 
 
 class Attempts(AbstractAround):
-    """`controller`, which ends the solve where a rejected step could only be tried again at no length.
+    """`controller`, but the solve ends when the retry of a rejected step would have almost no length.
 
     diffrax's own limit, `dtmin`, is a length; here it is relative to the time: ten units in the last place. A NaN error
-    shrinks steps until nothing is left of them.
+    shrinks steps down to that limit.
 
     Attributes:
-        controller: What sizes the steps.
+        controller: The control that chooses the step sizes.
     """
 
     controller: diffrax.AbstractAdaptiveStepSizeController

@@ -1,4 +1,4 @@
-"""EvenSteps: diffrax's step size control, with steps that end at given times."""
+"""EvenSteps: a step size control of diffrax whose steps land on given times."""
 
 import dataclasses
 from typing import Any
@@ -11,15 +11,15 @@ from .attempts import AbstractAround
 
 
 class EvenSteps(AbstractAround):
-    """`controller`, whose steps end at all of `ts`: the way to the next of them is crossed in equal parts.
+    """`controller`, but steps land on every time in `ts`; the rest of each gap is divided into equal steps.
 
-    diffrax's own ClipStepSizeController cuts off the step that would pass a time. What is left may be so short that the
-    step after it, at most ten times as long, is shorter than a Brownian path is made for, and the solve ends there.
-    Here a step is never less than half of what the controller asks for, unless the times themselves are closer.
+    diffrax's own ClipStepSizeController cuts off the step that would pass a time. That step may be so short that the
+    next one, at most ten times as long, is shorter than the resolution of the Brownian path, and the solve ends there.
+    Here a step is never less than half of the controller's step size, unless the times themselves are closer.
 
     Attributes:
-        controller: What sizes the steps.
-        ts: Rising times.
+        controller: The control that chooses the step sizes.
+        ts: Increasing times.
     """
 
     controller: diffrax.AbstractAdaptiveStepSizeController
@@ -40,9 +40,9 @@ class EvenSteps(AbstractAround):
         return keep, t0, self._evenly(t0, t1), jump, state, result
 
     def _evenly(self, t0: Any, t1: Any) -> Any:
-        """The end of the first of the equal steps, none longer than asked for, from t0 to the next time."""
+        """The end of the first of the equal steps from t0 to the next time, none longer than the controller's step."""
         i = jnp.searchsorted(self.ts, t0, side="right")
         end = self.ts[jnp.minimum(i, len(self.ts) - 1)]
-        steps = jnp.ceil((end - t0) / (t1 - t0) * (1 - 1e-3))  # rounding adds no step
+        steps = jnp.ceil((end - t0) / (t1 - t0) * (1 - 1e-3))  # so that rounding adds no step
         ahead = jnp.where(steps <= 1, end, t0 + (end - t0) / jnp.maximum(steps, 1))
         return jnp.where(i < len(self.ts), ahead, t1)

@@ -1,4 +1,4 @@
-"""Recording: a diffrax solver that shows its steps to penalties."""
+"""Recording: a diffrax solver that records its steps for penalties."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -15,12 +15,12 @@ from ..rk.step import EstimatedStep
 
 
 class RecordingState(NamedTuple):
-    """The state of a `Recording` solver. diffrax takes it back with every step that it rejects.
+    """The state of a `Recording` solver. diffrax restores it when it rejects a step.
 
     Attributes:
-        inner: That of the solver itself.
+        inner: The state of the solver itself.
         n: The number of accepted steps.
-        recorded: What was seen of them.
+        recorded: Costs and picks of these steps.
     """
 
     inner: Any
@@ -29,16 +29,16 @@ class RecordingState(NamedTuple):
 
 
 class Recording(diffrax.AbstractWrappedSolver):
-    """`solver`, which in its own state keeps the costs of the steps and the picks. The steps are as without it.
+    """`solver`, with the costs of the steps and the picks in its state. The steps do not change.
 
-    A time that is picked is moved back to the start of the step that it falls in: between its steps a path of an SDE is
-    not known.
+    A picked time is moved back to the start of the step that contains it: between steps the path of an SDE is not
+    known.
 
     Attributes:
-        solver: What steps.
-        problem: Whose costs and picks they are.
-        controller: What the errors of the steps are held against.
-        norm: Of an error.
+        solver: The solver that steps.
+        problem: The problem with the costs and picks.
+        controller: The tolerances that scale the errors of the steps.
+        norm: The norm of an error.
     """
 
     solver: diffrax.AbstractSolver
@@ -60,7 +60,7 @@ class Recording(diffrax.AbstractWrappedSolver):
 
     @property
     def scan_kind(self):
-        """diffrax's forward mode sets it, since this passes for an instance of what it wraps."""
+        """diffrax's forward mode sets it, since this class passes as an instance of the wrapped solver."""
         return self.solver.scan_kind  # pyright: ignore[reportAttributeAccessIssue]
 
     def order(self, terms):
@@ -97,8 +97,8 @@ class Recording(diffrax.AbstractWrappedSolver):
 
 
 def _is_picked(pick: Pick, here: Picked) -> Any:
-    """Whether this step takes the place of what was picked before."""
-    if pick.at is None:  # step n does with probability 1 / (n + 1)
+    """Whether this step replaces the one picked before."""
+    if pick.at is None:  # step n replaces it with probability 1 / (n + 1)
         luck = jax.random.uniform(jax.random.fold_in(pick.key, here.step), (), here.t.dtype)
         return luck * (here.step + 1).astype(here.t.dtype) < 1
     return pick.at >= here.t

@@ -1,4 +1,4 @@
-"""FromDiffrax: any diffrax solver inside `solve`."""
+"""FromDiffrax: any diffrax solver for `solve`."""
 
 import dataclasses
 from collections.abc import Callable
@@ -34,20 +34,20 @@ _STRATONOVICH = (diffrax.AbstractSRK, diffrax.StratonovichMilstein, diffrax.Eule
 
 @register_solver({"solver": str, "steps": (int, None), "rtol": (float, None), "atol": (float, None)})
 class FromDiffrax(AbstractSolver):
-    """Any diffrax solver inside `kuttax.solve`: implicit ones, for instance. Stepping is joint, by diffrax.
+    """Any diffrax solver inside `kuttax.solve`, an implicit one for instance. diffrax steps all samples jointly.
 
-    Exactly one of `steps` and the tolerances counts: with `steps`, that many equal steps, else diffrax's PIDController.
-    The NFE is exact for explicit Runge-Kutta solvers; for implicit ones it cannot be known, and is None.
+    With `steps` the solver takes that many equal steps and ignores the tolerances, else diffrax's PIDController sets
+    the steps. The NFE is exact for explicit Runge-Kutta solvers; for implicit ones it is not known, and is None.
 
-    An `SDE` is driven by a VirtualBrownianTree, its steps end at all `ts` (`EvenSteps`), and the first one is a
-    hundredth of the interval. Additive noise: ShARK or SRA1; any Stratonovich SDE: SPaRK; diffrax.HalfSolver(SlowRK()),
-    or SlowRK with `steps`, where the noise commutes. No step is shorter than (t1 - t0) / (2 max_steps): where one would
-    have to be, the status is `step_underflow`.
+    A VirtualBrownianTree drives an `SDE`; its steps land on all `ts` (`EvenSteps`), and the first one is a hundredth of
+    the interval. Additive noise: ShARK or SRA1. Any Stratonovich SDE: SPaRK. Commuting noise:
+    diffrax.HalfSolver(SlowRK()), or SlowRK with `steps`. No step is shorter than (t1 - t0) / (2 max_steps): if one
+    would be, the status is `step_underflow`.
 
     Attributes:
         solver: A `diffrax.AbstractSolver`.
         rtol, atol: Tolerances of the PIDController.
-        steps: Equal steps in place of tolerances; outputs at `ts` are then diffrax's interpolation.
+        steps: Equal steps instead of tolerances; outputs at `ts` then use diffrax's interpolation.
         options: Further keywords of the PIDController (pcoeff, icoeff, ...).
         max_step: The largest step under the PIDController, without sign; None for no limit. See `Adaptive`.
     """
@@ -115,7 +115,7 @@ class FromDiffrax(AbstractSolver):
         return self.solver if estimates_error(self.solver) else None
 
     def keeps_path(self) -> bool:
-        """Whether it is for SDEs alone: diffrax's path with a number of steps is another one with another number."""
+        """Whether it solves only SDEs: diffrax's path depends on the number of steps if that is fixed."""
         return self.steps is None and isinstance(self.solver, (*_ITO, *_STRATONOVICH))
 
     def to_data(self) -> dict[str, Any]:
@@ -149,7 +149,7 @@ class FromDiffrax(AbstractSolver):
         terms, finest = self._terms(problem)
         rtol, atol = (jax.lax.stop_gradient(jnp.asarray(x, dtype)) for x in (self.rtol, self.atol))
         if self.steps is None:
-            atol = jnp.maximum(atol, jnp.finfo(dtype).tiny)  # 0 / 0 where a component is zero
+            atol = jnp.maximum(atol, jnp.finfo(dtype).tiny)  # avoids 0 / 0 if a component is zero
             limits = {"dtmin": finest, "dtmax": self._max_step(dtype), "force_dtmin": False}
             options = {**limits, **self.options, "norm": self._norm(problem)}
             controller = Attempts(diffrax.PIDController(rtol, atol, **options))  # pyright: ignore[reportCallIssue]
@@ -182,7 +182,7 @@ class FromDiffrax(AbstractSolver):
         )
         assert result.ys is not None
         last, *saved = result.ys
-        # Where diffrax did not get, it leaves infinities.
+        # diffrax leaves infinities at times that it did not reach.
         reached = lambda x: jnp.where(jnp.isfinite(x), x, jnp.nan)
         ys = None if problem.ts is None else jax.tree.map(reached, saved.pop(0))
         if records:
@@ -193,13 +193,13 @@ class FromDiffrax(AbstractSolver):
         if not isinstance(problem.field, SDE):
             y1, ys = _moved_by_times(problem, y1, ys)
         status = _status(result.result, result.controller_state)
-        if self.steps is None:  # said here where it was not known before the program ran
+        if self.steps is None:  # checked here if it was not known at trace time
             least = least_rtol(problem.precision)
             status = jnp.where(rtol < least, int(Status.tolerance), status).astype(jnp.int32)
         return Solution(y1, ys, self._stats(problem, result), status, recorded=recorded)
 
     def _terms(self, problem: Problem) -> tuple[Any, Array | None]:
-        """What diffrax is to solve, and, of an SDE, the shortest step that its path is made for."""
+        """The terms for diffrax and, for an SDE, the shortest step that its path resolves."""
         if not isinstance(problem.field, SDE):
             field = problem.vector_field()
             return diffrax.ODETerm(lambda t, y, args: field(t, y, args)), None
@@ -210,16 +210,16 @@ class FromDiffrax(AbstractSolver):
         return None if self.max_step is None else jax.lax.stop_gradient(jnp.asarray(self.max_step, dtype))
 
     def _norm(self, problem: Problem) -> Callable[[Any], Array]:
-        """Of an error: the root mean square, or the norm among the options, of what counts in it."""
+        """The norm of an error: the root mean square, or the norm in the options, of the measured part."""
         norm = self.options.get("norm", lambda state: rms(state, False))
         return lambda state: norm(problem.measured(state))
 
     def _scale(self, dtype: Any) -> Controller:
-        """What errors are held against: the numbers of the PIDController."""
+        """The tolerances that scale errors, from the numbers of the PIDController."""
         return Adaptive(DOPRI5, self.rtol, self.atol).controller(dtype)
 
     def _first_step(self, problem: Problem, terms: Any) -> Array:
-        """Hairer's first step, at two evaluations, as `Adaptive` has it: the count is then ours and exact."""
+        """Hairer's first step, at two evaluations, as in `Adaptive`: the count is then known and exact."""
         if isinstance(problem.field, SDE):
             return (problem.t1 - problem.t0) / 100
         order = self.solver.error_order(terms)
@@ -240,10 +240,10 @@ class FromDiffrax(AbstractSolver):
         return Stats(self._nfe(accepted, rejected, result.controller_state), accepted, rejected, None)
 
     def _nfe(self, accepted: Array, rejected: Array, control: Any) -> Array | None:
-        """Counted from diffrax's steps; a test holds this against the field's own counter.
+        """The NFE, counted from diffrax's steps; a test compares it with a counter in the field.
 
-        A method whose last stage is the next first one evaluates that one only at the start, once for every attempt at
-        the first step; our choice of a first step costs two more.
+        A method whose last stage is the next first one evaluates that stage only at the start, once for every attempt
+        at the first step. The choice of the first step costs two more.
         """
         if is_wrapped(self.solver):
             return None
@@ -269,13 +269,13 @@ def _is_zero(number: Any) -> bool:
 
 
 def _picked(pick: Pick, y: Any) -> Picked:
-    """A state picked at a time; diffrax does not tell its steps."""
+    """A state picked at a time; diffrax does not expose its steps."""
     unknown = jnp.full_like(pick.at, jnp.nan)
     return Picked(pick.at, jax.tree.map(lambda y: y[0], y), unknown, jnp.full((), -1, jnp.int32))
 
 
 def _moved_by_times(problem: Problem, y1: Any, ys: Any) -> tuple[Any, Any]:
-    """The states of an interval of length zero, which diffrax does not cross, with their derivatives in its times."""
+    """The states of an interval of length zero, which diffrax skips, with their derivatives in its times."""
     t0, y0 = problem.t0, problem.y0
     empty = problem.t1 == t0
 

@@ -1,4 +1,4 @@
-"""diffrax's solvers on an SDE: which of them fit, the terms that they step with, and what they evaluate."""
+"""diffrax's solvers on an SDE: which of them fit, their terms, and their evaluations."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,16 +11,16 @@ from ..base.solver import Problem
 from ..sde.sde import SDE, check_calculus, terms_of
 
 NAMED = {"spark": diffrax.SPaRK, "shark": diffrax.ShARK, "sra1": diffrax.SRA1}
-"""Those that go by a name, on the command line and in files: they estimate their error, and their cost is known."""
+"""Solvers with names, on the command line and in files: they estimate their error, and their cost is known."""
 
 _AREAS = (diffrax.BrownianIncrement, diffrax.SpaceTimeLevyArea, diffrax.SpaceTimeTimeLevyArea)
 
 
 def check_solver(sde: SDE, solver: diffrax.AbstractSolver, *, adaptive: bool) -> None:
-    """Refuse a solver that is not for this SDE.
+    """Refuse a solver that does not fit this SDE.
 
     Raises:
-        UserError: It is for ODEs, for the other calculus, for additive noise alone, or for equal steps alone.
+        UserError: It is for ODEs, for the other calculus, only for additive noise, or only for equal steps.
     """
     name = f"diffrax's {type(solver).__name__}"
     ito = isinstance(solver, diffrax.AbstractItoSolver)
@@ -39,18 +39,18 @@ def check_solver(sde: SDE, solver: diffrax.AbstractSolver, *, adaptive: bool) ->
 
 
 def estimates_error(solver: diffrax.AbstractSolver) -> bool:
-    """Whether steps can be controlled; diffrax does not mark its stochastic Runge-Kutta solvers that can."""
+    """Whether the solver estimates an error; diffrax does not mark its stochastic Runge-Kutta solvers that do."""
     if isinstance(solver, diffrax.AbstractSRK) and not is_wrapped(solver):
         return solver.tableau.b_error is not None
     return isinstance(solver, diffrax.AbstractAdaptiveSolver)
 
 
 def stochastic_terms(problem: Problem, solver: diffrax.AbstractSolver, finest: Array) -> diffrax.MultiTerm:
-    """The SDE of `problem`, its path a VirtualBrownianTree that is right for steps longer than `finest`."""
+    """The SDE of `problem` for diffrax; its VirtualBrownianTree is exact for steps longer than `finest`."""
     terms = terms_of(problem)
     drift, there = problem.mapped(terms.sde.drift), problem.mapped(terms.sde.diffusion)
     diffusion = lambda t, y, args: there(t, y, args)  # equinox warns of a bare jax.vmap as a field
-    if terms.sde.noise == "additive":  # said in a way that diffrax sees
+    if terms.sde.noise == "additive":  # in a form that diffrax recognises
         anywhere = problem.y0
         diffusion = lambda t, y, args: there(t, anywhere, args)
     path = diffrax.VirtualBrownianTree(
@@ -61,10 +61,10 @@ def stochastic_terms(problem: Problem, solver: diffrax.AbstractSolver, finest: A
 
 
 def evaluations(solver: diffrax.AbstractSolver) -> tuple[int, int] | None:
-    """Of the drift and of the diffusion in one step; None where it is not known.
+    """Evaluations of the drift and of the diffusion in one step; None if not known.
 
-    A test holds this against counters in the functions. diffrax evaluates the diffusion once for each integral of W
-    that it is multiplied by.
+    A test compares this with counters in the functions. diffrax evaluates the diffusion once for each integral of W
+    that it multiplies.
     """
     if is_wrapped(solver):
         return None
@@ -81,7 +81,7 @@ def evaluations(solver: diffrax.AbstractSolver) -> tuple[int, int] | None:
 
 
 class _NoiseTerm(diffrax.AbstractTerm):
-    """g dW, with the shapes of g and W as an `SDE` has them."""
+    """g dW, with g and W in the shapes of an `SDE`."""
 
     diffusion: Callable[[Any, Any, Any], Any]
     times: Callable[[Any, Any], Any]
@@ -98,16 +98,16 @@ class _NoiseTerm(diffrax.AbstractTerm):
 
 
 def is_wrapped(solver: diffrax.AbstractSolver) -> bool:
-    """Whether this is a `diffrax.HalfSolver`, say, which passes for an instance of what it wraps."""
+    """Whether this is a wrapper such as `diffrax.HalfSolver`, which passes as an instance of the wrapped solver."""
     return isinstance(solver, diffrax.AbstractWrappedSolver)
 
 
 def _inner(solver: diffrax.AbstractSolver) -> diffrax.AbstractSolver:
-    """What a wrapper such as `diffrax.HalfSolver` wraps."""
+    """The solver inside a wrapper such as `diffrax.HalfSolver`."""
     return solver.solver if is_wrapped(solver) else solver  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _area(solver: diffrax.AbstractSolver) -> Any:
-    """The cheapest kind of increment that the solver can do with."""
+    """The cheapest kind of increment that the solver accepts."""
     least = getattr(_inner(solver), "minimal_levy_area", diffrax.BrownianIncrement)
     return next(area for area in _AREAS if issubclass(area, least))

@@ -1,4 +1,4 @@
-"""to_diffrax: our tableaus and learned solvers as diffrax solvers."""
+"""to_diffrax: kuttax tableaus and learned solvers as diffrax solvers."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -16,10 +16,10 @@ from ..rk.tableau import Tableau
 
 
 class TableSolver(diffrax.AbstractSolver):
-    """A table of Runge-Kutta coefficients as a diffrax solver; a learned one's parameters are its leaves, and train.
+    """A table of Runge-Kutta coefficients as a diffrax solver; the parameters of a learned one are trainable leaves.
 
-    Row n of the table serves the n-th step: step with `diffrax.StepTo(solver.times(t0, t1))`. A table of one row serves
-    every step, of any size, and with an embedded pair any of diffrax's step-size controllers.
+    Row n of the table is for the n-th step: step with `diffrax.StepTo(solver.times(t0, t1))`. A table of one row is for
+    every step, of any size; with an embedded pair it works with any of diffrax's step-size controllers.
     """
 
     source: AbstractTableSolver
@@ -55,7 +55,7 @@ class TableSolver(diffrax.AbstractSolver):
         table = self.source.table(dtype)
         row = solver_state % self.source.steps
         a, b, c = table.a[row], table.b[row], table.c[row]
-        forward = terms.contr(t0, t0 + 1)  # -1 where diffrax has turned time round to solve backwards
+        forward = terms.contr(t0, t0 + 1)  # -1 if diffrax has reversed time to solve backwards
         f = lambda t, y: terms.vf_prod(t, y, args, forward)
         ks = stages(f, t0, y0, h, a, c, table.a_used)
         y1 = combine(y0, h, b, ks, table.b_used)
@@ -76,10 +76,10 @@ def to_diffrax(scheme: Tableau | AbstractTableSolver) -> TableSolver:
     """A tableau, or the table of `FixedSteps` or `LearnedRK`, as a diffrax solver.
 
     Raises:
-        UserError: `scheme` is something else.
+        UserError: `scheme` is neither.
     """
     if isinstance(scheme, Tableau):
-        # diffrax's error_order is the power of the step that the estimate shrinks as.
+        # diffrax's error_order is the power of the step size with which the error estimate shrinks.
         exponent = None if scheme.error_order is None else min(scheme.order, scheme.error_order) + 1
         return TableSolver(FixedSteps(scheme, 1), scheme.error, exponent, scheme.order)
     if isinstance(scheme, AbstractTableSolver):

@@ -1,11 +1,11 @@
-"""Charts: free parameters to the coefficients of a tableau whose order holds by construction.
+"""Charts: smooth maps from free parameters to the coefficients of a tableau. The order holds by construction.
 
-Two kinds. With more stages than the order, the weights b are projected onto the order conditions, which are linear in
-them (`Projected`). With as many stages as the order, the families of all such methods are known in closed form
-(Butcher, Numerical Methods for ODEs, 3.2; Ralston 1962), and are covered by smooth charts (`Order2`, ...).
+There are two kinds. With more stages than the order, a chart projects the weights b onto the order conditions, which
+are linear in b (`Projected`). With as many stages as the order, the families of all such methods are known in closed
+form (Butcher, Numerical Methods for ODEs, 3.2; Ralston 1962), and smooth charts cover them (`Order2`, ...).
 
-Every chart holds its parameters with a leading axis of rows: one row for coefficients shared by all steps, or one row a
-step.
+Every chart holds its parameters with a leading axis of rows: one row for coefficients shared by all steps, or one row
+for each step.
 """
 
 import dataclasses
@@ -24,10 +24,10 @@ from .order import condition_number, project
 from .tableau import Tableau
 
 MOST_CONDITION = 1e3
-"""The largest condition number of the order conditions that a solver may start with: float32 then keeps four digits."""
+"""The largest condition number of the order conditions at the start of a solver: float32 then keeps four digits."""
 
 MOST_DRIFT = 10 * MOST_CONDITION
-"""The largest that training may drift to, of condition numbers and of coefficients."""
+"""The largest condition number and the largest coefficient that training may reach."""
 
 
 class AbstractChart(eqx.Module):
@@ -38,10 +38,10 @@ class AbstractChart(eqx.Module):
 
     @abstractmethod
     def coefficients(self) -> tuple[Array, Array, Array]:
-        """The methods (a, b), shapes (rows, s, s) and (rows, s), and whether each can be trusted, (rows,)."""
+        """The methods (a, b), shapes (rows, s, s) and (rows, s), and whether each is reliable, (rows,)."""
 
     def canonical(self) -> "AbstractChart":
-        """The same methods by parameters that rounding hardly changes."""
+        """The same methods, with parameters that are least sensitive to rounding."""
         return self
 
 
@@ -60,7 +60,7 @@ class Projected(AbstractChart):
 
     @classmethod
     def at(cls, tableau: Tableau, order: int, rows: int, dtype) -> "Projected":
-        """The chart with the given tableau, which must have at least this order, in every row."""
+        """The chart with the given tableau, of at least this order, in every row."""
         condition = condition_number(tableau.a, order)
         if not condition <= MOST_CONDITION:
             raise UserError(
@@ -81,15 +81,15 @@ class Projected(AbstractChart):
         return jax.vmap(one)(self.lower, self.weights)
 
     def canonical(self) -> "Projected":
-        """With weights that the projection leaves as they are: others may have drifted off where it does not see it."""
+        """The same methods, with weights that the projection does not change; training may have moved them off."""
         return dataclasses.replace(self, weights=self.coefficients()[1])
 
 
 class AbstractClosed(AbstractChart):
     """A closed family of methods with as many stages as their order.
 
-    The family is a formula in its nodes or weights (u, v, w), good for NumPy and JAX numbers alike; the chart maps free
-    real parameters, shape (rows, q), smoothly into the range where the formula holds.
+    The family is a formula in its nodes or weights (u, v, w), for NumPy and JAX numbers alike. The chart maps free real
+    parameters, shape (rows, q), smoothly into the range where the formula holds.
     """
 
     free: eqx.AbstractVar[Array]
@@ -104,12 +104,12 @@ class AbstractClosed(AbstractChart):
     @staticmethod
     @abstractmethod
     def parameters(a: np.ndarray) -> tuple[float, ...]:
-        """Which member of the family the method with coefficients `a` would be."""
+        """The parameters of the family's member with coefficients `a`, if there is one."""
 
     @staticmethod
     @abstractmethod
     def flatten(*parameters: float) -> list[float]:
-        """The free parameters of a member; not finite where the chart does not reach it."""
+        """The free parameters of a member; not finite if the chart does not contain it."""
 
     @staticmethod
     @abstractmethod
@@ -187,7 +187,7 @@ class Order4(AbstractClosed):
     """Four stages, order 4: c = (0, u, v, 1).
 
     u = sig(alpha) / 2, v = u + (vbar - u) sig(beta), vbar = (3 - 4u) / (4 - 6u).
-    alpha = beta = ln 2 is the 3/8 rule. The classical RK4 is a singular corner of it: see `Order4Half`.
+    alpha = beta = ln 2 is the 3/8 rule. The classical RK4 is a singular corner: see `Order4Half`.
     """
 
     free: Array
@@ -230,7 +230,7 @@ class Order4Half(AbstractClosed):
     @staticmethod
     def method(w):
         a32 = 1 / (6 * w)
-        one = w / w  # every entry is of the kind that w is
+        one = w / w  # so that every entry has the type of w
         return [[one / 2], [1 / 2 - a32, a32], [0 * w, 1 - 3 * w, 3 * w]], [one / 6, 2 / 3 - w, w, one / 6]
 
     @staticmethod
@@ -251,7 +251,7 @@ _STARTS = {2: "MIDPOINT, RALSTON2 or HEUN2", 3: "HEUN3, RALSTON3 or BOSH3", 4: "
 
 
 def closed_at(tableau: Tableau, rows: int, dtype) -> AbstractClosed:
-    """The closed chart that contains `tableau`, which has as many stages as its order, at its parameters."""
+    """The closed chart that contains `tableau`, which has as many stages as its order, at the tableau's parameters."""
     for family in CLOSED:
         if family.stages == tableau.stages:
             with np.errstate(all="ignore"):
@@ -275,7 +275,7 @@ def _is_member(method: tuple[list[list[float]], list[float]], tableau: Tableau) 
 
 
 def moderate(*coefficients: Array) -> Array:
-    """Whether no coefficient is so large that sums of stages lose their digits; false of NaN."""
+    """Whether all coefficients are small enough that sums of stages keep their digits; false for NaN."""
     return jnp.stack([jnp.max(jnp.abs(x)) for x in coefficients]).max() < MOST_DRIFT
 
 
@@ -288,7 +288,7 @@ def _logit(p: float) -> float:
 
 
 def chart_data(chart: AbstractChart) -> dict[str, Any]:
-    """The free parameters of a chart, as JSON can hold them."""
+    """The free parameters of a chart, in types that JSON can hold."""
     if isinstance(chart, Projected):
         return {"family": "Projected", "lower": as_list(chart.lower), "weights": as_list(chart.weights)}
     assert isinstance(chart, AbstractClosed)
@@ -296,7 +296,7 @@ def chart_data(chart: AbstractChart) -> dict[str, Any]:
 
 
 def chart_of_data(data: dict[str, Any], dtype) -> AbstractChart:
-    """The chart that `chart_data` described, of a solver with these `data`.
+    """The chart of a solver with these `data`, as `chart_data` wrote it.
 
     Raises:
         ValueError: The parameters do not fit the number of stages.

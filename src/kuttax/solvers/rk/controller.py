@@ -20,7 +20,7 @@ class Controller(eqx.Module):
     integral control.
 
     Attributes:
-        rtol, atol: A step is taken where its error norm, scaled by atol + rtol |y|, is at most one.
+        rtol, atol: A step is accepted if its error norm, scaled by atol + rtol |y|, is at most one.
         pcoeff, icoeff: Proportional and integral coefficients.
         safety, factor_min, factor_max: Safety factor and the limits of one change.
     """
@@ -34,10 +34,10 @@ class Controller(eqx.Module):
     factor_max: Array
 
     def scaled(self, value: State, y: State, y1: State) -> State:
-        """value / (atol + rtol max(|y|, |y1|)), entry by entry: in units of the tolerance.
+        """value / (atol + rtol max(|y|, |y1|)), entry by entry: the value in units of the tolerance.
 
-        Where the tolerance is zero (atol = 0 and both states are zero), zero is no error, and everything else is one
-        beyond measure. The result is NaN where a state is not finite: no such step is ever accepted.
+        If the tolerance is zero (atol = 0 and both states are zero), the result is zero for a zero value and infinite
+        for any other. The result is NaN if a state is not finite; no such step is accepted.
         """
 
         def on_leaf(v: Array, a: Array, b: Array) -> Array:
@@ -48,20 +48,20 @@ class Controller(eqx.Module):
         return jax.tree.map(on_leaf, value, y, y1)
 
     def factor(self, error: Time, previous: Time, k: int) -> Time:
-        """The change of step that the norms of this step's error and of the last accepted one's ask for."""
+        """The factor of the next step size, from the error norms of this step and of the last accepted one."""
         tiny = jnp.finfo(error.dtype).tiny
         error, previous = jnp.maximum(error, tiny), jnp.maximum(previous, tiny)
         factor = self.safety * error ** (-(self.icoeff + self.pcoeff) / k) * previous ** (self.pcoeff / k)
-        # A NaN error is a step far too long; so is an infinite one.
+        # A NaN or infinite error means that the step is far too long.
         factor = jnp.where(jnp.isfinite(error), factor, self.factor_min)
         return jnp.clip(factor, self.factor_min, jnp.where(error <= 1, self.factor_max, jnp.ones_like(factor)))
 
 
 def rms(tree: State, per_sample: bool) -> Time:
-    """Root mean square over all entries, or over each sample's own.
+    """Root mean square over all entries, or over the entries of each sample.
 
-    Squares of entries above 1e19 overflow float32: it is for numbers in units of a tolerance, which may as well be
-    infinite there.
+    Squares of entries above 1e19 overflow float32. Use it for numbers in units of a tolerance only: there an infinite
+    result is harmless.
     """
     leaves = jax.tree.leaves(tree)
     kept = 1 if per_sample else 0
@@ -75,19 +75,19 @@ def rms(tree: State, per_sample: bool) -> Time:
 def initial_step(
     f: Any, t0: Time, y0: State, k1: State, span: Time, controller: Controller, k: float, norm: Any
 ) -> Time:
-    """The size of a first step, without sign, at most |span| (Hairer, Norsett & Wanner I, II.4, "starting step size").
+    """The size of the first step, without sign, at most |span| (Hairer, Norsett & Wanner I, II.4).
 
-    Hairer's rule compares first with second derivatives and has constants of 1e-6 and 1e-5, all in the user's unit of
-    time. Here the unit of time is T: the length of the interval, or, where that is longer, the time in which the
-    solution or its slope changes by its own size. The same problem in another unit then takes the same steps. Where T
-    is 1, the rule is Hairer's. Where the field is not finite at the trial step, the step is a thousandth of the trial.
+    Hairer's rule compares the first with the second derivatives; its constants, 1e-6 and 1e-5, depend on the user's
+    unit of time. Here the unit of time is T: the length of the interval, or, if longer, the time in which the solution
+    or its slope changes by its own size. So the same problem in another unit takes the same steps. If T is 1, the rule
+    is Hairer's. If the field is not finite at the trial step, the step is a thousandth of the trial.
 
-    It evaluates the field once more.
+    It costs one evaluation of the field.
     """
     length = jnp.abs(span)
 
     def change_of(slope: State) -> Time:
-        """What a slope adds up to over the interval, in units of the tolerance."""
+        """The change over the interval at this slope, in units of the tolerance."""
         return norm(jax.tree.map(lambda x: x * spread(length, x), controller.scaled(slope, y0, y0)))
 
     d0, d1 = norm(controller.scaled(y0, y0, y0)), change_of(k1)

@@ -21,7 +21,7 @@ class Pair(NamedTuple):
 
 
 class StepRow(NamedTuple):
-    """One step: the coefficients of the base scheme, when it starts, and its size; all steps with a leading axis."""
+    """One step: the coefficients of the base scheme, start time and size; all steps with a leading axis."""
 
     a: Any
     b: Any
@@ -31,7 +31,7 @@ class StepRow(NamedTuple):
 
 
 class Coupled(eqx.Module):
-    """The coupled scheme over the table of a base scheme.
+    """The coupled scheme over the table of a base scheme (see `Reversible`).
 
     Attributes:
         table: The coefficients and step sizes of the base scheme.
@@ -46,7 +46,7 @@ class Coupled(eqx.Module):
         return StepRow(self.table.a, self.table.b, self.table.c, *self.table.grid(t0, t1))
 
     def weight(self, row: StepRow) -> Array:
-        """lambda; one in a step of size zero, which then changes nothing."""
+        """lambda; one for a step of size zero, so that it changes nothing."""
         return jnp.where(row.h == 0, jnp.ones_like(self.coupling), self.coupling)
 
     def ahead(self, f: Callable[[Any, State], State], row: StepRow, z: State) -> State:
@@ -62,7 +62,7 @@ class Coupled(eqx.Module):
         return combine(jax.tree.map(jnp.zeros_like, y), h, row.b, ks, self.table.b_used)
 
     def cross(self, field: VectorField, pair: Pair, t0: Array, t1: Array, args) -> Pair:
-        """The pair at t1, from that at t0."""
+        """The pair at t1, from the pair at t0."""
         f = lambda t, y: field(t, y, args)
 
         def step(pair, row):

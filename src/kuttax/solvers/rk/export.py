@@ -1,4 +1,4 @@
-"""Export of fixed-NFE schemes to other places: NumPy arrays, NumPy and PyTorch programs, LaTeX."""
+"""Export of fixed-NFE schemes: NumPy arrays, NumPy and PyTorch programs, LaTeX."""
 
 from typing import NamedTuple
 
@@ -23,7 +23,7 @@ def to_numpy(solver: AbstractTableSolver) -> NumpyTable:
     """The coefficients of every step of `FixedSteps` or `LearnedRK`.
 
     Raises:
-        UserError: The solver is another one.
+        UserError: The solver is not a fixed-step table.
     """
     if not isinstance(solver, AbstractTableSolver):
         raise UserError(f"only FixedSteps and LearnedRK are tables that can be exported, got {type(solver).__name__}")
@@ -33,7 +33,7 @@ def to_numpy(solver: AbstractTableSolver) -> NumpyTable:
 
 
 def to_numpy_source(solver: AbstractTableSolver) -> str:
-    """A Python module that needs NumPy alone: the coefficients, and `integrate(f, y, t0, t1)`."""
+    """A Python module that needs only NumPy: the coefficients, and `integrate(f, y, t0, t1)`."""
     table = to_numpy(solver)
     arrays = "\n".join(f"{name.upper()} = np.array({x.tolist()!r})" for name, x in table._asdict().items())
     return f'''"""{title(solver)}. Written by kuttax."""
@@ -56,15 +56,15 @@ def integrate(f, y, t0, t1):
 
 
 def to_torch_source(solver: AbstractTableSolver) -> str:
-    """A Python module that needs PyTorch alone: the coefficients, `integrate(f, y, t0, t1)`, and `odeint(f, y0, t)`.
+    """A Python module that needs only PyTorch: the coefficients, `integrate(f, y, t0, t1)`, and `odeint(f, y0, t)`.
 
-    `odeint` takes and returns what torchdiffeq's does: `f(t, y)`, a tensor or a tuple of them, times of shape (times,),
-    and back come the states at these times along a new leading axis. Every interval of `t` is crossed by the whole
-    table. Autograd goes through, in y, t and what f depends on. Where the solver knows which interval it was trained
-    for, another length warns.
+    `odeint` has the arguments and results of torchdiffeq's: `f(t, y)`, a tensor or a tuple of tensors, and times of
+    shape (times,); it returns the states at these times along a new leading axis. Every interval of `t` runs the whole
+    table. Autograd differentiates with respect to y, t and the parameters of f. If the solver knows the interval it was
+    trained for, an interval of another length warns.
 
     Raises:
-        UserError: The solver is no table.
+        UserError: The solver is not a fixed-step table.
     """
     table = to_numpy(solver)
     numbers = "\n".join(f"{name.upper()} = {x.tolist()!r}" for name, x in table._asdict().items())
@@ -124,7 +124,7 @@ def odeint(f, y0, t):
 
 
 def to_latex(solver: AbstractTableSolver, digits: int = 6) -> str:
-    """The Butcher tableau of each different step as a LaTeX `array`, to `digits` significant digits."""
+    """The Butcher tableau of each distinct step as a LaTeX `array`, to `digits` significant digits."""
     table = to_numpy(solver)
     same = all(np.array_equal(x[0], row) for x in table for row in x)
     count = 1 if same else len(table.h)

@@ -1,4 +1,4 @@
-"""FixedSteps: a table of coefficients, one scan."""
+"""FixedSteps: equal steps of a classical tableau, run as one scan over a table of coefficients."""
 
 import dataclasses
 from abc import abstractmethod
@@ -22,13 +22,13 @@ from .tableau import Tableau
 
 
 class StepTable(eqx.Module):
-    """N rows of coefficients, one a step: every scheme of a fixed NFE, classical or learned, is one.
+    """N rows of coefficients, one for each step. Every fixed-NFE scheme, classical or learned, is such a table.
 
     Attributes:
-        a, b, c: Coefficients of each step, (N, s, s) strictly lower, (N, s) and (N, s).
-        h: The fraction of the interval that each step crosses, (N,), summing to 1.
-        sound: Whether the numbers can be trusted: false where a projection was ill-conditioned.
-        a_used, b_used: The structural non-zeros (static): what is false here is never computed.
+        a, b, c: Coefficients of each step, (N, s, s) strictly lower triangular, (N, s) and (N, s).
+        h: The fraction of the interval that each step covers, (N,), summing to 1.
+        sound: Whether the coefficients are reliable: false if a projection was ill-conditioned.
+        a_used, b_used: The structural non-zeros (static): entries marked false are never computed.
     """
 
     a: Float[Array, "n s s"]
@@ -40,18 +40,18 @@ class StepTable(eqx.Module):
     b_used: tuple[bool, ...] = eqx.field(static=True)
 
     def grid(self, t0: Array, t1: Array) -> tuple[Array, Array]:
-        """When the steps from t0 to t1 start, and their sizes; (N,) each."""
+        """The start times and the sizes of the steps from t0 to t1; (N,) each."""
         return t0 + (t1 - t0) * (jnp.cumsum(self.h) - self.h), (t1 - t0) * self.h
 
     def advance(self, f: Callable[[Array, State], State], row: tuple[Array, Array, Array], t, y: State, h) -> State:
-        """The state at the end of one step of size h from y at t, by the coefficients (a, b, c) of one row."""
+        """The state at the end of one step of size h from y at t, with the coefficients (a, b, c) of one row."""
         a, b, c = row
         return combine(y, h, b, stages(f, t, y, h, a, c, self.a_used), self.b_used)
 
     def cross(
         self, field: VectorField, start: "GridState", t0: Array, t1: Array, args, derivative: Derivative
     ) -> "GridState":
-        """The state at t1, from `start` at t0, one row of the table after another."""
+        """The state at t1, from `start` at t0: one step for each row of the table."""
 
         def step(at, row):
             a, b, c, t, h = row
@@ -63,7 +63,7 @@ class StepTable(eqx.Module):
 
 
 class AbstractTableSolver(AbstractGridSolver):
-    """A solver that runs a `StepTable`: a fixed number of steps and of evaluations, and no custom derivative."""
+    """A solver that runs a `StepTable`: fixed numbers of steps and evaluations, and no custom derivative."""
 
     @property
     @abstractmethod
@@ -93,9 +93,9 @@ class AbstractTableSolver(AbstractGridSolver):
     def own_step(self, f: Callable[[Any, State], State], start: Picked) -> tuple[State, Any]:
         t, y, h = start.t, start.y, start.h
         table = self.table(h.dtype)
-        n = start.step % self.steps  # every interval between outputs takes all of the rows
+        n = start.step % self.steps  # every interval between outputs uses all rows
         share = table.h[n]
-        h = h * (share / jax.lax.stop_gradient(share))  # the same number, with the derivative of the learned share
+        h = h * (share / jax.lax.stop_gradient(share))  # the same value, with the derivative of the learned share
         return table.advance(f, (table.a[n], table.b[n], table.c[n]), t, y, h), h
 
     def run(self, problem: Problem, derivative: Derivative) -> Solution:
@@ -153,7 +153,7 @@ class FixedSteps(AbstractTableSolver):
         return cls(Tableau.from_data(data["tableau"]), data["steps"])
 
     def check(self, problem: Problem) -> None:
-        del problem  # a classical tableau crosses any interval
+        del problem  # a classical tableau works on any interval
 
     def table(self, dtype) -> StepTable:
         repeat = [(self.steps, *x.shape) for x in (self.tableau.a, self.tableau.b, self.tableau.c)]

@@ -1,4 +1,4 @@
-"""LearnedRK: free parameters -> the table that a fixed-step solve runs."""
+"""LearnedRK: a Runge-Kutta scheme with trainable coefficients and step sizes, of guaranteed order."""
 
 import dataclasses
 import warnings
@@ -20,11 +20,11 @@ from .chart import AbstractChart, Projected, chart_data, chart_of_data, closed_a
 from .fixed import AbstractTableSolver, StepTable
 from .tableau import Tableau
 
-_LEAST_SHARE = 1e-2  # of a uniform step: no learned step size falls below this
+_LEAST_SHARE = 1e-2  # the smallest learned step, as a fraction of a uniform step
 
 
 class OffGridWarning(UserWarning):
-    """A learned solver is used on an interval that it was not trained for."""
+    """A learned solver runs on an interval that it was not trained for."""
 
 
 _DATA = {
@@ -42,7 +42,7 @@ _DATA = {
 
 @register_solver(_DATA)
 class LearnedRK(AbstractTableSolver):
-    """An explicit Runge-Kutta scheme with trainable coefficients and step sizes, of an order that it cannot lose.
+    """An explicit Runge-Kutta scheme with trainable coefficients and step sizes, whose order training cannot change.
 
     Trainable schemes: Ouala et al. (TPAMI 2025, doi 10.1109/tpami.2025.3599629; arXiv 2105.04999). Here c = A 1 and the
     order conditions hold by construction (`Projected`, or a closed family), nothing is clipped or sorted, and b may be
@@ -53,8 +53,8 @@ class LearnedRK(AbstractTableSolver):
         chart: The free parameters of the coefficients.
         logits: The step sizes, h_n = T (eps / N + (1 - eps) softmax(logits)_n); None for equal steps.
         steps: The number of steps on one interval.
-        name: What it started at.
-        trained_for: The interval (t0, t1) that it is meant for. Solving over one of another length or direction warns.
+        name: The name of the tableau that it started at.
+        trained_for: The interval (t0, t1) of training. Solving over an interval of another length or direction warns.
     """
 
     learned: ClassVar[bool] = True
@@ -80,19 +80,19 @@ class LearnedRK(AbstractTableSolver):
         """A learned solver that starts as `steps` equal steps of `tableau`.
 
         Args:
-            tableau: Where it starts; of at least the given order.
+            tableau: The start; it must have at least the given order.
             steps: The number of steps on one interval.
-            order: The order to keep: 1, 2 or 3 with more stages than that; 2, 3 or 4 with as many stages. None: the
-                highest of these that the tableau has.
+            order: The order to keep: 1, 2 or 3 with more stages than the order; 2, 3 or 4 with as many stages. None:
+                the highest of these that the tableau has.
             stages: The number of stages; those beyond the tableau's start with weight zero. None: the tableau's.
-            per_step: An own set of coefficients for each step, in place of one for all.
+            per_step: Give each step its own coefficients, instead of one set for all steps.
             learn_steps: Learn the step sizes too.
-            trained_for: The interval (t0, t1) that it will be trained on.
-            dtype: Of the free parameters; None for JAX's default.
+            trained_for: The interval (t0, t1) of training.
+            dtype: Dtype of the free parameters; None for JAX's default.
 
         Raises:
-            UserError: The order cannot be had: more than the stages or than the start has, ill-conditioned, or outside
-                what the closed family's chart can reach.
+            UserError: The order is not possible: it is more than the stages or the start allow, the start is
+                ill-conditioned, or the closed family's chart does not contain it.
         """
         steps = checked_steps(steps)
         dtype = jax.dtypes.canonicalize_dtype(np.float64) if dtype is None else dtype
@@ -152,7 +152,7 @@ class LearnedRK(AbstractTableSolver):
         return self.resampled(steps)
 
     def refined(self, times: int, dtype: Any) -> Refined:
-        """Repeated logits are repeated shares of the interval: each new step gets its row's h / `times` exactly."""
+        """Each new step gets its row's h / `times` exactly: repeated logits are repeated shares of the interval."""
         del dtype
         again = lambda x: jnp.repeat(x, times, axis=0)
         chart = jax.tree.map(again, self.chart) if self.rows > 1 else self.chart
@@ -160,7 +160,7 @@ class LearnedRK(AbstractTableSolver):
         return Refined(dataclasses.replace(self, chart=chart, logits=logits, steps=times * self.steps))
 
     def to_data(self) -> dict[str, Any]:
-        """Its free parameters, the interval that it was trained on, and, for readers, the table that they give."""
+        """Its free parameters, the interval of training and, for readers, the resulting table."""
         table = self.table(self.dtype)
         return {
             "start": self.name,
@@ -190,11 +190,12 @@ class LearnedRK(AbstractTableSolver):
         return solver
 
     def resampled(self, steps: int) -> "LearnedRK":
-        """What was learned, with another number of steps: a start for training on.
+        """The learned scheme with another number of steps, as a start for further training.
 
-        Shared coefficients stay as they are. Where each step has its own, a new step takes those of the old step in
-        which its middle lies, counted in steps. Learned step sizes follow the old schedule: t, a piecewise linear
-        function of n / N, is read at the new n / N. Twice the steps are each old step twice at half its size.
+        Shared coefficients stay the same. If each step has its own, a new step takes the coefficients of the old step
+        that contains its middle, counted in steps. Learned step sizes follow the old schedule: t, as a piecewise linear
+        function of n / N, evaluated at the new n / N. Doubling the steps splits each old step into two of half its
+        size.
 
         Raises:
             UserError: `steps` is not a whole number of at least 1.
@@ -212,7 +213,7 @@ class LearnedRK(AbstractTableSolver):
         return dataclasses.replace(self, chart=chart, logits=logits, steps=steps)
 
     def __str__(self) -> str:
-        if not eqx.is_array(jax.tree.leaves(self.chart)[0]):  # a tree of something else: labels, shapes, gradients
+        if not eqx.is_array(jax.tree.leaves(self.chart)[0]):  # a tree of labels, shapes or gradients
             return f"LearnedRK(chart={self.chart!r}, logits={self.logits!r})"
         kind = "own coefficients a step" if self.rows > 1 else "shared coefficients"
         sizes = "learned steps" if self.logits is not None else "equal steps"
@@ -230,7 +231,7 @@ class LearnedRK(AbstractTableSolver):
 
     @property
     def rows(self) -> int:
-        """The number of sets of coefficients: `steps` where each has its own, else 1."""
+        """The number of sets of coefficients: `steps` if each step has its own, else 1."""
         return jax.tree.leaves(self.chart)[0].shape[0]
 
     @property
@@ -240,12 +241,12 @@ class LearnedRK(AbstractTableSolver):
 
 
 def resampled_rows(old: int, new: int) -> np.ndarray:
-    """For each of `new` equal parts the one of `old` in which its middle lies, (new,)."""
+    """For each of `new` equal parts, the index of the `old` part that contains its middle, (new,)."""
     return (2 * np.arange(new) + 1) * old // (2 * new)
 
 
 def _check_table(solver: LearnedRK, written: dict[str, Any]) -> None:
-    """Compare the table in a file with the one that the parameters in it give.
+    """Compare the table in a file with the table that the file's parameters give.
 
     Raises:
         ValueError: They differ by more than rounding.
@@ -292,7 +293,7 @@ def _check_order(tableau: Tableau, order: int) -> None:
 
 
 def _with_stages(tableau: Tableau, stages: int) -> Tableau:
-    """`tableau` with further stages of weight zero, spread over the step so that training can tell them apart."""
+    """`tableau` with extra stages of weight zero, at different nodes, so that training can tell them apart."""
     extra = stages - tableau.stages
     if isinstance(stages, bool) or not isinstance(stages, int) or extra < 0:
         raise UserError(f"stages must be a whole number >= {tableau.stages}, those of {tableau.name}, got {stages!r}")

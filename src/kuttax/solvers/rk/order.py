@@ -17,15 +17,15 @@ from jaxtyping import Array, Float
 from ...errors import UserError
 from .tableaus import Tableau
 
-# A rooted tree is the sorted tuple of the trees that hang on its root; () is the single node.
+# A rooted tree is the sorted tuple of the subtrees at its root; () is the single node.
 Tree = tuple[Any, ...]
 
 
 @functools.cache
 def rooted_trees(nodes: int) -> tuple[Tree, ...]:
-    """All rooted trees with this number of nodes, each as the sorted tuple of the trees that hang on its root.
+    """All rooted trees with this number of nodes, each as the sorted tuple of the subtrees at its root.
 
-    There are 1, 1, 2, 4, 9, 20, 48, 115 of 1 to 8 nodes.
+    There are 1, 1, 2, 4, 9, 20, 48, 115 trees of 1 to 8 nodes.
     """
     if nodes == 1:
         return ((),)
@@ -49,12 +49,12 @@ def tree_order(tree: Tree) -> int:
 
 
 def density(tree: Tree) -> int:
-    """gamma(tree): the product over all nodes of the number of nodes from there on upwards."""
+    """gamma(tree): the product over all nodes of the number of nodes in the subtree that starts at that node."""
     return tree_order(tree) * math.prod(density(branch) for branch in tree)
 
 
 def elementary_weights(a: np.ndarray, c: np.ndarray, order: int) -> np.ndarray:
-    r"""Phi of Hairer, Nørsett & Wanner (definition II.2.9) before the sum with the weights b.
+    r"""Phi of Hairer, Nørsett & Wanner (definition II.2.9), before the sum with the weights b.
 
     Args:
         a: shape `(s, s)`.
@@ -62,8 +62,8 @@ def elementary_weights(a: np.ndarray, c: np.ndarray, order: int) -> np.ndarray:
         order: the largest number of nodes.
 
     Returns:
-        Shape `(q, s)`, one row a rooted tree: first by nodes, then as `rooted_trees` has them. The method with weights
-        `b` satisfies the tree's condition where `row @ b == 1 / density(tree)`.
+        Shape `(q, s)`, one row for each rooted tree: sorted by nodes, then in the order of `rooted_trees`. The method
+        with weights `b` satisfies the tree's condition if `row @ b == 1 / density(tree)`.
     """
     a, c = np.asarray(a, dtype=np.float64), np.asarray(c, dtype=np.float64)
 
@@ -83,7 +83,7 @@ def order_conditions(tableau: Tableau | tuple[np.ndarray, np.ndarray, np.ndarray
         order: at least 1. The number of conditions grows fast: 8 for order 4, 200 for order 8, 1205 for order 10.
 
     Returns:
-        Shape `(q,)`: elementary weight minus 1 / density of every rooted tree of up to `order` nodes, ordered as
+        Shape `(q,)`: elementary weight minus 1 / density of every rooted tree of up to `order` nodes, in the order of
         `elementary_weights`.
 
     Raises:
@@ -103,7 +103,7 @@ def condition_rows(
 
     Args:
         a: shape `(s, s)`, NumPy or JAX, traced or not.
-        p: 1, 2 or 3, for q = 1, 2 or 4 conditions: {1}, {c}, {c^2, A c} against 1, 1/2, 1/3, 1/6.
+        p: 1, 2 or 3, for q = 1, 2 or 4 conditions: {1}, {c}, {c^2, A c} with right sides 1, 1/2, 1/3, 1/6.
 
     Returns:
         The rows `(q, s)` and the right side `(q,)`, in the kind of array and dtype of `a`.
@@ -142,8 +142,8 @@ def project(
 
     Returns:
         The weights `(s,)`, and a scalar estimate of the condition number of M, max |R_ii| / min |R_ii| (a lower bound
-        of `condition_number`). Where it is infinite or near 1 / epsilon of the dtype the rows are dependent, and the
-        weights mean nothing.
+        of `condition_number`). If it is infinite or near 1 / epsilon of the dtype, the rows are dependent and the
+        weights are meaningless.
 
     Raises:
         UserError: as `condition_rows`.
@@ -155,7 +155,7 @@ def project(
 def nearest(
     b0: Float[Array, " s"], rows: Float[Array, "q s"], right_side: Float[Array, " q"]
 ) -> tuple[Float[Array, " s"], Float[Array, ""]]:
-    """The weights nearest to `b0` with `rows @ b == right_side`, and the estimate of a condition number: `project`."""
+    """The weights nearest to `b0` with `rows @ b == right_side`, and the estimated condition number (see `project`)."""
     q, r = jnp.linalg.qr(rows.T, mode="reduced")
     diagonal = jnp.abs(jnp.diagonal(r))
     excess = jax.scipy.linalg.solve_triangular(r, _times(rows, b0) - right_side, trans="T")
@@ -163,7 +163,7 @@ def nearest(
 
 
 def _times(matrix, vector):
-    # Not `@`: on an accelerator that multiplies float32 with some ten bits by default, and these matrices are tiny.
+    # Not `@`: by default an accelerator multiplies float32 with about ten bits, and these matrices are tiny.
     return (matrix * vector[None, :]).sum(axis=1)
 
 
@@ -191,7 +191,7 @@ def stability_polynomial(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         b: shape `(s,)`.
 
     Returns:
-        Shape `(s + 1,)`: 1, b·1, b·A1, b·A²1, ... (`numpy.polynomial.Polynomial` takes them as they are).
+        Shape `(s + 1,)`: 1, b·1, b·A1, b·A²1, ... (input for `numpy.polynomial.Polynomial`).
     """
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     power = np.ones(len(b))

@@ -22,32 +22,32 @@ from .undo import solve_reversible
 class Reversible(AbstractSolver):
     """A fixed-step scheme whose steps can be undone, so that its exact gradient needs no stored states.
 
-    McCallum & Foster (2024, arXiv 2410.11648). With Psi_h(t, y) the increment of one step of the base scheme and the
-    coupling 0 < lambda <= 1, two states start at y_0 = z_0 and go
+    McCallum & Foster (2024, arXiv 2410.11648). The increment of one step of the base scheme is Psi_h(t, y); the
+    coupling is 0 < lambda <= 1. Two states start at y_0 = z_0 and follow
 
         y_{n+1} = lambda y_n + (1 - lambda) z_n + Psi_h(t_n, z_n),
         z_{n+1} = z_n - Psi_{-h}(t_{n+1}, y_{n+1}).
 
-    The solution is y, of the order of the base scheme, at twice its evaluations: 2 s a step. Backwards,
+    The solution is y. It has the order of the base scheme, at twice its evaluations: 2 s a step. Backwards,
 
         z_n = z_{n+1} + Psi_{-h}(t_{n+1}, y_{n+1}),
         y_n = z_n + (y_{n+1} - z_n - Psi_h(t_n, z_n)) / lambda,
 
-    so that a reverse pass takes 2 s evaluations, each with its product, a step, and the memory of a few states. The
-    pair goes on through the times of `ts`. Two things limit the coupling:
+    so a reverse pass takes 2 s evaluations a step, each with one vector-Jacobian product, and the memory of a few
+    states. The pair continues through the times of `ts`. Two things limit the coupling:
 
     - Undoing N steps (of all intervals together) amplifies rounding by lambda^-N. The default, 0.999, makes that 2.7
-      over 1,000 steps, where float32 gradients were as good as those of a plain scan (1e-6 to 5e-6 of the largest
-      entry); at 0.99 they had lost two to four digits more, at 0.9 all.
-    - Where the field contracts at a rate a, y - z grows by lambda exp(a |h|) a step, in the forward solve too. That is
-      harmless while a |t1 - t0| is of order one; over longer times take lambda = exp(-a |h|) or below.
+      over 1,000 steps. There float32 gradients were as good as those of a plain scan (1e-6 to 5e-6 of the largest
+      entry); at 0.99 they lost two to four digits more, at 0.9 all.
+    - If the field contracts at a rate a, y - z grows by lambda exp(a |h|) a step, in the forward solve too. That is
+      harmless while a |t1 - t0| is of order one; over longer times choose lambda = exp(-a |h|) or smaller.
 
     Attributes:
-        solver: The base scheme, `FixedSteps` or `LearnedRK`; `steps` counts as it does there.
+        solver: The base scheme, `FixedSteps` or `LearnedRK`; `steps` has the same meaning as there.
         coupling: lambda; it carries no gradient.
 
     Raises:
-        UserError: The solver is not one of fixed steps, or the coupling is out of its range.
+        UserError: The solver is not a fixed-step one, or the coupling is out of its range.
     """
 
     solver: AbstractTableSolver
@@ -76,7 +76,7 @@ class Reversible(AbstractSolver):
         return self.stages * self.steps
 
     def coupled(self, table: StepTable) -> Coupled:
-        """The scheme over the base scheme's `table`, with a coupling that is constant under differentiation."""
+        """The coupled scheme over the base scheme's `table`; its coupling has no derivative."""
         return Coupled(table, jax.lax.stop_gradient(jnp.asarray(self.coupling, table.h.dtype)))
 
     def check(self, problem: Problem) -> None:
@@ -116,7 +116,7 @@ class Reversible(AbstractSolver):
         return cls(inner, data["coupling"])
 
     def forward(self, problem: Problem, table: StepTable) -> tuple[Solution, Pair]:
-        """The solution over the `table` of the base scheme, and the pair at its end."""
+        """The solution with the `table` of the base scheme, and the pair at its end."""
         coupled, field = self.coupled(table), problem.vector_field()
         cross = lambda pair, t0, t1: coupled.cross(field, pair, t0, t1, problem.args)
         end, ys, intervals = through_times(cross, Pair(problem.y0, problem.y0), problem)

@@ -11,9 +11,9 @@ from ..base.spread import spread
 
 
 def combine(y: State, h: Time, weights: Any, ks: Sequence[State], used: Sequence[bool] | None = None) -> State:
-    """y + h sum_i weights_i k_i, leaving out the terms that `used` (static) marks as structural zeros.
+    """y + h sum_i weights_i k_i, without the terms that `used` (static) marks as structural zeros.
 
-    `weights` is indexed by stage; its entries are scalars, or one number a sample as h is.
+    `weights` is indexed by stage; its entries are scalars, or one number for each sample if h has one for each sample.
     """
     chosen = [i for i in range(len(ks)) if used is None or used[i]]
     if not chosen:
@@ -39,9 +39,9 @@ def stages(
     sparsity: tuple[tuple[bool, ...], ...],
     k1: State | None = None,
 ) -> list[State]:
-    """The slopes k_i = f(t + c_i h, y + h sum_j a_ij k_j); `k1` may be handed in where it is known.
+    """The slopes k_i = f(t + c_i h, y + h sum_j a_ij k_j). Pass `k1` if it is already known.
 
-    The stages are written out, not looped over: XLA then fuses each stage's sum into the field's first operation.
+    The stages are unrolled, not looped over, so that XLA fuses each stage's sum into the field's first operation.
     """
     ks = [f(t, y) if k1 is None else k1]
     for i in range(1, len(sparsity)):

@@ -1,4 +1,4 @@
-"""One explicit step: its stages, its end, and what it says of its own error and of the field's stiffness."""
+"""One explicit step: its stages, its end state, its error estimate and its stiffness estimate."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -13,18 +13,18 @@ from .controller import Controller
 from .stages import combine, stages
 from .tableau import Tableau
 
-_GUARD = 2.0**20  # keeps the small difference of slopes from vanishing: for states of 1e-30 it is below float32's least
+_GUARD = 2.0**20  # keeps small differences of slopes from underflow: for states of 1e-30 they are below float32's least
 
 
 class Step(NamedTuple):
     """A step from y at t to y1 at t + h, as penalties see it.
 
     Attributes:
-        tableau, controller: How it was taken and what its error is held against.
-        t, h: Its start and size, scalars, or one number a sample.
+        tableau, controller: The method of the step, and the tolerance that scales its error.
+        t, h: Its start and size: scalars, or one number for each sample.
         y, y1: The states at its start and end.
         ks: The slopes of its stages and at its end.
-        norm: Root mean square of a state, or of each sample's own.
+        norm: Root mean square of a state, or of each sample.
     """
 
     tableau: Tableau
@@ -37,7 +37,7 @@ class Step(NamedTuple):
     norm: Callable[[State], Time]
 
     def error(self) -> Time:
-        """E = RMS[h sum_i btilde_i k_i / (atol + rtol max(|y|, |y1|))]: at most one where the step is accepted."""
+        """E = RMS[h sum_i btilde_i k_i / (atol + rtol max(|y|, |y1|))]: at most one if the step is accepted."""
         weights = self.tableau.error
         assert weights is not None
         zero = jax.tree.map(jnp.zeros_like, self.y)
@@ -46,10 +46,10 @@ class Step(NamedTuple):
         return self.norm(self.controller.scaled(estimate, self.y, self.y1)) / _GUARD
 
     def stiffness(self) -> Time:
-        """S = RMS(k_j - k_i) / RMS(g_j - g_i) of two stages at one time: about the Jacobian's largest eigenvalue.
+        """S = RMS(k_j - k_i) / RMS(g_j - g_i) of two stages at the same time: about the Jacobian's largest eigenvalue.
 
-        Hairer & Wanner II, IV.2; Pal et al. 2023, section 3. g are the states where the slopes were taken. Zero where
-        the two states are the same.
+        Hairer & Wanner II, IV.2; Pal et al. 2023, section 3. g_i is the state at which the slope k_i was evaluated. S
+        is zero if the two states are equal.
         """
         pair = stiffness_pair(self.tableau)
         assert pair is not None
@@ -65,14 +65,14 @@ class Step(NamedTuple):
 
 
 class EstimatedStep(NamedTuple):
-    """A step of an SDE from y at t to y1 at t + h: what penalties see of it in place of a `Step`.
+    """A step of an SDE from y at t to y1 at t + h, as penalties see it in place of a `Step`.
 
     Attributes:
-        controller: What its error is held against.
+        controller: The tolerance that scales its error.
         t, h: Its start and size, scalars.
         y, y1: The states at its start and end.
-        estimate: Of its error, entry by entry; shaped like y.
-        norm: Of a state.
+        estimate: The estimate of its error, entry by entry; shaped like y.
+        norm: The norm of a state.
     """
 
     controller: Controller
@@ -84,12 +84,12 @@ class EstimatedStep(NamedTuple):
     norm: Callable[[State], Time]
 
     def error(self) -> Time:
-        """E = |estimate / (atol + rtol max(|y|, |y1|))|: at most one where the step is accepted."""
+        """E = |estimate / (atol + rtol max(|y|, |y1|))|: at most one if the step is accepted."""
         return self.norm(self.controller.scaled(self.estimate, self.y, self.y1))
 
 
 def stiffness_pair(tableau: Tableau) -> tuple[int, int] | None:
-    """The last two of the stages, and the end after them, whose slopes are taken at one time; None where none are."""
+    """The last two evaluations, stages or end point, at the same time; None if no two are at the same time."""
     times = [*(float(c) for c in tableau.c), 1.0]
     pairs = [(i, j) for j in range(len(times)) for i in range(j) if times[i] == times[j]]
     return pairs[-1] if pairs else None
@@ -98,7 +98,7 @@ def stiffness_pair(tableau: Tableau) -> tuple[int, int] | None:
 def interpolate(tableau: Tableau, y: State, t: Time, h: Time, ks: Sequence[State], at: Time) -> State:
     """The dense output y + h sum_i b_i(theta) k_i at time `at` of a step from t of size h.
 
-    `ks` are the stages and the slope at the end of the step. A step of size zero has its start everywhere.
+    `ks` are the slopes of the stages and at the end of the step. For a step of size zero the result is y.
     """
     theta = jnp.where(h == 0, jnp.zeros_like(h), (at - t) / jnp.where(h == 0, jnp.ones_like(h), h))
     weights = []
@@ -114,7 +114,7 @@ def interpolate(tableau: Tableau, y: State, t: Time, h: Time, ks: Sequence[State
 def step_with_end(
     tableau: Tableau, f: Callable[[Time, State], State], t: Time, y: State, h: Time, k1: State | None = None
 ) -> tuple[State, list[State]]:
-    """One step: the state at its end, and the slopes of its stages and at its end."""
+    """The state at the end of one step, and the slopes of its stages and at its end."""
     y1, ks = step_without_end(tableau, f, t, y, h, k1)
     return y1, [*ks, f(t + h, y1)]
 
@@ -122,16 +122,16 @@ def step_with_end(
 def step_without_end(
     tableau: Tableau, f: Callable[[Time, State], State], t: Time, y: State, h: Time, k1: State | None = None
 ) -> tuple[State, list[State]]:
-    """One step: the state at its end, and the slopes of its stages."""
+    """The state at the end of one step, and the slopes of its stages."""
     a, b, c = (jnp.asarray(x, h.dtype) for x in (tableau.a, tableau.b, tableau.c))
     ks = stages(f, t, y, h, a, c, tableau.sparsity, k1)
     return combine(y, h, b, ks, [bool(x) for x in tableau.b != 0]), ks
 
 
 def rolled_step(tableau: Tableau, f: Callable[[Time, State], State], t: Time, y: State, h: Time) -> State:
-    """The state at the end of one step, as `step_without_end` has it, from a program with the field in it once.
+    """The state at the end of one step, as `step_without_end` returns it, from a program that contains the field once.
 
-    It compiles faster and runs slower: structural zeros are not skipped.
+    It compiles faster and runs slower, because it does not skip structural zeros.
     """
     a, b, c = (jnp.asarray(x, h.dtype) for x in (tableau.a, tableau.b, tableau.c))
     among = lambda ks: [jax.tree.map(lambda k, i=i: k[i], ks) for i in range(tableau.stages)]

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...errors import UserError
 
-# What rounding may leave of an identity that holds exactly for the true coefficients.
+# Tolerance, for rounding, of an identity that holds exactly for the true coefficients.
 _TOLERANCE = 1e-12
 
 
@@ -22,14 +22,14 @@ class Tableau:
 
     $$k_i = f(t + c_i h,\; y + h \sum_{j<i} a_{ij} k_j), \qquad y_1 = y + h \sum_i b_i k_i$$
 
-    Only the stages that $y_1$ needs are stored. `error` and `dense` have one row more, for
-    $k_{s+1} = f(t + h, y_1)$, the evaluation at the end point: the next step starts with it ("first same as last").
+    Only the stages that $y_1$ needs are stored. `error` and `dense` have one row more, for $k_{s+1} = f(t + h, y_1)$,
+    the evaluation at the end point: the next step starts with it ("first same as last").
 
-    Build one with `Tableau.explicit`. Arrays are float64, copied and read-only. Two tableaus are equal only if they
-    are the same object: a tableau is static in a compiled program, and the identity is its key.
+    Build one with `Tableau.explicit`. Arrays are float64, copied and read-only. Two tableaus are equal only if they are
+    the same object: a tableau is static in a compiled program, and its identity is the key.
 
     Attributes:
-        name: what tables and messages call it.
+        name: its name in tables and messages.
         a: shape `(s, s)`, strictly lower triangular.
         b: shape `(s,)`, sums to 1.
         c: shape `(s,)`, the row sums of `a`.
@@ -59,7 +59,7 @@ class Tableau:
             "dense_order": (int, None),
         },
     )
-    """What `to_data` gives: a name, or numbers."""
+    """The return type of `to_data`: a name, or numbers."""
 
     name: str
     a: np.ndarray
@@ -95,15 +95,15 @@ class Tableau:
     ) -> "Tableau":
         """A tableau from its coefficients; `c` is the row sum of `a`.
 
-        The order is taken at your word: `kuttax.solvers.rk.order.order_conditions` checks it.
+        This method does not check the order: `kuttax.solvers.rk.order.order_conditions` does.
 
         Args:
-            name: what tables and messages call it.
+            name: its name in tables and messages.
             a_rows: the rows of `a`, of ints, floats or `fractions.Fraction`s. A row may stop before the diagonal, and
-                the first, empty row may be left out: `[[1/2], [0, 1/2], [0, 0, 1]]` is RK4's.
+                you may omit the first, empty row: `[[1/2], [0, 1/2], [0, 0, 1]]` is RK4's.
             b: the `s` weights.
             order: the order of the method.
-            error: the `s` or `s + 1` weights of the error estimate (`b` minus the embedded weights); `s` are padded by
+            error: the `s` or `s + 1` weights of the error estimate (`b` minus the embedded weights); `s` weights get a
                 0 for the end point. None: no embedded pair.
             error_order: the order of the embedded solution, with `error`.
             dense: shape `(s + 1, d)`, see the class. None: the cubic Hermite interpolant through both ends and their
@@ -111,7 +111,7 @@ class Tableau:
             dense_order: the order of `dense`, with `dense`.
 
         Raises:
-            UserError: as the class, or `error`, `dense` and their orders not given together.
+            UserError: as the class, or `error`, `dense` and their orders are not given together.
         """
         _check_given_together(name, "error", error, "error_order", error_order)
         _check_given_together(name, "dense", dense, "dense_order", dense_order)
@@ -124,7 +124,7 @@ class Tableau:
             name=name,
             a=np.array(rows, dtype=np.float64),
             b=np.array(weights, dtype=np.float64),
-            # Summed exactly and rounded once: a node at the end of the step is 1, not 1 + 1e-16.
+            # Exact sums, rounded once: a node at the end of the step is 1, not 1 + 1e-16.
             c=np.array([sum(row) for row in rows], dtype=np.float64),
             order=order,
             error=None if error is None else np.array(error, dtype=np.float64),
@@ -150,7 +150,8 @@ class Tableau:
             steps: at least 1; 1 gives this tableau itself.
 
         Returns:
-            The tableau, of the same order, without an embedded pair, its dense output cubic Hermite over the whole.
+            The tableau, of the same order, without an embedded pair; its dense output is cubic Hermite over the whole
+            step.
 
         Raises:
             UserError: `steps` is below 1.
@@ -159,7 +160,8 @@ class Tableau:
             raise UserError(f"{self.name}: steps must be >= 1, got {steps}; compose(2) is two steps taken as one")
         if steps == 1:
             return self
-        # Stage i of step n sees all stages of the steps before with their weights b, and those of its own with a.
+        # Stage i of step n sees all stages of earlier steps with weights b, and the stages of its own step with weights
+        # a.
         earlier = np.kron(np.tri(steps, k=-1), np.tile(self.b, (self.stages, 1)))
         own = np.kron(np.eye(steps), self.a)
         return Tableau.explicit(
@@ -167,7 +169,7 @@ class Tableau:
         )
 
     def to_data(self) -> Any:
-        """The name of a tableau that kuttax knows, else its coefficients, as JSON can hold them."""
+        """The name of a tableau that kuttax knows, else its coefficients, in types that JSON can hold."""
         name = self.name.lower()
         if _KNOWN.get(name) is self:
             return name
@@ -180,10 +182,10 @@ class Tableau:
 
     @classmethod
     def from_data(cls, data: Any) -> "Tableau":
-        """The tableau that `to_data` described.
+        """The tableau that `to_data` wrote.
 
         Raises:
-            UserError: There is no tableau of that name, or the coefficients are not those of a tableau.
+            UserError: No tableau has that name, or the coefficients are not valid.
         """
         if isinstance(data, str):
             if data not in _KNOWN:
@@ -211,13 +213,13 @@ class Tableau:
 
 
 def _entry(value: float) -> str:
-    """A coefficient as a short fraction where it is one, else with six digits."""
+    """A coefficient as a short fraction if it is one, else with six digits."""
     fraction = Fraction(float(value)).limit_denominator(10_000)
     return str(fraction) if abs(float(fraction) - value) <= 4e-16 * abs(value) else f"{value:.6g}"
 
 
 def _exact(name: str, field: str, entry) -> Fraction:
-    """A coefficient without rounding, so that sums of coefficients are rounded once."""
+    """A coefficient as an exact fraction, so that sums of coefficients are rounded once."""
     try:
         return Fraction(entry if isinstance(entry, int | Fraction) else float(entry))
     except (TypeError, ValueError, OverflowError):
@@ -297,7 +299,7 @@ def _check_identities(tableau: Tableau):
             f"{name}: error must sum to 0, got {tableau.error.sum():.3g}; give b minus the embedded weights"
         )
     end = tableau.dense.sum(axis=1)
-    # The coefficients of a dense output alternate in sign and are large: what cancels is as large as they are.
+    # The coefficients of a dense output alternate in sign and are large, so the tolerance scales with their size.
     scale = max(1.0, abs(tableau.dense).max())
     if _differ(end / scale, np.append(b, 0.0) / scale):
         raise UserError(f"{name}: dense must end at b, 0 for theta = 1, got {end}; correct its rows")
@@ -314,7 +316,7 @@ def interpolant(b: Sequence[Fraction], bump: Sequence[Sequence[Fraction]] | None
     + \delta_{i,s+1} (\theta^3 - \theta^2) + \theta^2 (1 - \theta)^2 \sum_j d_{ij} \theta^j$$
 
     is every such polynomial: the cubic Hermite, and a bump that vanishes to second order at both ends. Built in this
-    way, a continuous and once differentiable solution does not hang on the last printed digits of a paper.
+    way, the solution is continuous and once differentiable whatever the last printed digits of a paper are.
 
     Args:
         b: the `s` weights.
@@ -336,10 +338,10 @@ _KNOWN: dict[str, Tableau] = {}
 
 
 def known(*tableaus: Tableau) -> dict[str, Tableau]:
-    """Give files and the command line the names of these tableaus, in lower case; all known ones are returned.
+    """Register these tableaus under their names, in lower case, for files and the command line; return all known ones.
 
     Raises:
-        UserError: Another tableau has the name.
+        UserError: Another tableau already has the name.
     """
     for tableau in tableaus:
         other = _KNOWN.setdefault(tableau.name.lower(), tableau)

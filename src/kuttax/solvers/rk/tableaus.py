@@ -1,4 +1,4 @@
-"""The classical tableaus, each with its source. One more is one more `Tableau.explicit` here."""
+"""The classical tableaus, each with its source. To add one, call `Tableau.explicit` here."""
 
 from fractions import Fraction
 from itertools import zip_longest
@@ -13,12 +13,12 @@ def _row(text: str) -> list[Fraction]:
 
 
 def _rows(text: str) -> list[list[Fraction]]:
-    """One row of coefficients a line, the first, empty row of an explicit tableau left out."""
+    """One row of coefficients a line, without the first, empty row of an explicit tableau."""
     return [_row(line) for line in text.strip().splitlines()]
 
 
 def _minus(b: list[Fraction], embedded: list[Fraction]) -> list[Fraction]:
-    """The weights of the error estimate; the shorter of the two is padded by zeros for the end point."""
+    """The weights of the error estimate; zeros for the end point pad the shorter of the two."""
     return [left - right for left, right in zip_longest(b, embedded, fillvalue=Fraction(0))]
 
 
@@ -42,7 +42,7 @@ SSPRK3 = Tableau.explicit(
     "SSPRK3", _rows("1\n1/4 1/4"), _row("1/6 1/6 2/3"), 3, error=_row("-1/3 -1/3 2/3"), error_order=2
 )
 
-# Kutta (1901). The pairs of order 3 take the end point in: b^ = (2 b1 - 1/6, 2 (1 - c2) b2, 2 (1 - c3) b3, 0, 1/6)
+# Kutta (1901). The pairs of order 3 use the end point: b^ = (2 b1 - 1/6, 2 (1 - c2) b2, 2 (1 - c3) b3, 0, 1/6)
 # for any method of order 4 with 4 stages (Hairer, Norsett & Wanner, "Solving Ordinary Differential Equations I", II.4).
 RK4 = Tableau.explicit(
     "RK4",
@@ -83,7 +83,7 @@ RALSTON4 = Tableau.explicit(
     4,
 )
 
-# Bogacki & Shampine (1989), "A 3(2) pair of Runge-Kutta formulas", with the cubic Hermite they give.
+# Bogacki & Shampine (1989), "A 3(2) pair of Runge-Kutta formulas", with their cubic Hermite interpolant.
 BOSH3 = Tableau.explicit(
     "Bosh3",
     _rows("1/2\n0 3/4"),
@@ -95,7 +95,7 @@ BOSH3 = Tableau.explicit(
 
 # Dormand & Prince (1980), "A family of embedded Runge-Kutta formulae", RK5(4)7M. Embedded weights and dense output of
 # order 4: Shampine (1986), "Some practical Runge-Kutta formulas"; the bump as in Hairer's code DOPRI5 (II.6). His error
-# estimate is 2/3 of the original one (SciPy, MATLAB); it is the one of torchdiffeq and diffrax.
+# estimate is 2/3 of the original one (SciPy, MATLAB); torchdiffeq and diffrax use it too.
 _DOPRI5_B = _row("35/384 0 500/1113 125/192 -2187/6784 11/84")
 DOPRI5 = Tableau.explicit(
     "Dopri5",
@@ -126,8 +126,8 @@ DOPRI5 = Tableau.explicit(
 )
 
 # Tsitouras (2011), "Runge-Kutta pairs of order 5(4) satisfying only the first column simplifying assumption", with more
-# digits than printed there, so that all conditions hold to 1e-25. Dense output of order 4: the bump is the paper's
-# leading coefficient, the rest of each quartic follows from it.
+# digits than the paper prints, so that all conditions hold to 1e-25. Dense output of order 4: the bump is the paper's
+# leading coefficient; the rest of each quartic follows from it.
 _TSIT5_B = _row("""
     0.096460766818065229518167313
     1/100
@@ -176,8 +176,8 @@ TSIT5 = Tableau.explicit(
 )
 
 # Prince & Dormand (1981), "High order embedded Runge-Kutta formulae", RK8(7)13M. Dense output: Bogacki & Shampine
-# (1990), "Interpolating high-order Runge-Kutta formulas", the bump from its coefficients of theta^4 to theta^6. With no
-# stage of its own it reaches order 5.
+# (1990), "Interpolating high-order Runge-Kutta formulas", the bump from its coefficients of theta^4 to theta^6. Without
+# extra stages it has order 5.
 _DOPRI8_B = _row("""
     14005451/335480064 0 0 0 0 -59238493/1068277825 181606767/758867731 561292985/797845732
     -1041891430/1371343529 760417239/1151165299 118820643/751138087 -528747749/2220607170 1/4
@@ -231,4 +231,4 @@ DOPRI8 = Tableau.explicit(
 )
 
 ALL: dict[str, Tableau] = known(*(value for value in list(globals().values()) if isinstance(value, Tableau)))
-"""All tableaus of this file, and those that were made known later, by the names that the command line takes."""
+"""All tableaus of this file, and those registered later, by their names on the command line."""

@@ -1,4 +1,4 @@
-"""The exact gradient of a reversible solve, by undoing its steps."""
+"""The exact gradient of a reversible solve: the reverse pass undoes its steps."""
 
 import dataclasses
 from typing import Any, NamedTuple, Protocol
@@ -18,7 +18,7 @@ from .fixed import AbstractTableSolver, StepTable
 
 
 class Scheme(Protocol):
-    """What the reverse pass needs to know of a `Reversible` solver."""
+    """The part of a `Reversible` solver that the reverse pass uses."""
 
     @property
     def solver(self) -> AbstractTableSolver: ...
@@ -27,11 +27,12 @@ class Scheme(Protocol):
 
 
 def solve_reversible(solver: Scheme, problem: Problem) -> Solution:
-    """The solution, with a reverse mode that keeps the pair at its end alone.
+    """The solution, with a reverse mode that stores only the pair of states at t1.
 
-    The reverse pass takes the steps from the last to the first: each is undone by the two increments that made it, and
-    the products of the same two linearisations pull the cotangent back through it. Exact for the discrete solution, up
-    to the rounding that undoing amplifies (see `Reversible`); 2 s evaluations, each with its product, a step.
+    The reverse pass goes through the steps from the last to the first. It undoes each step with the two increments that
+    made it; vector-Jacobian products of the same two linearisations pull the cotangent back. Exact for the discrete
+    solution, up to the rounding that undoing amplifies (see `Reversible`). Each step costs 2 s evaluations, each with
+    one product.
     """
     table = solver.solver.table(problem.t0.dtype)
     return _solve((converted(problem), table), jax.lax.stop_gradient(solver))
@@ -55,7 +56,7 @@ def _backward(kept, cotangents: Solution, _, inputs: tuple[Problem, StepTable], 
 
 
 class _Pull(NamedTuple):
-    """The pair at some time, its cotangent, and that of the parameters gathered so far."""
+    """The pair at some time, its cotangent, and the cotangent of the parameters summed so far."""
 
     pair: Pair
     cotangent: Pair
@@ -63,7 +64,7 @@ class _Pull(NamedTuple):
 
 
 class _Undo:
-    """The reverse pass of one reversible solve. Cotangents of what is not `perturbed` are not computed."""
+    """The reverse pass of one reversible solve. It computes cotangents only for `perturbed` inputs."""
 
     def __init__(
         self, solver: Scheme, inputs: tuple[Problem, StepTable], perturbed: tuple[Problem, StepTable], ys_cotangent: Any
@@ -80,7 +81,7 @@ class _Undo:
             self.ys_cotangent = eqx.combine(ys_cotangent, zeros)
 
     def pull(self, end: Pair, y1_cotangent: Any) -> tuple[Problem, StepTable]:
-        """The cotangents of the problem and the table from that of the state at t1 (and of the outputs)."""
+        """The cotangents of the problem and the table, from the cotangents of the state at t1 and of the outputs."""
         problem, zeros = self.problem, lambda tree: jax.tree.map(jnp.zeros_like, tree)
         (starts, ends), times = jax.vjp(self._intervals, problem.t0, problem.t1, problem.ts)
         nothing = zeros(problem.y0)
@@ -96,12 +97,12 @@ class _Undo:
         return cotangent(problem, parameters=pull.parameters, y0=y0, t0=dt0, t1=dt1, ts=dts), table
 
     def _intervals(self, t0: Array, t1: Array, ts: Any) -> tuple[Array, Array]:
-        """Where the intervals that the solve crossed begin and end."""
+        """The start and end times of the intervals that the solve covered."""
         nodes = nodes_of(t0, t1, ts, self.problem)
         return nodes[:-1], nodes[1:]
 
     def _with_output(self, dy: State, index: Array) -> State:
-        """`dy` and the cotangent of output number `index`, where there is one."""
+        """`dy` plus the cotangent of output number `index`, if there is one."""
         if self.ys_cotangent is None:
             return dy
 
@@ -111,7 +112,7 @@ class _Undo:
         return jax.tree.map(add, dy, self.ys_cotangent)
 
     def _interval(self, carry: tuple[_Pull, StepTable], interval: tuple[Array, Array, Array]):
-        """From the end of an interval, where an output may have been saved, to its start."""
+        """Go from the end of an interval, where an output may have been saved, to its start."""
         (pull, gathered), (start, end, output) = carry, interval
         pair, (dy, dz), parameters = pull
         pull = _Pull(pair, Pair(self._with_output(dy, output), dz), parameters)

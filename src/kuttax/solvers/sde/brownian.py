@@ -1,4 +1,4 @@
-"""BrownianPath: a path of W drawn cell by cell, the same one whatever the steps that cross its cells."""
+"""BrownianPath: a path of W drawn cell by cell, independent of the steps over its cells."""
 
 import math
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from jaxtyping import Array, PRNGKeyArray, PyTree
 
 
 class Increment(NamedTuple):
-    """What W does on an interval of length 1.
+    """The increment of W on an interval of length 1, and its mean there.
 
     Attributes:
         w: W(1) - W(0), of variance 1.
@@ -24,23 +24,23 @@ class Increment(NamedTuple):
 class BrownianPath(eqx.Module):
     """A path of W on a grid of equal cells: cell n is drawn with `jax.random.fold_in(key, n)`.
 
-    What W does over several cells is the sum of what it does in each, so that a path can be crossed in steps of one
-    cell, or of two, or four, and stays the same. For each cell two independent numbers are drawn: its increment, and
-    how far its mean is from half of that, of variance 1/12 (the space-time Levy area; Foster, Lyons & Oberhauser 2020,
-    arXiv 1906.05322).
+    The increment of W over several cells is the sum of those of each cell. So the path is the same for steps of one
+    cell, of two, or of four. Each cell draws two independent numbers: its increment, and the difference between its
+    mean and half of that increment, of variance 1/12 (the space-time Levy area; Foster, Lyons & Oberhauser 2020, arXiv
+    1906.05322).
 
     Attributes:
         key: One JAX random key.
-        shapes: A pytree of `jax.ShapeDtypeStruct`, of W. Another dtype gives another path.
+        shapes: The shape of W, a pytree of `jax.ShapeDtypeStruct`. Another dtype gives another path.
     """
 
     key: PRNGKeyArray
     shapes: PyTree
 
     def increment(self, first: Array | int, cells: int = 1, *, mean: bool = True) -> Increment:
-        """What W does in `cells` cells from number `first` on, scaled to an interval of length 1.
+        """The increment of W over `cells` cells from number `first` on, scaled to an interval of length 1.
 
-        Where they take the time h, W rises by sqrt(h) `w`, and by sqrt(h) `mean` in the mean.
+        If they take the time h, the increment is sqrt(h) `w`, and the mean of W above its start is sqrt(h) `mean`.
         """
         keys = jax.vmap(self._keys)(jnp.asarray(first).astype(jnp.int32) + jnp.arange(cells, dtype=jnp.int32))
         leaves, structure = jax.tree.flatten(self.shapes)
@@ -50,7 +50,7 @@ class BrownianPath(eqx.Module):
             rise = draw(keys[:, 2 * i]) / math.sqrt(cells)
             ws.append(rise.sum(0))
             if mean:
-                # What W rises in a cell it keeps in all cells after it, and in half of its own.
+                # The increment of a cell counts in full in all cells after it, and by half in its own.
                 kept = (cells - 0.5 - jnp.arange(cells, dtype=leaf.dtype)) / cells
                 areas = draw(keys[:, 2 * i + 1]) / (math.sqrt(12) * cells**1.5)
                 means.append((jnp.reshape(kept, (cells,) + (1,) * len(leaf.shape)) * rise + areas).sum(0))
@@ -58,5 +58,5 @@ class BrownianPath(eqx.Module):
         return Increment(w, jax.tree.unflatten(structure, means) if mean else None)
 
     def _keys(self, n: Array) -> PRNGKeyArray:
-        """Two keys in cell n for each leaf of W; the first does not depend on whether the second is used."""
+        """Two keys in cell n for each leaf of W; the first is the same whether or not the second is used."""
         return jax.random.split(jax.random.fold_in(self.key, n), 2 * len(jax.tree.leaves(self.shapes)))

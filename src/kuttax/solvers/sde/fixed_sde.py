@@ -1,4 +1,4 @@
-"""AbstractSDESolver: an SDE on a fixed grid, in one scan."""
+"""AbstractSDESolver: solves an SDE on a fixed grid, in one scan."""
 
 import dataclasses
 from abc import abstractmethod
@@ -25,8 +25,8 @@ class Draw(NamedTuple):
 
     Attributes:
         root: sqrt(h).
-        w, mean: The increment of W over the step, and the mean of W above its start, both over sqrt(h); the latter is
-            None where the scheme does not use it. See `Increment`.
+        w, mean: The increment of W over the step, and the mean of W above its start, both over sqrt(h); `mean` is None
+            if the scheme does not use it. See `Increment`.
     """
 
     root: Time
@@ -40,7 +40,7 @@ class Draw(NamedTuple):
 
 
 class OnPath(NamedTuple):
-    """Where a solve stands on its Brownian path.
+    """The state of a solve on its Brownian path.
 
     Attributes:
         at: The state, and the number of steps taken.
@@ -59,10 +59,10 @@ class OnPath(NamedTuple):
 class AbstractSDESolver(AbstractGridSolver):
     """A scheme for SDEs with equal steps: a known number of evaluations, no custom derivative.
 
-    With one key, 25 steps of refine=4, 50 of refine=2 and 100 of refine=1 cross the same path, whichever the scheme.
+    With one key, 25 steps of refine=4, 50 of refine=2 and 100 of refine=1 follow the same path, for every scheme.
 
     Attributes:
-        steps: The number of steps; per interval of t0, *ts, t1 where `ts` is given to `solve`.
+        steps: The number of steps; with `ts`, the number in each interval of t0, *ts, t1.
         refine: The number of cells of the `BrownianPath` in a step.
 
     Raises:
@@ -75,18 +75,18 @@ class AbstractSDESolver(AbstractGridSolver):
     noises: eqx.AbstractClassVar[tuple[Noise, ...]]
     calculi: eqx.AbstractClassVar[tuple[Calculus, ...]]
     uses_mean: eqx.AbstractClassVar[bool]
-    strong_order: eqx.AbstractClassVar[float]  # where the noise commutes and is not additive
+    strong_order: eqx.AbstractClassVar[float]  # for commuting noise that is not additive
 
     @abstractmethod
     def step(self, terms: Terms, t: Time, y: State, h: Time, draw: Draw, row: Any) -> State:
-        """The state at the end of a step from t to t + h; `row` is its own part of `rows`."""
+        """The state at the end of a step from t to t + h; `row` is this step's part of `rows`."""
 
     @abstractmethod
     def evaluations(self, noise: Noise) -> tuple[int, int]:
-        """Of the drift and of the diffusion, in one step."""
+        """Evaluations of the drift and of the diffusion, in one step."""
 
     def rows(self, dtype) -> tuple[Any, Array]:
-        """Each step's own coefficients, leading axis `steps`, or None; and whether they can be trusted."""
+        """Each step's own coefficients, leading axis `steps`, or None; and whether they are reliable."""
         del dtype
         return None, jnp.asarray(True)
 
@@ -107,7 +107,7 @@ class AbstractSDESolver(AbstractGridSolver):
         """The same scheme with `times` as many steps on the same path: one key then gives the same noise.
 
         Raises:
-            UserError: `refine` is no multiple of `times`.
+            UserError: `refine` is not a multiple of `times`.
         """
         del dtype
         times = checked_steps(times)
@@ -151,14 +151,14 @@ class AbstractSDESolver(AbstractGridSolver):
         return dataclasses.replace(sol, stats=stats, status=status, recorded=Recorded((), end.at.picked))
 
     def _starts(self, t0: Time, t1: Time) -> Array:
-        """When the steps from t0 to t1 begin, (steps,)."""
+        """The start times of the steps from t0 to t1, (steps,)."""
         return t0 + (t1 - t0) / self.steps * jnp.arange(self.steps, dtype=t0.dtype)
 
     def _cross(self, terms: Terms, path: BrownianPath, start: OnPath, t0, t1, rows, derivative: Derivative) -> OnPath:
         """From t0 to t1 in one scan."""
         h = (t1 - t0) / self.steps
         root = _root(h)
-        first = (start.cells - start.at.n * self.refine).astype(jnp.int32)  # the cell where step number zero begins
+        first = (start.cells - start.at.n * self.refine).astype(jnp.int32)  # the first cell of step number zero
 
         def advance(y, t, draw, row):
             return self.step(terms, t, y, h, draw, row)
@@ -168,7 +168,7 @@ class AbstractSDESolver(AbstractGridSolver):
             w, mean = path.increment(first + at.n * self.refine, self.refine, mean=self.uses_mean)
             return at.on(advance(at.y, t, Draw(root, w, mean), row), t, h), None
 
-        if derivative == "steps":  # the state alone is kept: the noise is drawn again
+        if derivative == "steps":  # only the state is stored: the reverse pass draws the noise again
             step = remembering(step, derivative, start.y)
         elif derivative not in ("none", "forward"):
             advance = remembering(advance, derivative, start.y)
@@ -178,6 +178,6 @@ class AbstractSDESolver(AbstractGridSolver):
 
 
 def _root(h: Time) -> Time:
-    """sqrt(h); where h is zero, as on an empty interval, so is its derivative."""
+    """sqrt(h); if h is zero, as on an empty interval, the derivative is zero too."""
     some = h > 0
     return jnp.where(some, jnp.sqrt(jnp.where(some, h, jnp.ones_like(h))), jnp.zeros_like(h))

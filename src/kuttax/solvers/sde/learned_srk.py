@@ -1,4 +1,4 @@
-"""LearnedSRK: a stochastic Runge-Kutta scheme with free coefficients, of a strong order that it cannot lose."""
+"""LearnedSRK: a stochastic Runge-Kutta scheme with free coefficients, of guaranteed strong order."""
 
 import dataclasses
 from typing import Any, ClassVar
@@ -29,16 +29,17 @@ _DATA = {"start": str, "steps": int, "refine": int, "dtype": str, "lower": [[[fl
 
 @register_solver(_DATA)
 class LearnedSRK(AbstractSDESolver):
-    """Coefficients of Rößler's SRI family to be trained: strong order 1 and weak order 1 hold by construction.
+    """Trainable coefficients of Rößler's SRI family: strong order 1 and weak order 1 hold by construction.
 
-    Free are all matrices below their diagonals; the weights are projected onto the order conditions up to strong
-    order 1, which are linear in them (Rößler 2010, theorem 5.1), as `LearnedRK` does it for ODEs; c = A e. Ito SDEs.
-    Build one with `LearnedSRK.from_tableau`. A step evaluates drift and diffusion once for each stage.
+    The free parameters are all matrices below their diagonals, and the weights. The weights are projected onto the
+    order conditions up to strong order 1, which are linear in them (Rößler 2010, theorem 5.1), as in `LearnedRK` for
+    ODEs; c = A e. For Ito SDEs. Build one with `LearnedSRK.from_tableau`. A step evaluates drift and diffusion once for
+    each stage.
 
     Attributes:
         lower: The entries of A0, B0, A1 and B1 below the diagonal, (rows, 4, s (s - 1) / 2).
         weights: alpha and the four beta before the projection, (rows, 5, s).
-        name: What it started at.
+        name: The name of the tableau that it started at.
     """
 
     learned: ClassVar[bool] = True
@@ -63,14 +64,14 @@ class LearnedSRK(AbstractSDESolver):
         """A learned scheme that starts as `steps` steps of `tableau`.
 
         Args:
-            tableau: Of the SRI family, with c = A e.
+            tableau: A tableau of the SRI family, with c = A e.
             steps: The number of steps on one interval.
             refine: Cells of the Brownian path in a step.
-            per_step: An own set of coefficients for each step, in place of one for all.
-            dtype: Of the free parameters; None for JAX's default.
+            per_step: Give each step its own coefficients, instead of one set for all steps.
+            dtype: Dtype of the free parameters; None for JAX's default.
 
         Raises:
-            UserError: The tableau has no strong order 1 with its B1, or other nodes than A e.
+            UserError: The tableau has no strong order 1 with its B1, or its nodes are not A e.
         """
         dtype = jax.dtypes.canonicalize_dtype(np.float64) if dtype is None else dtype
         rows = np.stack([np.ones(tableau.stages), tableau.b1.sum(1)])

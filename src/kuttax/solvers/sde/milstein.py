@@ -1,4 +1,4 @@
-"""Milstein: strong order 1 where the noise commutes, with the diffusion's own derivative."""
+"""Milstein: strong order 1 for commuting noise, with the derivative of the diffusion."""
 
 from typing import Any, ClassVar
 
@@ -12,11 +12,11 @@ from .sde import Calculus, Noise, Terms
 
 @register_solver({"steps": int, "refine": int})
 class Milstein(AbstractSDESolver):
-    """y1 = y + h f + g dW + 1/2 (D g) g (dW^2 - h), in a Stratonovich SDE without the last h.
+    """y1 = y + h f + g dW + 1/2 (D g) g (dW^2 - h); for a Stratonovich SDE without the last h.
 
-    Milstein 1974; Kloeden & Platen 1992, 10.3. For diagonal noise, each of whose entries depends on its own entry of y
-    alone, scalar noise, and additive noise, where it is the Euler scheme. Strong and weak order 1. The derivative costs
-    one Jacobian-vector product of the diffusion a step, which is not counted as an evaluation.
+    Milstein 1974; Kloeden & Platen 1992, 10.3. For scalar noise, for diagonal noise if each entry of the diffusion
+    depends only on its own entry of y, and for additive noise, where it equals the Euler scheme. Strong and weak order
+    1. The derivative costs one Jacobian-vector product of the diffusion a step, which does not count as an evaluation.
     """
 
     noises: ClassVar[tuple[Noise, ...]] = ("diagonal", "scalar", "additive")

@@ -1,4 +1,4 @@
-"""Platen: strong order 1 where the noise commutes, without derivatives."""
+"""Platen: strong order 1 for commuting noise, without derivatives."""
 
 from typing import Any, ClassVar
 
@@ -14,8 +14,8 @@ from .sde import Calculus, Noise, Terms
 class Platen(AbstractSDESolver):
     """y1 = y + h f + g dW + 1/2 (g(u) - g) (dW^2 - h) / sqrt(h), with u = y + h f + sqrt(h) g. For Ito SDEs.
 
-    The explicit strong scheme of Kloeden & Platen 1992, 11.1: `Milstein`, with a difference in place of the
-    derivative. For diagonal noise, each of whose entries depends on its own entry of y alone, and scalar noise. Strong
+    The explicit strong scheme of Kloeden & Platen 1992, 11.1: `Milstein` with a difference in place of the derivative.
+    For scalar noise, and for diagonal noise if each entry of the diffusion depends only on its own entry of y. Strong
     and weak order 1. Two evaluations of the diffusion a step.
     """
 

@@ -1,4 +1,4 @@
-"""SDE: a stochastic differential equation in the vector field's place, and what solvers make of it."""
+"""SDE: a stochastic differential equation, which `solve` takes in place of a vector field."""
 
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, get_args
@@ -19,23 +19,24 @@ Noise = Literal["diagonal", "scalar", "general", "additive"]
 
 
 class SDE(eqx.Module):
-    """dy = drift(t, y, args) dt + diffusion(t, y, args) dW, for `kuttax.solve` in the field's place.
+    """dy = drift(t, y, args) dt + diffusion(t, y, args) dW, in place of the field in `kuttax.solve`.
 
-    With `batch_axis` both are written for one sample, and every sample has a noise of its own.
+    With `batch_axis`, write both for one sample; every sample has its own noise.
 
     Attributes:
         drift: drift(t, y, args), shaped like y.
-        diffusion: diffusion(t, y, args), shaped as `noise` says.
+        diffusion: diffusion(t, y, args), in the shape that `noise` requires.
         noise: How the Wiener processes drive the state.
-            "diagonal": every entry of y has one of its own; the diffusion is shaped like y. Strong orders above 1/2
-            hold where each of its entries depends on that entry of y alone.
-            "scalar": one drives all entries; the diffusion is shaped like y.
-            "general": m of them drive all entries; every leaf of the diffusion has one axis of length m more, the last.
-            "additive": the diffusion does not depend on y; it is shaped as for diagonal or for general noise.
-        calculus: How the stochastic integral is read: "ito" or "stratonovich". With additive noise they agree.
+            "diagonal": every entry of y has its own process; the diffusion is shaped like y. Strong orders above 1/2
+            hold if each of its entries depends only on that entry of y.
+            "scalar": one process drives all entries; the diffusion is shaped like y.
+            "general": m processes drive all entries; every leaf of the diffusion has one more axis of length m, the
+            last.
+            "additive": the diffusion does not depend on y; its shape is as for diagonal or for general noise.
+        calculus: The meaning of the stochastic integral: "ito" or "stratonovich". With additive noise they agree.
 
     Raises:
-        UserError: `noise` or `calculus` is unknown, or one of the functions is none.
+        UserError: `noise` or `calculus` is unknown, or `drift` or `diffusion` is not a function.
     """
 
     drift: VectorField
@@ -52,7 +53,7 @@ class SDE(eqx.Module):
                 raise UserError(f"{name} must be one of {', '.join(kinds)}, got {getattr(self, name)!r}")
 
     def to_stratonovich(self) -> "SDE":
-        """The Stratonovich SDE with the same solutions: its drift is less by 1/2 sum_j (D g_j) g_j.
+        """The Stratonovich SDE with the same solutions: its drift is smaller by 1/2 sum_j (D g_j) g_j.
 
         g_j is the diffusion's column for Wiener process j (Kloeden & Platen 1992, section 4.9). Every evaluation of
         that drift costs a Jacobian-vector product of the diffusion for each Wiener process; none with additive noise.
@@ -60,7 +61,7 @@ class SDE(eqx.Module):
         return self._read_as("stratonovich", -0.5)
 
     def to_ito(self) -> "SDE":
-        """The Ito SDE with the same solutions: its drift is more by 1/2 sum_j (D g_j) g_j, see `to_stratonovich`."""
+        """The Ito SDE with the same solutions: its drift is larger by 1/2 sum_j (D g_j) g_j, see `to_stratonovich`."""
         return self._read_as("ito", 0.5)
 
     def _read_as(self, calculus: Calculus, share: float) -> "SDE":
@@ -137,7 +138,7 @@ def terms_of(problem: Problem) -> Terms:
     """The SDE of `problem` on the whole state.
 
     Raises:
-        UserError: The diffusion is not shaped as the kind of noise says, or depends on y although it is additive.
+        UserError: The diffusion does not have the shape of its kind of noise, or is additive but depends on y.
     """
     sde, args = problem.field, problem.args
     assert isinstance(sde, SDE)
@@ -156,7 +157,7 @@ def sde_of(problem: Problem, solver: str) -> SDE:
     """The SDE of `problem`.
 
     Raises:
-        UserError: It is an ODE.
+        UserError: The problem is an ODE.
     """
     if not isinstance(problem.field, SDE):
         raise UserError(f"{solver} solves SDEs: give kx.SDE(drift, diffusion) in place of the field, or use FixedSteps")
@@ -167,7 +168,7 @@ def check_calculus(sde: SDE, solver: str, calculus: Calculus, instead: str) -> N
     """Refuse a solver of the other calculus: it would solve another equation.
 
     Raises:
-        UserError: The SDE is read the other way.
+        UserError: The SDE has the other calculus.
     """
     if sde.noise != "additive" and sde.calculus != calculus:
         names = {"ito": "Ito", "stratonovich": "Stratonovich"}
@@ -186,7 +187,7 @@ _WANTED: dict[Noise, str] = {
 
 
 def _check_diffusion(noise: Noise, y: State, g: State) -> None:
-    """Refuse a diffusion that is not shaped as the kind of noise says."""
+    """Refuse a diffusion that does not have the shape of its kind of noise."""
     same = jax.tree.structure(g) == jax.tree.structure(y) and _dtypes(g) == _dtypes(y)
     like = same and _shapes(g) == _shapes(y)
     wide = same and [shape[:-1] for shape in _shapes(g)] == _shapes(y) and len({x[-1] for x in _shapes(g)}) == 1

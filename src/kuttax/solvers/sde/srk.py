@@ -16,10 +16,10 @@ from .srk_tableau import SRA1, SRI1W1, SRKTableau
 
 @register_solver({"steps": int, "refine": int})
 class SRK(AbstractSDESolver):
-    """Rößler's SRA1 where the noise is additive, his SRI1W1 where it is diagonal or scalar (Ito SDEs).
+    """Rößler's SRA1 for additive noise, his SRI1W1 for diagonal or scalar noise (Ito SDEs).
 
-    Strong order 3/2, for diagonal noise where each of the diffusion's entries depends on its own entry of y alone;
-    weak order 2. A step takes two evaluations of the drift, and two (additive) or four of the diffusion.
+    Strong order 3/2; with diagonal noise, if each entry of the diffusion depends only on its own entry of y. Weak order
+    2. A step takes two evaluations of the drift, and two (additive) or four of the diffusion.
     """
 
     noises: ClassVar[tuple[Noise, ...]] = ("diagonal", "scalar", "additive")

@@ -1,4 +1,4 @@
-"""SRKTableau: the coefficients of a stochastic Runge-Kutta method, and two of Roessler's."""
+"""SRKTableau: the coefficients of a stochastic Runge-Kutta method, and two methods of Rößler."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -19,14 +19,14 @@ class SRKTableau(eqx.Module):
     + \beta^4_i I_{111}/h)\, g_i$$
 
     with $I_1 = \Delta W$, $I_{11} = (\Delta W^2 - h)/2$, $I_{111} = (\Delta W^3 - 3 h \Delta W)/6$, and $I_{10}$ the
-    integral of $W$ above its start. Rows of one step, or of each step on a leading axis.
+    integral of $W$ above its start. The coefficients of one step, or of all steps with a leading axis.
 
     Attributes:
         a0, b0, a1, b1: Strictly lower triangular, shape (s, s).
         c0, c1, alpha: Shape (s,).
         beta: The weights of the four integrals, shape (4, s).
-        used: Where the coefficients are not structural zeros (static).
-        name: What tables and messages call it.
+        used: Which coefficients are not structural zeros (static).
+        name: Its name in tables and messages.
     """
 
     a0: Coefficient
@@ -60,7 +60,7 @@ Mask = tuple[bool, ...]
 
 
 class Used(NamedTuple):
-    """Which coefficients of an `SRKTableau` are there: what is false is never computed."""
+    """Which coefficients of an `SRKTableau` are non-zero: entries marked false are never computed."""
 
     a0: tuple[Mask, ...]
     b0: tuple[Mask, ...]
@@ -70,11 +70,11 @@ class Used(NamedTuple):
     beta: tuple[Mask, ...]
 
     def f(self, i: int) -> bool:
-        """Whether anything needs the drift of stage i."""
+        """Whether the drift of stage i is used."""
         return self.alpha[i] or any(row[i] for row in (*self.a0, *self.a1))
 
     def g(self, i: int) -> bool:
-        """Whether anything needs the diffusion of stage i."""
+        """Whether the diffusion of stage i is used."""
         return any(row[i] for row in (*self.b0, *self.b1, *self.beta))
 
 
@@ -95,7 +95,7 @@ SRI1W1 = _tableau(
     "SRI1W1",
     a0=[[], [3 / 4], [], []],
     b0=[[], [3 / 2], [], []],
-    a1=[[], [1 / 4], [1], [1 / 4]],  # the published third drift is taken at the step's start: it is the first one
+    a1=[[], [1 / 4], [1], [1 / 4]],  # the published third drift is at the step's start, so it equals the first
     b1=[[], [1 / 2], [-1], [-5, 3, 1 / 2]],
     alpha=[1 / 3, 2 / 3, 0, 0],
     beta=[[-1, 4 / 3, 2 / 3, 0], [-1, 4 / 3, -1 / 3, 0], [2, -4 / 3, -2 / 3, 0], [-2, 5 / 3, -2 / 3, 1]],

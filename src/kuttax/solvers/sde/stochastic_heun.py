@@ -14,8 +14,8 @@ from .sde import Calculus, Noise, Terms
 class StochasticHeun(AbstractSDESolver):
     """z = y + h f(y) + g(y) dW, then y1 = y + h (f(y) + f(z)) / 2 + (g(y) + g(z)) dW / 2, for Stratonovich SDEs.
 
-    Rümelin 1982 (SIAM J. Numer. Anal. 19(3)). Any noise; strong order 1 where it commutes (diagonal with each entry
-    depending on its own entry of y alone, scalar, additive), else 1/2; weak order 1.
+    Rümelin 1982 (SIAM J. Numer. Anal. 19(3)). Any noise; strong order 1 if it commutes (scalar, additive, or diagonal
+    with each entry depending only on its own entry of y), else 1/2; weak order 1.
     """
 
     noises: ClassVar[tuple[Noise, ...]] = ("diagonal", "scalar", "general", "additive")

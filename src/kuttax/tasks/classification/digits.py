@@ -18,6 +18,6 @@ class Digits(ClassificationOptions):
         """Loads the data and makes the task.
 
         Raises:
-            UserError: If an option is out of range.
+            UserError: An option is out of range.
         """
         return self.classification("digits", *digits.load())

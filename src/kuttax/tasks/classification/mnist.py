@@ -27,6 +27,6 @@ class Mnist(ClassificationOptions):
         """Loads the data and makes the task.
 
         Raises:
-            UserError: If the data cannot be had or an option is out of range.
+            UserError: The data are not available, or an option is out of range.
         """
         return self.classification("mnist", *mnist.load(self.data_dir))

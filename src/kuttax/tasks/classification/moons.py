@@ -37,7 +37,7 @@ class Moons(ClassificationOptions):
         """Draws the data and makes the task.
 
         Raises:
-            UserError: If an option is out of range.
+            UserError: An option is out of range.
         """
         samples = self._draw(self.samples, 0), self._draw(self.test_samples, 1)
         return self.classification("moons", *samples)

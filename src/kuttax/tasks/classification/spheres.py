@@ -42,7 +42,7 @@ class Spheres(ClassificationOptions):
         """Draws the data and makes the task.
 
         Raises:
-            UserError: If an option is out of range.
+            UserError: An option is out of range.
         """
         data = spheres.load(self.dimension, self.samples, self.test_samples, self.data_seed)
         return replace(self.classification("spheres", *data), he_head=True)

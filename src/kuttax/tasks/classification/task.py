@@ -33,20 +33,21 @@ class Classification:
     """A neural ODE from the inputs to classes: cross-entropy, accuracy, float32.
 
     Attributes:
-        name: What records and tables call it.
+        name: Its name in records and tables.
         splits: The data, inputs `(n, features)` or `(n, channels, height, width)` and integer classes from 0.
         field: "mlp" and "conv1d" (along the coordinates) flatten the inputs; "conv" needs images.
         width: Hidden units of the MLP, hidden channels of a convolutional field.
         depth: Number of hidden layers.
         time_dependent: Whether the field sees the time.
         augmented: Zeros appended to the features ("mlp") or channels ("conv").
-        interval: The times that the solver crosses.
+        interval: The time interval of the solve.
         he_head: The head's initial weights, see `NeuralODEClassifier`.
-        adjoint: For `kuttax.solve`; None leaves its default.
-        max_steps: The most steps an adaptive solver may try; it sizes the buffer of a reverse pass.
+        adjoint: For `kuttax.solve`; None for its default.
+        max_steps: The largest number of steps that an adaptive solver may try; it sets the buffer size of a reverse
+            pass.
 
     Raises:
-        UserError: If an option is out of range or does not fit the data.
+        UserError: An option is out of range or does not fit the data.
     """
 
     loss_options: ClassVar[tuple[LossOption, ...]] = ("penalty",)
@@ -70,7 +71,7 @@ class Classification:
         object.__setattr__(self, "splits", Splits(*map(self._prepare, Splits._fields, self.splits)))
 
     def _prepare(self, part: str, dataset: Dataset) -> Dataset:
-        """The part as the field takes it: checked, float32, flat for an MLP."""
+        """The part in the field's form: checked, float32, flat for an MLP."""
         x, y = check_dataset(f"{self.name}, {part}", dataset)
         if self.field == "conv" and x.ndim != 4:
             raise UserError(
@@ -90,22 +91,22 @@ class Classification:
 
     @property
     def train(self) -> Dataset:
-        """The training set, as the field takes it."""
+        """The training set, in the field's form."""
         return self.splits.train
 
     @property
     def validation(self) -> Dataset:
-        """The validation set, as the field takes it."""
+        """The validation set, in the field's form."""
         return self.splits.validation
 
     @property
     def test(self) -> Dataset:
-        """The test set, as the field takes it."""
+        """The test set, in the field's form."""
         return self.splits.test
 
     @property
     def classes(self) -> int:
-        """The number of classes: one more than the highest in any part."""
+        """The number of classes: one more than the highest class in any part."""
         return 1 + max(int(part.y.max()) for part in self.splits)
 
     def init(self, key: PRNGKeyArray) -> NeuralODEClassifier:
@@ -135,7 +136,7 @@ class Classification:
     ) -> tuple[Float[Array, ""], dict[str, Array]]:
         """Mean cross-entropy of a batch, and the penalty; logs "nfe" (mean over samples), "metric" and "status".
 
-        Where every sample has its own steps, loss and metric are those of the samples that reached the end.
+        If every sample has its own steps, loss and metric are those of the samples that reached the end.
         """
         prediction, solution = self._predict(model, solver, batch, penalty=penalty, key=key)
         status, logits = solution.status, zero_where_lost(prediction.outputs, solution.status)
@@ -149,13 +150,13 @@ class Classification:
         return self._predict(model, solver, batch)[0]
 
     def trajectories(self, model: NeuralODEClassifier, batch: Dataset) -> Trajectories:
-        """The solves behind a batch's predictions."""
+        """The initial value problems behind a batch's predictions."""
         return Trajectories(model.field, model.start(jnp.asarray(batch.x)), *model.interval)
 
     def _predict(
         self, model: NeuralODEClassifier, solver: AbstractSolver, batch: Dataset, **asked: Any
     ) -> tuple[Prediction, Solution]:
-        """The prediction, and the solution with the penalty where one is asked for."""
+        """The prediction, and the solution, with a penalty if there is one."""
         options = {"adjoint": self.adjoint, "max_steps": self.max_steps, "throw": False, **asked}
         logits, solution = model(solver, batch.x, **options)
         prediction = Prediction(
@@ -170,10 +171,10 @@ class Classification:
 
 
 def check_sizes(name: str, **sizes: int) -> None:
-    """Refuses sizes of a model that cannot be.
+    """Refuses invalid sizes of a model.
 
     Raises:
-        UserError: If a size is below its least value.
+        UserError: A size is below its least value.
     """
     least = {"width": 1, "depth": 0, "augmented": 0, "max_steps": 1}
     for option, size in sizes.items():

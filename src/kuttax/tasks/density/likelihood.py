@@ -1,4 +1,4 @@
-"""Likelihood: a flow is trained by solving it."""
+"""Likelihood: trains a flow by solving it."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,16 +20,16 @@ from .task import Density
 
 @dataclass(frozen=True)
 class Likelihood:
-    """Maximum likelihood: every training step carries a batch back to the base.
+    """Maximum likelihood: every training step moves a batch back to the base.
 
-    A likelihood has no upper bound, and neither has what a coarse solver's error can pretend: with few steps, and with
-    learned ones above all, train with a penalty that grows in proportion to that error, `kx.Consistency(transform=
+    A likelihood has no upper bound, so a coarse solver's error can inflate it without limit. With few steps, and above
+    all with learned ones, train with a penalty that grows in proportion to that error, `kx.Consistency(transform=
     "plain")`.
 
     Attributes:
-        trace: Of training; a prediction's is exact.
-        penalised: The most points of a batch that a penalty looks at, in a solve of their own; None for all, in the
-            solve of the likelihood. The penalty's mean is the same, its price is not.
+        trace: The trace in training; predictions use the exact one.
+        penalised: The largest number of points of a batch for the penalty, in a separate solve; None for all, in the
+            solve of the likelihood. The penalty's mean is the same, its cost is not.
     """
 
     trace: AbstractTrace = field(default_factory=Exact)
@@ -37,7 +37,7 @@ class Likelihood:
 
     @property
     def consistency(self) -> Penalties:
-        """For `kx.fit`: proportional to the error of a step, for the gain of a likelihood that leans on it is too."""
+        """The penalty for `kx.fit`: proportional to the error of a step, as is the likelihood gained from it."""
         return 0.02 * Consistency(transform="plain", reference=RK4)
 
     def loss(
@@ -51,7 +51,7 @@ class Likelihood:
     ) -> tuple[Float[Array, ""], dict[str, Array]]:
         """The mean negative log-likelihood, and the penalty; the noise of a trace is drawn once for the solve.
 
-        Where every point has its own steps, it is the mean over those that reached the end.
+        If every point has its own steps, it is the mean over the points that reached the end.
         """
         few = None if penalty is None else self.penalised
         asked = {} if few is not None else {"penalty": penalty}

@@ -1,4 +1,4 @@
-"""Matching: a flow is trained without solving it."""
+"""Matching: trains a flow without solving it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -22,22 +22,22 @@ _FINE = FixedSteps(RK4, 16)
 
 @dataclass(frozen=True)
 class Matching:
-    """Conditional flow matching: the field is fitted to straight lines from noise to data.
+    """Conditional flow matching: fits the field to straight lines from noise to data.
 
     E |f(t, x_t) - (x_1 - x_0)|^2 with x_t = (1 - t) x_0 + t x_1 and t uniform in [0, 1] (Lipman et al., ICLR 2023,
-    arXiv 2210.02747; Liu, Gong & Liu, ICLR 2023). A learned solver, of which this knows nothing, is fitted beside it:
-    to finer steps of the field as it is, by the squared deviation of states and log-densities at the end. A penalty
-    costs one more solve.
+    arXiv 2210.02747; Liu, Gong & Liu, ICLR 2023). This loss does not involve a solver, so a learned solver is fitted
+    separately: to finer steps of the current field, by the squared deviation of states and log-densities at the end. A
+    penalty costs one more solve.
 
     Attributes:
-        coupling: Which noise goes with which point: "independent", or "optimal" within a batch (optimal transport).
+        coupling: How noise and points are paired: "independent", or "optimal" within a batch (optimal transport).
     """
 
     coupling: Coupling = "independent"
 
     @property
     def consistency(self) -> None:
-        """None: the field never meets the solver's errors."""
+        """None: the training of the field involves no solver error."""
 
     def loss(
         self,
@@ -48,7 +48,7 @@ class Matching:
         key: PRNGKeyArray,
         penalty: Penalties | None,
     ) -> tuple[Float[Array, ""], dict[str, Array]]:
-        """The mean squared deviation from the lines, and what else there is to fit."""
+        """The mean squared deviation from the lines, and the loss of a learned solver, if there is one."""
         noise_key, time_key, penalty_key = jax.random.split(key, 3)
         x = jnp.asarray(batch.x)
         noise = jax.random.normal(noise_key, x.shape, x.dtype)
@@ -68,6 +68,6 @@ class Matching:
 
 
 def _discretisation(task: Density, frozen: Any, solver: AbstractSolver, few: Points) -> Float[Array, ""]:
-    """The mean squared deviation of what the solver makes of some points from what finer steps do."""
+    """The mean squared deviation between the solver and finer steps, on some points."""
     own, fine = (task.carried_back(frozen, one, few) for one in (solver, _FINE))
     return jnp.mean(jnp.sum((own.x - fine.x) ** 2, axis=1) + (own.log_det - fine.log_det) ** 2)

@@ -1,4 +1,4 @@
-"""Portrait: what a density in the plane looks like, as numbers to draw."""
+"""Portrait: a density in the plane, as numbers for plots."""
 
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from ...solvers.rk.tableaus import TSIT5
 
 _SIDE = 72  # points of the grid in one direction
 _SAMPLES = 2000
-_MARGIN = 0.15  # of the data's extent, around it
+_MARGIN = 0.15  # around the data, as a share of their extent
 
 
 class Portrait(NamedTuple):
@@ -22,7 +22,7 @@ class Portrait(NamedTuple):
     Attributes:
         x, y: The grid's coordinates, `(m,)` each.
         log_density: In nats, `(m, m)`, y along the first axis.
-        samples: Drawn from the model, `(n, 2)`.
+        samples: Samples of the model, `(n, 2)`.
         data: `(n, 2)`.
     """
 
@@ -34,9 +34,9 @@ class Portrait(NamedTuple):
 
 
 def portrait(field: Any, data: Float[np.ndarray, "n 2"], max_steps: int) -> Portrait:
-    """The density and samples of a flow with base at time 0 and data at time 1, by Tsit5 at 1e-5: the field's own.
+    """The density and samples of a flow with base at time 0 and data at time 1, by Tsit5 at 1e-5.
 
-    Where that cannot solve it, numbers are NaN.
+    If that solve fails, numbers are NaN.
     """
     solver, options = Adaptive(TSIT5, 1e-5, 1e-5), {"max_steps": max_steps, "throw": False}
     data = np.asarray(data[:_SAMPLES])

@@ -29,11 +29,11 @@ _FIELDS = {"squash": ConcatSquashField, "mlp": MLPField}
 
 
 class Objective(Protocol):
-    """What a field is trained for."""
+    """The training objective of a field."""
 
     @property
     def consistency(self) -> Penalties | None:
-        """What `kx.fit` trains with beside the loss; None for nothing."""
+        """The penalty that `kx.fit` adds to the loss; None for none."""
         ...
 
     def loss(
@@ -45,30 +45,30 @@ class Objective(Protocol):
         key: PRNGKeyArray,
         penalty: Penalties | None,
     ) -> tuple[Float[Array, ""], dict[str, Array]]:
-        """As `Task.loss`."""
+        """The same as `Task.loss`."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class Density:
-    """The density of points: a field that carries a normal distribution at time 0 to the data at time 1. Float32.
+    """Density estimation of points: a field that moves a normal distribution at time 0 to the data at time 1. Float32.
 
-    Grathwohl et al. (FFJORD, ICLR 2019, arXiv 1810.01367). A prediction carries points back, from time 1 to time 0,
-    with the exact trace: its solver is one for that direction.
+    Grathwohl et al. (FFJORD, ICLR 2019, arXiv 1810.01367). A prediction moves points from time 1 back to time 0, with
+    the exact trace, so its solver is for that direction.
 
     Attributes:
-        name: What records and tables call it.
+        name: Its name in records and tables.
         splits: The data, points `(n, d)`.
-        objective: What the field is trained for: `Likelihood` or `Matching`.
+        objective: The training objective: `Likelihood` or `Matching`.
         field: "squash" is the gated field of FFJORD, "mlp" has the time appended to each layer's input.
         width: Hidden units.
         depth: Number of hidden layers.
-        units: In which the metric counts: nats a point, or bits a dimension.
-        adjoint: For `kuttax.solve`; None leaves its default.
-        max_steps: The most steps an adaptive solver may try.
+        units: The unit of the metric: nats a point, or bits a dimension.
+        adjoint: For `kuttax.solve`; None for its default.
+        max_steps: The largest number of steps that an adaptive solver may try.
 
     Raises:
-        UserError: If an option is out of range or does not fit the data.
+        UserError: An option is out of range or does not fit the data.
     """
 
     loss_options: ClassVar[tuple[LossOption, ...]] = ("penalty",)
@@ -102,7 +102,7 @@ class Density:
 
     @property
     def consistency(self) -> Penalties | None:
-        """For `kx.fit`: as the objective has it."""
+        """The penalty for `kx.fit`, from the objective."""
         return self.objective.consistency
 
     @property
@@ -122,7 +122,7 @@ class Density:
 
     @property
     def dimensions(self) -> int:
-        """Of a point."""
+        """The dimension of a point."""
         return self.splits.train.x.shape[1]
 
     def init(self, key: PRNGKeyArray) -> Any:
@@ -137,11 +137,11 @@ class Density:
         key: PRNGKeyArray,
         penalty: Penalties | None = None,
     ) -> tuple[Float[Array, ""], dict[str, Array]]:
-        """The objective's loss, and the penalty; logs "nfe", "metric" (NaN where it is not known) and "status"."""
+        """The objective's loss, and the penalty; logs "nfe", "metric" (NaN if not known) and "status"."""
         return self.objective.loss(self, model, solver, batch, key, penalty)
 
     def predict(self, model: Any, solver: AbstractSolver, batch: Points) -> Prediction:
-        """Where the points come from, `(n, d)`, and their NLL, in its units."""
+        """The points at time 0, `(n, d)`, and their NLL, in the task's units."""
         moved = self.carried_back(model, solver, batch)
         nll = self.nll(moved, batch)
         return Prediction(
@@ -164,16 +164,16 @@ class Density:
         return nats if self.units == "nats" else nats / (self.dimensions * log(2))
 
     def trajectories(self, model: Any, batch: Points) -> Trajectories:
-        """The solves behind a batch's likelihoods, from the data to the base."""
+        """The initial value problems behind a batch's likelihoods, from the data to the base."""
         field, state, args = augmented(model, jnp.asarray(batch.x))
         return Trajectories(field, state, *self.interval, args=args)
 
     def portrait(self, model: Any) -> Portrait | None:
-        """What there is to draw; None where the data are not points in the plane."""
+        """The density for plots; None if the data are not points in the plane."""
         return portrait(model, self.test.x, self.max_steps) if self.dimensions == 2 else None
 
     def sampling(self, model: Any, samples: int, key: PRNGKeyArray) -> Trajectories:
-        """The solves that draw so many samples, from the base to the data: what a sampler is distilled for."""
+        """The initial value problems that draw `samples` samples, from the base to the data."""
         t1, t0 = self.interval
         start = jax.random.normal(key, (samples, self.dimensions), jnp.float32)
         return Trajectories(model, start, t0, t1)

@@ -1,4 +1,4 @@
-"""Forecast: how far ahead an identified field sees, and whether it keeps to the attractor."""
+"""Forecast: how far ahead the forecasts of an identified field are valid, and whether they stay on the attractor."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,11 +7,11 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 VALID = 0.4
-"""The root mean square error over the components, in standard deviations, up to which a forecast is valid
+"""The largest root mean square error over the components, in standard deviations, of a valid forecast
 (Pathak, Hunt, Girvan, Lu, Ott, Phys. Rev. Lett. 120, 024102, 2018, whose error is the same up to its scale)."""
 
 FARTHEST = 100.0
-"""Standard deviations from the mean beyond which a forecast has diverged."""
+"""Standard deviations from the mean beyond which a forecast counts as divergent."""
 
 
 def describe(
@@ -22,26 +22,28 @@ def describe(
     lyapunov: float | None,
     names: Sequence[str],
 ) -> dict[str, Any]:
-    """What n forecasts of standardised states are worth.
+    """The quality of n forecasts of standardised states.
 
     Args:
-        truth: What was observed; time 0 is the start.
-        found: The forecasts; NaN where there is no number.
-        training: The states that were trained on.
-        interval: Between two times.
-        lyapunov: The system's largest Lyapunov exponent, in which valid prediction times are counted; or None.
-        names: Of the components.
+        truth: The observations; time 0 is the start.
+        found: The forecasts; NaN for missing numbers.
+        training: The training states.
+        interval: The time between two observations.
+        lyapunov: The system's largest Lyapunov exponent, the unit of valid prediction times; or None.
+        names: The names of the components.
 
     Returns:
         Strict JSON, the numbers in standard deviations of the training data:
 
         - `lead`, `rmse`: lead times, and the error there over all forecasts and components; null from the lead time on
           at which a forecast has diverged.
-        - `diverged`: how many have by the end, of `forecasts`; `first_divergence`: the earliest lead time, or null.
-        - `valid`: the longest lead time up to which each forecast is valid, its median, and how many are to the end.
-        - `attractor`: how far means and standard deviations of the components are off (root mean square over the
+        - `diverged`: how many of `forecasts` have diverged by the end; `first_divergence`: the earliest lead time, or
+          null.
+        - `valid`: the longest lead time up to which each forecast is valid, its median, and how many are valid to the
+          end.
+        - `attractor`: the errors of means and standard deviations of the components (root mean square over the
           components), the distance of their histograms (Wasserstein-1, the mean over the components), and as `chance`
-          the same distance of training and test data; null where a forecast has diverged.
+          the same distance between training and test data; null if a forecast has diverged.
         - `example`: the first forecast and its truth.
     """
     lost = diverged(found)
@@ -69,14 +71,14 @@ def describe(
 
 
 def diverged(found: Float[np.ndarray, "n times d"]) -> Bool[np.ndarray, "n times"]:
-    """From which time on each forecast is no number any more, or beyond all bounds."""
+    """From which time on each forecast is not a number, or beyond the limit."""
     with np.errstate(invalid="ignore"):
         out = ~(np.abs(found).max(axis=2) <= FARTHEST)
     return np.logical_or.accumulate(out, axis=1)
 
 
 def _plain(states: Float[np.ndarray, "times d"], lost: Bool[np.ndarray, " times"]) -> list[list[float]]:
-    """The states up to where they diverge."""
+    """The states up to their divergence."""
     return states[~lost].tolist()
 
 
@@ -93,6 +95,6 @@ def _attractor(truth: np.ndarray, found: np.ndarray, training: np.ndarray) -> di
 
 
 def _distance(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"]) -> float:
-    from scipy.stats import wasserstein_distance  # not at the top: it is slow to import
+    from scipy.stats import wasserstein_distance  # here, because the import is slow
 
     return float(np.mean([wasserstein_distance(x, y) for x, y in zip(a.T, b.T, strict=True)]))

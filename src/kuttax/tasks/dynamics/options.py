@@ -20,7 +20,7 @@ SystemName = Literal[
     "lorenz63", "lorenz96", "lotka-volterra", "pendulum", "van-der-pol", "kuramoto-sivashinsky"
 ]  # those of `systems.SYSTEMS`
 
-_BY_TIME = f"with fewer than {SHUFFLED} trajectories, which are split_trajectories by time"
+_BY_TIME = f"with fewer than {SHUFFLED} trajectories, which are split by time"
 
 
 @dataclass(frozen=True, kw_only=True)

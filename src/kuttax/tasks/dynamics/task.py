@@ -33,17 +33,17 @@ from . import forecast
 NetworkKind = Literal["mlp", "bilinear"]
 
 _WEIGHT = 3e-4  # of penalties in `kx.fit`, whose errors are in units of about a thousandth of a standard deviation
-_LONGEST = 1000  # intervals of a forecast, unless more are asked for
-_ENOUGH_WINDOWS = 128  # for a certificate: 59 without one that deviates, or 124 with two
+_LONGEST = 1000  # default limit on the intervals of a forecast
+_ENOUGH_WINDOWS = 128  # for a certificate: 59 windows suffice if none deviates, 124 if two do
 
 
 class DynamicsModel(eqx.Module):
-    """What is trained.
+    """The trained parts of the model.
 
     Attributes:
-        field: Of standardised states, in observations: see `Identified`.
-        corrections: With multiple shooting, what is added to the observed state where each segment of each training
-            window starts, (windows, segments, d): observed states are noisy. None without.
+        field: The field of standardised states, in units of observation intervals: see `Identified`.
+        corrections: With multiple shooting, added to the observed state at the start of each segment of each training
+            window, (windows, segments, d), because observed states are noisy. None without.
     """
 
     field: Identified
@@ -52,39 +52,38 @@ class DynamicsModel(eqx.Module):
 
 @dataclass(frozen=True, eq=False)
 class Dynamics:
-    """Find dx/dt = f(x, u) that takes observed states to the ones observed after them.
+    """Find dx/dt = f(x, u) that maps observed states to the following observed states.
 
     States are standardised by the training trajectories, float32; errors are in their standard deviations. A sample is
-    a window of `horizon` intervals between observations, predicted from its first state. A solver with fixed steps
-    crosses one interval after another, so that its budget, and the NFE reported, are those of one interval. An adaptive
-    solver crosses the window in steps of its own; it stops at every observation only where times are irregular or there
-    are control inputs.
+    a window of `horizon` intervals between observations, predicted from its first state. A fixed-step solver takes its
+    steps in each interval, so its budget, and the reported NFE, are for one interval. An adaptive solver chooses its
+    steps over the whole window; it stops at every observation only if times are irregular or there are control inputs.
 
     Attributes:
-        name: What records and tables call it.
-        parts: Trajectories to train on, to choose on and to report on.
+        name: Its name in records and tables.
+        parts: Trajectories for training, for choices and for the report.
         network: "mlp" (tanh) or "bilinear".
         width: Hidden units, or products of a bilinear field.
         depth: Hidden layers of an MLP.
-        known: Known physics, to which the network is added: dx/dt from x and u in the data's own units. The field then
-            starts there.
+        known: Known physics, to which the network is added: dx/dt from x and u in the data's own units. Training then
+            starts from this field.
         horizon: Intervals in a window.
-        curriculum: Shorter horizons that training begins with, each for an equal share of it.
-        segments: Segments of `horizon` intervals in a training window. With more than one, each starts from a state of
-            its own, the observed one plus a correction that is trained along, and is drawn to the next one's start:
+        curriculum: Shorter horizons at the start of training, each for an equal share of it.
+        segments: Segments of `horizon` intervals in a training window. With more than one, each starts from its own
+            state, the observed one plus a trained correction, and a penalty pulls its end to the next one's start:
             multiple shooting (Bock & Plitt 1984; for neural ODEs Turan & Jaeschke 2021, arXiv 2109.06786).
         continuity: The weight of the squared gaps between segments.
-        forecast_length: Intervals of the long forecasts; None for as many as the shortest test trajectory has, at most
+        forecast_length: Intervals of the long forecasts; None for the length of the shortest test trajectory, at most
             1000.
-        lyapunov: The system's largest Lyapunov exponent, where it is known and positive.
-        adjoint: For `kuttax.solve`; None leaves its default.
-        max_steps: The most steps an adaptive solver may try in one window.
-        scaling: What standardises the data.
+        lyapunov: The system's largest Lyapunov exponent, if it is known and positive.
+        adjoint: For `kuttax.solve`; None for its default.
+        max_steps: The largest number of steps that an adaptive solver may try in one window.
+        scaling: The standardisation of the data.
         plain: Whether times are equally spaced and there are no control inputs.
         train, validation, test: Windows.
 
     Raises:
-        UserError: If an option is out of range, or a trajectory too short for it.
+        UserError: An option is out of range, or a trajectory is too short for it.
     """
 
     loss_options: ClassVar[tuple[LossOption, ...]] = ("penalty", "progress")
@@ -116,15 +115,15 @@ class Dynamics:
         put("scaling", Scaling.of(self.parts.train))
         put("plain", is_regular(every) and every[0].u.shape[1] == 0)
         whole = self.segments * self.horizon
-        # Windows that overlap show more of the same data; where each has starts of its own they must not.
+        # Windows may overlap, since that uses the same data more often; with own starts for each window they must not.
         put("train", self._windows("train", whole, 1 if self.segments == 1 else whole))
         put("validation", self._windows("validation", self.horizon, self._validation_stride()))
         put("test", self._windows("test", self.horizon, self.horizon))
 
     def _validation_stride(self) -> int:
-        """The largest, up to the horizon, that gives enough windows for a certificate; 1 where none does.
+        """The largest stride, up to the horizon, that gives enough windows for a certificate; 1 if none does.
 
-        Windows that overlap tell less than as many that do not, but each has a start of its own.
+        Overlapping windows carry less information than the same number of disjoint ones, but each has its own start.
         """
         starts = [len(one.t) - self.horizon for one in self.parts.validation]
         count = lambda stride: sum(len(range(0, n, stride)) for n in starts)
@@ -146,12 +145,14 @@ class Dynamics:
 
     @property
     def consistency(self) -> Penalties:
-        """For `kx.fit`: proportional to the error of a step. Where the rmse is r, an error of e sd gains at most 2 r e,
-        which this weight outbids up to an r of about 0.1."""
+        """The penalty for `kx.fit`: proportional to the error of a step.
+
+        If the rmse is r, an error of e sd gains at most 2 r e; this weight outweighs that up to an r of about 0.1.
+        """
         return _WEIGHT * Consistency(transform="plain")
 
     def warm_up_penalty(self, steps: int) -> Penalties:
-        """For `kx.fit`: the local error of one of so many steps, at the same weight."""
+        """The penalty for `kx.fit`'s warm-up: the local error of one of `steps` steps, with the same weight."""
         return _WEIGHT * LocalError(steps=steps, transform="plain")
 
     def init(self, key: PRNGKeyArray) -> DynamicsModel:
@@ -176,9 +177,9 @@ class Dynamics:
         penalty: Penalties | None = None,
         progress: Any = 1.0,
     ) -> tuple[Float[Array, ""], dict[str, Array]]:
-        """Mean squared error at the horizon of the day, with the gaps between segments and the penalty.
+        """Mean squared error at the current horizon, with the gaps between segments and the penalty.
 
-        Logs "nfe" (an interval, mean over samples), "metric" and "status". Where every sample has its own steps, errors
+        Logs "nfe" (of an interval, mean over samples), "metric" and "status". If every sample has its own steps, errors
         and gaps are those of the windows all of whose segments reached their end.
         """
         horizons = (*self.curriculum, self.horizon)
@@ -220,7 +221,7 @@ class Dynamics:
             outputs=found,
             metric=jnp.sqrt(loss),
             stats=_an_interval(crossed.stats, self.horizon),
-            trajectory=crossed.path if self.plain else None,  # driven ones may cross
+            trajectory=crossed.path if self.plain else None,  # driven trajectories may cross
             loss=loss,
             status=jnp.max(crossed.status),
         )
@@ -249,7 +250,7 @@ class Dynamics:
         return forecast.describe(truth, found, training, self.scaling.interval, self.lyapunov, names)
 
     def _ahead(self, model: DynamicsModel, solver: AbstractSolver, pieces: Windows, length: int) -> Array:
-        """The forecasts of whole pieces, one after another, so that one that diverges leaves the others alone."""
+        """The forecasts of whole pieces, one after another, so that a divergent one does not affect the others."""
         dynamic, static = eqx.partition((model, solver), eqx.is_array)
 
         @jax.jit
@@ -276,7 +277,7 @@ class Dynamics:
     ) -> "CrossedWindow":
         """The states at `horizon` observations after the start.
 
-        Where times or control inputs make the field change at observations, each interval is a solve of its own.
+        If times or control inputs change the field at observations, each interval is a separate solve.
         """
         options = {"adjoint": self.adjoint, "max_steps": self.max_steps, "throw": False, **asked}
         options |= {"solver": solver, "batch_axis": 0}
@@ -299,7 +300,7 @@ class Dynamics:
 
 
 class CrossedWindow(NamedTuple):
-    """What came of the solves of a batch: states at the observations, the start among them, and the solution's rest."""
+    """The result of a batch's solves: states at the observations, including the start, and the rest of the solution."""
 
     path: Float[Array, "n times d"]
     stats: Stats
@@ -308,7 +309,7 @@ class CrossedWindow(NamedTuple):
 
 
 def check_options(options: Any) -> None:
-    """Refuses numbers of a `Dynamics`, or of its options, that cannot be.
+    """Refuses invalid numbers of a `Dynamics`, or of its options.
 
     Raises:
         UserError: One is out of its range.
@@ -327,7 +328,7 @@ def check_options(options: Any) -> None:
 
 
 def _silent(network: Any) -> Any:
-    """The network, zero everywhere: the last layer's weights are."""
+    """The network with zero weights in its last layer, so that it is zero everywhere."""
 
     def last(network: Any) -> Any:
         return (network.linear, network.products) if isinstance(network, BilinearField) else network.layers[-1]
@@ -336,16 +337,16 @@ def _silent(network: Any) -> Any:
 
 
 def _segments(batch: Windows, segments: int, horizon: int) -> Windows:
-    """Each window as `segments` windows of `horizon` intervals, the last state of one being the first of the next."""
+    """Each window as `segments` windows of `horizon` intervals; the last state of one is the first of the next."""
     if segments == 1:
         return batch
     rows = horizon * np.arange(segments)[:, None] + np.arange(horizon + 1)
     z = batch.z[:, rows].reshape(-1, horizon + 1, batch.z.shape[2])
-    pieces = len(batch.z) * segments  # not -1, which is no number where there are no control inputs
+    pieces = len(batch.z) * segments  # not -1, which is undefined without control inputs
     course = jax.tree.map(lambda x: x.reshape(pieces, horizon, *x.shape[2:]), batch.course)
     return Windows(jnp.repeat(batch.number, segments), z, course)
 
 
 def _an_interval(stats: Stats, horizon: int) -> Stats:
-    """What one interval cost, on average."""
+    """The average cost of one interval."""
     return jax.tree.map(lambda count: count / horizon, stats)

@@ -1,4 +1,4 @@
-"""Evidence: the terms of the lower bound that a latent variable model is trained by."""
+"""Evidence: the terms of the lower bound that a latent variable model maximises."""
 
 import math
 
@@ -7,19 +7,19 @@ from jaxtyping import Array, Bool, Float
 
 
 def gaussian_log_density(x: Float[Array, "*shape"], mean: Float[Array, "*shape"], std: float) -> Float[Array, "*shape"]:
-    """log N(x; mean, std^2) of each value, in nats, for a noise of observation that is fixed."""
+    """log N(x; mean, std^2) of each value, in nats, for a fixed observation noise."""
     return -(((x - mean) / std) ** 2) / 2 - math.log(std) - math.log(2 * math.pi) / 2
 
 
 def masked_mean(values: Float[Array, "n ..."], mask: Bool[Array, "n ..."]) -> Float[Array, " n"]:
-    """The mean of each sample's values that are not masked out; 0 where there are none. The others may be anything."""
+    """The mean of each sample's values where `mask` is true; 0 if there are none. The other values may be anything."""
     axes = tuple(range(1, values.ndim))
     total = jnp.sum(jnp.where(mask, values, 0), axis=axes)
     return total / counted(mask).astype(values.dtype)
 
 
 def counted(mask: Bool[Array, "n ..."]) -> Array:
-    """How many values each sample has, at least one, `(n,)`."""
+    """The number of each sample's values, at least one, `(n,)`."""
     return jnp.maximum(jnp.sum(mask, axis=tuple(range(1, mask.ndim))), 1)
 
 

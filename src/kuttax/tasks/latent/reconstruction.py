@@ -1,4 +1,4 @@
-"""Reconstruction: what a latent model makes of a few series, as numbers to draw."""
+"""Reconstruction: a latent model's predictions of a few series, as numbers for plots."""
 
 from typing import Any, NamedTuple, Protocol
 
@@ -16,17 +16,17 @@ _DRAWS = 64
 
 
 class Reconstruction(NamedTuple):
-    """The first test series, in those features that they were observed in most often.
+    """The first test series, in the features with the most observations.
 
     Attributes:
         times: The grid.
-        names: Of the features.
+        names: The names of the features.
         mean: From the mean of each latent start, `(series, grid, features)`.
-        low, high: The 5 % and 95 % quantiles over draws of the latent path, without noise of observation.
-        index: Of each observation's time on the grid, `(series, length)`.
+        low, high: The 5 % and 95 % quantiles over draws of the latent path, without observation noise.
+        index: The grid index of each observation's time, `(series, length)`.
         x: Values, `(series, length, features)`.
-        mask: What was observed.
-        seen: The times that the encoder was shown, `(series, length)`.
+        mask: Which values were observed.
+        seen: The times that the encoder sees, `(series, length)`.
     """
 
     times: Float[np.ndarray, " grid"]
@@ -41,7 +41,7 @@ class Reconstruction(NamedTuple):
 
 
 class Reconstructing(Protocol):
-    """A task of series that are encoded, carried along the grid and decoded (`kuttax.tasks.Latent`)."""
+    """A task of series with an encoder, a latent solve on the grid and a decoder (`kuttax.tasks.Latent`)."""
 
     @property
     def splits(self) -> SeriesSplits: ...
@@ -56,7 +56,7 @@ class Reconstructing(Protocol):
 
 
 def reconstruction(task: Reconstructing, model: Any, solver: AbstractSolver) -> Reconstruction:
-    """What the model makes of the first test series with this solver; NaN where the solve fails."""
+    """The model's predictions of the first test series with this solver; NaN if the solve fails."""
     batch = jax.tree.map(lambda x: np.asarray(x[:_SERIES]), task.splits.test)
     features = np.sort(np.argsort(-batch.mask.sum(axis=(0, 1)), kind="stable")[:_FEATURES])
     chosen = lambda x: np.asarray(x)[..., features]

@@ -1,4 +1,4 @@
-"""Latent: irregular time series as noisy views of a latent ODE or SDE."""
+"""Latent: irregular time series as noisy observations of a latent ODE or SDE."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
@@ -27,11 +27,11 @@ from ..stochastic.noise import fine_steps
 from .evidence import counted, gaussian_log_density, kl_from_standard_normal, masked_mean
 from .reconstruction import Reconstruction, reconstruction
 
-_PREDICTING = 0  # the seed of the one path that a latent SDE predicts with
+_PREDICTING = 0  # the seed of the single path with which a latent SDE predicts
 
 
 class LatentPath(NamedTuple):
-    """A latent solve: the states on the grid, `(n, grid, latent)`, the path's own divergence, `(n,)`, and the rest."""
+    """A latent solve: the states on the grid, `(n, grid, latent)`, the path's divergence, `(n,)`, and the rest."""
 
     path: Float[Array, "n grid latent"]
     divergence: Float[Array, " n"]
@@ -44,30 +44,31 @@ class LatentPath(NamedTuple):
 class Latent:
     """A latent ODE of irregular time series: a field in a latent space, an encoder into it and a decoder out of it.
 
-    Rubanova, Chen & Duvenaud (Latent ODEs for irregularly-sampled time series, NeurIPS 2019). The encoder is shown a
-    part of each series' times and gives the distribution of the latent state at time 0; the state is solved from 0 to
-    the last time of the grid that all series share, and decoded at each series' own times. Training maximises the lower
-    bound of all observed values' likelihood; validation and test are on the values that the encoder was not shown.
+    Rubanova, Chen & Duvenaud (Latent ODEs for irregularly-sampled time series, NeurIPS 2019). The encoder sees a part
+    of each series' times and gives the distribution of the latent state at time 0. The solver integrates the state from
+    0 to the last time of the common grid; the decoder maps it at each series' own times. Training maximises the lower
+    bound of all observed values' likelihood; validation and test use the values that the encoder does not see.
 
-    A solver with fixed steps crosses one interval of the grid after another, so that its budget, and the NFE reported,
-    are those of one interval. An adaptive solver crosses the whole in steps of its own and reads the grid off its dense
-    output, at no evaluation more.
+    A fixed-step solver takes its steps in each interval of the grid, so its budget, and the reported NFE, are for one
+    interval. An adaptive solver chooses its steps over the whole time and reads the grid from its dense output, without
+    further evaluations.
 
     Attributes:
-        name: What records and tables call it.
+        name: Its name in records and tables.
         splits: The series and their grid.
-        stochastic: A latent SDE, whose paths' divergence from the prior's enters the bound (Li et al., AISTATS 2020).
+        stochastic: Use a latent SDE; the divergence of its paths from the prior's enters the bound (Li et al., AISTATS
+            2020).
         latent: Entries of the latent state.
         width, depth: Hidden units and layers of the field; the decoder has one hidden layer of `width`.
         hidden: Size of the encoder's state.
         observation_std: The fixed standard deviation of an observation about the decoder's mean.
-        kl: The weight of the divergences in the bound when training ends; 1 is the bound itself.
-        kl_anneal: The share of training in which that weight grows from zero, in proportion to the steps; 0 for none.
-        adjoint: For `kuttax.solve`; None leaves its default.
-        max_steps: The most steps an adaptive solver may try.
+        kl: The weight of the divergences in the bound at the end of training; 1 is the bound itself.
+        kl_anneal: The share of training in which that weight grows linearly from zero; 0 for none.
+        adjoint: For `kuttax.solve`; None for its default.
+        max_steps: The largest number of steps that an adaptive solver may try.
 
     Raises:
-        UserError: If an option is out of its range.
+        UserError: An option is out of its range.
     """
 
     loss_options: ClassVar[tuple[LossOption, ...]] = ("penalty", "progress")
@@ -95,17 +96,17 @@ class Latent:
 
     @property
     def calculus(self) -> Calculus | None:
-        """Of the latent SDE, whose noise is additive; None for a latent ODE."""
+        """The calculus of the latent SDE, whose noise is additive; None for a latent ODE."""
         return "ito" if self.stochastic else None
 
     @property
     def reference(self) -> AbstractSolver | None:
-        """Of a latent SDE: fine steps, which say whether the model means anything without its own solver."""
+        """For a latent SDE: a solver with fine steps, to compare with the model's own."""
         return fine_steps("ito", 4) if self.stochastic else None
 
     @property
     def intervals(self) -> int:
-        """Of the grid."""
+        """The number of intervals of the grid."""
         return len(self.splits.times) - 1
 
     @property
@@ -144,9 +145,9 @@ class Latent:
     ) -> tuple[Float[Array, ""], dict[str, Array]]:
         """The negative lower bound of the batch's log-likelihood, in nats a value, and the penalty.
 
-        Of a series with m observed values, (-log p(x | z) + weight (KL(q(z0) | N(0, 1)) + path KL)) / m with one z
-        drawn from the encoder's distribution; the mean over the series. Which times the encoder is shown is drawn anew.
-        Logs "nfe" (of an interval), "metric" and "status". Where every sample has its own steps, the means are over the
+        For a series with m observed values, (-log p(x | z) + weight (KL(q(z0) | N(0, 1)) + path KL)) / m with one z
+        drawn from the encoder's distribution; the mean over the series. The times that the encoder sees are drawn anew.
+        Logs "nfe" (of an interval), "metric" and "status". If every sample has its own steps, the means are over the
         series that reached their end.
         """
         draw_key, solve_key, seen_key = jax.random.split(key, 3)
@@ -167,7 +168,7 @@ class Latent:
         return -mean_over_reached(bound, crossed.status) + crossed.penalty, log
 
     def weight(self, progress: Any, dtype: Any) -> Float[Array, ""]:
-        """Of the divergences, when this share of training is done."""
+        """The weight of the divergences, at this share of training."""
         share = 1.0 if self.kl_anneal == 0 else jnp.minimum(jnp.asarray(progress, dtype) / self.kl_anneal, 1.0)
         return jnp.asarray(self.kl * share, dtype)
 
@@ -175,7 +176,7 @@ class Latent:
         """The means of the held-out values, `(n, length, d)`, zero elsewhere, from the mean of each latent start.
 
         The metric is their mean squared error, the loss their negative log-likelihood in nats a value. A latent SDE
-        predicts with one path, always the same.
+        predicts with one fixed path.
         """
         found = self.encode(model, batch)
         crossed = self.cross(model, solver, found.mean, found.context, jax.random.key(_PREDICTING))
@@ -190,7 +191,7 @@ class Latent:
         )
 
     def trajectories(self, model: LatentModel, batch: Series) -> Trajectories:
-        """One interval from the state of each series at one time of the grid, the times taken in turn.
+        """One interval from the state of each series at one time of the grid; series take the times in turn.
 
         Raises:
             UserError: The latent state follows an SDE.
@@ -203,7 +204,7 @@ class Latent:
         return Trajectories(model.field, path[np.arange(n), np.arange(n) % self.intervals], *self.interval)
 
     def reconstruct(self, model: LatentModel, solver: AbstractSolver) -> Reconstruction:
-        """What there is to draw of the first test series: see `kuttax.tasks.latent.reconstruction`."""
+        """Numbers for plots of the first test series: see `kuttax.tasks.latent.reconstruction`."""
         return reconstruction(self, model, solver)
 
     def encode(self, model: LatentModel, batch: Series) -> Recognised:
@@ -221,7 +222,7 @@ class Latent:
         key: PRNGKeyArray,
         **asked: Any,
     ) -> LatentPath:
-        """The latent states on the grid; `asked` goes to `kuttax.solve`."""
+        """The latent states on the grid; `asked` are options of `kuttax.solve`."""
         times = self.splits.times
         options = {"adjoint": self.adjoint, "max_steps": self.max_steps, "throw": False, "key": key, **asked}
         options |= {"solver": solver, "ts": times, "batch_axis": 0}
@@ -236,7 +237,7 @@ class Latent:
         return LatentPath(jnp.swapaxes(path, 0, 1), divergence, sol.stats, sol.status, sol.penalty)
 
     def _shown_anew(self, batch: Series, key: PRNGKeyArray) -> Series:
-        """The batch with each time shown by chance, with the probability that is the share of those shown."""
+        """The batch with the shown times drawn at random, with probability equal to the share of shown times."""
         share = self.splits.share
         if share == 1:
             return batch
@@ -250,14 +251,14 @@ class Latent:
 
 
 def held_out(batch: Series) -> Array:
-    """The observed values that are not shown, `(n, length, d)`; all of them of a series of which all are shown."""
+    """The observed values that the encoder does not see, `(n, length, d)`; all of them if it sees the whole series."""
     mask = jnp.asarray(batch.mask)
     hidden = mask & ~jnp.asarray(batch.seen)[:, :, None]
     return jnp.where(hidden.any(axis=(1, 2), keepdims=True), hidden, mask)
 
 
 def check_options(options: Any) -> None:
-    """Refuses numbers of a `Latent`, or of its options, that cannot be.
+    """Refuses invalid numbers of a `Latent`, or of its options.
 
     Raises:
         UserError: One is out of its range.

@@ -27,7 +27,7 @@ class Numbered(NamedTuple):
     Attributes:
         x: Inputs, `(n, features)`.
         y: Classes, `(n,)`.
-        number: Which one of its part of the data, `(n,)`.
+        number: Its index in its part of the data, `(n,)`.
     """
 
     x: Any
@@ -37,20 +37,20 @@ class Numbered(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class StochasticClassification:
-    """A neural SDE from the inputs to classes: cross-entropy and accuracy on one path a sample, float32.
+    """A neural SDE from the inputs to classes: cross-entropy and accuracy on one path for each sample, float32.
 
     Attributes:
-        name: What records and tables call it.
+        name: Its name in records and tables.
         splits: The data, inputs `(n, ...)`, which are flattened, and integer classes from 0.
         states: Entries of the SDE's state.
         width: Hidden units of its drift.
-        calculus: How the model is read.
-        adjoint: For `kuttax.solve`; None leaves its default.
-        max_steps: The most steps an adaptive solver may try; it also decides how short one may be.
-        train, validation, test: The data as the model takes them: flat, float32, numbered.
+        calculus: The calculus of the model.
+        adjoint: For `kuttax.solve`; None for its default.
+        max_steps: The largest number of steps that an adaptive solver may try; it also sets the smallest step size.
+        train, validation, test: The data in the model's form: flat, float32, numbered.
 
     Raises:
-        UserError: If an option is out of range or does not fit the data.
+        UserError: An option is out of range or does not fit the data.
     """
 
     loss_options: ClassVar[tuple[LossOption, ...]] = ("penalty",)
@@ -94,7 +94,7 @@ class StochasticClassification:
 
     @property
     def reference(self) -> AbstractSolver:
-        """Fine steps, which say whether the model means anything without its own."""
+        """A solver with fine steps, to compare with the model's own."""
         return fine_steps(self.calculus, 256)
 
     def init(self, key: PRNGKeyArray) -> NeuralSDEClassifier:
@@ -117,7 +117,7 @@ class StochasticClassification:
         return loss + sol.penalty, log
 
     def predict(self, model: NeuralSDEClassifier, solver: AbstractSolver, batch: Numbered) -> Prediction:
-        """The logits at the end of one path a sample, `(n, classes)`; the noise is the same for the same batch."""
+        """The logits at the end of one path for each sample, `(n, classes)`; the same batch has the same noise."""
         key = noise_of(jnp.asarray(batch.number))
         logits, sol = model(solver, jnp.asarray(batch.x), key, **self._options)
         return Prediction(

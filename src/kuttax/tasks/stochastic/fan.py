@@ -1,4 +1,4 @@
-"""Fan: quantiles of trajectories against time, of a model and of data."""
+"""Fan: quantiles of trajectories against time, for a model and for data."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
-"""Which quantiles: a median between two bands."""
+"""The quantiles: a median between two bands."""
 
 
 class Fan(NamedTuple):
@@ -14,7 +14,7 @@ class Fan(NamedTuple):
 
     Attributes:
         times: `(times,)`.
-        levels: Which quantiles, `(levels,)`, rising.
+        levels: The levels of the quantiles, `(levels,)`, increasing.
         model, data: `(levels, times, d)`.
         few: Some of the model's trajectories, `(n, times, d)`.
     """

@@ -44,7 +44,7 @@ class MnistSDE(TaskOptions):
         """Loads the data and makes the task.
 
         Raises:
-            UserError: If the data cannot be had or an option is out of range.
+            UserError: The data are not available, or an option is out of range.
         """
         train, test = mnist.load(self.data_dir)
         splits = make_splits(train, test, validation_fraction=self.validation_fraction, seed=self.split_seed)

@@ -1,4 +1,4 @@
-"""MomentFit: an SDE whose trajectories have the means and variances of observed ones."""
+"""MomentFit: an SDE whose trajectories match the means and variances of observed ones."""
 
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
@@ -24,16 +24,16 @@ from ..classification.task import check_sizes
 from .fan import Fan, fan
 from .noise import fine_steps, noise_of
 
-_FAN = 1000  # trajectories that a fan chart shows
+_FAN = 1000  # trajectories of a fan chart
 
 
 class Ensemble(NamedTuple):
     """Trajectories along the first axis of all fields; a slice of it is a batch.
 
     Attributes:
-        number: Which one it is of its part of the data.
+        number: Its index in its part of the data.
         part: Which part: 0 training, 1 validation, 2 test.
-        y: The states observed, `(n, times, d)`.
+        y: The observed states, `(n, times, d)`.
     """
 
     number: Any
@@ -45,7 +45,7 @@ class Moments(NamedTuple):
     """Means and variances at every time.
 
     Attributes:
-        mean, var: `(times, d)`, or one of them a part.
+        mean, var: `(times, d)`, or one of them for each part.
     """
 
     mean: Any
@@ -53,7 +53,7 @@ class Moments(NamedTuple):
 
 
 class MomentSplits(NamedTuple):
-    """Trajectories to train on, to choose on and to report on, each `(n, times, d)`."""
+    """Trajectories for training, for choices and for the report, each `(n, times, d)`."""
 
     train: Float[np.ndarray, "n times d"]
     validation: Float[np.ndarray, "m times d"]
@@ -66,26 +66,26 @@ class MomentFit:
 
         loss = mean |E y - E data|^2 + mean |Var y - Var data|^2
 
-    over times and components. A sample is one trajectory, simulated from the start of an observed one; the moments of a
-    batch of them are held against those of all the data of its part (training, validation, test), variances with n - 1.
-    The drift is a multilayer perceptron (tanh) of the cubed state, the diffusion an affine map, diagonal noise.
+    over times and components. A sample is one trajectory, simulated from the start of an observed one. The loss
+    compares the moments of a batch with those of all the data of its part (training, validation, test), variances with
+    n - 1. The drift is a multilayer perceptron (tanh) of the cubed state, the diffusion an affine map, diagonal noise.
 
-    Solvers cross one interval between observations after another: the steps of one with a fixed grid, and the NFE
-    reported, are those of an interval; an adaptive one ends a step at every observation.
+    A fixed-step solver takes its steps in each interval between observations, and the reported NFE is that of an
+    interval; an adaptive one ends a step at every observation.
 
     Attributes:
-        name: What records and tables call it.
-        times: Of the observations, the first one the start.
+        name: Its name in records and tables.
+        times: The times of the observations; the first one is the start.
         parts: The trajectories.
         width: Hidden units of the drift.
-        calculus: How the model is read.
-        adjoint: For `kuttax.solve`; None leaves its default.
-        max_steps: The most steps an adaptive solver may try; it also decides how short one may be.
+        calculus: The calculus of the model.
+        adjoint: For `kuttax.solve`; None for its default.
+        max_steps: The largest number of steps that an adaptive solver may try; it also sets the smallest step size.
         targets: The moments of each part.
         train, validation, test: Batches are slices of these.
 
     Raises:
-        UserError: If an option is out of range, or a part is no set of trajectories observed at these times.
+        UserError: An option is out of range, or a part is not a set of trajectories observed at these times.
     """
 
     loss_options: ClassVar[tuple[LossOption, ...]] = ("penalty",)
@@ -127,12 +127,12 @@ class MomentFit:
 
     @property
     def consistency(self) -> Penalties:
-        """For `kuttax.fit`: the local error of the solver's own steps."""
+        """The penalty for `kuttax.fit`: the local error of the solver's own steps."""
         return 0.01 * LocalError(size="solver")
 
     @property
     def reference(self) -> AbstractSolver:
-        """Fine steps, which say whether the model means anything without its own."""
+        """A solver with fine steps, to compare with the model's own."""
         return fine_steps(self.calculus, 16)
 
     def init(self, key: PRNGKeyArray) -> SDE:
@@ -156,7 +156,7 @@ class MomentFit:
         """The distance of the moments, and the penalty; logs "nfe" (of the drift, an interval), "metric", "status".
 
         Raises:
-            UserError: The batch has one sample, and thus no variance.
+            UserError: The batch has one sample, so it has no variance.
         """
         paths, sol = self._simulated(model, solver, batch, key, penalty=penalty)
         loss = self._distance(paths, batch.part)
@@ -185,7 +185,7 @@ class MomentFit:
         return jnp.swapaxes(sol.ys, 0, 1), sol
 
     def _distance(self, paths: Float[Array, "n times d"], part: Int[Array, " n"]) -> Float[Array, ""]:
-        """Of the moments of these trajectories from those of all the data of their part."""
+        """The distance between the moments of these trajectories and those of all the data of their part."""
         if len(paths) < 2:
             raise UserError(f"{self.name}: one trajectory has no variance: give a batch size that leaves no single one")
         mean, var = (jnp.asarray(target, paths.dtype)[part[0]] for target in self.targets)

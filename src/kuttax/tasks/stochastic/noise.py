@@ -1,4 +1,4 @@
-"""Noise: which paths an SDE's predictions follow, and the fine steps that they are held against."""
+"""Noise: the paths of an SDE's predictions, and the fine steps to compare with."""
 
 import jax
 from jaxtyping import Array, Int, PRNGKeyArray
@@ -12,15 +12,17 @@ _SEED = 2023
 
 
 def noise_of(number: Int[Array, " n"]) -> PRNGKeyArray:
-    """The key that draws the noise of a batch's prediction: the same batch always has the same, so that numbers repeat
-    and solvers can be compared on one path, and another batch of the data has another.
+    """The key of the noise in a batch's prediction: the same batch always has the same noise, another batch another.
+
+    So results repeat, and solvers can be compared on one path.
+    can be compared on one path; another batch of the data has different noise.
 
     Args:
-        number: Of the samples in their data set; the first one's counts.
+        number: The samples' numbers in their data set; only the first one counts.
     """
     return jax.random.fold_in(jax.random.key(_SEED), number[0])
 
 
 def fine_steps(calculus: Calculus, steps: int) -> AbstractSDESolver:
-    """A solver for diagonal noise with so many steps, for an SDE of this calculus."""
+    """A solver for diagonal noise with `steps` steps, for an SDE of this calculus."""
     return SRK(steps) if calculus == "ito" else StochasticHeun(steps)

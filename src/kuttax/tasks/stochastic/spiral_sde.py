@@ -40,7 +40,7 @@ class SpiralSDE(TaskOptions):
         """Draws the trajectories and makes the task.
 
         Raises:
-            UserError: If an option is out of range.
+            UserError: An option is out of range.
         """
         n, m = self.trajectories, self.held_out
         y = spiral_sde.trajectories(n + 2 * m, self.data_seed)

@@ -1,4 +1,4 @@
-"""Certificate: whether a trained field means anything without its solver, and what that rests on."""
+"""Certificate: whether predictions depend on the solver, with the evidence."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -21,12 +21,12 @@ _FORMAT, _VERSION = "kuttax-certificate", 2
 
 @dataclass(frozen=True, eq=False)
 class Certificate:
-    """What `certify` found.
+    """The result of `certify`.
 
     Attributes:
-        measured: The rows of numbers.
-        judged: The verdict on them, its reasons and criteria.
-        thresholds: What they were held against.
+        measured: The measured numbers, one row for each solver.
+        judged: The verdict, its reasons and criteria.
+        thresholds: The allowed changes.
     """
 
     measured: Measurement
@@ -35,34 +35,34 @@ class Certificate:
 
     @property
     def verdict(self) -> Verdict:
-        """ "valid": other solvers give the same predictions. "invalid": they do not. "undecided": it cannot be told."""
+        """ "valid": other solvers give the same predictions. "invalid": they do not. "undecided": not known."""
         return self.judged.verdict
 
     @property
     def in_law(self) -> Verdict | None:
-        """Of an SDE, the verdict on its metric and its moments, whatever the paths; None where there is none."""
+        """For an SDE, the verdict on its metric and moments, whatever the paths; None if there is none."""
         return self.judged.in_law
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """What the verdict rests on, one line each."""
+        """The reasons for the verdict, one line each."""
         return self.judged.reasons
 
     @property
     def lacks_samples(self) -> bool:
-        """Whether it is the samples that leave it undecided: all that was seen lies within the thresholds."""
+        """Whether it is undecided only for lack of samples: all measured changes lie within the thresholds."""
         within = all(abs(c.value) <= c.threshold for c in self.judged.criteria)
         return self.verdict == "undecided" and bool(self.judged.criteria) and within
 
     @property
     def rows(self) -> tuple[SolverRow, ...]:
-        """One for every solver: the model's own, its finer ones, the references."""
+        """One row for every solver: the model's own, the finer ones, the references."""
         return self.measured.rows
 
     def to_json(self) -> dict[str, Any]:
-        """All of it as a dictionary of strict JSON, per-sample deviations as their median, 95 % quantile and maximum.
+        """The certificate as a dictionary of strict JSON; per-sample deviations as median, 95 % quantile and maximum.
 
-        A number that there is not is None, never NaN.
+        A missing number is None, never NaN.
         """
         measured = self.measured
         return as_json(
@@ -106,52 +106,51 @@ def certify(
     max_step: float | None = None,
     key: PRNGKeyArray | None = None,
 ) -> Certificate:
-    """Decide on held-out data whether a trained field means anything without its solver.
+    """Decide on held-out data whether a model's predictions depend on its solver.
 
-    A model trained with too coarse a solver is no ODE: more exact solvers give other predictions (Ott, Katiyar, Hennig
-    & Tiemann, ICLR 2021, arXiv 2007.15386). The batch is solved again by the same scheme at 2 and 4 times the steps
-    (tolerance / 10 and / 100), and by Tsit5 and Dopri8 at a tight tolerance (Kvaerno5 and Kvaerno3 where those fail).
-    The references decide; the finer steps show the order of convergence. docs/validity.md explains both.
+    A model trained with too coarse a solver is no ODE: more accurate solvers give other predictions (Ott, Katiyar,
+    Hennig & Tiemann, ICLR 2021, arXiv 2007.15386). `certify` solves the batch again with the same scheme at 2 and 4
+    times the steps (tolerance / 10 and / 100), and with Tsit5 and Dopri8 at a tight tolerance (Kvaerno5 and Kvaerno3 if
+    those fail). The references decide; the finer steps show the order of convergence. docs/validity.md explains both.
 
-    With a solver for SDEs on a fixed grid all of them follow one Brownian path, which the key that `predict` gives to
-    `solve` draws: it must be the same for all. References are then SRK at 16 times the steps (512 at least) and
-    Milstein at twice as many, and where the noise has no such schemes the own one at as many; of diffrax's adaptive
-    steps the own scheme at a hundredth and a thirtieth of the tolerance.
+    With an SDE solver on a fixed grid, all solvers follow one Brownian path. The key that `predict` passes to `solve`
+    draws it: use the same key for all. References are then SRK at 16 times the steps (512 at least) and Milstein at
+    twice as many; if these schemes do not fit the noise, the own scheme at as many. With diffrax's adaptive steps, they
+    are the own scheme at a hundredth and a thirtieth of the tolerance.
 
     Args:
-        predict: `predict(solver, batch) -> kx.Prediction`. Labels make flipped classes and calibration count, `stats`
-            the NFE, a `trajectory` of one or two dimensions the crossings. Compile it (`eqx.filter_jit`) for speed.
-        solver: The model's own.
-        batch: Held-out data, handed to `predict` as they are.
-        loss: `loss(solver, batch) -> (value, gradient)` of the model's parameters, for the gradients' cosine.
-        metric_tolerance: The greatest change of the metric. Of an accuracy it is a share of the samples (0.01 is one
-            point, whether the metric is in percent or not), of a negative log-likelihood in its own unit (0.01 nats);
-            of any other metric it is relative to the larger value. A metric is taken for an accuracy where outputs and
-            labels say so, for a negative log-likelihood where the prediction has `nll`.
-        output_tolerance: With labels, the greatest share of predicted classes that flip; without, the deviation of a
-            sample's outputs, relative to the spread of each component over the samples, that at most 5 % of the
+        predict: `predict(solver, batch) -> kx.Prediction`. Labels add flipped classes and calibration, `stats` the NFE,
+            a `trajectory` of one or two dimensions the crossings. Compile it (`eqx.filter_jit`) for speed.
+        solver: The model's own solver.
+        batch: Held-out data, passed to `predict` unchanged.
+        loss: `loss(solver, batch) -> (value, gradient)` of the model's parameters, for the cosine of the gradients.
+        metric_tolerance: The largest allowed change of the metric. For an accuracy it is a share of the samples (0.01
+            is one point, whether the metric is in percent or not), for a negative log-likelihood it is in the metric's
+            unit (0.01 nats); for any other metric it is relative to the larger value. A metric counts as an accuracy if
+            it agrees with outputs and labels, as a negative log-likelihood if the prediction has `nll`.
+        output_tolerance: With labels, the largest allowed share of predicted classes that flip. Without, the deviation
+            of a sample's outputs, relative to the spread of each component over the samples, that at most 5 % of the
             samples may exceed.
-        metric_scale: What one unit of the data is in the metric: 1 for an error in standard deviations, the standard
-            deviation for a root mean square error in the data's unit. A relative change is relative to no less. None:
-            to the larger value alone.
-        refine: The finer steps to look at: 2 for half of the solver's own, 4 for a quarter. They decide nothing, so
-            that () saves their cost.
-        reference_tolerance: Relative and absolute, of the references; None for 1e-6 in float32 and 1e-9 in float64, and
-            1e-4 and 1e-6 where that fails. A looser one is cheaper, and enough as long as the references agree, which
-            is looked at.
-        max_step: The largest step of the references, in the unit of time; for inputs shorter than 1 % of the interval
-            that is solved. None: Tsit5 takes at least 64 steps and Dopri8 32, so that between the times at which they
-            evaluate the field lies less than 1 % of the interval. Fewer where `solve` may try no more than four times
-            as many.
-        key: Draws the trajectories that are compared where there are more than 64.
+        metric_scale: The size of one unit of the data in the metric: 1 for an error in standard deviations, the
+            standard deviation for a root mean square error in the data's unit. Relative changes are relative to at
+            least this. None: to the larger value only.
+        refine: The finer steps to run: 2 for half of the solver's own, 4 for a quarter. They do not affect the verdict,
+            so () saves their cost.
+        reference_tolerance: Relative and absolute tolerance of the references; None for 1e-6 in float32 and 1e-9 in
+            float64, and 1e-4 and 1e-6 if that fails. A looser one is cheaper, and enough as long as the references
+            agree, which `certify` checks.
+        max_step: The largest step of the references, in the unit of time; for inputs shorter than 1 % of the solved
+            interval. None: Tsit5 takes at least 64 steps and Dopri8 32, so that less than 1 % of the interval lies
+            between evaluations of the field; fewer if `solve` may try no more than four times as many.
+        key: Draws the trajectories to compare if there are more than 64.
 
     Returns:
-        A `Certificate`. The verdict is "undecided", with the reason, where outputs are not finite, references fail or
+        A `Certificate`. The verdict is "undecided", with the reason, if outputs are not finite, references fail or
         disagree, or there are too few samples.
 
-    Raises:
+        Raises:
         UserError: The batch is empty, a tolerance is not above zero, the solver cannot be refined, `max_step` is given
-            for an SDE, or `predict` or `loss` returns something else.
+            for an SDE, or `predict` or `loss` returns a value of the wrong kind.
     """
     asked = {"metric_tolerance": metric_tolerance, "output_tolerance": output_tolerance}
     optional = {"reference_tolerance": reference_tolerance, "metric_scale": metric_scale, "max_step": max_step}

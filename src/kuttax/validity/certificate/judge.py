@@ -1,4 +1,4 @@
-"""Judge: from measured rows to a verdict. Pure functions of numbers; nothing is solved here."""
+"""Judge: from measured rows to a verdict. Pure functions of numbers, without any solve."""
 
 import math
 from collections.abc import Sequence
@@ -16,21 +16,21 @@ from .spread import rms
 Verdict = Literal["valid", "invalid", "undecided"]
 
 MOST_DEVIATING = 0.05
-"""Where there are no classes: the share of samples whose outputs may deviate by more than the output tolerance."""
+"""Without classes: the share of samples whose outputs may deviate by more than the output tolerance."""
 
 LEAST_SAMPLES = math.ceil(math.log(1 - CONFIDENCE) / math.log(1 - MOST_DEVIATING))
-"""59: so many samples without one that deviates show, with this confidence, that at most 5 % do."""
+"""59 samples without a deviating one show, with this confidence, that at most 5 % deviate."""
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """What may change when the own solver gives way to an accurate one.
+    """The allowed changes when an accurate solver replaces the own solver.
 
     Attributes:
-        metric: Of an accuracy, the change as a share of all samples (0.01: one point); of a negative log-likelihood,
-            the change in its own unit (0.01 nats); of any other metric, as a share of the larger of its two values, or
-            of the metric's scale where that is larger still.
-        outputs: With labels, the share of samples whose predicted class flips; without, the deviation of a sample's
+        metric: For an accuracy, the change as a share of all samples (0.01: one point); for a negative log-likelihood,
+            the change in its own unit (0.01 nats); for any other metric, the change as a share of the larger of its two
+            values, or of the metric's scale if that is larger still.
+        outputs: With labels, the share of samples whose predicted class flips. Without, the deviation of a sample's
             outputs, relative to their spread, that at most 5 % of the samples may exceed.
     """
 
@@ -40,15 +40,15 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Criterion:
-    """One question put to one reference.
+    """One comparison with one reference.
 
     Attributes:
-        name: "metric", "flips" or "deviating"; of an SDE in law also "mean" or "standard deviation".
-        reference: The solver that was put in the place of the model's own.
-        value: What was seen.
-        interval: Where it lies given the sample, each bound with `CONFIDENCE`; None where only the value is known.
-        threshold: What it is held against, in absolute value.
-        verdict: "valid" where the interval lies within the threshold, "invalid" where it lies beyond.
+        name: "metric", "flips" or "deviating"; for an SDE in law also "mean" or "standard deviation".
+        reference: The solver that replaced the model's own.
+        value: The measured change.
+        interval: Its confidence interval, each bound with `CONFIDENCE`; None if only the value is known.
+        threshold: The allowed absolute value.
+        verdict: "valid" if the interval lies within the threshold, "invalid" if it lies beyond.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Judgement:
     """The verdict, one line for each reason, and the criteria behind it.
 
     Attributes:
-        in_law: Of an SDE, the verdict on its metric and moments alone; None where there is none.
+        in_law: For an SDE, the verdict on its metric and moments only; None if there is none.
     """
 
     verdict: Verdict
@@ -74,14 +74,15 @@ class Judgement:
 
 
 def judge(measured: Measurement, thresholds: Thresholds) -> Judgement:
-    """Valid where no reference changes the metric or the outputs by more than the thresholds, beyond doubt.
+    """Compare the changes under every reference with the thresholds, with confidence bounds.
 
-    Invalid where each reference, beyond doubt, changes one of them by more. Undecided in between, and where there is
-    nothing sound to judge by: no finite predictions, references that fail or disagree, too few samples, or solvers that
-    leave no trace in the predictions.
+    Valid: with confidence, no reference changes the metric or the outputs by more than the thresholds. Invalid: with
+        confidence, each reference changes one of them by more. Undecided: neither, or there is no sound basis: no
+        finite predictions, references that fail or disagree, too few samples, or solvers that leave no trace in the
+        predictions.
 
-    An SDE is so judged on its paths. Beside that stands, in words, the verdict on its law: on its metric, its means and
-    its standard deviations, which may agree where paths do not.
+    For an SDE this verdict is on its paths. The reasons also give the verdict on its law: on its metric, its means and
+    its standard deviations, which may agree if paths do not.
     """
     doubt = _nothing_to_judge(measured)
     if doubt is not None:
@@ -111,7 +112,7 @@ def _on_paths(measured: Measurement, thresholds: Thresholds) -> Judgement:
 
 
 def _unanimous(criteria: Sequence[Criterion], measured: Measurement) -> Verdict:
-    """What every reference says; undecided where they differ."""
+    """The verdict of every reference if they agree; undecided if they differ."""
     verdicts: set[Verdict] = {
         _combined([c for c in criteria if c.reference == row.solver]) for row in measured.references
     }
@@ -119,7 +120,7 @@ def _unanimous(criteria: Sequence[Criterion], measured: Measurement) -> Verdict:
 
 
 def _reasons(criteria: list[Criterion], kind: MetricKind) -> tuple[str, ...]:
-    """Each criterion under the reference that changes most."""
+    """Each criterion under the reference with the largest change."""
     worst: dict[str, Criterion] = {}
     for c in criteria:
         if c.name not in worst or abs(c.value) > abs(worst[c.name].value):
@@ -128,13 +129,13 @@ def _reasons(criteria: list[Criterion], kind: MetricKind) -> tuple[str, ...]:
 
 
 def _combined(criteria: list[Criterion]) -> Verdict:
-    """Invalid where one criterion is, else undecided where one is."""
+    """Invalid if one criterion is, else undecided if one is, else valid."""
     found = {c.verdict for c in criteria}
     return "invalid" if "invalid" in found else "undecided" if "undecided" in found else "valid"
 
 
 def _nothing_to_judge(measured: Measurement) -> str | None:
-    """Why no verdict can be had, whatever the numbers."""
+    """Why no verdict is possible, whatever the numbers; None if one is."""
     if measured.own.failure is not None:
         return f"no predictions with the model's own solver, {measured.own.solver}: {measured.own.failure}"
     found = measured.references
@@ -154,7 +155,7 @@ def _nothing_to_judge(measured: Measurement) -> str | None:
 
 
 def _disagreement(measured: Measurement, thresholds: Thresholds) -> str | None:
-    """Whether references differ by half of what is to be told with them."""
+    """The reason, if references differ by half of a threshold or more; None otherwise."""
     first, *rest = measured.references
     for row in rest:
         assert row.from_reference is not None and row.metric is not None and first.metric is not None
@@ -195,7 +196,7 @@ def _in_law(row: SolverRow, measured: Measurement, thresholds: Thresholds) -> li
 
 
 def _metric(row: SolverRow, measured: Measurement, threshold: float) -> Criterion:
-    """The change of the metric in units of the threshold's."""
+    """The change of the metric in units of the threshold."""
     own, n = measured.own, measured.samples
     assert row.metric_gap is not None and row.from_own is not None
     value, interval = _change(row.metric_gap, row, own, row.from_own, row.flips, measured), None
@@ -212,18 +213,19 @@ def _metric(row: SolverRow, measured: Measurement, threshold: float) -> Criterio
 def _change(
     gap: float, row: SolverRow, other: SolverRow, apart: np.ndarray, flips: int | None, measured: Measurement
 ) -> float:
-    """The metric's change in units of the threshold's, as far as the outputs can explain it.
+    """The metric's change in units of the threshold, as far as the outputs can explain it.
 
-    An accuracy changes by no more than the share of the flipped classes. Another metric may be close to its floor,
-    where a relative change says nothing: an average error, in units of the outputs' spread, changes by no more than the
-    outputs' deviation, so that the smaller of the two counts. A metric of classes jumps where they flip, and counts as
-    it is.
+    An accuracy changes by no more than the share of flipped classes. Another metric may be close to its floor, where a
+    relative change means nothing. An average error, in units of the outputs' spread, changes by no more than the
+    outputs' deviation, so the smaller of the two counts. A metric of classes jumps where they flip, and its change
+    counts unreduced.
 
     Args:
         gap: The metric's change, in its own unit.
-        row, other: What is compared.
+        row, other: The rows to compare.
         apart: The deviation of each sample between the two.
-        flips: How many predicted classes differ; None without labels.
+        flips: The number of predicted classes that differ; None without labels.
+        measured: All measured numbers.
         measured: All that was measured.
     """
     kind = measured.kind
@@ -260,7 +262,7 @@ def _decide(interval: Interval, threshold: float) -> Verdict:
 
 
 def _said(c: Criterion, kind: MetricKind) -> str:
-    """A criterion in words: shares of the samples in percent, changes of an accuracy in points."""
+    """A criterion as text: shares of the samples in percent, changes of an accuracy in points."""
     if c.name == "metric" and kind.name == "NLL":
         bounds = "" if c.interval is None else f" ({c.interval.low:.3g} to {c.interval.high:.3g})"
         return f"NLL changes by {c.value:+.3g}{bounds} under {c.reference}; at most {c.threshold:g} is allowed"

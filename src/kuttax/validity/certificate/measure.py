@@ -1,4 +1,4 @@
-"""Measure: the same model under its own solver, finer steps and references, as rows of numbers. Judges nothing."""
+"""Measure: the same model with its own solver, finer steps and references, as rows of numbers. No verdicts here."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -21,36 +21,37 @@ from .scores import MetricKind, calibration_error, classes, correct, cross_entro
 from .solved import Loss, Predict, Solved, attempt, gradient_of, sample_deviations
 from .spread import SAME, component_differences, component_scales, rms
 
-_ABOVE_FLOOR = 10  # times the disagreement of the references: below that an error says nothing about the scheme
+_ABOVE_FLOOR = 10  # times the disagreement of the references: a smaller error says nothing about the scheme
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SolverRow:
-    """What one solver makes of the batch, beside the model's own; None where it is not known or not asked for.
+    """The results of one solver on the batch, compared with the model's own; None if not known or not requested.
 
     A deviation is the largest difference in a sample's outputs, each relative to the spread of its component (see
-    `component_scales`); where there are negative log-likelihoods, also the difference of the sample's, in its own unit.
+    `component_scales`); with negative log-likelihoods, also the difference of the sample's, in its own unit.
 
     Attributes:
         role: "own", "finer" (the same scheme with smaller steps) or "reference".
-        solver: What it is called.
-        failure: Why there is no prediction; all that follows is then None.
-        note: What is to be said of it.
-        steps_ratio: Its steps over the own solver's, by the NFE where the steps follow from a tolerance.
+        solver: Its name.
+        failure: Why there is no prediction; all following fields are then None.
+        note: A remark for the report.
+        steps_ratio: Its steps over the own solver's; the ratio of NFE if the steps follow from a tolerance.
         nfe: Evaluations of the field, the mean over the samples.
-        metric: In its own unit.
-        metric_gap: Minus that of the own solver.
-        metric_gap_error: The standard error of that over the samples, for a metric that is known sample by sample.
-        lost, gained: Samples that only the own solver, and only this one, gets right; where the metric is an accuracy.
+        metric: The metric in its own unit.
+        metric_gap: The metric minus that of the own solver.
+        metric_gap_error: The standard error of the gap over the samples, for a metric known sample by sample.
+        lost, gained: Samples that only the own solver, and only this one, gets right, if the metric is an accuracy.
             Samples whose outputs are the same up to rounding do not count.
-        flips: Samples whose predicted class is not the own solver's, up to rounding of the outputs.
-        reference_flips: Those whose predicted class is not the first reference's.
+        flips: Samples whose predicted class differs from the own solver's, up to rounding of the outputs.
+        reference_flips: Samples whose predicted class differs from the first reference's.
         calibration_shift: The expected calibration error minus that of the own solver.
-        gradient_cosine: Of the loss's gradient and that under the own solver.
+        gradient_cosine: The cosine between the loss's gradient and that under the own solver.
         crossings: The share of pairs of trajectories that cross.
-        from_own: How far each sample's outputs are from the own solver's, (n,).
-        from_reference: How far they are from the first reference's, (n,).
-        mean_gap, std_gap: How far the outputs' means and standard deviations are from the own solver's; of SDEs alone.
+        from_own: The deviation of each sample's outputs from the own solver's, (n,).
+        from_reference: Their deviation from the first reference's, (n,).
+        mean_gap, std_gap: The differences of the outputs' means and standard deviations from the own solver's; SDEs
+            only.
     """
 
     role: Literal["own", "finer", "reference"]
@@ -80,13 +81,12 @@ class Measurement:
     """All rows, the own solver's first.
 
     Attributes:
-        samples: How many the batch has; 0 where the own solver failed.
-        kind: What the metric is.
+        samples: The number of samples in the batch; 0 if the own solver failed.
+        kind: The kind of the metric.
         rows: Own, finer, references.
-        scales: What deviations of each component of the outputs are relative to, in its unit; empty where the own
-            solver failed.
-        order: The observed order of convergence; None where errors are too small or too few to tell.
-        expected_order: That of the scheme.
+        scales: The unit of deviations of each component of the outputs; empty if the own solver failed.
+        order: The observed order of convergence; None if errors are too small or too few to tell.
+        expected_order: The order of the scheme.
     """
 
     samples: int
@@ -103,13 +103,13 @@ class Measurement:
 
     @property
     def references(self) -> tuple[SolverRow, ...]:
-        """Those that reached the end."""
+        """The references that reached the end."""
         return tuple(row for row in self.rows if row.role == "reference" and row.failure is None)
 
 
 @dataclass(frozen=True)
 class _Try:
-    """A solver and what came of it."""
+    """A solver and its result."""
 
     role: Literal["own", "finer", "reference"]
     solver: str
@@ -134,19 +134,20 @@ def measure(
 
     Args:
         predict, solver, batch, loss, refine: As for `kuttax.validity.certify`.
-        tolerance: Of the references, `reference_tolerance` there.
-        key: Draws the trajectories to compare, where there are many.
+        tolerance: Tolerance of the references, `reference_tolerance` there.
+        key: Draws the trajectories to compare if there are many.
         metric_scale: As for `certify`; 0 for None.
-        max_step: Of the references, as for `certify`.
+        max_step: Largest step of the references, as for `certify`.
 
-    Raises:
-        UserError: The batch is empty, the solver cannot be refined, or `predict` or `loss` gives what they should not.
+        Raises:
+        UserError: The batch is empty, the solver cannot be refined, or `predict` or `loss` returns a value of the wrong
+            kind.
     """
     leaves = [leaf for leaf in jax.tree.leaves(batch) if np.ndim(leaf)]
     if leaves and all(len(leaf) == 0 for leaf in leaves):
         raise UserError("the batch is empty: give held-out samples to certify on")
     named, solver = title(solver), on_fine_path(solver)
-    solver.refined(2, np.dtype(np.float32))  # refuses what cannot be refined before anything is solved
+    solver.refined(2, np.dtype(np.float32))  # raises for a solver that cannot be refined, before any solve
     own = _Try("own", named, attempt(predict, solver, batch), times=1)
     if isinstance(own.result, str):
         return Measurement(0, MetricKind("metric"), (SolverRow(role="own", solver=own.solver, failure=own.result),))
@@ -168,7 +169,7 @@ def _finer(predict: Predict, better: Refined, times: int, solver: AbstractSolver
 def _references(
     predict: Predict, batch: Any, families: Iterable[tuple[AbstractSolver, ...]], loss: Loss | None
 ) -> list[_Try]:
-    """References in their order, until enough have reached the end."""
+    """The references in order, until enough of them have reached the end."""
     found: list[_Try] = []
     for family in families:
         if sum(not isinstance(one.result, str) for one in found) == NEEDED:
@@ -179,7 +180,7 @@ def _references(
                 solved = not isinstance(result, str)
                 notes = ("looser: it failed at the tight tolerance" if i else "", note_of(solver))
                 note = "; ".join(filter(None, notes)) if solved else ""
-                # Penalties in a loss know solvers by their class: they get the without_limit one.
+                # Penalties in a loss check the class of a solver, so they get the solver without its limit.
                 gradient = None if loss is None or not solved else gradient_of(loss, without_limit(solver), batch)
                 found.append(_Try("reference", title(solver), result, note, gradient=gradient))
                 break
@@ -187,7 +188,7 @@ def _references(
 
 
 def _trial(predict: Predict, solver: AbstractSolver, batch: Any) -> Solved | str:
-    """As `attempt`; a solver that is not the user's own choice and cannot be had is one that failed."""
+    """As `attempt`; an error about a solver that the user did not choose counts as a failure of that solver."""
     try:
         return attempt(predict, solver, batch)
     except UserError as error:
@@ -196,13 +197,13 @@ def _trial(predict: Predict, solver: AbstractSolver, batch: Any) -> Solved | str
 
 @dataclass(frozen=True)
 class _Yardstick:
-    """What predictions are compared with, and in which units.
+    """The predictions to compare with, and the units of the comparison.
 
     Attributes:
         own: The own solver's prediction.
-        reference: The first reference's; None where there is none.
-        kind: What the metric is.
-        scales: Of the outputs' components.
+        reference: The first reference's; None if there is none.
+        kind: The kind of the metric.
+        scales: The units of the outputs' components.
     """
 
     own: Solved
@@ -211,7 +212,7 @@ class _Yardstick:
     scales: np.ndarray
 
     def far(self, a: Solved, b: Solved) -> np.ndarray:
-        """How far the outputs of each sample are apart, (n,)."""
+        """The deviation between the outputs of each sample, (n,)."""
         return sample_deviations(a, b, self.scales)
 
 
@@ -232,7 +233,7 @@ def _compared(
 
 
 def _scales(references: Sequence[Solved], tolerance: float | None) -> np.ndarray:
-    """Of the first reference's components; what the second differs by is its error."""
+    """The scales of the first reference's components; the difference from the second reference is its error."""
     first = references[0]
     error = None
     if len(references) > 1:
@@ -266,7 +267,7 @@ def _row(one: _Try, own: _Try, yardstick: _Yardstick, looked_at: np.ndarray, noi
 
 
 def _sample_changes(theirs: Solved, yardstick: _Yardstick) -> dict[str, Any]:
-    """What changes in the predicted classes, where there are labels; the doubt of a likelihood's change."""
+    """The changes in the predicted classes, if there are labels; the standard error of a likelihood's change."""
     mine, reference, kind = yardstick.own, yardstick.reference, yardstick.kind
     if kind.name == "NLL":
         assert mine.nll is not None and theirs.nll is not None
@@ -298,10 +299,10 @@ def _cosine(a: np.ndarray | None, b: np.ndarray | None) -> float | None:
 
 
 def _observed_order(rows: Sequence[SolverRow], dtype: np.dtype) -> float | None:
-    """log(e_1 / e_2) / log(N_2 / N_1) of the finest two of h, h/2, h/4 whose errors are the scheme's own.
+    """log(e_1 / e_2) / log(N_2 / N_1) for the finest two of h, h/2, h/4 whose errors come from the scheme itself.
 
-    An error is the root mean square of the deviations from the first reference. It counts where it is well above what
-    the references differ by, and above rounding.
+    An error is the root mean square of the deviations from the first reference. It counts if it is well above the
+    difference between the references, and above rounding.
     """
     error = lambda row: rms(row.from_reference)
     whole = [row for row in rows if row.failure is None and row.from_reference is not None]

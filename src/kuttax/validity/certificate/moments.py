@@ -1,4 +1,4 @@
-"""Moments: how far two solvers' outputs are apart in law, from samples on the same paths."""
+"""Moments: the difference in law between two solvers' outputs, from samples on the same paths."""
 
 import math
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from .interval import CONFIDENCE, Interval, of_mean
 
 
 class MomentGap(NamedTuple):
-    """The largest change of an entry's moment, relative to its component's scale, and its bounds given the samples."""
+    """The largest change of an entry's moment, relative to its component's scale, and its confidence bounds."""
 
     value: float
     low: float
@@ -25,16 +25,16 @@ def of_moment(mine: np.ndarray, theirs: np.ndarray, power: int, scales: np.ndarr
     """The largest |E theirs - E mine| of all entries (p = 1), or |std theirs - std mine| (2), over their scales.
 
     The entries are those of one sample: components, at each time. Each difference has Student's bounds. The largest
-    difference is no less than any lower bound, so that for k entries each of them holds with the confidence
-    1 - 0.05 / k (Bonferroni). The samples are pairs on one path, whose difference varies far less than they do.
+    difference is no less than any lower bound, so for k entries each bound has confidence 1 - 0.05 / k (Bonferroni).
+    The samples are pairs on one path: their difference varies far less than they do.
 
     Args:
         mine, theirs: Outputs (n, ..., k) of the own solver and of another one.
         power: 1 or 2.
-        scales: Of the components, (k,).
+        scales: Scales of the components, (k,).
 
     Returns:
-        None of a single sample.
+        The gap; None for a single sample.
     """
     n = len(mine)
     if n < 2:
@@ -48,7 +48,7 @@ def of_moment(mine: np.ndarray, theirs: np.ndarray, power: int, scales: np.ndarr
 
 
 def _spread_changes(mine: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    """Of each sample: std b - std a = (var b - var a) / (std a + std b)."""
+    """For each sample: std b - std a = (var b - var a) / (std a + std b)."""
     a, b = mine - mine.mean(axis=0), theirs - theirs.mean(axis=0)
     both = np.std(a, axis=0) + np.std(b, axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -1,4 +1,4 @@
-"""Reference: solvers of other families at a tight tolerance, that stand for the exact solution."""
+"""Reference: solvers of other families at a tight tolerance, which approximate the exact solution."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -19,23 +19,23 @@ from ...solvers.rk.tableaus import DOPRI8, TSIT5
 from .one_path import finer_on_path
 
 NEEDED = 2
-"""How many references have to reach the end and to agree."""
+"""The number of references that must reach the end and agree."""
 
-_TIGHTER = (100.0, 30.0)  # times, where diffrax adapts the steps of an SDE: their number grows as fast
-_LARGEST_IMPLICIT = 1024  # entries of the state: an implicit step factorises a matrix of that many rows
-_ROOM = 4  # a largest step takes no more than this part of the steps that a solve may try
+_TIGHTER = (100.0, 30.0)  # factors, if diffrax adapts the steps of an SDE: the number of steps grows as fast
+_LARGEST_IMPLICIT = 1024  # entries of the state: an implicit step factorises a matrix with that many rows
+_ROOM = 4  # a largest step uses at most 1 / 4 of the steps that a solve may try
 
 
 class Reference(AbstractSolver):
-    """An adaptive solver that steps over no more than a share of the interval.
+    """An adaptive solver whose steps are at most a given fraction of the interval.
 
-    An error estimate sees nothing between the stages of a step: what is short, as a pulse of an input, would be stepped
-    over without a trace.
+    An error estimate sees nothing between the stages of a step: without the limit, a step could jump over a short
+    feature, such as a pulse of an input.
 
     Attributes:
-        solver: What solves.
-        least_steps: No step is longer than this part of the interval. Solves that may try few steps have fewer.
-        most_entries: Of the state, for a solver that makes the Jacobian of the whole batch; None for no limit.
+        solver: The solver inside.
+        least_steps: No step is longer than 1 / least_steps of the interval. Solves with a small `max_steps` use fewer.
+        most_entries: Largest state for a solver that builds the Jacobian of the whole batch; None for no limit.
     """
 
     solver: Adaptive | FromDiffrax
@@ -59,7 +59,7 @@ class Reference(AbstractSolver):
         return solver.run(problem, derivative)
 
     def _longest(self, problem: Problem) -> Array:
-        """The length of the interval; of an empty one any number that is not zero."""
+        """The length of the interval; for an empty one, any number that is not zero."""
         length = jax.lax.stop_gradient(jnp.abs(problem.t1 - problem.t0))
         return jnp.where(length > 0, length, 1)
 
@@ -68,36 +68,36 @@ class Reference(AbstractSolver):
 
 
 def note_of(solver: AbstractSolver) -> str:
-    """What a certificate says of a reference's steps, beside its name."""
+    """A certificate's note on a reference's steps."""
     if isinstance(solver, Reference) and solver.solver.max_step is None:
         return f"no step longer than 1/{solver.least_steps} of the interval"
     return ""
 
 
 def without_limit(solver: AbstractSolver) -> AbstractSolver:
-    """A reference's own solver, without the limit of its steps; another one as it is."""
+    """The solver inside a reference, without the step limit; any other solver unchanged."""
     return solver.solver if isinstance(solver, Reference) else solver
 
 
 def tolerances(dtype: Any) -> tuple[float, float]:
-    """The tolerance of a reference, and the looser one to fall back on where that one fails."""
+    """The tolerance of a reference, and a looser one for a second attempt."""
     return (1e-6, 1e-4) if jnp.finfo(dtype).bits <= 32 else (1e-9, 1e-6)
 
 
 def families(
     own: AbstractSolver, dtype: Any, tolerance: float | None = None, max_step: float | None = None
 ) -> Iterator[tuple[AbstractSolver, ...]]:
-    """The references in their order, each as it is to be tried: at the tight tolerance, then at the looser one.
+    """The references in order, each with its attempts: at the tight tolerance, then at the looser one.
 
-    Tsit5 and Dopri8 come first. Kvaerno5 and Kvaerno3 are for fields so stiff that the explicit ones fail. Those of an
-    SDE are finer steps on its path (`finer_on_path`), or, where diffrax adapts them, the own scheme at tighter
-    tolerances.
+    Tsit5 and Dopri8 come first. Kvaerno5 and Kvaerno3 are for fields so stiff that the explicit ones fail. The
+    references of an SDE are finer steps on its path (`finer_on_path`), or, if diffrax adapts them, the own scheme at
+    tighter tolerances.
 
     Args:
         own: The model's solver.
-        dtype: In which the model computes.
-        tolerance: Of an ODE's, the only one to be tried; None for `tolerances(dtype)`.
-        max_step: Of an ODE's, the largest step in the unit of time; None for a share of the interval.
+        dtype: The dtype in which the model computes.
+        tolerance: For an ODE, the only tolerance to try; None for `tolerances(dtype)`.
+        max_step: For an ODE, the largest step in the unit of time; None for a fraction of the interval.
     """
     if own.path_cells() is not None:
         yield from finer_on_path(own)
@@ -107,7 +107,7 @@ def families(
         yield from ((solver,) for solver in found if solver is not None)
         return
     tried = tolerances(dtype) if tolerance is None else (tolerance,)
-    for tableau, least in ((TSIT5, 64), (DOPRI8, 32)):  # between two stages lies less than 1 % of the interval
+    for tableau, least in ((TSIT5, 64), (DOPRI8, 32)):  # less than 1 % of the interval lies between two stages
         yield tuple(Reference(Adaptive(tableau, tol, tol, max_step=max_step), least) for tol in tried)
     for solver in (diffrax.Kvaerno5(), diffrax.Kvaerno3()):
         implicit = lambda tol: FromDiffrax(solver, tol, tol, max_step=max_step)  # noqa: B023

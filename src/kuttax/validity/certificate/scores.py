@@ -1,4 +1,4 @@
-"""Scores: what a classifier's logits are worth, sample by sample, and which of these a metric is the mean of."""
+"""Scores: quality measures of a classifier's logits, sample by sample, and which of them the metric averages."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,13 +12,13 @@ _BINS = 15
 
 
 class MetricKind(NamedTuple):
-    """What a metric is.
+    """The kind of a metric.
 
     Attributes:
-        name: "accuracy" or "cross-entropy", means over the samples that outputs and labels give; "NLL", the mean of
-            negative log-likelihoods; "metric" otherwise.
-        unit: What stands for one: 100 where an accuracy is in percent.
-        scale: Relative changes are relative to no less than this, in the metric's unit.
+        name: "accuracy" or "cross-entropy", means over samples, from outputs and labels; "NLL", the mean of negative
+            log-likelihoods; "metric" otherwise.
+        unit: The metric's value for one: 100 if an accuracy is in percent.
+        scale: Relative changes are relative to at least this, in the metric's unit.
     """
 
     name: str
@@ -27,23 +27,22 @@ class MetricKind(NamedTuple):
 
     @property
     def is_absolute(self) -> bool:
-        """Whether changes count as they are, in the unit, and not relative to the metric's value.
+        """Whether changes count absolutely, in the unit, and not relative to the metric's value.
 
-        A negative log-likelihood passes through zero, and 0.01 nats are a density that changes by one percent.
+        A negative log-likelihood passes through zero, and 0.01 nats mean that the density changes by one percent.
         """
         return self.name in ("accuracy", "NLL")
 
     @property
     def least(self) -> float:
-        """The least size, in the metric's unit, that changes are relative to: one nat of a cross-entropy."""
+        """The smallest size, in the metric's unit, that changes are relative to: one nat for a cross-entropy."""
         return max(self.scale, 1.0) if self.name == "cross-entropy" else self.scale
 
 
 def recognise(predictions: Sequence[Solved]) -> MetricKind:
-    """What the metric of these predictions is: the accuracy or cross-entropy of their outputs, or the mean of their
-    negative log-likelihoods, where all agree with it.
+    """The kind of these predictions' metric: accuracy or cross-entropy of the outputs, or mean negative log-likelihood.
 
-    Only then is there a value a sample, and an interval for the mean.
+    It must agree with all predictions. Only then is there a value for each sample, and an interval for the mean.
     """
     given = np.array([p.metric for p in predictions])
     if all(p.nll is not None for p in predictions):
@@ -60,17 +59,17 @@ def recognise(predictions: Sequence[Solved]) -> MetricKind:
 
 
 def classes(solved: Solved) -> np.ndarray:
-    """The predicted class of every sample, (n,): the largest logit; of a single logit whether it is above zero."""
+    """The predicted class of every sample, (n,): the largest logit; for a single logit whether it is above zero."""
     return solved.outputs[:, 0] > 0 if solved.outputs.shape[1] == 1 else np.argmax(solved.outputs, axis=1)
 
 
 def correct(solved: Solved) -> np.ndarray:
-    """Whether each sample's class is its label, (n,). Two classes of one logit may be labelled 0, 1 or -1, 1."""
+    """Whether each sample's class is its label, (n,). Labels of a single logit may be 0, 1 or -1, 1."""
     return classes(solved) == _labels(solved)
 
 
 def cross_entropies(solved: Solved) -> np.ndarray:
-    """-log of the probability that the logits give to each sample's label, (n,); NaN for a label that is no class."""
+    """-log of the probability that the logits give to each sample's label, (n,); NaN for an invalid label."""
     labels = _labels(solved)
     if solved.outputs.shape[1] == 1:
         return -log_expit(np.where(labels, 1, -1) * solved.outputs[:, 0])

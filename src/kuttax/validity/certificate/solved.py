@@ -1,4 +1,4 @@
-"""Solved: what one solver made of the batch, as plain numbers, or why it made nothing."""
+"""Solved: one solver's prediction of the batch as plain numbers, or the reason why there is none."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from ..prediction import Prediction, mean_nfe
 from .spread import deviations, without_common_shift
 
 Predict = Callable[[AbstractSolver, Any], Prediction]
-"""`predict(solver, batch)`: the model is closed over, the solver and the data are given."""
+"""`predict(solver, batch)`: it closes over the model."""
 
 Loss = Callable[[AbstractSolver, Any], tuple[Any, PyTree]]
-"""`loss(solver, batch) -> (value, gradient)`, as `jax.value_and_grad` gives them."""
+"""`loss(solver, batch) -> (value, gradient)`, as from `jax.value_and_grad`."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Solved:
     """A prediction of n samples in float64.
 
     Attributes:
-        outputs: Shape (n, ..., k): the last axis counts components. Zero where they do not count.
-        dtype: In which the model computed them.
+        outputs: Shape (n, ..., k): the last axis counts components. Zero where `mask` is false.
+        dtype: The dtype in which the model computed them.
         metric: The mean over the batch, in its own unit.
         labels: Integers (n,), or None.
         nfe: Evaluations of the field, the mean over the samples; None where unknown.
@@ -47,19 +47,19 @@ class Solved:
 
     @property
     def compared(self) -> np.ndarray:
-        """The outputs as they are compared: logits without what all classes of a sample share."""
+        """The outputs for comparison: logits without the shift that all classes of a sample share."""
         return self.outputs if self.labels is None else without_common_shift(self.outputs)
 
 
 def attempt(predict: Predict, solver: AbstractSolver, batch: Any) -> Solved | str:
-    """The batch as this solver solves it, or one line on why there is no finite prediction for every sample.
+    """This solver's prediction of the batch, or one line on why it is not finite for every sample.
 
     Raises:
-        UserError: `predict` gives something that is no prediction of a batch.
+        UserError: `predict` returns something that is not a prediction of a batch.
     """
     try:
         prediction = jax.block_until_ready(predict(solver, batch))
-    except RuntimeError as error:  # SolveError, and what a compiled program raises in its place
+    except RuntimeError as error:  # SolveError, or the error of a compiled program in its place
         return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     _check(prediction)
     status = prediction.status
@@ -79,7 +79,7 @@ def solved(prediction: Any) -> Solved:
     """A prediction as plain numbers, finite or not.
 
     Raises:
-        UserError: It is no prediction of a batch.
+        UserError: It is not a prediction of a batch.
     """
     _check(prediction)
     outputs, metric = np.asarray(prediction.outputs), np.asarray(prediction.metric)
@@ -105,11 +105,11 @@ def solved(prediction: Any) -> Solved:
 
 
 def sample_deviations(a: Solved, b: Solved, scales: np.ndarray) -> np.ndarray:
-    """How far each sample's outputs, and its negative log-likelihood, are apart, (n,).
+    """The deviation between each sample's outputs, and its negative log-likelihoods, (n,).
 
     Args:
-        a, b: Of the same samples.
-        scales: Of the outputs' components. A log-likelihood has a scale of its own: 1, in its unit.
+        a, b: Predictions of the same samples.
+        scales: Scales of the outputs' components. A log-likelihood has its own scale: 1, in its unit.
     """
     found = deviations(a.compared, b.compared, scales, a.mask)
     return found if a.nll is None or b.nll is None else np.maximum(found, np.abs(a.nll - b.nll))
@@ -157,7 +157,7 @@ def _trajectory(prediction: Prediction, samples: int) -> np.ndarray | None:
 
 
 def gradient_of(loss: Loss, solver: AbstractSolver, batch: Any) -> np.ndarray | None:
-    """The loss's gradient under this solver as one float64 vector; None where it is not finite or the solve fails.
+    """The loss's gradient under this solver as one float64 vector; None if it is not finite or the solve fails.
 
     Raises:
         UserError: `loss` does not return (value, gradient).

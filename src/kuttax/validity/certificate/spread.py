@@ -1,7 +1,7 @@
-"""Spread: by how much each component of the outputs varies, and how far two predictions are apart in that unit.
+"""Spread: how much each component of the outputs varies, and the deviation between two predictions in that unit.
 
-A component is an entry of the last axis of the outputs. The axes between the samples and the components (times, pixels)
-belong to the same quantity in the same unit, so that they are pooled with the samples.
+A component is an entry of the last axis of the outputs. The axes between samples and components (times, pixels) belong
+to the same quantity in the same unit, so they are pooled with the samples.
 """
 
 from typing import Any
@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 SAME = 1e-6
-"""Outputs that deviate by no more than this share of their spread are the same: the rest is rounding."""
+"""Outputs that deviate by at most this share of their spread are equal up to rounding."""
 
-_NOISE = 10  # a spread counts where it is so many times the error of the reference
-_ROUNDINGS = 8  # units in the last place that a reference may be off by rounding
-_TYPICAL = 0.95  # the share of samples that decides where a few extreme samples dominate the standard deviation
+_NOISE = 10  # a spread counts if it is at least this many times the error of the reference
+_ROUNDINGS = 8  # rounding error of a reference, in units in the last place
+_TYPICAL = 0.95  # the share of samples that sets the scale if a few extreme samples dominate the standard deviation
 
 
 def component_scales(
@@ -23,19 +23,19 @@ def component_scales(
     tolerance: float,
     dtype: Any,
 ) -> np.ndarray:
-    """What a deviation of each component is relative to, (k,): its standard deviation, pooled over samples and times.
+    """The unit of deviations of each component, (k,): its standard deviation, pooled over samples and times.
 
-    Where a few extreme samples dominate the standard deviation, it is the distance from the median that 95 % of the
+    If a few extreme samples dominate the standard deviation, the scale is the distance from the median that 95 % of the
     samples stay within. A component that does not vary in the reference, up to the reference's own error, has no
-    spread: its scale is its magnitude; the largest scale of the other components where it is zero too; 1 where all of
-    them are zero. If the error of the reference is larger than its tolerance explains, the spread counts as it is.
+    spread: its scale is its magnitude; the largest scale of the other components if that is zero too; 1 if all of them
+    are zero. If the error of the reference is larger than its tolerance explains, the spread counts unchanged.
 
     Args:
         reference: The outputs, (n, ..., k).
         mask: Which of them count; None for all.
-        error: By how much the reference may be off in each component, (k,); None for what its tolerance explains.
+        error: The possible error of the reference in each component, (k,); None for the error its tolerance explains.
         tolerance: The relative tolerance of the reference.
-        dtype: In which the model computes.
+        dtype: The dtype in which the model computes.
     """
     flat = reference.reshape(len(reference), -1, reference.shape[-1])
     counted = np.ones(flat.shape, bool) if mask is None else mask.reshape(flat.shape)
@@ -47,17 +47,17 @@ def component_scales(
     constant = ~varies & (magnitude > 0) & (error <= _NOISE * tolerance * magnitude)
     largest = float(np.max(np.where(varies, spread, magnitude), where=varies | constant, initial=0.0))
     zero = ~varies & ~constant & ((error == 0) | (error <= rounding * largest))
-    unresolved = np.maximum(spread, error)  # so that the references are seen to disagree
+    unresolved = np.maximum(spread, error)  # so that a disagreement of the references is detected
     return np.select([varies, constant, zero], [spread, magnitude, largest or 1.0], unresolved)
 
 
 def _spread_and_magnitude(values: np.ndarray, counted: np.ndarray) -> tuple[float, float]:
-    """Of one component (n, times), over the entries that count; zeros where there are none."""
-    largest = float(np.max(np.abs(values), where=counted, initial=0.0))  # taken out first: squares overflow
+    """Spread and magnitude of one component (n, times), over the entries that count; zeros if there are none."""
+    largest = float(np.max(np.abs(values), where=counted, initial=0.0))  # divide by it first: squares overflow
     if largest == 0:
         return 0.0, 0.0
     values = values / largest
-    centred = np.where(counted, values - np.median(values[counted]), 0.0)  # exactly zero where all are the same
+    centred = np.where(counted, values - np.median(values[counted]), 0.0)  # exactly zero if all are equal
     std = float(np.std(centred[counted]))
     times = counted.sum(axis=1)
     seen = times > 0
@@ -67,7 +67,7 @@ def _spread_and_magnitude(values: np.ndarray, counted: np.ndarray) -> tuple[floa
 
 
 def component_differences(a: np.ndarray, b: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
-    """The root mean square difference of each component over samples and times, (k,); zero where nothing counts."""
+    """The root mean square difference of each component over samples and times, (k,); zero if nothing counts."""
     apart = np.abs(a - b).reshape(-1, a.shape[-1])
     counted = np.ones(apart.shape, bool) if mask is None else mask.reshape(apart.shape)
     largest = np.max(apart, axis=0, where=counted, initial=0.0)
@@ -76,7 +76,7 @@ def component_differences(a: np.ndarray, b: np.ndarray, mask: np.ndarray | None 
 
 
 def deviations(a: np.ndarray, b: np.ndarray, scales: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
-    """How far the outputs of each sample are apart, (n,): the largest difference over its scale, of all entries.
+    """The deviation between the outputs of each sample, (n,): the largest difference over its scale, of all entries.
 
     The largest, not the mean: components that agree must not hide one that does not.
     """
@@ -87,11 +87,11 @@ def deviations(a: np.ndarray, b: np.ndarray, scales: np.ndarray, mask: np.ndarra
 
 
 def rms(values: np.ndarray) -> float:
-    """The root mean square, whatever the size of the values."""
+    """The root mean square, without overflow."""
     largest = float(np.max(np.abs(values), initial=0.0))
     return largest * float(np.sqrt(np.mean(np.square(values / largest)))) if 0 < largest < np.inf else largest
 
 
 def without_common_shift(logits: np.ndarray) -> np.ndarray:
-    """Logits without what all classes of a sample share, which softmax does not see; a single logit as it is."""
+    """Logits without the shift that all classes of a sample share, which softmax ignores; a single logit unchanged."""
     return logits if logits.shape[-1] == 1 else logits - logits.mean(axis=-1, keepdims=True)

@@ -1,4 +1,4 @@
-"""CertifiedControl: the coarsest steps, or tolerance, at which the model is still an ODE."""
+"""CertifiedControl: the coarsest steps, or tolerance, at which the model stays an ODE."""
 
 import math
 from collections.abc import Callable
@@ -14,13 +14,13 @@ from .reading import Reading, Tolerances
 
 
 class Band(NamedTuple):
-    """Where the strain may lie, and how h changes where it does not; at a strain of one the tolerances are used up.
+    """The allowed range of the strain, and how h changes outside it; at a strain of one the tolerances are used up.
 
     Attributes:
-        low, high: The dead band.
+        low, high: The ends of the range, within which h does not change.
         aim: The strain that a change aims at.
         coarser, finer: The largest factors by which one check makes h larger and smaller.
-        stride: Rungs of the ladder between numbers of steps that are used: each of them is compiled.
+        stride: Rungs of the ladder between the numbers of steps in use; each number is compiled once.
     """
 
     low: float
@@ -31,32 +31,32 @@ class Band(NamedTuple):
     stride: int
 
 
-_SLACK = 2.0  # of the metric's tolerance on the way
-_WEIGHT = 0.3  # of a check in what the checks aim at
+_SLACK = 2.0  # factor of the metric's tolerance during training
+_WEIGHT = 0.3  # of one check in the average of the checks' aims
 _TOLERANCES = Tolerances()
 _TRAINING = Band(low=0.4, aim=0.6, high=0.8, coarser=2.0, finer=3.0, stride=2)
 _FINAL = Band(low=0.4, aim=0.8, high=1.0, coarser=1.5, finer=1.22, stride=1)
 
 
 class CertifiedState(NamedTuple):
-    """Where the control stands.
+    """The state of the control.
 
     Attributes:
-        dial: What h is.
+        dial: The controlled quantity.
         h: The step as a fraction of the interval, or the tolerance.
-        probe: In a search the h that is tried next.
-        needed: What the checks while training have aimed at so far, averaged.
+        probe: In a search, the next h to try.
+        needed: The average of the h that checks during training aimed at.
         grew: Whether the last of them refined h.
-        phase: "search" until a first h is found, "train", "approach" towards the end of training; after it "settle",
-            "tune", "certify", "done".
+        phase: "search" until a first h is found, "train", "approach" towards the end of training; after training
+            "settle", "tune", "certify", "done".
         checked: Optimiser steps at the last check.
-        trained: Training NFE then.
+        trained: Training NFE at the last check.
         spent: NFE of checks before it.
-        rounds: How often the model was tuned after training.
-        refined: Whether h had to be refined after training; then it is not made coarser any more.
+        rounds: How many times the model was fine-tuned after training.
+        refined: Whether h was refined after training; then it is never made coarser again.
         failed: How many checks in a row, after training, found too much strain at this h.
-        verdict: The last certificate's.
-        pending: Whether the check goes on.
+        verdict: The verdict of the last certificate.
+        pending: Whether the check continues.
     """
 
     dial: Dial
@@ -77,38 +77,39 @@ class CertifiedState(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class CertifiedControl:
-    """Trains with the coarsest solver that keeps the model an ODE, and ends with one that passes its certificate.
+    """Trains with the coarsest solver that keeps the model an ODE, and ends with one whose certificate is valid.
 
-    On held-out samples the own solver is compared, sample by sample, with a scheme of higher order and fewer steps
-    (DOPRI5 at a tenth of the tolerance). The strain is the deviation over the one that would use up the tolerances
-    (`Reading.strain`); it grows as h^p. It is kept in a band: outside of it, h <- h (aim / strain)^(1 / p), within
-    limits, for where a few samples sit on an edge of the flow the strain shrinks slower than that. The first check
-    searches upwards from few steps, whatever the start, so that a start that is too fine costs no check.
+    On held-out samples the control compares the own solver, sample by sample, with a scheme of higher order and fewer
+    steps (DOPRI5 at a tenth of the tolerance). The strain is the deviation divided by the deviation that would use up
+    the tolerances (`Reading.strain`); it grows as h^p. The control keeps it in a band: outside, h <- h (aim /
+    strain)^(1 / p), within limits, because the strain shrinks more slowly if a few samples lie at an edge of the flow.
+    The first check searches upwards from few steps, whatever the start, so a start that is too fine costs no check.
 
-    A check is made when the parameters have moved, on a small batch that changes from check to check. Early in
-    training, while steps are few and the field grows fastest, that is all; later training must have earned the last
-    one's cost, unless that one refined or is long ago. A few samples that sit on an edge of the flow make its strain
-    large or small by chance, so that what the later checks aim at is averaged. A model that is no ODE on its way may
-    yet become one, so that the metric may change more until the last part of training. After it h is settled on more
-    samples and with the certificate's confidence, with some optimiser steps between two looks, and refined until it is
-    valid.
+    A check runs when the parameters have moved, on a small batch that changes from check to check. Early in training,
+    while steps are few and the field grows fastest, this is the only condition. Later, training must also have used as
+    much NFE as the last check allows, unless that check refined h or is long ago. A few samples at an edge of the flow
+    make the strain large or small by chance, so the control averages what later checks aim at. A model that is no ODE
+    during training may still become one, so the metric may change more until the last part of training. After training
+    the control sets h on more samples and with the certificate's confidence, with some optimiser steps between two
+    checks, and refines h until the certificate is valid.
 
     Attributes:
-        most: What the discretisation may change.
+        most: The allowed changes by the discretisation.
         certify: `certify(predict, solver, batch)` whose result has a `verdict`; None for no certificate: the last check
             then decides.
-        few, many: Held-out samples, at most, of a check while training, and of one after it or of a certificate.
+        few, many: The largest numbers of held-out samples, in a check during training, and in a check after it or a
+            certificate.
         drift: Relative movement of the parameters after which to check.
         share: The NFE of checks, as a share of the training NFE between them.
-        early: The part of training in which their cost does not count.
-        patience: The part of training after which to check whatever the last one cost.
-        approach: The part of training that is its end.
+        early: The part of training in which the cost of checks does not count.
+        patience: The part of training after which to check whatever the last check cost.
+        approach: The last part of training, as a share.
         training, final: The bands of the strain.
         tune: Optimiser steps between the checks after training, as a fraction of all.
-        rounds: How often at the most.
-        looks: Checks after training that have to find too much strain before h is refined.
-        most_steps: The solver never takes more.
-        dtype: Of the state: a relative tolerance never leaves what it can carry.
+        rounds: The largest number of such fine-tunings.
+        looks: Checks after training that must find too much strain before h is refined.
+        most_steps: The largest number of steps of the solver.
+        dtype: Dtype of the state; it limits the relative tolerance.
 
     Raises:
         UserError: A number is out of its range.
@@ -145,41 +146,41 @@ class CertifiedControl:
 
     @property
     def batch(self) -> Literal["training", "held-out"]:
-        """Checks look at samples that training does not see."""
+        """Checks use samples that training does not see."""
         return "held-out"
 
     def tolerances(self, state: CertifiedState) -> Tolerances:
-        """On the way the metric may change more; after training all holds with the confidence of a certificate."""
+        """The metric may change more during training; after it, all tolerances hold with a certificate's confidence."""
         if state.phase in ("search", "train"):
             return self.most._replace(metric=_SLACK * self.most.metric)
         return self.most if state.phase == "approach" else self.most._replace(sure=True)
 
     def samples(self, state: CertifiedState) -> int:
-        """How many of them, at most."""
+        """The largest number of held-out samples."""
         return self.few if state.phase in ("search", "train", "approach") else self.many
 
     def init(self, solver: AbstractSolver) -> CertifiedState:
         """The state before training with this solver.
 
         Raises:
-            UserError: It has neither steps nor a tolerance that can be controlled.
+            UserError: It has neither a number of steps nor a tolerance to control.
         """
         tolerance = solver.chooses_steps
         dial = ToleranceDial.of(solver, self.dtype) if tolerance else StepDial.of(solver, self.most_steps)
         return CertifiedState(dial, dial.start, dial.coarsest)
 
     def dispatch(self, most: int) -> int:
-        """As many optimiser steps as may be: whether the parameters have moved is seen after every dispatch."""
+        """The number of optimiser steps, unchanged: the loop checks the parameters' movement after every dispatch."""
         return most
 
     def due(self, state: CertifiedState, now: Moment) -> bool:
-        """Whether the parameters have moved far enough, and training has earned the last check or it is long ago."""
+        """Whether the parameters have moved far enough, and training has paid for the last check or it is long ago."""
         spent, earned = now.nfe_checks - state.spent, self.share * (now.nfe_train - state.trained)
         free = state.grew or self._is_early(now) or now.step - state.checked >= self.patience * now.of
-        return now.drift >= self.drift and (free or not spent > earned)  # or it is not known
+        return now.drift >= self.drift and (free or not spent > earned)  # `not >` also holds for NaN
 
     def asks(self, state: CertifiedState, solver: AbstractSolver) -> tuple[AbstractSolver, ...]:
-        """The own solver, and the better one; in a search at the h that is being tried."""
+        """The own solver and the better one; in a search, at the h to try."""
         own = state.dial.turned(solver, state.probe if state.phase == "search" else state.h)
         return on_one_path(own, state.dial.higher(own))
 
@@ -192,7 +193,7 @@ class CertifiedControl:
                 state = self._searched(state, strain)
             case "train" | "approach":
                 state = self._followed(state, strain, now)
-            case _:  # training has ended
+            case _:  # after training
                 state = self._settled(state, strain)
         if state.phase == "train" and now.step >= (1 - self.approach) * now.of:
             state = state._replace(phase="approach")
@@ -203,11 +204,11 @@ class CertifiedControl:
         return state.dial.turned(solver, state.h)
 
     def ended(self, state: CertifiedState) -> CertifiedState:
-        """The state when training has ended: h is to be settled."""
+        """The state at the end of training: h is to be set."""
         return state._replace(phase="settle")
 
     def closing(self, state: CertifiedState, now: Moment) -> CheckRequest | TuneRequest | CertifyRequest | None:
-        """Checks and fine-tuning until h has settled, then a certificate, until it is valid."""
+        """Checks and fine-tuning until h is set, then a certificate, until it is valid."""
         match state.phase:
             case "settle":
                 return CheckRequest()
@@ -218,7 +219,7 @@ class CertifiedControl:
         return None
 
     def closed(self, done: TuneRequest | str, state: CertifiedState) -> CertifiedState:
-        """After fine-tuning, look again; after a certificate that is not valid, refine."""
+        """After fine-tuning, check again; after a certificate that is not valid, refine."""
         if isinstance(done, TuneRequest):
             return state._replace(phase="settle")
         if done == "valid" or state.rounds >= self.rounds:
@@ -226,14 +227,14 @@ class CertifiedControl:
         return self._changed(state._replace(verdict=done, refined=True), state.dial.finer(state.h))
 
     def _searched(self, state: CertifiedState, strain: float) -> CertifiedState:
-        """From coarse to fine until the strain is tolerated."""
+        """From coarse to fine until the strain is allowed."""
         finer = self._moved(state, state.probe, strain, self.training)
         if strain <= self.training.high or finer >= state.probe:
             return state._replace(h=state.probe, phase="train", pending=False)
         return state._replace(probe=finer, pending=True)
 
     def _followed(self, state: CertifiedState, strain: float, now: Moment) -> CertifiedState:
-        """To what this check aims at; later in training to the running geometric mean of those before it and this."""
+        """Use the h that this check aims at; later in training, the running geometric mean with earlier checks."""
         band, needed = self.training, self._aimed(state, state.h, strain, self.training)
         if state.needed is not None and not self._is_early(now):
             needed = state.needed ** (1 - _WEIGHT) * needed**_WEIGHT
@@ -245,9 +246,9 @@ class CertifiedControl:
         return now.step < self.early * now.of
 
     def _settled(self, state: CertifiedState, strain: float) -> CertifiedState:
-        """In the final band, or changed once more; never coarser after it had to be refined.
+        """Accept h in the final band, or change it once more; never coarser after it had to be refined.
 
-        The strain rises and falls with the noise of training: it is looked at again before h is refined.
+        The strain varies with the noise of training, so the control checks again before it refines h.
         """
         h = self._moved(state, state.h, strain, self.final)
         if state.rounds >= self.rounds or (h > state.h and state.refined):
@@ -262,12 +263,12 @@ class CertifiedControl:
         return state._replace(h=h, phase="tune", rounds=state.rounds + 1, failed=0)
 
     def _aimed(self, state: CertifiedState, h: float, strain: float, band: Band) -> float:
-        """The h whose strain is predicted to be the band's aim, within the limits of one check."""
+        """The h with a predicted strain at the band's aim, within the limits of one check."""
         factor = (band.aim / max(strain, 1e-12)) ** (1 / state.dial.order) if strain < math.inf else 0.0
         return h * min(max(factor, 1 / band.finer), band.coarser)
 
     def _moved(self, state: CertifiedState, h: float, strain: float, band: Band) -> float:
-        """The nearest h to the one aimed at that the dial has, where this one's strain lies outside the band."""
+        """The nearest possible h to the one aimed at, if the strain lies outside the band; else h unchanged."""
         if band.low <= strain <= band.high:
             return h
         aimed = state.dial.snapped(state.dial.within(self._aimed(state, h, strain, band)), band.stride)

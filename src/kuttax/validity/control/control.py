@@ -1,4 +1,4 @@
-"""What the training loop asks of a control of steps or tolerances: an init/update pair, as an optax transform is."""
+"""The interface of a control of steps or tolerances: an init/update pair, like an optax transform."""
 
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, Protocol
@@ -8,14 +8,14 @@ from .reading import Reading, Tolerances
 
 
 class Moment(NamedTuple):
-    """Where training stands.
+    """The current position in training.
 
     Attributes:
         step: Optimiser steps taken.
-        of: Optimiser steps that there will be.
+        of: The total number of optimiser steps.
         drift: The distance that the parameters have moved since the last check, relative to their norm then.
-        nfe_train: Evaluations of the field in training, times samples; forward passes alone.
-        nfe_checks: The same, of all checks.
+        nfe_train: Evaluations of the field in training, times samples; only forward passes.
+        nfe_checks: The same for all checks.
     """
 
     step: int
@@ -26,34 +26,34 @@ class Moment(NamedTuple):
 
 
 class CertifyRequest(NamedTuple):
-    """What the end of training asks for: a certificate of model and solver."""
+    """A request after training: certify model and solver."""
 
 
 class TuneRequest(NamedTuple):
-    """What the end of training asks for: so many optimiser steps more."""
+    """A request after training: take more optimiser steps."""
 
     steps: int
 
 
 class CheckRequest(NamedTuple):
-    """What the end of training asks for: a check, whatever the time."""
+    """A request after training: check now."""
 
 
 class Control(Protocol):
-    """Chooses how finely a model is solved while it is trained, from what other solvers make of it.
+    """Chooses how finely a model is solved during training, from the predictions of other solvers.
 
-    A check is a dialogue: `asks` names solvers, the loop lets each predict the same batch, `update` reads the result,
-    until the state is no more `pending`. Deciding is pure: no model, no data, no clock.
+    A check is a dialogue: `asks` names solvers, the loop predicts the same batch with each, `update` reads the result,
+    until the state is no longer `pending`. Decisions are pure: no model, no data, no clock.
     """
 
     @property
     def batch(self) -> Literal["training", "held-out"]:
-        """What checks look at: the last batch trained on, or samples that training does not see."""
+        """The samples of checks: the last training batch, or samples that training does not see."""
         ...
 
     @property
     def certify(self) -> Callable[..., Any] | None:
-        """`certify(predict, solver, batch)`, whose result has a `verdict`; None where no certificate is asked for."""
+        """`certify(predict, solver, batch)`, whose result has a `verdict`; None for no certificate."""
         ...
 
     def init(self, solver: AbstractSolver) -> Any:
@@ -65,52 +65,52 @@ class Control(Protocol):
         ...
 
     def tolerances(self, state: Any) -> Tolerances:
-        """What `Reading.strain` is measured in."""
+        """The unit of `Reading.strain`."""
         ...
 
     def samples(self, state: Any) -> int | None:
-        """How many held-out samples to look at, at most; None for all."""
+        """The largest number of held-out samples of a check; None for all."""
         ...
 
     def dispatch(self, most: int) -> int:
-        """The number of optimiser steps in one dispatch, at most so many; checks are made between dispatches."""
+        """The number of optimiser steps in one dispatch, at most `most`; checks run between dispatches."""
         ...
 
     def due(self, state: Any, now: Moment) -> bool:
-        """Whether to check now."""
+        """Whether a check is due."""
         ...
 
     def asks(self, state: Any, solver: AbstractSolver) -> tuple[AbstractSolver, ...]:
         """The solvers to predict with; the last one is the reference.
 
         Args:
-            state: Of this control.
-            solver: The one in use, with all that it has learned.
+            state: The state of this control.
+            solver: The solver in use, with all learned parameters.
         """
         ...
 
     def update(self, readings: tuple[Reading, ...], state: Any, now: Moment) -> tuple[float, Any]:
-        """The number of steps, or the tolerance, to go on with, and the state; it is `pending` if more is to be asked.
+        """The new number of steps, or tolerance, and the state; it is `pending` if the check continues.
 
         Args:
-            readings: One for each solver that was asked for.
-            state: Of this control.
-            now: Where training stands.
+            readings: One for each solver of the last `asks`.
+            state: The state of this control.
+            now: The current position in training.
         """
         ...
 
     def solver(self, state: Any, solver: AbstractSolver) -> AbstractSolver:
-        """The same solver, with all that it has learned, as the state has it."""
+        """The same solver, with all learned parameters, at the state's number of steps or tolerance."""
         ...
 
     def ended(self, state: Any) -> Any:
-        """The state when training has ended."""
+        """The state at the end of training."""
         ...
 
     def closing(self, state: Any, now: Moment) -> CheckRequest | TuneRequest | CertifyRequest | None:
-        """What is still to be done after training; None where nothing is."""
+        """The next action after training; None if there is none."""
         ...
 
     def closed(self, done: TuneRequest | str, state: Any) -> Any:
-        """The state after a fine-tuning, or after a certificate with this verdict."""
+        """The state after fine-tuning, or after a certificate with this verdict."""
         ...

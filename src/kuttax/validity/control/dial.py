@@ -1,4 +1,4 @@
-"""Dials: what a control turns, the number of steps of a solver or the tolerance of one."""
+"""Dials: the quantity that a control changes, a solver's number of steps or its tolerance."""
 
 import math
 from dataclasses import dataclass
@@ -12,21 +12,21 @@ from ...solvers.rk.tableaus import DOPRI5, DOPRI8, MIDPOINT, RK4, Tableau
 from .ladder import Ladder
 from .reading import Reading
 
-_GAIN = 50  # of the better solver's error over the own one's, where the own steps are coarse
-_MOST_TIGHTENED = 6  # of the reference of a tolerance in one check
-_FINER = 16  # times the steps of an SDE solver has the one to compare with
-_FEW = 16  # steps, up to which a scheme to compare with takes half as many
+_GAIN = 50  # own error over the better solver's error, if the own steps are coarse
+_MOST_TIGHTENED = 6  # times a tolerance's reference may be tightened in one check
+_FINER = 16  # factor on the steps of an SDE solver for the comparison scheme
+_FEW = 16  # up to this many steps, the comparison scheme takes half as many
 
 
 @dataclass(frozen=True)
 class StepDial:
     """The number of steps N, with h = 1 / N: the error of a solver of order p grows as h^p.
 
-    Of an SDE solver each rung is twice the one below, so that all can follow one Brownian path, and the scheme to
-    compare with is its own at 16 times the steps: it serves every kind of noise.
+    For an SDE solver each rung is twice the one below, so that all can follow one Brownian path. The comparison scheme
+    is its own at 16 times the steps: it works with every kind of noise.
 
     Attributes:
-        ladder: The numbers of steps that may be chosen.
+        ladder: The allowed numbers of steps.
         order: p.
     """
 
@@ -45,16 +45,16 @@ class StepDial:
 
     @property
     def start(self) -> float:
-        """Where h stands before training."""
+        """The h before training."""
         return 1 / self.ladder.start
 
     @property
     def coarsest(self) -> float:
-        """Where a search begins, and the largest h that is allowed: four steps, or what training starts with."""
+        """The start of a search, and the largest allowed h: four steps, or the number of steps before training."""
         return max(1 / 4, self.start)
 
     def within(self, h: float) -> float:
-        """The nearest h that is allowed."""
+        """The nearest allowed h."""
         return min(max(h, 1 / self.ladder.most), self.coarsest)
 
     def size(self, h: float) -> int:
@@ -63,25 +63,25 @@ class StepDial:
 
     def snapped(self, h: float, stride: int) -> float:
         """The nearest h on every `stride`-th rung."""
-        return 1 / self.ladder.nearest(1 / h, 1 if self.ladder.ratio >= 2 else stride)  # few programs in any case
+        return 1 / self.ladder.nearest(1 / h, 1 if self.ladder.ratio >= 2 else stride)  # few programs anyway
 
     def finer(self, h: float) -> float:
         """The h of the next rung."""
         return 1 / self.ladder.next(self.size(h))
 
     def turned(self, solver: AbstractSolver, h: float) -> AbstractSolver:
-        """The same solver, with all that it has learned, at h."""
+        """The same solver, with all learned parameters, at h."""
         steps = self.size(h)
         return solver if steps == solver.number_of_steps() else solver.with_steps(steps)
 
     def better(self, solver: AbstractSolver, tightened: int = 0) -> AbstractSolver:
-        """A scheme of higher order, with steps no longer than the solver's.
+        """A scheme of higher order, whose steps are no longer than the solver's.
 
-        Ott et al. (ICLR 2021, arXiv 2007.15386) test Euler with the midpoint rule: at Euler's own step h if 1/h > 50,
-        else at sqrt(h / 50), so that its h'^2 is at most h / 50. For a solver of order p and a test of order q that is
-        h'^q = h^p / 50: orders 2 and 3 are tested with RK4, higher ones with DOPRI8.
+        Ott et al. (ICLR 2021, arXiv 2007.15386) compare Euler with the midpoint rule: at Euler's own step h if 1/h >
+        50, else at sqrt(h / 50), so that its h'^2 is at most h / 50. For a solver of order p and a test scheme of order
+        q that is h'^q = h^p / 50: RK4 tests orders 2 and 3, DOPRI8 higher ones.
         """
-        del tightened  # this one is fine enough at once
+        del tightened  # this scheme is fine enough from the start
         if solver.path_cells() is not None:
             return solver.with_steps(_FINER * solver.number_of_steps())
         scheme = self._scheme
@@ -90,7 +90,7 @@ class StepDial:
         return FixedSteps(scheme, math.ceil(1 / finer - 1e-9))
 
     def higher(self, solver: AbstractSolver) -> AbstractSolver:
-        """RK4, or beyond its order DOPRI8, with a quarter of the steps, and half as many where they are few."""
+        """RK4, or beyond its order DOPRI8, with a quarter of the steps; half of the steps if there are few."""
         if solver.path_cells() is not None:
             return self.better(solver)
         steps = solver.number_of_steps()
@@ -101,18 +101,18 @@ class StepDial:
         return MIDPOINT if self.order == 1 else RK4 if self.order < 4 else DOPRI8
 
     def must_tighten(self, own: Reading, better: Reading, tightened: int) -> bool:
-        """Whether the better solver must be better still."""
+        """Whether the better solver must be even better."""
         del own, better, tightened
         return False
 
 
 @dataclass(frozen=True)
 class ToleranceDial:
-    """The relative tolerance h of an adaptive solver, whose error grows about as h; the absolute one changes along.
+    """The relative tolerance h of an adaptive solver: its error grows about as h; the absolute one scales with h.
 
     Attributes:
-        start: Where h stands before training.
-        dtype: Of the state: no tolerance leaves what it can carry.
+        start: The h before training.
+        dtype: Dtype of the state; it limits the tolerance.
         loosest: The largest h, unless training starts above it.
     """
 
@@ -132,11 +132,11 @@ class ToleranceDial:
 
     @property
     def coarsest(self) -> float:
-        """Where a search begins, and the largest h that is allowed."""
+        """The start of a search, and the largest allowed h."""
         return max(self.loosest, self.start)
 
     def within(self, h: float) -> float:
-        """The nearest h that is allowed."""
+        """The nearest allowed h."""
         return min(max(h, self._least), self.coarsest)
 
     def size(self, h: float) -> float:
@@ -144,7 +144,7 @@ class ToleranceDial:
         return self.within(h)
 
     def snapped(self, h: float, stride: int) -> float:
-        """h itself: changing a tolerance compiles nothing."""
+        """h itself: a new tolerance needs no compilation."""
         return h
 
     def finer(self, h: float) -> float:
@@ -157,16 +157,16 @@ class ToleranceDial:
         return solver if tolerance == solver.tolerance() else solver.with_tolerance(tolerance)
 
     def better(self, solver: AbstractSolver, tightened: int = 0) -> AbstractSolver:
-        """DOPRI5 at a tenth of the solver's tolerance, and a tenth again for each time it was tightened.
+        """DOPRI5 at a tenth of the solver's tolerance, and a further tenth for each tightening.
 
-        The reference of Ott et al. (ICLR 2021, arXiv 2007.15386). Its relative tolerance stops at what the dtype can
-        carry; the absolute one goes on.
+        The reference of Ott et al. (ICLR 2021, arXiv 2007.15386). The dtype limits its relative tolerance, but not the
+        absolute one.
         """
         tight = solver.tolerance() * 10.0 ** -(1 + tightened)
         return Adaptive(DOPRI5, max(tight, self._least), tight)
 
     def higher(self, solver: AbstractSolver) -> AbstractSolver:
-        """As `better`."""
+        """The same as `better`."""
         return self.better(solver)
 
     def must_tighten(self, own: Reading, better: Reading, tightened: int) -> bool:
@@ -175,7 +175,7 @@ class ToleranceDial:
 
     @property
     def _least(self) -> float:
-        return 1.01 * least_rtol(self.dtype)  # a little more than what rounding may make of the limit
+        return 1.01 * least_rtol(self.dtype)  # slightly above the limit, because of rounding
 
 
 Dial = StepDial | ToleranceDial

@@ -1,4 +1,4 @@
-"""FirstStep: how many steps Hairer's heuristic would begin with, asked through a model's own prediction."""
+"""FirstStep: the number of steps that Hairer's heuristic would start with, from a model's own prediction."""
 
 import math
 from typing import Any
@@ -16,19 +16,20 @@ from ...solvers.rk.tableaus import HEUN2
 
 
 class FirstStep(AbstractSolver):
-    """Solves nothing: the state stays where it is, and `stats.accepted` says how many steps of Hairer's starting step
-    size (Hairer, Norsett & Wanner I, II.4) cross the interval. Ott et al. (ICLR 2021, arXiv 2007.15386) begin with it.
+    """Solves nothing; `stats.accepted` is the number of steps of Hairer's starting step size on the interval.
+
+    See Hairer, Norsett & Wanner I, II.4. Ott et al. (ICLR 2021, arXiv 2007.15386) start with it.
 
     Attributes:
-        order: Of the scheme that the steps are for.
-        tol: Relative and absolute tolerance; Ott et al. name none.
+        order: The order of the scheme that will take the steps.
+        tol: Relative and absolute tolerance; Ott et al. do not state theirs.
     """
 
     order: float = eqx.field(static=True)
     tol: float = eqx.field(static=True, default=1e-3)
 
     def check(self, problem: Problem) -> None:
-        del problem  # any will do
+        del problem  # any problem works
 
     def run(self, problem: Problem, derivative: Derivative) -> Solution:
         field, span = problem.vector_field(), problem.t1 - problem.t0
@@ -46,16 +47,16 @@ class FirstStep(AbstractSolver):
 
 
 def first_steps(predict: Any, batch: Any, order: float, most: int) -> int:
-    """The number of steps that Hairer's heuristic begins with, 1 to `most`.
+    """The number of steps that Hairer's heuristic starts with, 1 to `most`.
 
     Args:
         predict: `predict(solver, batch)`, whose result has the `stats` of the solve.
-        batch: Where to begin.
-        order: Of the scheme.
+        batch: The batch whose initial states to use.
+        order: The order of the scheme.
         most: The largest answer.
 
     Raises:
-        UserError: The prediction hides the solve's stats.
+        UserError: The prediction has no stats of the solve.
     """
     stats = predict(FirstStep(order), batch).stats
     if stats is None or stats.accepted is None:

@@ -12,8 +12,8 @@ class Ladder:
 
     Attributes:
         start: A rung, >= 1.
-        ratio: Of neighbouring rungs, above 1; where rungs would coincide they are one.
-        most: No rung lies above it.
+        ratio: The ratio of neighbouring rungs, above 1; rungs that coincide count once.
+        most: The upper limit of the rungs.
 
     Raises:
         UserError: A number is out of its range.
@@ -30,18 +30,18 @@ class Ladder:
             raise UserError(f"the ratio of a ladder must be > 1, got {self.ratio}")
 
     def nearest(self, steps: float, stride: int = 1) -> int:
-        """The rung nearest to a positive number of steps, on a logarithmic scale; of every `stride`-th rung only."""
+        """The rung nearest to a positive number of steps, on a logarithmic scale, among every `stride`-th rung."""
         return self._rung(stride * round(self._index(steps) / stride))
 
     def above(self, steps: float) -> int:
-        """The lowest rung of at least so many steps, or the highest of all."""
+        """The lowest rung of at least `steps` steps, or the highest of all."""
         k = math.floor(self._index(steps)) - 1
         while self._rung(k) < min(steps, self._rung(self._top)):
             k += 1
         return self._rung(k)
 
     def next(self, rung: int) -> int:
-        """The rung above one; the highest is its own."""
+        """The next higher rung; for the highest, itself."""
         return self.above(rung + 1)
 
     @property

@@ -13,14 +13,14 @@ from .reading import Reading, Tolerances
 
 
 class OttState(NamedTuple):
-    """Where the algorithm stands.
+    """The state of the algorithm.
 
     Attributes:
-        dial: What h is.
+        dial: The controlled quantity.
         h: The step as a fraction of the interval, or the tolerance.
         checked: The optimiser step of the last check.
-        tightened: How often the reference of a tolerance has been tightened in this check.
-        pending: Whether the check goes on.
+        tightened: How many times a tolerance's reference was tightened in this check.
+        pending: Whether the check continues.
     """
 
     dial: Dial
@@ -35,13 +35,13 @@ class AbstractOtt:
     """The published algorithm (Ott, Katiyar, Hennig, Tiemann, ICLR 2021, arXiv 2007.15386), for any dial h.
 
     Every 50 optimiser steps, on the training batch, the metric under the own solver is compared with that of a better
-    one. Where they differ by more than 0.1, h <- h / 2. Else h' = 1.1 h is tried and kept where its metric is within
-    0.1 of the better solver's. Nothing is rolled back. (The try is solved along with the rest, whether it is needed or
+    one. If they differ by more than 0.1, h <- h / 2. Else h' = 1.1 h is tried, and kept if its metric is within 0.1 of
+    the better solver's. Nothing is rolled back. (The try is solved together with the rest, whether it is needed or
     not.) Metrics other than accuracies are compared relative to the better solver's.
 
     Attributes:
         every: Optimiser steps between checks.
-        most: The gap that is tolerated: 0.1 is ten points of accuracy.
+        most: The allowed gap: 0.1 is ten points of accuracy.
 
     Raises:
         UserError: A number is out of its range.
@@ -58,39 +58,39 @@ class AbstractOtt:
 
     @property
     def batch(self) -> Literal["training", "held-out"]:
-        """Checks look at the last batch trained on."""
+        """Checks use the last training batch."""
         return "training"
 
     def samples(self, state: OttState) -> None:
-        """As many as the batch has."""
+        """None: all samples of the batch."""
 
     @property
     def certify(self) -> None:
-        """Nothing is certified."""
+        """None: there is no certificate."""
 
     def tolerances(self, state: OttState) -> Tolerances:
-        """For the strain in the log; the algorithm does not look at it."""
+        """The unit of the strain in the log; the algorithm does not use it."""
         return Tolerances()
 
     @abstractmethod
     def dial(self, solver: AbstractSolver) -> Dial:
-        """What is controlled in a solver."""
+        """The dial of the controlled quantity of a solver."""
 
     def init(self, solver: AbstractSolver) -> OttState:
         """The state before training with this solver.
 
         Raises:
-            UserError: It has not what is to be controlled.
+            UserError: The solver does not have the controlled quantity.
         """
         dial = self.dial(solver)
         return OttState(dial, dial.start)
 
     def dispatch(self, most: int) -> int:
-        """So many optimiser steps that a check falls on the end of a dispatch."""
+        """The number of optimiser steps for which checks fall on the end of a dispatch."""
         return max(n for n in range(1, min(most, self.every) + 1) if self.every % n == 0)
 
     def due(self, state: OttState, now: Moment) -> bool:
-        """Whether `every` optimiser steps have gone since the last check."""
+        """Whether `every` optimiser steps have passed since the last check."""
         return now.step - state.checked >= self.every
 
     def asks(self, state: OttState, solver: AbstractSolver) -> tuple[AbstractSolver, ...]:
@@ -104,7 +104,7 @@ class AbstractOtt:
         dial, h = state.dial, state.h
         if dial.must_tighten(own, better, state.tightened):
             return dial.size(h), state._replace(tightened=state.tightened + 1, pending=True)
-        if not own.gap <= self.most:  # or it is no number
+        if not own.gap <= self.most:  # also true for NaN
             h = h / 2
         elif larger.gap <= self.most:
             h = 1.1 * h
@@ -116,14 +116,14 @@ class AbstractOtt:
         return state.dial.turned(solver, state.h)
 
     def ended(self, state: OttState) -> OttState:
-        """The state as it was."""
+        """The state, unchanged."""
         return state
 
     def closing(self, state: OttState, now: Moment) -> None:
-        """Nothing: training may end in an invalid phase."""
+        """None: training may end in an invalid phase."""
 
     def closed(self, done: Any, state: OttState) -> OttState:
-        """The state as it was."""
+        """The state, unchanged."""
         return state
 
 
@@ -131,11 +131,11 @@ class AbstractOtt:
 class StepControl(AbstractOtt):
     """The published control of the number of steps: see `AbstractOtt`, and `StepDial.better` for its test solvers.
 
-    The step h is exact; the solver takes the whole number of steps nearest to 1 / h on a ladder of ratio 1.1 from where
-    it starts, on which 1.1 h is one rung down.
+    The step h is exact; the solver takes the number of steps nearest to 1 / h on a ladder of ratio 1.1 from its start,
+    on which 1.1 h is one rung down.
 
     Attributes:
-        most_steps: The solver never takes more.
+        most_steps: The largest number of steps of the solver.
     """
 
     most_steps: int = 10_000
@@ -152,7 +152,7 @@ class ToleranceControl(AbstractOtt):
     The paper starts at 1e-6.
 
     Attributes:
-        dtype: Of the state: the relative tolerance never leaves what it can carry.
+        dtype: Dtype of the state; it limits the relative tolerance.
     """
 
     dtype: Any = "float32"

@@ -1,4 +1,4 @@
-"""What step control reads off a solver: its metric, its cost, and by how much it strains its tolerances."""
+"""The measurements of step control on a solver: its metric, its cost, and its strain."""
 
 import math
 from collections.abc import Sequence
@@ -14,16 +14,15 @@ from ..certificate.spread import component_scales, rms
 
 
 class Tolerances(NamedTuple):
-    """What a solver's discretisation may change on held-out samples.
+    """The changes that a solver's discretisation may cause on held-out samples.
 
     Attributes:
-        metric: The metric's change: of an accuracy its absolute change, 0.01 for one point; of any other metric its
-            relative one.
+        metric: The change of the metric: absolute for an accuracy, 0.01 for one point; relative for any other metric.
         flips: The share of samples whose predicted class may change.
-        sure: Whether flips and accuracy count at their 95 % bounds for so few samples, as a certificate counts them,
-            where the samples are enough to bound anything.
-        output: Where there are no classes: the deviation of a sample's outputs, relative to the spread of each
-            component over the samples, that 95 % of the samples may reach.
+        sure: Whether flips and accuracy count at their 95 % bounds for the number of samples, as in a certificate, if
+            the samples are enough for a bound.
+        output: Without classes: the deviation of a sample's outputs, relative to the spread of each component over the
+            samples, that 95 % of the samples may reach.
     """
 
     metric: float = 0.01
@@ -33,17 +32,17 @@ class Tolerances(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """One solver's prediction of a batch, beside that of the reference, which is the last solver of a question.
+    """One solver's prediction of a batch, compared with the reference, which is the last solver of `asks`.
 
     Attributes:
         metric: The mean metric, in the task's unit.
-        gap: How far it lies from the reference's: absolutely for an accuracy (0.1 for ten points), else relative to it.
-        nfe: Evaluations of the field a sample; NaN where unknown.
-        loss_difference: The mean over the samples of the absolute difference of their losses (cross-entropy, nats);
-            NaN where there are no classes.
-        flips: The share of samples whose predicted class is another; NaN where there are no classes.
-        strain: The deviation from the reference over the one at which a tolerance is used up: at most one where all
-            are kept. It shrinks as the solver's error does.
+        gap: Its difference from the reference's: absolute for an accuracy (0.1 for ten points), else relative to it.
+        nfe: Evaluations of the field for each sample; NaN if unknown.
+        loss_difference: The mean over the samples of the absolute difference of their losses (cross-entropy, nats); NaN
+            without classes.
+        flips: The share of samples whose predicted class differs; NaN without classes.
+        strain: The deviation from the reference divided by the deviation that uses up a tolerance: at most one if all
+            tolerances hold. It shrinks with the solver's error.
     """
 
     metric: float
@@ -57,14 +56,14 @@ class Reading(NamedTuple):
 def readings(
     predictions: Sequence[Any], tolerances: Tolerances, scale: float | None = None, least: float | None = None
 ) -> tuple[Reading, ...]:
-    """The readings of predictions of one batch, each against the last of them.
+    """The readings of predictions of one batch, each compared with the last one.
 
     Args:
         predictions: `outputs` (n, ...), `metric`, `labels` ((n,) classes or None) and `stats`, one for each solver.
-        tolerances: What strain is measured in.
-        scale: Of the metric, where its changes count absolutely: 100 for an accuracy in percent, 1 for one in
-            fractions. None where they count relative to the reference's value.
-        least: What one unit of the data is in the metric: relative changes are relative to no less.
+        tolerances: The unit of the strain.
+        scale: Scale of a metric whose changes count absolutely: 100 for an accuracy in percent, 1 for a fraction. None
+            if they count relative to the reference's value.
+        least: The size of one unit of the data in the metric: relative changes are relative to at least this.
     """
     reference = predictions[-1]
     return tuple(_reading(prediction, reference, tolerances, scale, least) for prediction in predictions)
@@ -86,7 +85,7 @@ def _reading(own: Any, reference: Any, tolerances: Tolerances, scale: float | No
 def _two_classes_or_more(
     labels: np.ndarray, mine: np.ndarray, theirs: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Labels and logits; a single logit, of the class above zero, is the second of two."""
+    """Labels and logits; a single logit becomes the second of two classes."""
     if mine.ndim == 2 and mine.shape[1] > 1:
         return labels, mine, theirs
     pair = lambda logits: np.stack([np.zeros(len(logits)), logits.reshape(len(logits))], axis=1)
@@ -94,7 +93,7 @@ def _two_classes_or_more(
 
 
 def _gap(own: Any, reference: Any, scale: float | None, least: float | None) -> float:
-    """How far the metrics lie apart."""
+    """The difference of the metrics."""
     metric, best = float(own.metric), float(reference.metric)
     gap = abs(metric - best)
     if gap > 0:
@@ -103,7 +102,7 @@ def _gap(own: Any, reference: Any, scale: float | None, least: float | None) -> 
 
 
 def _deviations(own: Any, reference: Any) -> np.ndarray:
-    """How far each sample's outputs are from the reference's, (n,), as a certificate measures it; infinite for NaN."""
+    """The deviation of each sample's outputs from the reference's, (n,), as in a certificate; infinite for NaN."""
     mine, theirs = solved(own), solved(reference)
     if not (np.isfinite(mine.outputs).all() and np.isfinite(theirs.outputs).all()):
         return np.full(len(mine.outputs), math.inf)
@@ -115,7 +114,7 @@ def _deviations(own: Any, reference: Any) -> np.ndarray:
 def _output_strain(gap: float, scale: float | None, apart: np.ndarray, tolerances: Tolerances) -> float:
     """The larger of two strains: of the deviation that 95 % of the samples stay within, and of the metric.
 
-    A relative change of the metric counts for no more than the outputs deviate, as in a certificate.
+    A relative change of the metric counts for at most the deviation of the outputs, as in a certificate.
     """
     outputs = float(np.quantile(apart, 0.95)) if np.isfinite(apart).all() else math.inf
     metric = gap if scale is not None else min(gap, rms(apart))
@@ -125,10 +124,10 @@ def _output_strain(gap: float, scale: float | None, apart: np.ndarray, tolerance
 def _class_strain(own: np.ndarray, reference: np.ndarray, labels: np.ndarray, tolerances: Tolerances) -> float:
     """The larger of two strains: of the share of flips, and of the accuracy.
 
-    Scaled by s, the deviation of a sample from the reference flips its class at s = 1 / u, where u is the largest share
-    of its margins over the other classes that the deviation takes. A strain is one over the scale at which the flips,
-    or the samples that they make right or wrong on balance, exceed what is tolerated. Unlike their number at s = 1 it
-    varies smoothly, and it is proportional to the error.
+    Scaled by s, the deviation of a sample from the reference flips its class at s = 1 / u, where u is the largest ratio
+    of the deviation to the margin over another class. A strain is one over the scale at which the flips, or the net
+    number of samples that become right or wrong, exceed the tolerance. Unlike their number at s = 1, it varies
+    smoothly, and it is proportional to the error.
     """
     if not (np.isfinite(own).all() and np.isfinite(reference).all()):
         return math.inf
@@ -149,13 +148,13 @@ def _class_strain(own: np.ndarray, reference: np.ndarray, labels: np.ndarray, to
 
 
 def _net_bound(lost: Any, gained: Any, n: int) -> Any:
-    """The bound of the size of an accuracy's change."""
+    """The bound on the absolute change of an accuracy."""
     low, high = of_net_change(lost, gained, n)
     return np.maximum(-low, high)
 
 
 def _margins_used(own: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of each sample the largest share of a margin that the deviation takes, and the class that it brings up, (n,)."""
+    """For each sample, the largest ratio of deviation to margin, and the class that it brings up, (n,)."""
     rows = np.arange(len(own))
     best = reference.argmax(-1)
     margin = reference[rows, best][:, None] - reference

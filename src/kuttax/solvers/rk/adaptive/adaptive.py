@@ -29,19 +29,19 @@ class Adaptive(AbstractSolver):
     """An explicit embedded Runge-Kutta pair whose steps keep the estimated local error below the tolerance.
 
     Every attempted step costs as many evaluations as the tableau has stages: the slope at the end of an accepted step
-    is the first one of the next.
+    is the first slope of the next.
 
     Attributes:
         tableau: An embedded pair; its own dense output gives the states at `ts`.
         rtol, atol: Relative and absolute tolerance of one step's error.
         control: "joint": one step size for the whole state. "per_sample": each sample of the batch axis has its own.
         pcoeff, icoeff: Coefficients of the PI controller (see `Controller`).
-        safety: Aim at this fraction of the step that the error estimate allows.
+        safety: Use this fraction of the step size that the error estimate allows.
         factor_min, factor_max: Limits of the change from one step to the next.
-        first_step: Size of the first step, without sign; None for Hairer's heuristic, at one more evaluation.
-        max_step: The largest step, without sign; None for no limit. A step is as long as its error estimate allows, and
-            the estimate sees nothing between the stages: give a limit where the field has features that are short
-            beside the time in which the solution changes, such as a pulse of its input.
+        first_step: Size of the first step, without sign; None for Hairer's heuristic, which costs one more evaluation.
+        max_step: The largest step, without sign; None for no limit. The error estimate sees nothing between the stages.
+            Give a limit if the field has features that are short beside the time in which the solution changes, such as
+            a pulse of its input.
 
     Raises:
         UserError: The tableau has no embedded pair, a number is out of its range, or `control` is unknown.
@@ -68,7 +68,7 @@ class Adaptive(AbstractSolver):
             raise UserError(f"control must be 'joint' or 'per_sample', got {self.control!r}")
 
     def controller(self, dtype) -> Controller:
-        """The numbers of the step-size control in `dtype`, constant under differentiation."""
+        """The `Controller` in `dtype`, constant under differentiation."""
         numbers = (self.rtol, self.atol, self.pcoeff, self.icoeff, self.safety, self.factor_min, self.factor_max)
         return Controller(*(jax.lax.stop_gradient(jnp.asarray(x, dtype)) for x in numbers))
 
@@ -135,17 +135,17 @@ class Adaptive(AbstractSolver):
         return cls(Tableau.from_data(data["tableau"]), control=data["control"], **numbers)
 
     def vector_field(self, problem: Problem) -> VectorField:
-        """The field on the whole state, with the times that this control has."""
+        """The field on the whole state; its time is a scalar, or one for each sample under per-sample control."""
         return problem.vector_field(per_sample=self.control == "per_sample")
 
     def norm(self, problem: Problem) -> Callable[[State], Time]:
-        """The root mean square of what counts in a state, or of each sample's own."""
+        """The root mean square of the measured part of a state, or of each sample."""
         return lambda state: rms(problem.measured(state), self.control == "per_sample")
 
     def stats(self, final: AdaptiveState, problem: Problem) -> Stats:
         """Exact counts: two evaluations at the start (one without Hairer's heuristic), s for every attempt.
 
-        A reverse pass takes s products a step, and one more, at its end, where there are outputs or picked states to
+        A reverse pass takes s products a step. It takes one more at the end if there are outputs or picked states to
         interpolate, or costs to differentiate.
         """
         start, s = 2 if self.first_step is None else 1, self.tableau.stages
@@ -163,8 +163,8 @@ class Adaptive(AbstractSolver):
 
 
 def _said(number: Any) -> str:
-    """As it was given, where float32 has made 0.0010000000475 of it."""
+    """The number with the digits the user gave: float32 turns 0.001 into 0.0010000000475."""
     try:
         return f"{float(number):.6g}"
-    except TypeError:  # inside of a program
+    except TypeError:  # the number is traced
         return str(number)

@@ -1,4 +1,4 @@
-"""The loop of an adaptive solve: try a step, take it where its error is small enough, choose the next one."""
+"""The loop of an adaptive solve: try a step, accept it if its error is small enough, choose the next step size."""
 
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -24,7 +24,7 @@ _RUNNING = -1
 
 
 class StepSizeControl(Protocol):
-    """What the loop needs to know of an `Adaptive` solver."""
+    """The part of an `Adaptive` solver that the loop uses."""
 
     tableau: Tableau
     control: Any
@@ -40,11 +40,11 @@ class StepSizeControl(Protocol):
 
 
 def march(solver: StepSizeControl, problem: Problem, *, taped: bool, bounded: bool) -> "AdaptiveState":
-    """Step from t0 to t1, or until nothing more can be done.
+    """Step from t0 to t1, or until the solve fails.
 
     Args:
-        solver: The pair, its tolerances and its step-size control.
-        problem: What to solve.
+        solver: The embedded pair, its tolerances and its step-size control.
+        problem: The problem to solve.
         taped: Keep the accepted steps for a replay.
         bounded: Run a scan over max_steps, which JAX differentiates in both modes, in place of a while loop.
     """
@@ -60,7 +60,7 @@ def march(solver: StepSizeControl, problem: Problem, *, taped: bool, bounded: bo
 
 
 class AdaptiveState(eqx.Module):
-    """Where an adaptive solve stands. Every number is a scalar, or one a sample under per-sample control."""
+    """The state of an adaptive solve. Every number is a scalar, or one for each sample under per-sample control."""
 
     t: Time
     y: State
@@ -77,16 +77,16 @@ class AdaptiveState(eqx.Module):
 
     @property
     def active(self) -> Array:
-        """Which samples have not come to an end."""
+        """Which samples are neither finished nor failed."""
         return self.status == _RUNNING
 
     def solution(self, stats: Stats) -> Solution:
-        """What `solve` returns of it."""
+        """The `Solution` that `solve` returns."""
         return Solution(self.y, self.ys, stats, self.status, recorded=self.recorded)
 
 
 class _Loop:
-    """The loop body of one adaptive solve, with what stays the same during it."""
+    """The loop body of one adaptive solve, with the values that stay constant during it."""
 
     def __init__(self, solver: "StepSizeControl", problem: Problem, bounded: bool):
         self.solver, self.problem, self.bounded = solver, problem, bounded
@@ -126,7 +126,7 @@ class _Loop:
         return AdaptiveState(t, y, k1, h, nothing + 1, zero, zero, status, zero, ys, recorded, tape)
 
     def _refuse(self, status: Count) -> Count:
-        """Numbers that cannot work, where they were not known before the program ran."""
+        """The status for invalid numbers that were not known before the program ran."""
         low = self.controller.rtol < least_rtol(self.problem.precision)
         status = jnp.where(low, int(Status.tolerance), status)
         if self.problem.ts is not None:
@@ -135,9 +135,9 @@ class _Loop:
         return status
 
     def attempt(self, run: AdaptiveState) -> AdaptiveState:
-        """Try one step, and take it where its error is small enough."""
+        """Try one step, and accept it if its error is small enough."""
         t1 = self.problem.t1
-        # Rather stretch a step than leave a sliver.
+        # Stretch a step rather than leave a very short last one.
         reaches = jnp.minimum(1.001 * jnp.abs(run.h), self.max_step) >= jnp.abs(t1 - run.t)
         # The nodes between t0 and t1 count as constants: derivatives see a frozen mesh.
         end = jnp.where(reaches, t1, jax.lax.stop_gradient(run.t + run.h))
@@ -169,7 +169,7 @@ class _Loop:
         )
 
     def _error(self, step: Step) -> Time:
-        """The norm of the step's error, infinite where its end is not finite or the field is not finite there."""
+        """The norm of the step's error, infinite if its end state or the field there is not finite."""
         error, weights = step.error(), self.tableau.error
         assert weights is not None
         if weights[-1] != 0:  # the slope at the end is in the estimate
@@ -177,14 +177,14 @@ class _Loop:
         return jnp.where(all_finite(self.problem.measured(step.ks[-1]), lanes=self.lanes), error, jnp.inf)
 
     def _watch(self, run: AdaptiveState, take, end: Time, step: Step) -> Recorded:
-        """What is seen of a step that is taken: its costs, and the picks that fall into it."""
+        """The records after an accepted step: its costs, and the picked values that fall into it."""
         charged = [jnp.where(take, cost(step), jnp.zeros_like(step.h)) for cost in self.problem.costs]
         costs = tuple(old + new for old, new in zip(run.recorded.costs, charged, strict=True))
         picks = zip(run.recorded.picked, self.problem.picks, strict=True)
         return Recorded(costs, tuple(self._pick(run, take, end, step, pick, old) for old, pick in picks))
 
     def _pick(self, run: AdaptiveState, take, end: Time, step: Step, pick: Pick, old: Picked) -> Picked:
-        if pick.at is None:  # step n takes the place of what was picked with probability 1 / (n + 1)
+        if pick.at is None:  # step n replaces the picked one with probability 1 / (n + 1)
             attempt = jnp.max(run.accepted + run.rejected)
             luck = jax.random.uniform(jax.random.fold_in(pick.key, attempt), self.lanes, self.dtype)
             now, at = take & (luck * (run.accepted + 1).astype(self.dtype) < 1), step.t
@@ -201,7 +201,8 @@ class _Loop:
     def _status(self, run: AdaptiveState, take, reaches, h_next, error, attempts) -> Count:
         status = jnp.where(attempts >= self.problem.max_steps, int(Status.max_steps), run.status)
         eps = jnp.finfo(self.dtype).eps
-        # A step that failed at the floor is not tried again; one that was taken must still get ahead. NaN is stuck.
+        # A step that failed at the smallest size is not retried; an accepted step must still advance t. NaN counts as
+        # stuck.
         floor = jnp.where(take, eps, 10 * eps) * jnp.abs(run.t)
         stuck = ~(jnp.abs(h_next) > floor)
         cause = jnp.where(jnp.isfinite(error), int(Status.step_underflow), int(Status.non_finite))
@@ -228,7 +229,7 @@ class _Loop:
             return jnp.where(now, saved + 1, saved), ys
 
         start = (run.saved, run.ys)
-        if self.bounded:  # what JAX can reverse has a fixed length
+        if self.bounded:  # JAX can reverse only loops of fixed length
             maybe = lambda _, carry: jax.lax.cond(due(carry[0]).any(), write, lambda c: c, carry)
             return jax.lax.fori_loop(0, count, maybe, start)
         return jax.lax.while_loop(lambda carry: due(carry[0]).any(), write, start)

@@ -1,4 +1,4 @@
-"""The exact reverse pass of an adaptive solve: its accepted steps again, from the last to the first."""
+"""The exact reverse pass of an adaptive solve: it replays the accepted steps from the last to the first."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -48,7 +48,7 @@ def _backward(residuals, cotangents: Solution, _, problem: Problem, solver: Step
 
 
 class _Pull(NamedTuple):
-    """Cotangents gathered so far (None for what is not differentiated), and how many outputs are still to come."""
+    """Cotangents summed so far (None: not differentiated), and the number of outputs still to visit."""
 
     y: State
     parameters: PyTree
@@ -58,7 +58,7 @@ class _Pull(NamedTuple):
 
 
 class _Replay:
-    """The reverse pass of one adaptive solve. What is not differentiated (`moved`) is not computed."""
+    """The reverse pass of one adaptive solve. It computes cotangents only for the inputs marked in `moved`."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class _Replay:
         self.direction = problem.direction
 
     def pull(self, y1: State, saved: Count) -> Problem:
-        """The cotangent of the problem from that of the state at t1 (and of the outputs)."""
+        """The cotangent of the problem, from the cotangents of the state at t1 and of the outputs."""
         problem, zero = self.problem, jnp.zeros_like(self.problem.t0)
         ends = (zero, zero) if self.ends_move else None
         ts = jnp.zeros_like(problem.ts) if self.ts_move else None
@@ -102,10 +102,10 @@ class _Replay:
         return cotangent(problem, parameters=end.parameters, y0=end.y, t0=t0, t1=t1, ts=end.ts)
 
     def _all_steps(self, pull: _Pull) -> _Pull:
-        """All steps, from the last to the first.
+        """Pull the cotangents back through all steps, from the last to the first.
 
-        Where the tape holds every state they are one stretch. Elsewhere each stretch fits a buffer, and its states are
-        computed again from the last one kept before it.
+        If the tape holds every state, the steps are one stretch. Otherwise each stretch fits a buffer, and its states
+        are recomputed from the last kept state before it.
         """
         tape, total = self.tape, self.accepted.max()
         stride = tape.stride(jnp.maximum(total - 1, 0))
@@ -141,9 +141,10 @@ class _Replay:
         return jax.lax.while_loop(lambda carry: carry[0] >= 0, stretch, (begin, tape.blank_chunk(), pull))[2]
 
     def _present(self, n, y: State) -> State:
-        """`y`; for a sample that has no step n, a state where the field is finite: y0 of the sample with most steps.
+        """`y`; for a sample that has no step n, y0 of the sample with the most steps, where the field is finite.
 
-        Its own state may be where it failed, and the product of a NaN with its cotangent, zero, would be NaN for all.
+        The sample's own state may be a point where it failed. The field is NaN there, and NaN times a zero cotangent
+        would make the sum over all samples NaN.
         """
         if self.accepted.ndim == 0:
             return y
@@ -151,7 +152,7 @@ class _Replay:
         return jax.tree.map(lambda y, y0: jnp.where(spread(has, y), y, y0[longest][None]), y, self.problem.y0)
 
     def _times(self, n) -> tuple[Time, Time]:
-        """Start and size of step n; size zero, which changes nothing, for a sample that has no such step."""
+        """Start and size of step n; size zero for a sample that has no such step, so that nothing changes."""
         has, t, h = n < self.accepted, self.tape.t[n], self.tape.h[n]
         return jnp.where(has, t, self.problem.t0), jnp.where(has, h, jnp.zeros_like(h))
 
@@ -189,14 +190,14 @@ class _Replay:
         )
 
     def _charged(self, varied, times: tuple[Time, Time], y: State, y1: State, ks: list[State]) -> list[Time]:
-        """The costs of one step that a cotangent asks for."""
+        """The costs of one step whose cotangents are not zero."""
         controller, norm = self.solver.controller(times[0].dtype), self.solver.norm(self.problem)
         step = Step(self.tableau, controller, times[0], times[1], y, y1, ks, norm)
         costs = self._with(varied).costs
         return [costs[i](step) for i in self.charges]
 
     def _picked(self, n, y: State, times: tuple[Time, Time], ks: list[State], extra: "_Extra") -> "_Extra":
-        """Pull the cotangents of what was picked in step n back to the step's own quantities, its time a constant."""
+        """Pull the cotangents of the values picked in step n back to the step; the step's time is constant."""
         for asked, step, dy in self.picks:
             now = (n == step) & (n < self.accepted)
 
@@ -213,14 +214,14 @@ class _Replay:
         return extra
 
     def _vjp(self, of, times: tuple[Time, Time], *moving) -> tuple[Any, Callable[[Any], Any]]:
-        """`jax.vjp` of of(*moving, times), with None for the cotangent of the times where they do not move."""
+        """`jax.vjp` of of(*moving, times), with None as the cotangent of the times if they are not differentiated."""
         if self.ends_move:
             return jax.vjp(of, *moving, times)
         value, back = jax.vjp(lambda *moving: of(*moving, times), *moving)
         return value, lambda cotangent: (*back(cotangent), None)
 
     def _ends(self, n, ends: tuple[Array, Array] | None, dtimes: tuple[Time, Time] | None):
-        """`ends` and what step n adds to them: h = node after - node before; nodes between t0 and t1 are constants."""
+        """`ends` plus the contribution of step n: h = node after - node before; inner nodes are constants."""
         if ends is None or dtimes is None:
             return None
         dt, dh = dtimes
@@ -259,7 +260,7 @@ class _Replay:
 
 
 class _Extra(NamedTuple):
-    """Cotangents of a step's quantities that come from its outputs."""
+    """Cotangents of a step's quantities that come from the outputs in that step."""
 
     y: State
     ks: list[State]
