@@ -15,7 +15,7 @@ from rich.text import Text
 from .column import MISSING
 from .figure import INK, PAPER, figure, files
 
-Record = Mapping[str, Any]
+CertificateRecord = Mapping[str, Any]
 
 _COLOUR = {"valid": "#009E73", "invalid": "#D55E00", "undecided": "#6B6B6B"}
 _LINE = "#0072B2"
@@ -23,11 +23,11 @@ _TITLE = 60  # characters of a line
 _LEAST_NAME = 26  # characters for the name of a solver
 _GIVE_WAY = ("max", "median", "calibration", "crossings")  # columns to drop, in this order, if space is short
 
-Shown = tuple[str, str, Callable[[Record], str]]
+Shown = tuple[str, str, Callable[[CertificateRecord], str]]
 """A column: heading, unit, and the cell for a row; a missing number is an empty cell."""
 
 
-def terminal(record: Record, width: int = 120) -> Table:
+def terminal(record: CertificateRecord, width: int = 120) -> Table:
     """The rows of a certificate as a rich table, with the verdict and its reasons below.
 
     Args:
@@ -52,7 +52,7 @@ def terminal(record: Record, width: int = 120) -> Table:
     return table
 
 
-def plot(record: Record, path: str | os.PathLike[str]) -> tuple[Path, Path]:
+def plot(record: CertificateRecord, path: str | os.PathLike[str]) -> tuple[Path, Path]:
     """Draw the deviation of the outputs from the reference against the step size; the model's own step is marked.
 
     Args:
@@ -75,7 +75,7 @@ def plot(record: Record, path: str | os.PathLike[str]) -> tuple[Path, Path]:
     return files(path)
 
 
-def _that_fit(columns: Sequence[Shown], record: Record, width: int) -> list[Shown]:
+def _that_fit(columns: Sequence[Shown], record: CertificateRecord, width: int) -> list[Shown]:
     """The columns that fit beside the solvers' names."""
 
     def room(column: Shown) -> int:
@@ -89,7 +89,7 @@ def _that_fit(columns: Sequence[Shown], record: Record, width: int) -> list[Show
     return shown
 
 
-def _columns(record: Record) -> list[Shown]:
+def _columns(record: CertificateRecord) -> list[Shown]:
     """All columns except the solvers' names."""
     kind, n = record["metric"], record["samples"]
     points = kind["name"] == "accuracy"
@@ -115,7 +115,7 @@ def _number(value: float | None, factor: float, form: str) -> str:
     return "" if value is None else f"{factor * value:{form}}"
 
 
-def _name(row: Record) -> Text:
+def _name(row: CertificateRecord) -> Text:
     text = Text(row["solver"], style="bold" if row["role"] == "own" else "")
     for remark in (row["note"], row["failure"]):
         if remark:
@@ -123,7 +123,7 @@ def _name(row: Record) -> Text:
     return text
 
 
-def _caption(record: Record) -> list[Text]:
+def _caption(record: CertificateRecord) -> list[Text]:
     verdict = Text("\n").append(record["verdict"], style=f"bold {_COLOUR[record['verdict']]}")
     verdict.append(f" on {record['samples']} samples", style="not dim")
     lines = [verdict, *(Text(f"  {reason}") for reason in record["reasons"])]
@@ -138,11 +138,11 @@ def _caption(record: Record) -> list[Text]:
     return lines
 
 
-def _errors(row: Record) -> Mapping[str, float] | None:
+def _errors(row: CertificateRecord) -> Mapping[str, float] | None:
     return row["from_reference"]
 
 
-def _draw(axes: Axes, rows: Sequence[Record], record: Record) -> None:
+def _draw(axes: Axes, rows: Sequence[CertificateRecord], record: CertificateRecord) -> None:
     steps = [1 / row["steps_ratio"] for row in rows]
     least = min((v for row in rows for v in _errors(row).values() if v > 0), default=1e-12)  # pyright: ignore
     values = {which: [max(_errors(row)[which], least) for row in rows] for which in ("median", "q95", "max")}  # pyright: ignore
@@ -170,7 +170,7 @@ def _draw(axes: Axes, rows: Sequence[Record], record: Record) -> None:
     axes.legend(loc="best", fontsize=9)
 
 
-def _draw_floor(axes: Axes, record: Record, least: float) -> None:
+def _draw_floor(axes: Axes, record: CertificateRecord, least: float) -> None:
     """The difference between the references: smaller errors are not resolved."""
     references = [row for row in record["rows"] if row["role"] == "reference" and _errors(row)]
     if len(references) < 2:
@@ -181,6 +181,6 @@ def _draw_floor(axes: Axes, record: Record, least: float) -> None:
     axes.axhline(floor, color=INK, lw=0.8, ls=":", label="95 % of what the references differ by")
 
 
-def _step_label(row: Record) -> str:
+def _step_label(row: CertificateRecord) -> str:
     share = f"1/{row['steps_ratio']:.3g}" if row["steps_ratio"] != 1 else "1"
     return share if row["nfe"] is None else f"{share}\nNFE {row['nfe']:.4g}"

@@ -16,7 +16,7 @@ from ..io.shape import NUMBER
 from .curves import looks
 from .figure import INK, figure, files
 
-Record = Mapping[str, Any]
+ForecastRecord = Mapping[str, Any]
 NAME = "forecast.json"
 """The file of a run that contains its forecasts."""
 
@@ -31,7 +31,7 @@ _LEAST = 1e-9  # smallest error drawn: a logarithmic axis has no zero
 _SHOWN = 3  # methods drawn as images
 
 
-def describe(record: Record) -> list[str]:
+def describe(record: ForecastRecord) -> list[str]:
     """The result of `kuttax.tasks.dynamics.forecast.describe` as lines: errors, valid prediction time, attractor."""
     lead, rmse, n = record["lead"], record["rmse"], record["forecasts"]
     shown = sorted({0, *(i for i in (9, 99) if i < len(lead)), len(lead) - 1})
@@ -50,7 +50,7 @@ def describe(record: Record) -> list[str]:
     return lines
 
 
-def _time(valid: Record) -> str:
+def _time(valid: ForecastRecord) -> str:
     time, exponent = valid["median"], valid["lyapunov"]
     return f"{time:.4g}" if exponent is None else f"{exponent * time:.3g} Lyapunov times ({time:.4g})"
 
@@ -72,7 +72,7 @@ def read(folders: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _fits(record: Record, first: Record) -> bool:
+def _fits(record: ForecastRecord, first: ForecastRecord) -> bool:
     """Whether lists have the right lengths, and those of the first record."""
     example, lead, names = record["example"], record["lead"], first["example"]["names"]
     states = [*example["truth"], *example["found"]]
@@ -84,7 +84,7 @@ def _fits(record: Record, first: Record) -> bool:
     )
 
 
-def plot(found: Mapping[str, Record], series: Sequence[str], path: str | os.PathLike[str]) -> tuple[Path, Path]:
+def plot(found: Mapping[str, ForecastRecord], series: Sequence[str], path: str | os.PathLike[str]) -> tuple[Path, Path]:
     """Draw the first forecast of each method beside its truth, and the error against the lead time.
 
     Args:
@@ -114,11 +114,11 @@ def plot(found: Mapping[str, Record], series: Sequence[str], path: str | os.Path
     return files(path)
 
 
-def _times(record: Record) -> np.ndarray:
+def _times(record: ForecastRecord) -> np.ndarray:
     return np.concatenate([[0.0], record["lead"]])
 
 
-def _lines(canvas: Figure, above: Sequence[Axes], found: Mapping[str, Record], look: Looks) -> None:
+def _lines(canvas: Figure, above: Sequence[Axes], found: Mapping[str, ForecastRecord], look: Looks) -> None:
     """Components as lines; a cross where a forecast diverges."""
     one = next(iter(found.values()))
     truth, times = np.asarray(one["example"]["truth"]), _times(one)
@@ -139,7 +139,7 @@ def _lines(canvas: Figure, above: Sequence[Axes], found: Mapping[str, Record], l
     canvas.legend(*above[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)
 
 
-def _pictures(canvas: Figure, above: Sequence[Axes], found: Mapping[str, Record], look: Looks) -> None:
+def _pictures(canvas: Figure, above: Sequence[Axes], found: Mapping[str, ForecastRecord], look: Looks) -> None:
     """All components against time, in colours: the truth, then the forecasts, blank from where they diverge."""
     one = next(iter(found.values()))
     truth, times = np.asarray(one["example"]["truth"]), _times(one)
@@ -162,7 +162,7 @@ def _pictures(canvas: Figure, above: Sequence[Axes], found: Mapping[str, Record]
     canvas.legend(*above[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)
 
 
-def _errors(axes: Axes, found: Mapping[str, Record], look: Looks) -> None:
+def _errors(axes: Axes, found: Mapping[str, ForecastRecord], look: Looks) -> None:
     """The error against the lead time; a line ends with a cross where a forecast diverges."""
     for label, record in found.items():
         values = [max(value, _LEAST) for value in record["rmse"] if value is not None]
@@ -180,5 +180,5 @@ def _errors(axes: Axes, found: Mapping[str, Record], look: Looks) -> None:
     axes.set_ylabel("rmse (sd)")
 
 
-def _any_diverged(found: Mapping[str, Record]) -> bool:
+def _any_diverged(found: Mapping[str, ForecastRecord]) -> bool:
     return any(record["diverged"] for record in found.values())
