@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.integrate import solve_ivp
 
 import kuttax as kx
 from kuttax.errors import UserError
@@ -219,3 +220,13 @@ def test_backward_in_time_there():
         diffrax.ODETerm(field), to, 2.0, 1.0, None, Y0, stepsize_controller=diffrax.StepTo(ts=to.times(2.0, 1.0))
     )
     np.testing.assert_allclose(theirs.ys[0], kx.solve(field, Y0, 2.0, 1.0, solver=solver).y1, rtol=1e-13)
+
+
+@pytest.mark.parametrize("rate", [10.0, 50.0])
+def test_implicit_solvers_in_float32_begin_with_steps_that_are_long_enough(rate):
+    """In a very short first step the state changes by less than Newton's tolerance, and no step succeeds."""
+    field = lambda t, y, args: -rate * (y - jnp.cos(t).astype(y.dtype))
+    solver = kx.FromDiffrax(diffrax.Kvaerno5(), rtol=1e-5, atol=1e-5)
+    y1 = kx.solve(field, jnp.zeros(1, jnp.float32), 0.0, 1.0, solver=solver).y1
+    truth = solve_ivp(lambda t, y: -rate * (y - np.cos(t)), (0, 1), [0.0], method="Radau", rtol=1e-9, atol=1e-12)
+    assert float(y1[0]) == pytest.approx(truth.y[0, -1], abs=2e-4)

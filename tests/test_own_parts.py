@@ -254,3 +254,21 @@ def test_a_solver_that_only_runs_is_told_what_to_write(starts, tmp_path):
         with pytest.raises(kx.UserError, match=says) as error:
             attempt()
         assert "\n" not in str(error.value)
+
+
+def test_what_is_no_solver_task_or_step_is_refused_in_one_line(starts):
+    class Forgetful(AdamsBashforth2):
+        def step(self, f, t, y, h, memory):
+            return y
+
+    for attempt, says in (
+        (lambda: end(kx.tableaus.RK4, starts), "solver must be a solver .* got the tableau RK4"),
+        (lambda: end("rk4", starts), "solver must be a solver .* got 'rk4'"),
+        (lambda: end(Forgetful(2), starts), "Forgetful.step must return"),
+        (lambda: kx.fit("digits", nfe=4), "fit needs a task such as .* got 'digits'"),
+        (lambda: kx.fit(Rotation(), solver="rk4"), "solver must be a solver"),
+        (lambda: kx.fit(Rotation()), "needs either nfe=, .* or solver="),
+    ):
+        with pytest.raises(kx.UserError, match=says) as error:
+            attempt()
+        assert "\n" not in str(error.value)

@@ -61,6 +61,10 @@ def fit(
             given.
         TrainingError, SolveError: Training failed.
     """
+    if not isinstance(task, Task):
+        raise UserError(f"fit needs a task such as kx.tasks.build('digits'), got {task!r}: see docs/own_task.md")
+    if solver is not None and not isinstance(solver, AbstractSolver):
+        raise UserError(f"solver must be a solver such as kx.FixedSteps(kx.tableaus.RK4, steps=2), got {solver!r}")
     options = options or FitOptions()
     start, budget = _start(task, nfe, solver, stages, options)
     most = 8 * budget if most_nfe is None else most_nfe

@@ -24,6 +24,7 @@ from ..solvers.base.once import naming_the_adjoint
 from ..solvers.base.precision import ComputedIn, carried_in, cast
 from ..solvers.base.solution import Solution, Status, concluded, raise_for_status
 from ..solvers.base.solver import AbstractSolver, Problem
+from ..solvers.rk.tableau import Tableau
 from ..solvers.sde.sde import SDE
 from .reads import beside_arrays, note_own_changes, reads
 from .stochastic import check_stochastic, penalty_key
@@ -80,6 +81,7 @@ def solve(
         UserError: An argument is invalid.
         SolveError: The solve failed, and `throw` is true. Inside a compiled function it is Equinox's runtime error.
     """
+    _check_solver(solver)
     y0 = _checked_state(y0)
     if batch_axis is not None:
         y0 = _samples_first(y0, batch_axis)
@@ -115,6 +117,12 @@ def solve(
     if batch_axis is not None:
         sol = _samples_back(sol, batch_axis)
     return sol
+
+
+def _check_solver(solver: Any) -> None:
+    if not isinstance(solver, AbstractSolver):
+        got = "the tableau " + solver.name if isinstance(solver, Tableau) else repr(solver)
+        raise UserError(f"solver must be a solver such as kx.FixedSteps(kx.tableaus.RK4, steps=8), got {got}")
 
 
 @eqx.filter_jit

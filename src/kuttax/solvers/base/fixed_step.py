@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..._types import State, Time
+from ...errors import UserError
 from .grid import AbstractGridSolver, GridState, checked_steps, solution_of, through_times
 from .memory import remembering
 from .pick import Picked, Recorded
@@ -36,8 +37,11 @@ class AbstractFixedStepSolver(AbstractGridSolver):
 
             def step(self, f, t, y, h, memory):
                 k1 = f(t, y)
-                k2 = f(t + h, y + h * k1)
-                return y + h / 2 * (k1 + k2), memory
+                k2 = f(t + h, jax.tree.map(lambda y, k1: y + h * k1, y, k1))
+                y1 = jax.tree.map(lambda y, k1, k2: y + h / 2 * (k1 + k2), y, k1, k2)
+                return y1, memory
+
+    The state may be any pytree (`BacksolveAdjoint` and densities solve several arrays together), so use `jax.tree.map`.
 
     With `ts`, the solver takes `steps` steps in each interval of t0, *ts, t1, and calls `start` in each.
     """
@@ -97,7 +101,7 @@ class AbstractFixedStepSolver(AbstractGridSolver):
     def own_step(self, f: Slope, start: Picked) -> tuple[State, Any]:
         """The step again, from a fresh `start`: the memory of a multistep method is not kept."""
         memory = self.start(f, start.t, start.y, start.h)
-        return self.step(f, start.t, start.y, start.h, memory)[0], start.h
+        return _pair(self, self.step(f, start.t, start.y, start.h, memory))[0], start.h
 
     def run(self, problem: Problem, derivative: Derivative) -> Solution:
         field = problem.vector_field()
@@ -109,7 +113,7 @@ class AbstractFixedStepSolver(AbstractGridSolver):
             def step(carry, n):
                 at, memory = carry
                 t = t0 + n * h
-                y, memory = self.step(f, t, at.y, h, memory)
+                y, memory = _pair(self, self.step(f, t, at.y, h, memory))
                 return (at.on(y, t, h), memory), None
 
             if derivative not in ("none", "forward"):
@@ -122,3 +126,14 @@ class AbstractFixedStepSolver(AbstractGridSolver):
         nfe = intervals * self.evaluations_per_interval()
         sol = solution_of(problem, jnp.asarray(True), end.y, ys, nfe, intervals * self.steps)
         return dataclasses.replace(sol, recorded=Recorded((), end.picked))
+
+
+def _pair(solver: AbstractFixedStepSolver, found: Any) -> tuple[State, Any]:
+    """What `step` returned.
+
+    Raises:
+        UserError: It is not a state and a memory.
+    """
+    if not isinstance(found, tuple) or len(found) != 2:
+        raise UserError(f"{type(solver).__name__}.step must return (state, memory); memory may be None")
+    return found

@@ -227,6 +227,8 @@ class FromDiffrax(AbstractSolver):
         start = jax.lax.stop_gradient((problem.t0, problem.y0, f(problem.t0, problem.y0), problem.t1 - problem.t0))
         k = 2 if order is None else int(order)
         size = initial_step(f, *start, self._scale(problem.t0.dtype), k, self._norm(problem))
+        if isinstance(self.solver, diffrax.AbstractImplicitSolver):  # very short steps fail in float32: Newton's
+            size = jnp.maximum(size, jnp.abs(start[-1]) / 100)  # tolerance is then larger than the change of the state
         largest = self._max_step(size.dtype)
         size = size if largest is None else jnp.minimum(size, largest)
         return jax.lax.stop_gradient(size) * problem.direction
