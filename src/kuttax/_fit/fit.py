@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..solvers.base.solver import AbstractSolver, title
-from ..tasks.abilities import calculus_of
+from ..tasks.abilities import Trains, calculus_of
 from ..tasks.base import Task
 from ..training.settings import Settings
 from . import phases
@@ -61,7 +61,7 @@ def fit(
             given.
         TrainingError, SolveError: Training failed.
     """
-    if not isinstance(task, Task):
+    if not isinstance(task, Trains):
         raise UserError(f"fit needs a task such as kx.tasks.build('digits'), got {task!r}: see docs/own_task.md")
     if solver is not None and not isinstance(solver, AbstractSolver):
         raise UserError(f"solver must be a solver such as kx.FixedSteps(kx.tableaus.RK4, steps=2), got {solver!r}")

@@ -13,6 +13,14 @@ LossOption = Literal["penalty", "progress"]
 
 
 @runtime_checkable
+class Trains(Protocol):
+    """The least that an object needs to pass for a task."""
+
+    def loss(self, *args: Any, **options: Any) -> Any: ...
+    def predict(self, *args: Any, **options: Any) -> Any: ...
+
+
+@runtime_checkable
 class HasLossOptions(Protocol):
     """Its loss has further parameters, each with a default.
 
