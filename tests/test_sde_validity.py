@@ -15,7 +15,7 @@ from kuttax.commands.options.step_control import proposed_steps
 from kuttax.errors import UserError
 from kuttax.validity import CertifiedControl, StepControl, certify
 from kuttax.validity.certificate.moments import of_moment
-from kuttax.validity.certificate.one_path import on_one_path
+from kuttax.validity.certificate.one_path import finer_on_path, on_fine_path, on_one_path
 from kuttax.validity.control.control import Moment
 from kuttax.validity.control.dial import StepDial
 from kuttax.validity.control.reading import Reading
@@ -95,6 +95,14 @@ def test_right_on_every_path():
     found = certify(*swapped(sde, kx.SRK(8)), refine=())
     assert (found.verdict, found.in_law) == ("valid", "valid")
     assert [row.solver for row in found.measured.references] == ["SRK(steps=512, refine=2)", "Milstein(steps=1024)"]
+
+
+def test_a_scheme_with_coefficients_of_each_step_is_its_own_reference_with_each_row_repeated():
+    own = on_fine_path(kx.LearnedSRK.from_tableau(steps=4, per_step=True))
+    found = [solver for (solver,) in finer_on_path(own)]
+    assert [solver.number_of_steps() for solver in found] == [512, 1024, 512, 1024]
+    assert {solver.path_cells() for solver in found} == {own.path_cells()}
+    assert all(len(solver.lower) == 4 for solver in found[2:])
 
 
 def test_noise_without_schemes_of_higher_order():

@@ -36,13 +36,10 @@ def finer_on_path(solver: AbstractSolver) -> Iterator[tuple[AbstractSolver, ...]
     Args:
         solver: The own solver, after `on_fine_path`.
     """
-    finest, cells = _times(solver), solver.path_cells()
-    steps = solver.number_of_steps()
-    half, all_ = (solver.with_steps(steps * times).on_cells(cells or 1) for times in (finest // 2, finest))
-    schemes: list[AbstractSolver] = [SRK(steps * finest // 2).on_cells(cells or 1)] if _is_ito(solver) else []
-    schemes += [Milstein(steps * finest).on_cells(cells or 1), half, all_]
+    cells, finest = solver.path_cells(), _times(solver)
+    assert cells is not None
+    half, fine = (solver.refined(times, None).solver for times in (finest // 2, finest))
+    assert half is not None and fine is not None
+    schemes: list[AbstractSolver] = [SRK(half.number_of_steps())] if "ito" in solver.sde_calculi() else []
+    schemes = [scheme.on_cells(cells) for scheme in (*schemes, Milstein(fine.number_of_steps()))] + [half, fine]
     yield from ((scheme,) for scheme in {str(scheme): scheme for scheme in schemes}.values())
-
-
-def _is_ito(solver: AbstractSolver) -> bool:
-    return "ito" in solver.sde_calculi()
