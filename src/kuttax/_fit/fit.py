@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from .._solve.solve import check_solver
 from ..errors import UserError
 from ..solvers.base.solver import AbstractSolver, title
 from ..tasks.abilities import Trains, calculus_of
@@ -63,8 +64,8 @@ def fit(
     """
     if not isinstance(task, Trains):
         raise UserError(f"fit needs a task such as kx.tasks.build('digits'), got {task!r}: see docs/own_task.md")
-    if solver is not None and not isinstance(solver, AbstractSolver):
-        raise UserError(f"solver must be a solver such as kx.FixedSteps(kx.tableaus.RK4, steps=2), got {solver!r}")
+    if solver is not None:
+        check_solver(solver)
     options = options or FitOptions()
     start, budget = _start(task, nfe, solver, stages, options)
     most = 8 * budget if most_nfe is None else most_nfe

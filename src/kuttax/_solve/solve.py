@@ -81,7 +81,7 @@ def solve(
         UserError: An argument is invalid.
         SolveError: The solve failed, and `throw` is true. Inside a compiled function it is Equinox's runtime error.
     """
-    _check_solver(solver)
+    check_solver(solver)
     y0 = _checked_state(y0)
     if batch_axis is not None:
         y0 = _samples_first(y0, batch_axis)
@@ -119,7 +119,12 @@ def solve(
     return sol
 
 
-def _check_solver(solver: Any) -> None:
+def check_solver(solver: Any) -> None:
+    """Refuse what is no solver.
+
+    Raises:
+        UserError: It is none.
+    """
     if not isinstance(solver, AbstractSolver):
         got = "the tableau " + solver.name if isinstance(solver, Tableau) else repr(solver)
         raise UserError(f"solver must be a solver such as kx.FixedSteps(kx.tableaus.RK4, steps=8), got {got}")

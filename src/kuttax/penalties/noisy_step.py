@@ -86,5 +86,5 @@ def _in_both_modes(solver: Any) -> Any:
     """The solver with its stages as a plain scan, so that JAX can also differentiate forwards."""
     if is_wrapped(solver):
         return dataclasses.replace(solver, solver=_in_both_modes(solver.solver))
-    scans = {field.name for field in dataclasses.fields(solver)} & {"scan_kind"} and solver.scan_kind is None
+    scans = "scan_kind" in {field.name for field in dataclasses.fields(solver)} and solver.scan_kind is None
     return dataclasses.replace(solver, scan_kind="lax") if scans else solver

@@ -51,8 +51,8 @@ FIXED: dict[str, NamedSDESolver] = {
 }
 """The solvers with a number of steps, by name."""
 
-ADAPTIVE = {name: FromDiffrax(make(), 1e-2, 1e-2) for name, make in NAMED.items()}
-"""The solvers of diffrax, which choose their steps by a tolerance, by name."""
+ADAPTIVE = tuple(NAMED)
+"""The names of diffrax's solvers, which choose their steps by a tolerance."""
 
 NAMES = (*ADAPTIVE, *FIXED)
 """All names."""
@@ -72,5 +72,6 @@ def fixed(name: str, steps: int, *, shared: bool = False) -> AbstractGridSolver:
 
 def fitting(calculus: Calculus) -> tuple[str, ...]:
     """The names of the solvers for SDEs with diagonal noise of this calculus."""
-    examples: dict[str, AbstractSolver] = {"spark": ADAPTIVE["spark"], **{n: e.make(1) for n, e in FIXED.items()}}
+    spark = adaptive("spark", 1e-2, 1e-2)
+    examples: dict[str, AbstractSolver] = {"spark": spark, **{n: e.make(1) for n, e in FIXED.items()}}
     return tuple(name for name, example in examples.items() if calculus in example.sde_calculi())

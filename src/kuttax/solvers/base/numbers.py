@@ -1,5 +1,6 @@
 """Number fields of solvers: validated if known, arrays in the program."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 from jax.core import Tracer
 
 from ...errors import UserError
+from .solver import Refined
 
 
 def number(name: str, least: float | None = None, most: float = np.inf, *, optional: bool = False) -> Any:
@@ -62,18 +64,16 @@ def scaled_tolerances(rtol: Any, atol: Any, new_rtol: float) -> dict[str, float]
     return {"rtol": float(new_rtol), "atol": float(atol) * (new_rtol / float(rtol))}
 
 
-def tighter_tolerances(rtol: Any, atol: Any, factor: float, dtype: Any) -> tuple[dict[str, float] | None, str]:
-    """Both tolerances divided by the same factor, within the limit of the dtype for the relative one; and a note.
-
-    None in place of the numbers if the dtype allows nothing tighter.
-    """
-    rtol, least = float(rtol), least_rtol(dtype)
+def tightened(solver: Any, factor: float, dtype: Any) -> Refined:
+    """`solver` with `rtol` and `atol` divided by the same factor, as far as the dtype carries the relative one."""
+    rtol, least = float(solver.rtol), least_rtol(dtype)
     possible = min(factor, rtol / least)
     if possible <= 1:
-        return None, f"rtol={rtol:g} is the least that {dtype} carries"
+        return Refined(None, f"rtol={rtol:g} is the least that {dtype} carries")
     note = "" if possible == factor else f"rtol only down to {least:.1e}, the least that {dtype} carries"
     round_ = lambda x: float(f"{x:.6g}")  # 1e-06, not 1.0000000000000002e-06
-    return {"rtol": max(round_(rtol / possible), least), "atol": round_(float(atol) / possible)}, note
+    rtol, atol = max(round_(rtol / possible), least), round_(float(solver.atol) / possible)
+    return Refined(dataclasses.replace(solver, rtol=rtol, atol=atol), note)
 
 
 def as_list(value: Any) -> list:

@@ -13,7 +13,7 @@ from jaxtyping import Array
 
 from ...errors import UserError
 from ..base.grid import checked_steps
-from ..base.numbers import TIGHTER, least_rtol, number, refuse_low_rtol, scaled_tolerances, tighter_tolerances
+from ..base.numbers import TIGHTER, least_rtol, number, refuse_low_rtol, scaled_tolerances, tightened
 from ..base.once import reverse_once
 from ..base.pick import Pick, Picked, Recorded
 from ..base.registry import register_solver
@@ -95,8 +95,7 @@ class FromDiffrax(AbstractSolver):
         return self.tightened(TIGHTER[times], dtype)
 
     def tightened(self, factor: float, dtype: Any) -> Refined:
-        numbers, note = tighter_tolerances(self.rtol, self.atol, factor, dtype)
-        return Refined(None if numbers is None else dataclasses.replace(self, **numbers), note)
+        return tightened(self, factor, dtype)
 
     def observable(self, *, sde: bool = False) -> frozenset[Observable]:
         if not sde:

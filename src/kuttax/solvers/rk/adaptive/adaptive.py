@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from ...._types import State, Time, VectorField
 from ....errors import UserError
-from ...base.numbers import TIGHTER, number, refuse_low_rtol, scaled_tolerances, tighter_tolerances
+from ...base.numbers import TIGHTER, number, refuse_low_rtol, scaled_tolerances, tightened
 from ...base.pick import Picked
 from ...base.registry import register_solver
 from ...base.solution import Solution, Stats
@@ -106,8 +106,7 @@ class Adaptive(AbstractSolver):
         return self.tightened(TIGHTER[times], dtype)
 
     def tightened(self, factor: float, dtype: Any) -> Refined:
-        numbers, note = tighter_tolerances(self.rtol, self.atol, factor, dtype)
-        return Refined(None if numbers is None else dataclasses.replace(self, **numbers), note)
+        return tightened(self, factor, dtype)
 
     def convergence_order(self) -> float:
         return self.tableau.order
