@@ -35,6 +35,8 @@ def with_exports(markdown: str) -> str:
 
 def _exports(module: str) -> list[str]:
     source = (_ROOT / "src" / Path(*module.split("."))).with_suffix(".py").read_text()
-    assigned = [node for node in ast.parse(source).body if isinstance(node, ast.Assign)]
+    tree = ast.parse(source)
+    assigned = [node for node in tree.body if isinstance(node, ast.Assign)]
     names = next(node.value for node in assigned if getattr(node.targets[0], "id", None) == "__all__")
-    return [name for name in ast.literal_eval(names) if not name.isupper() or name in ("SDE", "SRK")]
+    values = {getattr(node.target, "id", None) for node in tree.body if isinstance(node, ast.AnnAssign)}
+    return [name for name in ast.literal_eval(names) if name not in values]
