@@ -142,6 +142,8 @@ def files(tmp_path_factory):
     np.savetxt(directory / "points.csv", rng.normal(size=(40, 2)), delimiter=",", header="a,b", comments="")
     rows = [(i, 0.1 * k, *rng.normal(size=2)) for i in range(6) for k in range(30)]
     np.savetxt(directory / "paths.csv", rows, delimiter=",", header="trajectory,t,x1,x2", comments="")
+    driven = np.column_stack([rows, rng.normal(size=len(rows))])
+    np.savetxt(directory / "driven.csv", driven, delimiter=",", header="trajectory,t,x1,x2,u1", comments="")
     return directory
 
 
@@ -307,6 +309,7 @@ OF_TASKS = {
     "dynamics": [
         GENERATED, f"{GENERATED} --field bilinear", f"{GENERATED} --segments 2", " --trajectories 2 --samples 60",
         f"{GENERATED} --field physics --noise 0.1", " --file paths.csv",
+        " --file driven.csv",
     ],
     "latent": [" --samples 20", " --samples 20 --kl 0", " --data physionet"],
     "spiral-sde": ["", " --solver spark"],

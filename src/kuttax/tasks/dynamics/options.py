@@ -131,7 +131,10 @@ class DynamicsOptions(TaskOptions):
 
     def _parts(self) -> TrajectorySplits:
         data = self._data()
-        unused = unless(len(data) >= SHUFFLED, ["split_seed"], _BY_TIME, "give more trajectories")
+        unused = {
+            **unless(len(data) >= SHUFFLED, ["split_seed"], _BY_TIME, "give more trajectories"),
+            **unless(data[0].u.shape[1] > 0, ["input"], "without control inputs", "give columns u1, u2, ..."),
+        }
         refuse_unused(unused, changed(self))  # how many a file holds is known now
         parts = split_trajectories(data, self.held_out, self.split_seed)
         if self.noise == 0:
