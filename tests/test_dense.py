@@ -1,5 +1,6 @@
 """Dense output: the state at any time, against closed forms, under jit, grad and vmap."""
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +12,8 @@ from kuttax.solvers.rk.tableaus import BOSH3, DOPRI5, DOPRI8, RK4, TSIT5
 
 ADAPTIVE = [kx.Adaptive(pair, 3e-11, 3e-11) for pair in (DOPRI5, TSIT5, DOPRI8, BOSH3)]
 FIXED = [kx.FixedSteps(DOPRI8, 30), kx.FixedSteps(RK4, 300), kx.LearnedRK.from_tableau(DOPRI5, steps=300)]
-SOLVERS = [*ADAPTIVE, *FIXED]
+DIFFRAX = kx.FromDiffrax(diffrax.Dopri8(), 1e-11, 1e-11)
+SOLVERS = [*ADAPTIVE, *FIXED, DIFFRAX]
 T0, T1, MOST = 0.5, 3.5, 4096
 Y0 = np.array([1.0, -2.0])
 
@@ -51,7 +53,7 @@ def test_values_and_slopes(solver, way):
     np.testing.assert_allclose(sol.y1, same.y1, rtol=1e-14)
 
 
-@pytest.mark.parametrize("solver", [*ADAPTIVE[:3], *FIXED], ids=title)
+@pytest.mark.parametrize("solver", [*ADAPTIVE[:3], *FIXED, DIFFRAX], ids=title)
 @pytest.mark.parametrize("adjoint", [None, kx.ForwardMode()], ids=["discrete", "forward"])
 def test_gradients(solver, adjoint):
     """Of values and slopes, in everything: against the closed form."""
@@ -116,7 +118,7 @@ def test_samples_with_their_own_times(solver):
     assert np.isnan(common[2]).all() and np.isfinite(common[:2]).all()
 
 
-@pytest.mark.parametrize("solver", [ADAPTIVE[0], FIXED[0]], ids=title)
+@pytest.mark.parametrize("solver", [ADAPTIVE[0], FIXED[0], DIFFRAX], ids=title)
 def test_with_jumps_and_an_event(solver):
     """A field that jumps: polynomials on both sides, the derivative in the jump; nothing after the event."""
     jumped = lambda t, y, args: jnp.where(t >= args, 2.0, 1.0) * jnp.ones_like(y)

@@ -1,5 +1,6 @@
 """Events: their times and states against closed forms and SciPy, with exact gradients."""
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +14,7 @@ from kuttax.solvers.rk.tableaus import DOPRI5, DOPRI8, RK4, TSIT5
 G, HEIGHT, SPEED = 9.81, 10.0, 1.5
 ADAPTIVE = [kx.Adaptive(pair, 1e-11, 1e-11) for pair in (DOPRI5, TSIT5, DOPRI8)]
 FIXED = [kx.FixedSteps(DOPRI5, 40), kx.FixedSteps(RK4, 400), kx.LearnedRK.from_tableau(DOPRI5, steps=400)]
+DIFFRAX = kx.FromDiffrax(diffrax.Dopri8(), 1e-11, 1e-11)
 PER_SAMPLE = [kx.Adaptive(pair, 1e-11, 1e-11, control="per_sample") for pair in (DOPRI5, DOPRI8)]
 
 
@@ -38,7 +40,7 @@ def impact(height, speed, g, xp=np):
     return t, speed - g * t
 
 
-@pytest.mark.parametrize("solver", [*ADAPTIVE, *FIXED], ids=title)
+@pytest.mark.parametrize("solver", [*ADAPTIVE, *FIXED, DIFFRAX], ids=title)
 def test_a_falling_ball(solver):
     """Time and state of the impact, and all their derivatives, in closed form."""
 
@@ -55,7 +57,7 @@ def test_a_falling_ball(solver):
     np.testing.assert_allclose(found, expected, rtol=1e-7)
 
 
-@pytest.mark.parametrize("solver", [ADAPTIVE[0], FIXED[0]], ids=title)
+@pytest.mark.parametrize("solver", [ADAPTIVE[0], FIXED[0], DIFFRAX], ids=title)
 @pytest.mark.parametrize("mode", ["forward", "reverse"])
 def test_a_curved_path(solver, mode):
     """Van der Pol's oscillator reaches y = 0.5: against SciPy, and the derivatives against its differences."""
@@ -132,7 +134,7 @@ def test_each_sample_at_its_own_time(solver):
         np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-8)
 
 
-@pytest.mark.parametrize("solver", [ADAPTIVE[0], FIXED[0]], ids=title)
+@pytest.mark.parametrize("solver", [ADAPTIVE[0], FIXED[0], DIFFRAX], ids=title)
 def test_a_late_origin_and_backward_time(solver):
     """The time is the user's, to the last digits, and a solve may run backwards."""
     start = 1e4
@@ -209,7 +211,7 @@ def test_two_changes_of_sign_in_one_step():
 def test_evaluations_are_counted(rng):
     """The solver's own, and one at the event."""
     del rng
-    for solver in (ADAPTIVE[0], FIXED[0]):
+    for solver in (ADAPTIVE[0], FIXED[0], DIFFRAX):
         counted = []
 
         def field(t, y, args, counted=counted):
@@ -247,6 +249,11 @@ REFUSED = {
     "a vector": ({"event": kx.Event(lambda t, y, args: y)}, r"must return one number, got shape \(2,\)"),
     "a function": ({"event": ground}, r"event must be a kx.Event, or a list of them, .* write kx.Event\(condition\)"),
     "joint": ({"event": kx.Event(ground), "batch_axis": 0}, "ends each sample at its own time, and control='joint'"),
+    "diffrax": ({"event": kx.Event(ground), "batch_axis": 0, "solver": DIFFRAX}, "and diffrax takes the same steps"),
+    "several": (
+        {"event": [kx.Event(ground)] * 2, "solver": DIFFRAX},
+        "FromDiffrax takes one event, got 2: use Adaptive",
+    ),
     "penalty": ({"event": kx.Event(ground), "penalty": kx.penalties.Kinetic()}, "leave one of them out"),
     "reversible": ({"event": kx.Event(ground), "solver": kx.Reversible(FIXED[0])}, "does not take events: use"),
     "backsolve": (

@@ -340,10 +340,7 @@ def _raised(sol: Solution) -> Solution:
     messages = [status.message for status in Status]
     # A factor, not a check of y1 alone: outputs and derivatives depend on it too, so all of them run the check.
     one = eqx.branched_error_if(jnp.ones((), jax.tree.leaves(sol.y1)[0].dtype), worst != 0, worst, messages)
-    scaled = lambda x: one.astype(x.dtype) * x if jnp.issubdtype(jnp.result_type(x), jnp.floating) else x
-    numbers = (sol.y1, sol.ys, sol.penalty, sol.event, None if sol.dense is None else sol.dense.pieces.terms)
-    y1, ys, penalty, event, terms = jax.tree.map(lambda x: scaled(jnp.asarray(x)), numbers)
-    dense = sol.dense
-    if dense is not None:
-        dense = dataclasses.replace(dense, pieces=dense.pieces._replace(terms=terms))
+    scaled = lambda x: one.astype(x.dtype) * x if jnp.issubdtype(x.dtype, jnp.floating) else x
+    numbers = (sol.y1, sol.ys, sol.penalty, sol.event, sol.dense)
+    y1, ys, penalty, event, dense = jax.tree.map(lambda x: scaled(jnp.asarray(x)), numbers)
     return dataclasses.replace(sol, y1=y1, ys=ys, penalty=penalty, event=event, dense=dense)

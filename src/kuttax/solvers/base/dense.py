@@ -1,6 +1,6 @@
 """Dense output: the solution between the steps, one polynomial for each step."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import equinox as eqx
 import jax
@@ -42,6 +42,13 @@ def share(t: Time, start: Time, h: Time) -> Time:
     """(t - start) / h; zero for a step of size zero."""
     some = h != 0
     return jnp.where(some, (t - start) / jnp.where(some, h, jnp.ones_like(h)), jnp.zeros_like(t))
+
+
+class HasTimes(Protocol):
+    """What a solution needs of its dense output."""
+
+    def evaluate(self, t: ArrayLike) -> State: ...
+    def derivative(self, t: ArrayLike) -> State: ...
 
 
 class DenseOutput(eqx.Module):

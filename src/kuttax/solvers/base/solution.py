@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Int
 
 from ..._types import Count, State, Time
 from ...errors import UserError
-from .dense import DenseOutput
+from .dense import HasTimes
 from .pick import Recorded
 from .spread import spread
 
@@ -125,7 +125,7 @@ class Solution(eqx.Module):
         penalty: The value of the penalty, a scalar; 0 without a penalty.
         event: Which event ended the solve, and when, a `Happened`; None without `event`. y1 is then the state at that
             time, and outputs after it are NaN.
-        dense: The polynomials of the steps, with `dense=True`; not for users.
+        dense: A `DenseOutput`, or diffrax's own, with `dense=True`; not for users: see `evaluate`.
         recorded: Records for penalties; not for users.
     """
 
@@ -136,7 +136,7 @@ class Solution(eqx.Module):
     penalty: Any = 0.0
     recorded: Recorded = Recorded()
     event: Happened | None = None
-    dense: DenseOutput | None = None
+    dense: Any = None
 
     def evaluate(self, t: ArrayLike) -> State:
         """The state at any time of a solve with `dense=True`, under jit, grad and vmap too.
@@ -153,7 +153,7 @@ class Solution(eqx.Module):
         Raises:
             UserError: The solve was without `dense=True`, or t has another shape.
         """
-        return self._polynomials().evaluate(t)
+        return self._inside().evaluate(t)
 
     def derivative(self, t: ArrayLike) -> State:
         """dy/dt at any time of a solve with `dense=True`: the derivative of what `evaluate` returns.
@@ -161,9 +161,9 @@ class Solution(eqx.Module):
         Raises:
             UserError: The solve was without `dense=True`, or t has another shape.
         """
-        return self._polynomials().derivative(t)
+        return self._inside().derivative(t)
 
-    def _polynomials(self) -> DenseOutput:
+    def _inside(self) -> HasTimes:
         if self.dense is None:
             raise UserError("this solution holds its outputs alone: give solve dense=True to evaluate it at any time")
         return self.dense

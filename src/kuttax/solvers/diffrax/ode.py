@@ -24,6 +24,7 @@ from ..rk.controller import Controller, initial_step, rms
 from ..rk.tableaus import DOPRI5
 from ..sde.sde import SDE
 from .attempts import Attempted, Attempts
+from .ends import DiffraxDense, diffrax_event, happened
 from .even_steps import EvenSteps
 from .observed import Recording
 from .sde import NAMED, check_solver, estimates_error, evaluations, is_wrapped, stochastic_terms
@@ -79,7 +80,7 @@ class FromDiffrax(AbstractSolver):
             )
 
     def takes(self) -> frozenset[Feature]:
-        return frozenset(("jumps",)) if self.steps is None else frozenset()
+        return frozenset(("jumps", "events", "dense") if self.steps is None else ("dense",))
 
     @property
     def chooses_steps(self) -> bool:
@@ -134,6 +135,13 @@ class FromDiffrax(AbstractSolver):
         return cls(NAMED[data["solver"]](), data["rtol"], data["atol"], steps=data["steps"])
 
     def check(self, problem: Problem) -> None:
+        if problem.events and problem.batched:
+            raise UserError(
+                "an event ends each sample at its own time, and diffrax takes the same steps for all: use "
+                "Adaptive(..., control='per_sample'), or leave batch_axis out for one event of the whole state"
+            )
+        if isinstance(problem.field, SDE) and (problem.events or problem.dense or problem.jumps is not None):
+            raise UserError("jumps, events and dense output are for ODEs: leave them out of the solve of an SDE")
         if self.steps is None:
             refuse_low_rtol(self.rtol, problem.precision)
         if isinstance(problem.field, SDE):
@@ -179,8 +187,11 @@ class FromDiffrax(AbstractSolver):
             dt0,
             problem.y0,
             problem.args,
-            saveat=diffrax.SaveAt(subs=subs, solver_state=records, controller_state=self.steps is None),
+            saveat=diffrax.SaveAt(
+                subs=subs, solver_state=records, controller_state=self.steps is None, dense=problem.dense
+            ),
             stepsize_controller=controller,
+            event=diffrax_event(problem),
             adjoint=diffrax.ForwardMode() if derivative == "forward" else diffrax.RecursiveCheckpointAdjoint(),
             max_steps=most,
             throw=False,
@@ -195,13 +206,18 @@ class FromDiffrax(AbstractSolver):
         else:
             recorded = Recorded((), tuple(_picked(pick, y) for pick, y in zip(problem.picks, saved, strict=True)))
         y1 = jax.tree.map(lambda x: x[0], last)
+        event, y1 = happened(problem, result, y1)
         if not isinstance(problem.field, SDE):
             y1, ys = _moved_by_times(problem, y1, ys)
         status = _status(result.result, result.controller_state)
         if self.steps is None:  # checked here if it was not known at trace time
             least = least_rtol(problem.precision)
             status = jnp.where(rtol < least, int(Status.tolerance), status).astype(jnp.int32)
-        return Solution(y1, ys, self._stats(problem, result), status, recorded=recorded)
+        dense = None
+        if problem.dense:
+            end = problem.t1 if event is None else event.t
+            dense = DiffraxDense(result.interpolation, problem.clock.origin, problem.t0, end)
+        return Solution(y1, ys, self._stats(problem, result), status, recorded=recorded, event=event, dense=dense)
 
     def _terms(self, problem: Problem) -> tuple[Any, Array | None]:
         """The terms for diffrax and, for an SDE, the shortest step that its path resolves."""
@@ -244,7 +260,9 @@ class FromDiffrax(AbstractSolver):
             known = evaluations(self.solver)
             drifts, diffusions = (None, None) if known is None else (x * (accepted + rejected) for x in known)
             return Stats(drifts, accepted, rejected, None, diffusions)
-        return Stats(self._nfe(accepted, rejected, result.controller_state), accepted, rejected, None)
+        nfe = self._nfe(accepted, rejected, result.controller_state)
+        nfe = nfe + 1 if nfe is not None and problem.events else nfe  # the slope at the event
+        return Stats(nfe, accepted, rejected, None)
 
     def _nfe(self, accepted: Array, rejected: Array, control: Any) -> Array | None:
         """The NFE, counted from diffrax's steps; a test compares it with a counter in the field.
@@ -309,4 +327,5 @@ def _status(result: Any, control: Any) -> Array:
     if isinstance(control, Attempted):
         stuck = other == int(Status.step_underflow)
         other = jnp.where(stuck & ~control.finite, int(Status.non_finite), other)
-    return jnp.where(result == diffrax.RESULTS.successful, status, other).astype(jnp.int32)
+    reached = (result == diffrax.RESULTS.successful) | (result == diffrax.RESULTS.event_occurred)
+    return jnp.where(reached, status, other).astype(jnp.int32)
