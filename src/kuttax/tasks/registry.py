@@ -43,7 +43,8 @@ def task_options(name: str) -> Options:
     """
     if str(name).lower().endswith((".csv", ".npz")):
         raise UserError(
-            f"{name!r} is a file: name a task, dynamics for trajectories, series for labelled series or density for points, with --file {name}"
+            f"{name!r} is a file: name a task, dynamics for trajectories, series for labelled series or density for "
+            f"points, with --file {name}"
         )
     if name not in TASKS:
         raise UserError(f"unknown task {name!r}; known: {', '.join(TASKS)}")

@@ -1,5 +1,6 @@
 """Data sets of the package aeon: the classification archives of UCR and UEA (Middlehurst et al., JMLR 2024)."""
 
+import importlib
 import warnings
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ def load(name: str, data_dir: str | Path | None = None) -> tuple[Labelled, Label
         UserError: aeon is not installed, or cannot load a classification data set of this name.
     """
     try:
-        from aeon.datasets import load_classification
+        datasets = importlib.import_module("aeon.datasets")
     except ModuleNotFoundError:
         raise UserError(
             f"--data {name} is read by the package aeon, which is not installed: pip install 'kuttax[aeon]'"
@@ -33,7 +34,7 @@ def load(name: str, data_dir: str | Path | None = None) -> tuple[Labelled, Label
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            parts = [load_classification(name, split=part, extract_path=folder) for part in ("train", "test")]
+            parts = [datasets.load_classification(name, split=part, extract_path=folder) for part in ("train", "test")]
     except Exception as error:  # aeon raises what it meets: of the network, of files, of names
         text = " ".join(str(error).split())
         raise UserError(

@@ -27,8 +27,8 @@ class Loaded(NamedTuple):
 def load(path: Path, target: Target = "auto") -> Loaded:
     """The series in a CSV file: a header line, then one line for each time of each series.
 
-    Columns: `series`, any label of a series; `t`, its times from any origin; `label`, the same on all its lines; and one
-    column for each channel, under any name. Their order is free, and so is that of the lines. An empty cell is a gap.
+    Columns: `series`, any name of a series; `t`, its times from any origin; `label`, the same on all its lines; and
+    one column for each channel, under any name. The order of columns and lines is free. An empty cell is a gap.
 
     Args:
         path: The file.

@@ -14,7 +14,7 @@ def generate(samples: int, noise: float, gaps: float, seed: int) -> Labelled:
     """Spirals r (cos(p + d w t), sin(p + d w t)), whose radius r moves linearly in t; the class is the direction d.
 
     After the toy data of diffrax's example of a neural CDE. Phases p are uniform on the circle, angular velocities w
-    uniform in 0.5 to 1.0 per unit of time, and radii uniform in 0.3 to 1.5 at the first and at the last time. A series
+    uniform in 0.1 to 0.6 per unit of time, and radii uniform in 0.3 to 1.5 at the first and at the last time. A series
     has 24 to 48 observations at uniformly drawn times of [0, 10]. Half of them turn clockwise, d = -1, class 0.
 
     Args:
@@ -31,7 +31,7 @@ def generate(samples: int, noise: float, gaps: float, seed: int) -> Labelled:
 
 def _one(rng: np.random.Generator, direction: int, noise: float, gaps: float) -> tuple[np.ndarray, np.ndarray]:
     t = np.sort(rng.uniform(0, _SPAN, rng.integers(*_TIMES)))
-    phase, speed = rng.uniform(0, 2 * np.pi), rng.uniform(0.5, 1.0)
+    phase, speed = rng.uniform(0, 2 * np.pi), rng.uniform(0.1, 0.6)
     first, last = rng.uniform(0.3, 1.5, 2)
     radius, angle = first + (last - first) * t / _SPAN, phase + direction * speed * t
     x = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)

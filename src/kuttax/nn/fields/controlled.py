@@ -1,7 +1,5 @@
 """The vector field of a neural controlled differential equation."""
 
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 import tyro
 
@@ -39,7 +39,7 @@ class SeriesOptions(TaskOptions):
     """Let aeon read this folder, and download to it (default: aeon's own folder)."""
     samples: Annotated[int, at_least(10)] = 1000
     """Generate this many spirals."""
-    noise: Annotated[float, at_least(0)] = 0.1
+    noise: Annotated[float, at_least(0)] = 0.3
     """Add noise of this standard deviation to the spirals, whose radius is 0.3 to 1.5."""
     gaps: Annotated[float, between(0, 1, "[)")] = 0.2
     """Remove each value of the spirals with this probability."""
@@ -55,7 +55,7 @@ class SeriesOptions(TaskOptions):
     windows: WholeNumber | None = None
     """Cut each series into this many windows (default: one for each interval of the longest series, at most 16). On a
     linear path a fixed-step solver takes its steps in each window."""
-    log_signature: Literal[1, 2] = 1
+    log_signature: Annotated[int, between(1, 2)] = 1
     """Show the field the increment of each window (1), or its log-signature of depth two, which adds the areas between
     every two channels (2)."""
     counts: bool = False

@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -35,12 +34,12 @@ MOST_WINDOWS = 16
 class Controlled:
     """A neural controlled differential equation from series to classes or numbers, float32.
 
-    Kidger, Morrill, Foster & Lyons (NeurIPS 2020, arXiv 2005.08926): each series becomes a path X, and the state follows
-    dz/ds = f(z) dX/ds. Classes are learned by cross-entropy, numbers by their mean squared error in standard deviations
-    of the training numbers.
+    Kidger, Morrill, Foster & Lyons (NeurIPS 2020, arXiv 2005.08926): each series becomes a path X, and the state
+    follows dz/ds = f(z) dX/ds. Classes are learned by cross-entropy, numbers by their mean squared error in standard
+    deviations of the training numbers.
 
     A path has `windows` windows, whatever the times and the length of its series. On a linear path a fixed-step solver
-    takes its steps in each window; on a cubic one over the whole path. The reported NFE is always that of the whole path.
+    takes its steps in each window; on a cubic one over the whole path. The reported NFE is that of the whole path.
 
     Attributes:
         name: Its name in records and tables.
@@ -82,13 +81,14 @@ class Controlled:
         check_options(self)
         put = lambda name, value: object.__setattr__(self, name, value)
         parts = {part: check_labelled(f"{self.name}, {part}", getattr(self.parts, part)) for part in _PARTS}
-        if self.windows is None:
-            put("windows", int(np.clip(lengths(parts["train"]).max() - 1, 1, MOST_WINDOWS)))
+        longest = int(lengths(parts["train"]).max())
+        windows = max(1, min(longest - 1, MOST_WINDOWS)) if self.windows is None else self.windows
+        put("windows", windows)
         scaling, mean, std = PathScaling.of(parts["train"]), *self._units(parts["train"])
         kind = {"path": self.path, "log_signature": self.log_signature, "counts": self.counts}
         for part, data in parts.items():
             y = data.y if self.classifies else (data.y - mean) / std
-            put(part, controls(data._replace(y=y), scaling, self.windows, **kind))
+            put(part, controls(data._replace(y=y), scaling, windows, **kind))
 
     def _units(self, train: Labelled) -> tuple[float, float]:
         """The mean and the standard deviation of the training numbers."""
