@@ -481,7 +481,10 @@ REFUSED = {
     "slope's shape": ({"field": Odd("shape")}, r"the field must return a slope like the state, .*\[2\].*\[1\]"),
     "slope's dtype": ({"field": Odd("dtype")}, "the field must return a slope like the state, .*float64.*float32"),
     "slope's tree": ({"field": Odd("tree")}, "the field must return a slope like the state"),
-    "ts of two axes": ({"ts": np.ones((2, 2))}, r"ts must be a one-dimensional array .* got shape \(2, 2\)"),
+    "ts of two axes": (
+        {"ts": np.ones((2, 2))},
+        r"ts has shape \(2, 2\): rows of times, one for each sample, need batch_axis",
+    ),
     "empty ts": ({"ts": []}, r"ts must be a one-dimensional array of at least one time, got shape \(0,\)"),
     "t0 a sample": ({"t0": np.zeros(2)}, r"t0 must be one number, got shape \(2,\)"),
     "nan t1": ({"t1": np.nan}, "t1 must be finite, got nan"),

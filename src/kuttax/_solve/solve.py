@@ -19,13 +19,16 @@ from ..adjoints.discrete import DiscreteAdjoint
 from ..errors import UserError
 from ..penalties.base import AbstractPenalty, Penalties
 from ..penalties.engine import solve_penalised
-from ..solvers.base.elapsed import Elapsed, FromOrigin, elapsed, is_coarse, refuse_coarse_time
+from ..solvers.base.clock import Clock
+from ..solvers.base.coarse import is_coarse, refuse_coarse_time
+from ..solvers.base.elapsed import Elapsed, elapsed
 from ..solvers.base.once import naming_the_adjoint
 from ..solvers.base.precision import ComputedIn, carried_in, cast
 from ..solvers.base.solution import Solution, Status, concluded, raise_for_status
 from ..solvers.base.solver import AbstractSolver, Problem
 from ..solvers.rk.tableau import Tableau
 from ..solvers.sde.sde import SDE
+from .features import check_features
 from .reads import beside_arrays, note_own_changes, reads
 from .stochastic import check_stochastic, penalty_key
 
@@ -41,6 +44,7 @@ def solve(
     ts: ArrayLike | Sequence[float] | None = None,
     batch_axis: int | None = None,
     args_axes: Any = None,
+    jumps: ArrayLike | Sequence[float] | None = None,
     adjoint: AbstractAdjoint | None = None,
     penalty: AbstractPenalty | Penalties | None = None,
     key: PRNGKeyArray | None = None,
@@ -57,13 +61,19 @@ def solve(
         field: The vector field, or an `SDE`. With `batch_axis`, write it for one sample.
         y0: The initial state: a pytree of real floating-point arrays of one dtype; a list of numbers becomes an array.
             With float16 and bfloat16, the field computes in that dtype, and the solver sums in float32.
-        t0, t1: Start and end; t1 < t0 solves backwards in time. Internally, time counts from t0. Differences of times
-            known at trace time are computed in float64: a start at 1.7e9 s loses no digits.
+        t0, t1: Start and end, one number, or with `batch_axis` one for each sample, (samples,). t1 < t0 solves
+            backwards in time. Internally, time counts from t0. Differences of times known at trace time are computed in
+            float64: a start at 1.7e9 s loses no digits.
         solver: `FixedSteps`, `Adaptive`, `LearnedRK`, `Reversible` or `FromDiffrax`; for an SDE `EulerMaruyama`,
             `Milstein`, `StochasticHeun`, `SRK` or `FromDiffrax`.
         args: Any pytree, passed to the field. Entries that are not arrays count as values that the field reads.
-        ts: Times to save at, sorted from t0 towards t1; shape (times,).
+        ts: Times to save at, sorted from t0 towards t1, (times,), or with `batch_axis` a row for each sample, (samples,
+            times). A row may end in NaN: the outputs there are NaN, and no gradient comes from them.
         batch_axis: The axis of every leaf of y0 that counts samples. None: the field sees the whole state.
+        jumps: Times where the field jumps, such as the knots of a stepwise input: sorted, (jumps,), or with
+            `batch_axis` a row for each sample, which may end in NaN. Steps end there, and read the field from their own
+            side of the jump. A solver with a number of steps takes them in each interval between t0, `ts`, `jumps` and
+            t1. Jumps outside of the interval from t0 to t1 change nothing.
         adjoint: `DiscreteAdjoint()` (the default), `BacksolveAdjoint()` or `ForwardMode()`.
         args_axes: With `batch_axis`, which of the args have a sample axis, as `in_axes` of `jax.vmap`: an int, None, or
             a tuple of such, one for each entry of args. None: all samples share them.
@@ -91,9 +101,16 @@ def solve(
         _check_key(key)
     _check_field(field)
     dtype = jax.tree.leaves(y0)[0].dtype
-    times = elapsed(t0, t1, ts, carried_in(dtype))
+    samples = None if batch_axis is None else jax.tree.leaves(y0)[0].shape[0]
+    times = elapsed(t0, t1, ts, carried_in(dtype), jumps=jumps, samples=samples)
     problem = Problem(field, y0, times.t0, times.t1, times.ts, args, batch_axis is not None, max_steps)
-    problem = dataclasses.replace(problem, saves_start=times.saves_start, saves_end=times.saves_end)
+    problem = dataclasses.replace(
+        problem,
+        saves_start=times.saves_start,
+        saves_end=times.saves_end,
+        jumps=times.jumps,
+        known_nodes=times.nodes,
+    )
     if args_axes is not None:
         problem = dataclasses.replace(problem, args_axes=_checked_axes(args_axes, problem))
     if jnp.dtype(problem.t0.dtype) != dtype:
@@ -103,9 +120,11 @@ def solve(
         problem = dataclasses.replace(problem, key=key)
         check_stochastic(problem, solver, adjoint, penalty, times.ends)
         key = None if penalty is None else penalty_key(problem.key)
+    check_features(problem, solver, adjoint)
     solver.check(problem)
     adjoint = DiscreteAdjoint() if adjoint is None else adjoint
-    times = times._replace(ends=None, ts=None)  # other end times must not trigger a new compilation
+    # Other end times must not trigger a new compilation.
+    times = times._replace(ends=None, ts=None, jumps=None, nodes=None)
     functions = (*_functions_of(field), *beside_arrays(args))
     state = tuple(reads(function) for function in functions)
     with naming_the_adjoint():
@@ -145,27 +164,27 @@ def _solve(
     _check_slope(problem)
     dtype = jax.tree.leaves(problem.y0)[0].dtype
     coarse = is_coarse(times, _on_whole_state(problem), problem.y0, problem.args, problem.precision)
-    problem = _as_solvers_see_it(problem, times.origin)
+    problem = _as_solvers_see_it(problem, times)
     free = penalty is None
     sol = adjoint.run(solver, problem) if free else solve_penalised(problem, solver, adjoint, penalty, key)
     if coarse is not None:
         sol = dataclasses.replace(sol, status=jnp.where(coarse, int(Status.coarse_time), sol.status))
-    return concluded(sol, dtype)
+    present = None if problem.ts is None or not problem.own_times else ~jnp.isnan(problem.ts)
+    return concluded(sol, dtype, present)
 
 
-def _as_solvers_see_it(problem: Problem, origin: Any) -> Problem:
-    """`problem` with a field of elapsed time, and a state of at least float32."""
-
-    def seen(function: VectorField) -> VectorField:
-        narrow = problem.computed_in
-        return FromOrigin(function if narrow is None else ComputedIn(function, narrow), origin)
-
-    field = problem.field
-    if isinstance(field, SDE):
-        field = SDE(seen(field.drift), seen(field.diffusion), field.noise, calculus=field.calculus)
-    else:
-        field = seen(field)
-    return dataclasses.replace(problem, field=field, y0=cast(problem.y0, problem.t0.dtype))
+def _as_solvers_see_it(problem: Problem, times: Elapsed) -> Problem:
+    """`problem` with its clock, and with a state of at least float32."""
+    narrow, field = problem.computed_in, problem.field
+    if narrow is not None:
+        seen = lambda function: ComputedIn(function, narrow)
+        if isinstance(field, SDE):
+            field = SDE(seen(field.drift), seen(field.diffusion), field.noise, calculus=field.calculus)
+        else:
+            field = seen(field)
+    since = None if problem.jumps is None else jax.lax.stop_gradient(problem.jumps)
+    clock = Clock(times.origin, times.jumps_at, since, problem.t1 >= problem.t0, narrow)
+    return dataclasses.replace(problem, field=field, y0=cast(problem.y0, problem.t0.dtype), clock=clock)
 
 
 def _functions_of(field: Any) -> tuple[VectorField, ...]:
@@ -174,7 +193,7 @@ def _functions_of(field: Any) -> tuple[VectorField, ...]:
 
 def _on_whole_state(problem: Problem) -> list[VectorField]:
     """The functions of the user's field, unchanged."""
-    return [problem.mapped(function) for function in _functions_of(problem.field)]
+    return [problem.on_samples(function) for function in _functions_of(problem.field)]
 
 
 def _check_field(field: Any) -> None:
@@ -264,7 +283,7 @@ def _check_slope(problem: Problem) -> None:
     """Check that the field's value has the shape of the state; here the message can name the field."""
     stochastic = isinstance(problem.field, SDE)
     name, field = ("drift", problem.field.drift) if stochastic else ("field", problem.field)
-    field = problem.mapped(field)
+    field = problem.on_samples(field)
     slope = eqx.filter_eval_shape(field, problem.t0.astype(problem.precision), problem.y0, problem.args)
     expected = jax.eval_shape(lambda y: y, problem.y0)
     same = jax.tree.structure(slope) == jax.tree.structure(expected) and all(

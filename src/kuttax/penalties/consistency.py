@@ -96,7 +96,7 @@ class Consistency(AbstractPenalty):
             problem = _constant(converted(problem))  # also the values that the field closes over
         control = "per_sample" if solver.scale().per_sample else "joint"
         scale = Adaptive(DOPRI5, self.rtol, self.atol, control=control)
-        field = scale.vector_field(problem)
+        field = problem.vector_field(picked.t)
         f = lambda t, y: field(t, y, problem.args)
         y1, h = solver.own_step(f, picked)
         finer = self._finer(f, picked.t, picked.y, h)

@@ -34,4 +34,4 @@ def square(tree: State) -> Array:
 def along(seen: Observation) -> Array:
     """The integral from the earlier to the later end time, the mean over samples."""
     assert seen.integral is not None
-    return jnp.mean(seen.integral) * seen.problem.direction
+    return jnp.mean(seen.integral * seen.problem.direction)

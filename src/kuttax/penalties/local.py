@@ -39,8 +39,8 @@ class AbstractLocal(AbstractPenalty):
             "biased": it is the start of one of the solver's own steps, drawn uniformly.
         size: The size of the step. "budget": |t1 - t0| / steps: can the field be solved in that many steps? "solver":
             the size of the solver's step there. "initial": Hairer's first step, as in the paper's released code; its
-            scale depends on dtype and tolerance. A step that would pass t1 is shortened to end there: with "budget"
-            this can happen if `sampling` is "biased", with "solver" if it is "unbiased".
+            scale depends on dtype and tolerance. A step that would pass t1, or a jump, is shortened to end there:
+            with "budget" t1 can be passed if `sampling` is "biased", with "solver" if it is "unbiased".
         steps: The number of steps N for "budget".
         through: What the gradient sees. "step": the step, with constant start, time and size, so any adjoint works.
             "stages": the first slope is a constant too, as in the paper's released code. The error is a small
@@ -122,12 +122,12 @@ class AbstractLocal(AbstractPenalty):
             return self._noisy_step(seen, picked)
         pair = self.pair(seen.solver)
         controller, norm = pair.controller(problem.t0.dtype), pair.norm(problem)
-        field = pair.vector_field(problem)
-        f = lambda t, y: field(t, y, problem.args)
         hold, t, y = jax.lax.stop_gradient, picked.t, picked.y
+        field = problem.vector_field(t)
+        f = lambda t, y: field(t, y, problem.args)
         k1 = hold(f(t, y)) if self.through == "stages" else f(t, y)
         size = jnp.abs(self._size(problem, picked, pair, f, k1))
-        h = hold(jnp.minimum(size, jnp.abs(problem.t1 - t)) * problem.direction)
+        h = hold(jnp.minimum(size, jnp.abs(problem.clock.next(t, problem.t1) - t)) * problem.direction)
         y1, ks = step_with_end(pair.tableau, f, t, y, h, k1)
         return Step(pair.tableau, controller, t, h, y, y1, ks, norm)
 
@@ -164,7 +164,7 @@ class AbstractLocal(AbstractPenalty):
             return jnp.broadcast_to((problem.t1 - problem.t0) / self.steps, picked.t.shape)
         controller, norm = pair.controller(problem.t0.dtype), pair.norm(problem)
         start = jax.lax.stop_gradient((picked.t, picked.y, k1))
-        left = problem.t1 - picked.t
+        left = problem.clock.next(picked.t, problem.t1) - picked.t
         return initial_step(f, *start, left, controller, pair.error_exponent, norm)
 
 

@@ -17,7 +17,7 @@ def converted(problem: Problem) -> Problem:
     if problem.batched:
         y = jax.tree.map(lambda x: x[0], y)
         args = _one_of(args, problem.args_axes)
-    field = eqx.filter_closure_convert(problem.field, problem.t0, y, args)
+    field = eqx.filter_closure_convert(problem.field, jnp.zeros((), problem.t0.dtype), y, args)
     return dataclasses.replace(problem, field=field)
 
 
@@ -44,9 +44,12 @@ def with_parameters(problem: Problem, varied: PyTree, rest: PyTree) -> Problem:
     return dataclasses.replace(problem, field=field, args=args, costs=costs)
 
 
-def cotangent(problem: Problem, *, parameters: PyTree, y0: Any, t0: Any, t1: Any, ts: Any) -> Problem:
+def cotangent(
+    problem: Problem, *, parameters: PyTree, y0: Any, t0: Any, t1: Any, ts: Any, jumps: Any = None
+) -> Problem:
     """The cotangent of a problem, with the problem's structure."""
     field, args, costs = parameters
-    picks = jax.tree.map(lambda _: None, problem.picks)  # random, not differentiated
-    ends = {"y0": y0, "t0": t0, "t1": t1, "ts": ts}
-    return dataclasses.replace(problem, field=field, args=args, costs=costs, picks=picks, **ends)
+    nothing = lambda tree: jax.tree.map(lambda _: None, tree)
+    constants = {"picks": nothing(problem.picks), "clock": nothing(problem.clock), "known_nodes": None}
+    ends = {"y0": y0, "t0": t0, "t1": t1, "ts": ts, "jumps": jumps}
+    return dataclasses.replace(problem, field=field, args=args, costs=costs, **constants, **ends)

@@ -1,35 +1,34 @@
 """Elapsed time: a solve counts time from its start, so that a late start loses no digits.
 
 float32 has no number between 1.7e9 and 1.7e9 + 128. Therefore times that are known at trace time are subtracted in
-float64, and solvers see only the time since t0; the field receives t0 + elapsed.
+float64, and solvers see only the time since t0; the field receives t0 + elapsed (`Clock`).
 """
 
-from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jax.extend.core import Literal
-from jaxtyping import Array
 
-from ..._types import VectorField
 from ...errors import UserError
+from .nodes import Nodes, known_nodes
 from .solution import Status
 
 _ULPS = 4  # times that differ by at most this many units in the last place count as equal
-_FEWEST = 10_000  # distinct times between t0 and t1 that a field which depends on time needs
 
 
 class Elapsed(NamedTuple):
-    """The times of a solve, counted from its start.
+    """The times of a solve, counted from its start. Every time is one number, or one for each sample.
 
     Attributes:
         origin: t0, a constant under differentiation; added to an elapsed time before the field sees it.
         t0: Zero, with the derivative of t0.
-        t1, ts: The end and the output times, minus `origin`. `ts` is None if there are none.
+        t1: The end, minus `origin`.
+        ts: The output times, minus `origin`, (times, *samples); NaN after the end of a row. None if there are none.
+        jumps: The times of the jumps, minus `origin`, (jumps, *samples), sorted from t0 on. None if there are none.
+        jumps_at: The same in the user's time, constants.
+        nodes: Where a solve with a given number of steps must stop, if there are jumps and all times are known.
         saves_start, saves_end: Whether ts is known, at trace time, to begin at t0 and to end at t1.
         ends: t0 and t1 as the user gave them, for messages; None if they are not known.
         late: The larger of them in absolute value, if they are not known.
@@ -39,136 +38,166 @@ class Elapsed(NamedTuple):
     t0: Any
     t1: Any
     ts: Any = None
+    jumps: Any = None
+    jumps_at: Any = None
+    nodes: Nodes | None = None
     saves_start: bool = False
     saves_end: bool = False
-    ends: tuple[float, float] | None = None
+    ends: tuple[Any, Any] | None = None
     late: Any = None
 
 
-def elapsed(t0: Any, t1: Any, ts: Any, dtype: Any) -> Elapsed:
+def elapsed(t0: Any, t1: Any, ts: Any, dtype: Any, *, jumps: Any = None, samples: int | None = None) -> Elapsed:
     """The times of a solve from t0 to t1, counted from t0, in `dtype`.
 
     Output times that pass t0 or t1 by a few units in the last place, as 0.1 * 3 passes 0.3, are set to it.
 
+    Args:
+        t0, t1: One number, or one for each sample.
+        ts: Output times, (times,) or (samples, times); a row may end in NaN.
+        dtype: The dtype of elapsed times.
+        jumps: Times where the field jumps, (jumps,) or (samples, jumps); a row may end in NaN.
+        samples: The number of samples; None if the state has no batch axis.
+
     Raises:
-        UserError: A time is not finite, not one number, or out of order, or the dtype cannot distinguish t1 from t0.
+        UserError: A time is not finite, of a wrong shape, or out of order, or the dtype cannot distinguish t1 from t0.
     """
-    t0, t1 = _one("t0", t0), _one("t1", t1)
-    if ts is not None:
-        ts = _array("ts", ts)
-        if ts.ndim != 1 or ts.size == 0:
-            raise UserError(f"ts must be a one-dimensional array of at least one time, got shape {ts.shape}")
-    if any(isinstance(x, Tracer) for x in (t0, t1, ts)):
-        return _traced(t0, t1, ts, dtype)
-    return _known(t0, t1, ts, dtype)
+    t0, t1 = _end("t0", t0, samples), _end("t1", t1, samples)
+    ts, jumps = _rows("ts", ts, samples), _rows("jumps", jumps, samples)
+    if t0.ndim or t1.ndim:
+        numpy = not any(isinstance(x, Tracer) for x in (t0, t1, ts, jumps))
+        t0, t1, ts, jumps = _one_each(t0, t1, ts, jumps, samples, np if numpy else jnp)
+    if any(isinstance(x, Tracer) for x in (t0, t1, ts, jumps)):
+        return _traced(t0, t1, ts, jumps, dtype)
+    return _known(t0, t1, ts, jumps, dtype)
 
 
-def _known(t0: np.ndarray, t1: np.ndarray, ts: np.ndarray | None, dtype: Any) -> Elapsed:
-    close = _ULPS * max(_epsilon(x) for x in (t0, t1, ts) if x is not None) * max(abs(float(t0)), abs(float(t1)))
-    start, end = float(t0), float(t1)
+def _known(t0: np.ndarray, t1: np.ndarray, ts: np.ndarray | None, jumps: np.ndarray | None, dtype: Any) -> Elapsed:
+    close = _ULPS * max(_epsilon(x) for x in (t0, t1, ts) if x is not None) * np.maximum(np.abs(t0), np.abs(t1))
+    start, end = t0.astype(np.float64), t1.astype(np.float64)
     cast = lambda x: np.asarray(x, np.float64).astype(dtype)
-    with np.errstate(over="ignore", under="ignore"):
-        span = cast(end - start)
-        if not np.isfinite(span) or abs(span) < (np.finfo(dtype).tiny if start != end else 0):
-            raise UserError(f"{dtype} cannot hold the interval from t0={start} to t1={end}: change the unit of time")
-    origin = cast(start)
-    if ts is None:
-        return Elapsed(origin, np.zeros_like(origin), span, ends=(start, end))
-    times = ts.astype(np.float64)
-    for node in (start, end):
-        times = np.where(np.abs(times - node) <= close, node, times)
-    gaps = np.diff(np.concatenate([[start], times, [end]]))
-    if not (np.all(gaps >= 0) if end >= start else np.all(gaps <= 0)):
-        raise UserError(f"{Status.unordered_times.message}, got t0={start}, t1={end}, ts={_short(ts)}")
-    saves = bool(gaps[0] == 0), bool(gaps[-1] == 0)
-    return Elapsed(origin, np.zeros_like(origin), span, cast(times - start), *saves, (start, end))
+    _refuse_span(start, end, dtype)
+    zero = np.zeros_like(cast(start))
+    result = Elapsed(cast(start), zero, cast(end - start), ends=(start, end))
+    jumps_at = None
+    if jumps is not None:
+        jumps_at = _sorted_jumps(jumps.astype(np.float64), start, end)
+        result = result._replace(jumps=cast(jumps_at - start), jumps_at=cast(jumps_at))
+    times = None
+    if ts is not None:
+        times = ts.astype(np.float64)
+        for node in (start, end):
+            times = np.where(np.abs(times - node) <= close, node, times)
+        filled = np.where(np.isnan(times), end, times)
+        rows = lambda node: np.broadcast_to(node, filled.shape[1:])[None]
+        gaps = np.diff(np.concatenate([rows(start), filled, rows(end)]), axis=0)
+        if not np.all(np.where(end >= start, gaps >= 0, gaps <= 0)):
+            raise UserError(f"{Status.unordered_times.message}, got {_shown(start, end, ts)}")
+        saves = bool(np.all(gaps[0] == 0)), bool(np.all(gaps[-1] == 0))
+        result = result._replace(ts=cast(times - start), saves_start=saves[0], saves_end=saves[1])
+    if jumps_at is None:
+        return result
+    since = None if times is None else cast(np.where(np.isnan(times), end, times) - start)
+    return result._replace(nodes=known_nodes(since, result.jumps, result.t1))
 
 
-def _traced(t0: Any, t1: Any, ts: Any, dtype: Any) -> Elapsed:
+def _traced(t0: Any, t1: Any, ts: Any, jumps: Any, dtype: Any) -> Elapsed:
     origin = jax.lax.stop_gradient(t0)
     since = lambda x: _minus(x, origin, dtype)
     span = since(t1)
     start = jnp.asarray(origin, dtype)
     late = jax.lax.stop_gradient(jnp.maximum(jnp.abs(start), jnp.abs(start + span)))
     result = Elapsed(start, since(t0), span, late=late)
+    rows = lambda x, like: jnp.broadcast_to(x, like.shape)
+    way = jnp.where(span >= 0, 1, -1).astype(dtype)
+    if jumps is not None:
+        ahead = lambda x: jnp.sort(jnp.where(jnp.isnan(x), jnp.inf, x * rows(way, x)), axis=0) * rows(way, x)
+        at = jax.lax.stop_gradient(jnp.asarray(jumps, dtype))
+        result = result._replace(jumps=ahead(since(jumps)), jumps_at=ahead(at))
     if ts is None:
         return result
     times, close = since(ts), _ULPS * jnp.finfo(dtype).eps * jnp.maximum(jnp.abs(span), jnp.abs(result.origin))
-    over = (times - span) * jnp.where(span >= 0, 1, -1).astype(dtype)
-    return result._replace(ts=jnp.where((over > 0) & (over <= close), span, times))
+    over = (times - rows(span, times)) * rows(way, times)
+    return result._replace(ts=jnp.where((over > 0) & (over <= rows(close, times)), rows(span, times), times))
 
 
 def _minus(x: Any, origin: Any, dtype: Any) -> Any:
     """x - origin in the wider of their dtypes, then in `dtype`."""
     wide = max((jnp.asarray(t).dtype for t in (x, origin)), key=lambda kind: jnp.finfo(kind).bits)
-    return (jnp.asarray(x, wide) - jnp.asarray(origin, wide)).astype(dtype)
+    x = jnp.asarray(x, wide)
+    return (x - jnp.broadcast_to(jnp.asarray(origin, wide), x.shape)).astype(dtype)
 
 
-class FromOrigin(eqx.Module):
-    """A field, a drift or a diffusion as a function of elapsed time.
-
-    Attributes:
-        function: A function of (t, y, args).
-        origin: The time at which elapsed time is zero.
-    """
-
-    function: VectorField
-    origin: Any
-
-    def __call__(self, elapsed, y, args):
-        return self.function(self.origin + elapsed, y, args)
-
-
-def refuse_coarse_time(times: Elapsed, functions: Sequence[VectorField], y: Any, args: Any, dtype: Any) -> None:
-    """Refuse a field that depends on time if `dtype`, in which it computes, has too few numbers between t0 and t1.
-
-    Raises:
-        UserError: The dtype has too few numbers.
-    """
-    if times.ends is None or times.ends[0] == times.ends[1]:
-        return
-    span = abs(times.ends[1] - times.ends[0])
-    with np.errstate(over="ignore", invalid="ignore"):
-        late = np.abs(times.ends).max().astype(dtype)
-        numbers = span / float(np.spacing(late)) if np.isfinite(late) else 0.0
-    if numbers < _needed(dtype) and _any_depends(times, functions, y, args, dtype):
+def _refuse_span(start: np.ndarray, end: np.ndarray, dtype: Any) -> None:
+    """Refuse an interval that is not empty but that `dtype` cannot hold."""
+    with np.errstate(over="ignore", under="ignore"):
+        span = np.asarray(end - start).astype(dtype)
+        lost = ~np.isfinite(span) | (np.abs(span) < np.where(start != end, np.finfo(dtype).tiny, 0))
+    if np.any(lost):
+        n = int(np.argmax(lost)) if lost.ndim else ()
         raise UserError(
-            f"the field depends on t, and {dtype} has only {numbers:.0f} different times between t0={times.ends[0]} "
-            f"and t1={times.ends[1]} (at least {_needed(dtype)} are needed): count time from a nearer origin, "
-            "or use a finer dtype"
+            f"{np.dtype(dtype)} cannot hold the interval from t0={start[n]} to t1={end[n]}: change the unit of time"
         )
 
 
-def is_coarse(times: Elapsed, functions: Sequence[VectorField], y: Any, args: Any, dtype: Any) -> Array | None:
-    """The condition that `refuse_coarse_time` checks, for times known only at run time; None if they are known."""
-    if times.late is None or not _any_depends(times, functions, y, args, dtype):
-        return None
-    span, spacing = jnp.abs(times.t1 - times.t0), times.late * (float(jnp.finfo(dtype).eps) / 2)
-    return (span > 0) & (span < _needed(dtype) * spacing)
+def _sorted_jumps(jumps: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """The jumps from t0 on, with infinities after the end of a row.
+
+    Raises:
+        UserError: They are not sorted.
+    """
+    late = np.where(np.isnan(jumps), np.inf, jumps)
+    with np.errstate(invalid="ignore"):  # two infinities
+        forward = np.all(~(np.diff(late, axis=0) < 0))
+        backward = np.all(~(np.diff(jumps, axis=0) > 0))
+    gaps = np.any(np.isnan(jumps[:-1]) & ~np.isnan(jumps[1:]))
+    if gaps or not (forward or backward):
+        raise UserError(f"jumps must be sorted, with NaN at the end of a row alone, got {_short(_first_row(jumps))}")
+    way = np.where(end >= start, 1.0, -1.0)
+    return np.sort(np.where(np.isnan(jumps), np.inf, jumps * way), axis=0) * way
 
 
-def _needed(dtype: Any) -> int:
-    """The number of distinct times that a field which depends on time needs."""
-    return min(_FEWEST, int(1 / (32 * float(jnp.finfo(dtype).eps))))
-
-
-def _any_depends(times: Elapsed, functions: Sequence[VectorField], y: Any, args: Any, dtype: Any) -> bool:
-    with np.errstate(over="ignore"):
-        start = times.origin.astype(dtype)
-    return any(depends(lambda t, f=f: f(t, y, args), start) for f in functions)
+def _one_each(t0: Any, t1: Any, ts: Any, jumps: Any, samples: Any, numpy: Any) -> tuple[Any, Any, Any, Any]:
+    """All times with one number for each sample."""
+    each = lambda x: numpy.broadcast_to(x, (samples,))
+    rows = lambda x: x if x is None or x.ndim == 2 else numpy.broadcast_to(x[:, None], (len(x), samples))
+    return each(t0), each(t1), rows(ts), rows(jumps)
 
 
 def _epsilon(time: np.ndarray) -> float:
     return float(jnp.finfo(time.dtype).eps)
 
 
-def _one(name: str, value: Any) -> Any:
+def _end(name: str, value: Any, samples: int | None) -> Any:
+    """t0 or t1: one number, or one for each sample."""
     time = _array(name, value)
-    if time.ndim != 0:
-        raise UserError(f"{name} must be one number, got shape {time.shape}: every sample shares the interval")
-    if not isinstance(time, Tracer) and not np.isfinite(time):
+    if time.ndim and samples is None:
+        raise UserError(
+            f"{name} must be one number, got shape {time.shape}: with batch_axis it may have one for each sample"
+        )
+    if time.ndim and time.shape != (samples,):
+        raise UserError(f"{name} must be one number, or one for each of {samples} samples, got shape {time.shape}")
+    if not isinstance(time, Tracer) and not np.all(np.isfinite(time)):
         raise UserError(f"{name} must be finite, got {value!r}")
     return time
+
+
+def _rows(name: str, value: Any, samples: int | None) -> Any:
+    """ts or jumps: (times,), or with a column for each sample (times, samples)."""
+    if value is None:
+        return None
+    times = _array(name, value)
+    if times.ndim == 2 and samples is None:
+        raise UserError(f"{name} has shape {times.shape}: rows of times, one for each sample, need batch_axis")
+    if times.ndim not in (1, 2) or times.size == 0:
+        raise UserError(f"{name} must be a one-dimensional array of at least one time, got shape {times.shape}")
+    if times.ndim == 2 and len(times) != samples:
+        raise UserError(f"{name} must have one row for each of {samples} samples, got shape {times.shape}")
+    if not isinstance(times, Tracer):
+        finite = np.isfinite(times) | (np.isnan(times) if times.ndim == 2 else False)
+        if not np.all(finite):
+            raise UserError(f"{name} must be finite, got {_short(np.atleast_2d(times)[0])}")
+    return times.T
 
 
 def _array(name: str, value: Any) -> Any:
@@ -193,16 +222,17 @@ def _stacked(name: str, value: Any) -> Any:
         raise UserError(f"{name} must be a real number or an array of them, got {value!r}") from None
 
 
+def _first_row(times: np.ndarray) -> np.ndarray:
+    """The times of one sample, for messages."""
+    return times if times.ndim == 1 else times[:, 0]
+
+
+def _shown(start: np.ndarray, end: np.ndarray, ts: np.ndarray) -> str:
+    """The times of a solve, for messages; of the first sample if each has its own."""
+    first = lambda x: np.atleast_1d(x)[0]
+    return f"t0={first(start)}, t1={first(end)}, ts={_short(_first_row(ts))}"
+
+
 def _short(ts: np.ndarray) -> str:
     shown = [repr(float(t)) for t in ts]
     return "[" + " ".join(shown if len(shown) <= 6 else [*shown[:2], "...", *shown[-2:]]) + "]"
-
-
-def depends(function: Callable[[Any], Any], x: Any) -> bool:
-    """Whether the result of `function` depends on x, even if only as zero times x."""
-    program = jax.make_jaxpr(function)(x).jaxpr
-    reached = set(program.invars)
-    for equation in program.eqns:
-        if any(x in reached for x in equation.invars if not isinstance(x, Literal)):
-            reached.update(equation.outvars)
-    return any(x in reached for x in program.outvars if not isinstance(x, Literal))

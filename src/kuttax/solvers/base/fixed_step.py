@@ -15,7 +15,7 @@ from .grid import AbstractGridSolver, GridState, checked_steps, solution_of, thr
 from .memory import remembering
 from .pick import Picked, Recorded
 from .solution import Solution
-from .solver import Derivative, Problem, Refined
+from .solver import Derivative, Feature, Problem, Refined
 
 Slope = Callable[[Time, State], State]
 """The vector field (t, y) -> dy/dt on the whole state."""
@@ -85,6 +85,9 @@ class AbstractFixedStepSolver(AbstractGridSolver):
     def check(self, problem: Problem) -> None:
         checked_steps(self.steps)
 
+    def takes(self) -> frozenset[Feature]:
+        return frozenset(("jumps",))
+
     def with_steps(self, steps: int) -> "AbstractFixedStepSolver":
         return dataclasses.replace(self, steps=checked_steps(steps))
 
@@ -104,10 +107,9 @@ class AbstractFixedStepSolver(AbstractGridSolver):
         return _pair(self, self.step(f, start.t, start.y, start.h, memory))[0], start.h
 
     def run(self, problem: Problem, derivative: Derivative) -> Solution:
-        field = problem.vector_field()
-        f = lambda t, y: field(t, y, problem.args)
-
         def cross(at: GridState, t0: Array, t1: Array) -> GridState:
+            field = problem.vector_field(t0)
+            f = lambda t, y: field(t, y, problem.args)
             h = (t1 - t0) / self.steps
 
             def step(carry, n):

@@ -14,6 +14,7 @@ from ...errors import UserError
 from .pick import Pick, Picked
 from .solution import Solution, Stats, Status
 from .solver import AbstractSolver, Observable, Problem
+from .spread import spread
 
 
 class AbstractGridSolver(AbstractSolver):
@@ -48,7 +49,7 @@ class GridState(eqx.Module):
 
         `starts(t0, t1)` gives the start times of the steps of an interval.
         """
-        zero = jnp.zeros_like(problem.t0)
+        zero = jnp.zeros(lanes_of(problem), problem.t0.dtype)
         steps = (_step_of(pick, problem, starts) for pick in problem.picks)
         picked = tuple(Picked(zero, problem.y0, zero, step) for step in steps)
         return cls(problem.y0, jnp.zeros((), jnp.int32), picked)
@@ -56,11 +57,12 @@ class GridState(eqx.Module):
     def on(self, y: State, t: Array, h: Array) -> "GridState":
         """The state after one more step, of size h from t, to the state y."""
 
-        def pick(old: Picked) -> Picked:
+        def picked(old: Picked) -> Picked:
             new = Picked(t, self.y, h, old.step)
-            return jax.tree.map(lambda a, b: jnp.where(self.n == old.step, a, b), new, old)
+            now = self.n == old.step
+            return jax.tree.map(lambda a, b: jnp.where(spread(now, a), a, b), new, old)
 
-        return GridState(y, self.n + 1, tuple(pick(old) for old in self.picked))
+        return GridState(y, self.n + 1, tuple(picked(old) for old in self.picked))
 
 
 def checked_steps(steps: int, name: str = "steps") -> int:
@@ -70,10 +72,17 @@ def checked_steps(steps: int, name: str = "steps") -> int:
     return int(steps)
 
 
+def lanes_of(problem: Problem) -> tuple[int, ...]:
+    """The shape of a time in a solve with a given number of steps: (), or (samples,) if samples have their own."""
+    return (problem.samples,) if problem.own_times else ()
+
+
 def in_order(ts: Array, t0: Array, t1: Array) -> Array:
-    """Whether t0, *ts, t1 is monotone."""
-    gaps = jnp.diff(jnp.concatenate([t0[None], ts, t1[None]]))
-    return jnp.where(t1 >= t0, jnp.all(gaps >= 0), jnp.all(gaps <= 0))
+    """Whether t0, *ts, t1 is monotone; one answer for each sample that has its own times. A row may end in NaN."""
+    rows = lambda t: jnp.broadcast_to(t, ts.shape[1:])[None]
+    ts = jnp.where(jnp.isnan(ts), rows(t1), ts)
+    gaps = jnp.diff(jnp.concatenate([rows(t0), ts, rows(t1)]), axis=0)
+    return jnp.where(t1 >= t0, jnp.all(gaps >= 0, axis=0), jnp.all(gaps <= 0, axis=0))
 
 
 def through_times(cross: Callable[[Any, Array, Array], Any], start: Any, problem: Problem) -> tuple[Any, Any, int]:
@@ -82,15 +91,19 @@ def through_times(cross: Callable[[Any, Array, Array], Any], start: Any, problem
     An interval known to be empty at trace time (ts begins at t0, say) is skipped. With a traced ts this is not known,
     and the empty interval costs its evaluations.
     """
+    if problem.jumps is not None:
+        return _through_nodes(cross, start, problem)
     t0, t1, ts = problem.t0, problem.t1, problem.ts
     if ts is None:
         return cross(start, t0, t1), None, 1
+    if problem.own_times:
+        t0, t1 = (jnp.broadcast_to(t, lanes_of(problem)) for t in (t0, t1))
 
     def save(carry, t):
         here = cross(carry[1], carry[0], t)
         return (t, here), here.y
 
-    targets = ts[1:] if problem.saves_start else ts
+    targets = _filled(ts, problem)[1 if problem.saves_start else 0 :]
     (last, end), ys = jax.lax.scan(save, (t0, start), targets)
     if problem.saves_start:
         ys = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), start.y, ys)
@@ -99,24 +112,66 @@ def through_times(cross: Callable[[Any, Array, Array], Any], start: Any, problem
     return cross(end, last, t1), ys, len(targets) + 1
 
 
-def nodes_of(t0: Array, t1: Array, ts: Any, problem: Problem) -> Array:
-    """The ends of the intervals of a fixed-step solve, (intervals + 1,)."""
-    nodes = [t0[None]]
-    if ts is not None:
+def _through_nodes(cross: Callable[[Any, Array, Array], Any], start: Any, problem: Problem) -> tuple[Any, Any, int]:
+    """`through_times` for a problem with jumps: every node, a jump or an output, ends an interval."""
+    nodes = problem.nodes()
+
+    def save(carry, t):
+        here = cross(carry[1], carry[0], t)
+        return (t, here), None if nodes.places is None else here.y
+
+    t0 = jnp.broadcast_to(problem.t0, lanes_of(problem))
+    ends = jnp.broadcast_to(_columns(nodes.ends, problem), (len(nodes.ends), *t0.shape))
+    (_, end), ys = jax.lax.scan(save, (t0, start), ends)
+    if nodes.places is not None:
+        places = jnp.broadcast_to(_columns(nodes.places, problem), (len(nodes.places), *t0.shape))
+        at = (places, jnp.arange(t0.shape[0])) if t0.ndim else places
+        at_nodes = lambda first, rest: jnp.concatenate([first[None], rest])[at]
+        ys = jax.tree.map(at_nodes, start.y, ys)
+    return end, ys, len(nodes.ends)
+
+
+def nodes_of(problem: Problem) -> Array:
+    """The ends of the intervals of a solve with a given number of steps, t0 included, (intervals + 1, *samples)."""
+    lanes = lanes_of(problem)
+    rows = lambda t: jnp.broadcast_to(t, lanes)[None]
+    if problem.jumps is not None:
+        ends = problem.nodes().ends
+        ends = jnp.broadcast_to(_columns(ends, problem), (len(ends), *lanes))
+        return jnp.concatenate([rows(problem.t0), ends])
+    nodes = [rows(problem.t0)]
+    if problem.ts is not None:
+        ts = _filled(problem.ts, problem)
         nodes.append(ts[1:] if problem.saves_start else ts)
-    if ts is None or not problem.saves_end:
-        nodes.append(t1[None])
+    if problem.ts is None or not problem.saves_end:
+        nodes.append(rows(problem.t1))
     return jnp.concatenate(nodes)
+
+
+def _filled(ts: Array, problem: Problem) -> Array:
+    """The output times, for samples with their own with t1 in place of NaN."""
+    if not problem.own_times:
+        return ts
+    shape = (len(ts), *lanes_of(problem))
+    ts = jnp.broadcast_to(_columns(ts, problem), shape)
+    return jnp.where(jnp.isnan(ts), jnp.broadcast_to(problem.t1, shape), ts)
+
+
+def _columns(times: Array, problem: Problem) -> Array:
+    """Common times with a sample axis, if samples have their own."""
+    return times[:, None] if problem.own_times and jnp.ndim(times) == 1 else times
 
 
 def _step_of(pick: Pick, problem: Problem, starts: Callable[[Array, Array], Array]) -> Count:
     """The number of the picked step: any of them, or the step that contains a given time."""
-    nodes = nodes_of(problem.t0, problem.t1, problem.ts, problem)
-    all_starts = jax.vmap(starts)(nodes[:-1], nodes[1:]).reshape(-1)
+    nodes = nodes_of(problem)
+    all_starts = jax.vmap(starts)(nodes[:-1], nodes[1:])
+    all_starts = all_starts.reshape(-1, *all_starts.shape[2:])
     if pick.at is None:
         return jax.random.randint(pick.key, (), 0, len(all_starts), jnp.int32)
-    passed = (pick.at - all_starts) * problem.direction >= 0
-    return jnp.maximum(jnp.sum(passed).astype(jnp.int32) - 1, 0)
+    each = lambda t: jnp.broadcast_to(t, all_starts.shape)
+    passed = (each(pick.at) - all_starts) * each(problem.direction) >= 0
+    return jnp.maximum(jnp.sum(passed, axis=0).astype(jnp.int32) - 1, 0)
 
 
 def solution_of(problem: Problem, sound: Array, y1: State, ys: Any, nfe: int, steps: int) -> Solution:

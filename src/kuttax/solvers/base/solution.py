@@ -128,33 +128,36 @@ def all_finite(*trees: Any, lanes: tuple[int, ...] = (), axis: int = 0) -> Bool[
     return functools.reduce(jnp.logical_and, leaves) if leaves else jnp.ones(lanes, bool)
 
 
-def concluded(sol: Solution, dtype: Any) -> Solution:
+def concluded(sol: Solution, dtype: Any, present: Array | None = None) -> Solution:
     """The solution for the user: in the dtype of the user's state, with a status that agrees with the returned numbers.
 
     `ok` means that all of them are finite. Otherwise y1, the penalty and every output that was not reached are NaN; all
-    outputs are NaN if the failure makes every number meaningless.
+    outputs are NaN if the failure makes every number meaningless. `present` says which outputs were asked for, (times,
+    samples); the others are NaN.
     """
     y1, ys, penalty = jax.tree.map(lambda x: jnp.asarray(x).astype(dtype), (sol.y1, sol.ys, sol.penalty))
     lanes = sol.status.shape
-    status = _unless_finite(sol.status, all_finite(y1, lanes=lanes) & all_finite(ys, lanes=lanes, axis=1))
+    asked = ys if present is None else _outputs_where(present, ys, 0)
+    status = _unless_finite(sol.status, all_finite(y1, lanes=lanes) & all_finite(asked, lanes=lanes, axis=1))
     if not isinstance(sol.penalty, float):  # there is a penalty; it is over all samples
         together = jnp.all(status == int(Status.ok))
         status = _unless_finite(status, jnp.all(jnp.isfinite(penalty)) | ~together)
         penalty = jnp.where(jnp.all(status == int(Status.ok)), penalty, jnp.nan)
     reached = status == int(Status.ok)
     y1 = jax.tree.map(lambda x: jnp.where(spread(reached, x), x, jnp.nan), y1)
-    return dataclasses.replace(sol, y1=y1, ys=_where_meaningful(ys, status), penalty=penalty, status=status)
+    if ys is not None:
+        useless = functools.reduce(jnp.logical_or, [status == int(x) for x in _USELESS])
+        meant = (~useless)[None]
+        meant = meant if present is None else present & jnp.broadcast_to(meant, present.shape)
+        ys = _outputs_where(meant, ys, jnp.nan)
+    return dataclasses.replace(sol, y1=y1, ys=ys, penalty=penalty, status=status)
 
 
-def _where_meaningful(ys: Any, status: Array) -> Any:
-    """The outputs, NaN if the failure makes every number meaningless."""
-    if ys is None:
-        return None
-    useless = functools.reduce(jnp.logical_or, [status == int(x) for x in _USELESS])
+def _outputs_where(meant: Array, ys: State, otherwise: float) -> State:
+    """The outputs where `meant`, (times, *samples), holds, and `otherwise` elsewhere."""
 
     def output(x: Array) -> Array:
-        lost = spread(useless, x[0])
-        return jnp.where(lost if lost.ndim == 0 else lost[None], jnp.nan, x)
+        return jnp.where(jnp.broadcast_to(spread(meant, x), x.shape), x, otherwise)
 
     return jax.tree.map(output, ys)
 

@@ -12,7 +12,9 @@ from jaxtyping import Array
 
 from ..._types import State, VectorField
 from ...errors import UserError
+from .clock import Clock
 from .memory import Memory
+from .nodes import Nodes, traced_nodes
 from .pick import Pick, Picked
 from .solution import Solution
 
@@ -29,14 +31,17 @@ class Problem(eqx.Module):
     """An initial value problem dy/dt = field(t, y, args), y(t0) = y0, as solvers see it.
 
     Attributes:
-        field: The vector field, or an `SDE`, written for one sample if `batched`.
+        field: The vector field in the user's time, or an `SDE`, written for one sample if `batched`.
         y0: The initial state; if `batched`, every leaf has a leading sample axis.
-        t0, t1: Scalars of the state's dtype, in either order, counted from the start of the solve: t0 is zero, with the
-            derivative of the user's t0.
-        ts: Times to save at, counted from the start too, sorted from t0 to t1, or None.
+        t0, t1: Of the state's dtype, in either order, counted from the start of the solve: t0 is zero, with the
+            derivative of the user's t0. Scalars, or, for a solver that takes "own times", one number for each sample.
+        ts: Times to save at, counted from the start too, sorted from t0 to t1, (times,); or None. For a solver that
+            takes "own times" there may be a column for each sample, (times, samples), which may end in NaN.
         args: Passed to the field.
         args_axes: If `batched`, which of the args have a sample axis (as in `jax.vmap`).
         batched: Whether the leading axis of y counts samples.
+        jumps: The times at which steps must end, because the field jumps there, counted from the start too and sorted
+            from t0 on, (jumps, *samples); or None. Jumps outside of the interval change nothing.
         max_steps: The largest number of steps that an adaptive solve may try.
         measured: Picks the part of a state that counts in the error norm.
         costs: The costs of every accepted step, summed over the steps; only for solvers whose `observable` has "costs".
@@ -45,6 +50,8 @@ class Problem(eqx.Module):
         saves_start, saves_end: Whether ts is known, at trace time, to begin at t0 and to end at t1.
         key: Draws the noise of an `SDE`.
         computed_in: The name of the dtype that the field computes in, if it is narrower than that of the state here.
+        clock: Turns elapsed time into the time that the field receives.
+        known_nodes: The nodes of a solve with a given number of steps, if there are jumps and all times are known.
     """
 
     field: Any
@@ -63,22 +70,50 @@ class Problem(eqx.Module):
     saves_end: bool = eqx.field(static=True, default=False)
     key: Any = None
     computed_in: str | None = eqx.field(static=True, default=None)
+    jumps: Any = None
+    clock: Clock = Clock(0)
+    known_nodes: Nodes | None = None
 
     @property
     def precision(self) -> Any:
         """The dtype that the field computes in: no error can be smaller than its rounding."""
         return jnp.dtype(self.computed_in or self.t0.dtype)
 
-    def vector_field(self, *, per_sample: bool = False) -> VectorField:
-        """The field on the whole state; with `per_sample` its time has one entry for each sample."""
-        return self.mapped(self.field, per_sample=per_sample)
+    def vector_field(self, step_start: Any = None) -> VectorField:
+        """The field on the whole state, as a function of elapsed time: a scalar, or one number for each sample.
 
-    def mapped(self, function: VectorField, *, per_sample: bool = False) -> VectorField:
-        """A function of (t, y, args), written for the same samples as the field, on the whole state."""
+        Args:
+            step_start: The start of the step that evaluates it, if there are `jumps`: a stage at the end of the step
+                then reads the field as it is before a jump there. None: every evaluation reads it as it is after.
+        """
+        return self.mapped(self.field, step_start)
+
+    def mapped(self, function: VectorField, step_start: Any = None) -> VectorField:
+        """A function of (t, y, args), written like the field, as `vector_field` evaluates that."""
+        read, whole = self.clock.read, self.on_samples(function)
+        return lambda t, y, args: whole(read(t, step_start), y, args)
+
+    def on_samples(self, function: VectorField) -> VectorField:
+        """A function of (t, y, args), written for the same samples as the field, on the whole state; t as it is."""
         if not self.batched:
             return function
         plain = lambda t, y, args: function(t, y, args)  # JAX prints the function it maps, even a whole model
-        return jax.vmap(plain, in_axes=(0 if per_sample else None, 0, self.args_axes))
+
+        def whole(t, y, args):
+            return jax.vmap(plain, in_axes=(0 if jnp.ndim(t) else None, 0, self.args_axes))(t, y, args)
+
+        return whole
+
+    @property
+    def own_times(self) -> bool:
+        """Whether any of the samples has times of its own."""
+        return any(jnp.ndim(x) > least for x, least in ((self.t0, 0), (self.ts, 1), (self.jumps, 1)) if x is not None)
+
+    def nodes(self) -> Nodes:
+        """The ends of the intervals of a solve with a given number of steps, if there are jumps."""
+        if self.known_nodes is not None:
+            return self.known_nodes
+        return traced_nodes(self.ts, self.jumps, self.t1)
 
     @property
     def direction(self) -> Array:
@@ -97,6 +132,9 @@ def title(solver: "AbstractSolver") -> str:
 
 
 Calculus = Literal["ito", "stratonovich"]
+Feature = Literal["own times", "jumps"]
+"""What some solvers take beside a plain problem: times of each sample's own, and jumps of the field."""
+
 Observable = Literal["times", "steps", "costs"]
 """What penalties can observe of a solve: its state at a given time; the start of one of its own steps; a cost of every
 accepted step."""
@@ -151,6 +189,10 @@ class AbstractSolver(eqx.Module):
         Raises:
             UserError: This solver cannot solve this problem.
         """
+
+    def takes(self) -> frozenset[Feature]:
+        """What it takes beside a plain problem; `solve` refuses the rest."""
+        return frozenset()
 
     # Resolution of an interval
 

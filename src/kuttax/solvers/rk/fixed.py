@@ -16,7 +16,7 @@ from ..base.memory import remembering
 from ..base.pick import Picked, Recorded
 from ..base.registry import register_solver
 from ..base.solution import Solution
-from ..base.solver import Derivative, Problem, Refined, Scale
+from ..base.solver import Derivative, Feature, Problem, Refined, Scale
 from .stages import combine, stages
 from .tableau import Tableau
 
@@ -40,8 +40,12 @@ class StepTable(eqx.Module):
     b_used: tuple[bool, ...] = eqx.field(static=True)
 
     def grid(self, t0: Array, t1: Array) -> tuple[Array, Array]:
-        """The start times and the sizes of the steps from t0 to t1; (N,) each."""
-        return t0 + (t1 - t0) * (jnp.cumsum(self.h) - self.h), (t1 - t0) * self.h
+        """The start times and the sizes of the steps from t0 to t1; (N, *samples) each."""
+        before = jnp.cumsum(self.h) - self.h
+        if jnp.ndim(t0) == 0:
+            return t0 + (t1 - t0) * before, (t1 - t0) * self.h
+        start, length = t0[None], (t1 - t0)[None]
+        return start + length * before[:, None], length * self.h[:, None]
 
     def advance(self, f: Callable[[Array, State], State], row: tuple[Array, Array, Array], t, y: State, h) -> State:
         """The state at the end of one step of size h from y at t, with the coefficients (a, b, c) of one row."""
@@ -90,6 +94,9 @@ class AbstractTableSolver(AbstractGridSolver):
     def evaluations_per_interval(self) -> int:
         return self.nfe
 
+    def takes(self) -> frozenset[Feature]:
+        return frozenset(("own times", "jumps"))
+
     def own_step(self, f: Callable[[Any, State], State], start: Picked) -> tuple[State, Any]:
         t, y, h = start.t, start.y, start.h
         table = self.table(h.dtype)
@@ -99,8 +106,11 @@ class AbstractTableSolver(AbstractGridSolver):
         return table.advance(f, (table.a[n], table.b[n], table.c[n]), t, y, h), h
 
     def run(self, problem: Problem, derivative: Derivative) -> Solution:
-        table, field = self.table(problem.t0.dtype), problem.vector_field()
-        cross = lambda walk, t0, t1: table.cross(field, walk, t0, t1, problem.args, derivative)
+        table = self.table(problem.t0.dtype)
+
+        def cross(at, t0, t1):
+            return table.cross(problem.vector_field(t0), at, t0, t1, problem.args, derivative)
+
         start = GridState.begin(problem, lambda t0, t1: table.grid(t0, t1)[0])
         end, ys, intervals = through_times(cross, start, problem)
         sol = solution_of(problem, table.sound, end.y, ys, intervals * self.nfe, intervals * self.steps)

@@ -98,7 +98,7 @@ class _Undo:
 
     def _intervals(self, t0: Array, t1: Array, ts: Any) -> tuple[Array, Array]:
         """The start and end times of the intervals that the solve covered."""
-        nodes = nodes_of(t0, t1, ts, self.problem)
+        nodes = nodes_of(dataclasses.replace(self.problem, t0=t0, t1=t1, ts=ts))
         return nodes[:-1], nodes[1:]
 
     def _with_output(self, dy: State, index: Array) -> State:

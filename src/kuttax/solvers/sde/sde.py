@@ -11,7 +11,7 @@ from jaxtyping import PyTree
 
 from ..._types import State, VectorField
 from ...errors import UserError
-from ..base.elapsed import depends
+from ..base.coarse import depends
 from ..base.solver import Calculus as Calculus
 from ..base.solver import Problem
 

@@ -8,13 +8,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ...._types import State, Time, VectorField
+from ...._types import State, Time
 from ....errors import UserError
 from ...base.numbers import TIGHTER, number, refuse_low_rtol, scaled_tolerances, tightened
 from ...base.pick import Picked
 from ...base.registry import register_solver
 from ...base.solution import Solution, Stats
-from ...base.solver import AbstractSolver, Derivative, Observable, Problem, Refined, Scale
+from ...base.solver import AbstractSolver, Derivative, Feature, Observable, Problem, Refined, Scale
 from ..controller import Controller, rms
 from ..step import step_without_end
 from ..tableau import Tableau
@@ -82,6 +82,12 @@ class Adaptive(AbstractSolver):
     def check(self, problem: Problem) -> None:
         if self.control == "per_sample" and not problem.batched:
             raise UserError("control='per_sample' needs batch_axis: say which axis of y0 counts the samples")
+        own = "jumps" if problem.jumps is not None and problem.jumps.ndim == 2 else "t0 or t1"
+        if self.control == "joint" and (own == "jumps" or jnp.ndim(problem.t0)):
+            raise UserError(
+                f"each sample has its own {own}, and control='joint' takes the same steps for all: "
+                "use control='per_sample'"
+            )
         refuse_low_rtol(self.rtol, problem.precision)
 
     def run(self, problem: Problem, derivative: Derivative) -> Solution:
@@ -91,6 +97,9 @@ class Adaptive(AbstractSolver):
             return solve_replayed(self, problem)
         final = march(self, problem, taped=False, bounded=derivative == "forward")
         return final.solution(self.stats(final, problem))
+
+    def takes(self) -> frozenset[Feature]:
+        return frozenset(("own times", "jumps"))
 
     @property
     def chooses_steps(self) -> bool:
@@ -133,22 +142,19 @@ class Adaptive(AbstractSolver):
         numbers = {name: data[name] for name in _NUMBERS}
         return cls(Tableau.from_data(data["tableau"]), control=data["control"], **numbers)
 
-    def vector_field(self, problem: Problem) -> VectorField:
-        """The field on the whole state; its time is a scalar, or one for each sample under per-sample control."""
-        return problem.vector_field(per_sample=self.control == "per_sample")
-
     def norm(self, problem: Problem) -> Callable[[State], Time]:
         """The root mean square of the measured part of a state, or of each sample."""
         return lambda state: rms(problem.measured(state), self.control == "per_sample")
 
     def stats(self, final: AdaptiveState, problem: Problem) -> Stats:
-        """Exact counts: two evaluations at the start (one without Hairer's heuristic), s for every attempt.
+        """Exact counts: two evaluations at the start (one without Hairer's heuristic), s an attempt, one after a jump.
 
         A reverse pass takes s products a step. It takes one more at the end if there are outputs or picked states to
         interpolate, or costs to differentiate.
         """
         start, s = 2 if self.first_step is None else 1, self.tableau.stages
         nfe = start + s * (final.accepted + final.rejected)
+        nfe = nfe if final.jumps is None else nfe + final.jumps  # the slope after a jump
         inside = any(pick.moves and pick.at is not None for pick in problem.picks)
         ends = final.ys is not None or bool(problem.costs) or inside
         backward = (s + 1 if ends else s) * final.accepted

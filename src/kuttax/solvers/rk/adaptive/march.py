@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ...._types import Count, State, Time, VectorField
+from ...._types import Count, State, Time
 from ...base.grid import in_order
 from ...base.numbers import least_rtol
 from ...base.pick import Pick, Picked, Recorded
@@ -34,7 +34,6 @@ class StepSizeControl(Protocol):
     @property
     def error_exponent(self) -> int: ...
     def controller(self, dtype: Any) -> Controller: ...
-    def vector_field(self, problem: Problem) -> VectorField: ...
     def norm(self, problem: Problem) -> Callable[[State], Time]: ...
     def stats(self, final: "AdaptiveState", problem: Problem) -> Stats: ...
 
@@ -74,6 +73,7 @@ class AdaptiveState(eqx.Module):
     ys: Any
     recorded: Recorded
     tape: Tape | None
+    jumps: Count | None = None
 
     @property
     def active(self) -> Array:
@@ -94,36 +94,42 @@ class _Loop:
         self.dtype = problem.t0.dtype
         self.controller = solver.controller(self.dtype)
         self.lanes = (problem.samples,) if solver.control == "per_sample" else ()
-        field = solver.vector_field(problem)
-        self.f = lambda t, y: field(t, y, problem.args)
         self.direction = problem.direction
         self.norm = solver.norm(problem)
         limit = jnp.inf if solver.max_step is None else solver.max_step
         self.max_step = jax.lax.stop_gradient(jnp.asarray(limit, self.dtype))
 
+    def slope(self, start: Time) -> Callable[[Time, State], State]:
+        """The field in a step from `start`."""
+        field = self.problem.vector_field(start)
+        return lambda t, y: field(t, y, self.problem.args)
+
     def start(self, taped: bool) -> AdaptiveState:
         problem, lanes = self.problem, self.lanes
         t = jnp.broadcast_to(problem.t0, lanes)
         y = problem.y0
-        k1 = self.f(t, y)
+        f = self.slope(t)
+        k1 = f(t, y)
         span = jnp.broadcast_to(problem.t1 - problem.t0, lanes)
         frozen = jax.lax.stop_gradient((t, y, k1, span))
         if self.solver.first_step is None:
-            h = initial_step(self.f, *frozen, self.controller, self.solver.error_exponent, self.norm)
+            h = initial_step(f, *frozen, self.controller, self.solver.error_exponent, self.norm)
         else:
             h = jnp.minimum(jnp.broadcast_to(jnp.asarray(self.solver.first_step, self.dtype), lanes), jnp.abs(span))
         zero = jnp.zeros(lanes, jnp.int32)
         begin = all_finite(y, k1, lanes=lanes)
         status = jnp.where(begin, _RUNNING, int(Status.non_finite)).astype(jnp.int32)
         status = self._refuse(status)
-        ts, ys = problem.ts, None
+        ts, ys, saved = problem.ts, None, zero
         if ts is not None:
+            saved = jnp.zeros(ts.shape[1:] or lanes, jnp.int32)
             ys = jax.tree.map(lambda x: jnp.full((len(ts), *x.shape), jnp.nan, x.dtype), y)
         tape = Tape.blank(y, lanes, self.dtype, problem.max_steps) if taped else None
         h = jax.lax.stop_gradient(jnp.minimum(h, self.max_step)) * self.direction
         nothing = jnp.zeros(lanes, self.dtype)
         recorded = Recorded((nothing,) * len(problem.costs), (Picked(t, y, nothing, zero),) * len(problem.picks))
-        return AdaptiveState(t, y, k1, h, nothing + 1, zero, zero, status, zero, ys, recorded, tape)
+        jumps = None if problem.jumps is None else zero
+        return AdaptiveState(t, y, k1, h, nothing + 1, zero, zero, status, saved, ys, recorded, tape, jumps)
 
     def _refuse(self, status: Count) -> Count:
         """The status for invalid numbers that were not known before the program ran."""
@@ -131,18 +137,19 @@ class _Loop:
         status = jnp.where(low, int(Status.tolerance), status)
         if self.problem.ts is not None:
             ordered = in_order(self.problem.ts, self.problem.t0, self.problem.t1)
+            ordered = ordered if self.lanes else jnp.all(ordered)
             status = jnp.where(ordered, status, int(Status.unordered_times))
         return status
 
     def attempt(self, run: AdaptiveState) -> AdaptiveState:
         """Try one step, and accept it if its error is small enough."""
-        t1 = self.problem.t1
+        t1 = self.problem.clock.next(run.t, self.problem.t1)
         # Stretch a step rather than leave a very short last one.
         reaches = jnp.minimum(1.001 * jnp.abs(run.h), self.max_step) >= jnp.abs(t1 - run.t)
-        # The nodes between t0 and t1 count as constants: derivatives see a frozen mesh.
+        # The nodes between t0, jumps and t1 count as constants: derivatives see a frozen mesh.
         end = jnp.where(reaches, t1, jax.lax.stop_gradient(run.t + run.h))
         h = end - run.t
-        y1, ks = step_with_end(self.tableau, self.f, run.t, run.y, h, run.k1)
+        y1, ks = step_with_end(self.tableau, self.slope(run.t), run.t, run.y, h, run.k1)
         step = Step(self.tableau, self.controller, run.t, h, run.y, y1, ks, self.norm)
         error = jax.lax.stop_gradient(self._error(step))
         take = run.active & (error <= 1)
@@ -150,13 +157,18 @@ class _Loop:
         saved, ys = self._save(run, take, end, h, ks)
         factor = self.controller.factor(error, run.error, self.solver.error_exponent)
         h_next = jnp.clip(jax.lax.stop_gradient(h) * factor, -self.max_step, self.max_step)
+        jumps, k1 = run.jumps, _where(take, ks[-1], run.k1)
+        if jumps is not None:
+            jumped = take & reaches & (t1 != self.problem.t1)
+            reaches = reaches & (t1 == self.problem.t1)
+            jumps, k1, h_next = self._jump(run, jumped, end, y1, k1, h_next)
         accepted = jnp.where(take, run.accepted + 1, run.accepted)
         rejected = jnp.where(run.active & ~take, run.rejected + 1, run.rejected)
         status = self._status(run, take, reaches, h_next, error, accepted + rejected)
         return AdaptiveState(
             t=jnp.where(take, end, run.t),
             y=_where(take, y1, run.y),
-            k1=_where(take, ks[-1], run.k1),
+            k1=k1,
             h=jnp.where(run.active, h_next, run.h),
             error=jnp.where(take, error, run.error),
             accepted=accepted,
@@ -166,7 +178,18 @@ class _Loop:
             ys=ys,
             recorded=self._watch(run, take, end, step),
             tape=tape,
+            jumps=jumps,
         )
+
+    def _jump(
+        self, run: AdaptiveState, jumped: Array, t: Time, y: State, k1: State, h: Time
+    ) -> tuple[Any, State, Time]:
+        """The count of jumps, the slope after one, and the next step, which the step before did not shorten."""
+        assert run.jumps is not None
+        after = lambda k1: _where(jumped, self.slope(t)(t, y), k1)
+        k1 = jax.lax.cond(jumped.any(), after, lambda k1: k1, k1)
+        longer = jumped & (jnp.abs(run.h) > jnp.abs(h))
+        return jnp.where(jumped, run.jumps + 1, run.jumps), k1, jnp.where(longer, run.h, h)
 
     def _error(self, step: Step) -> Time:
         """The norm of the step's error, infinite if its end state or the field there is not finite."""
@@ -217,14 +240,17 @@ class _Loop:
             return run.saved, None
         count = len(ts)
 
-        def due(saved):
-            ahead = (end - ts[jnp.minimum(saved, count - 1)]) * self.direction >= 0
+        def at(index):
+            return ts[index] if ts.ndim == 1 else pick(ts, index)
+
+        def due(saved):  # false of NaN, after the end of a row
+            ahead = (end - at(jnp.minimum(saved, count - 1))) * self.direction >= 0
             return take & (saved < count) & ahead
 
         def write(carry):
             saved, ys = carry
             index, now = jnp.minimum(saved, count - 1), due(saved)
-            value = interpolate(self.tableau, run.y, run.t, h, ks, ts[index])
+            value = interpolate(self.tableau, run.y, run.t, h, ks, at(index))
             ys = jax.tree.map(lambda buffer, x: put(buffer, index, _where(now, x, pick(buffer, index))), ys, value)
             return jnp.where(now, saved + 1, saved), ys
 

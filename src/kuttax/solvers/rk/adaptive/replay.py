@@ -55,6 +55,7 @@ class _Pull(NamedTuple):
     ends: tuple[Array, Array] | None
     ts: Any
     waiting: Count
+    jumps: Any = None
 
 
 class _Replay:
@@ -88,7 +89,8 @@ class _Replay:
             zeros = jax.tree.map(lambda x: jnp.zeros((count, *x.shape), x.dtype), problem.y0)
             self.ys_cotangent = eqx.combine(cotangents.ys, zeros)
         self.varied, self.rest = parameters(problem, moved)
-        self.ends_move, self.ts_move = moved.t0 or moved.t1, bool(moved.ts)
+        self.jumps_move, self.ts_move = bool(moved.jumps), bool(moved.ts)
+        self.ends_move = moved.t0 or moved.t1 or self.jumps_move
         self.direction = problem.direction
 
     def pull(self, y1: State, saved: Count) -> Problem:
@@ -96,10 +98,11 @@ class _Replay:
         problem, zero = self.problem, jnp.zeros_like(self.problem.t0)
         ends = (zero, zero) if self.ends_move else None
         ts = jnp.zeros_like(problem.ts) if self.ts_move else None
-        start = _Pull(y1, jax.tree.map(jnp.zeros_like, self.varied), ends, ts, saved)
+        jumps = jnp.zeros_like(problem.jumps) if self.jumps_move else None
+        start = _Pull(y1, jax.tree.map(jnp.zeros_like, self.varied), ends, ts, saved, jumps)
         end = self._all_steps(start)
         t0, t1 = (None, None) if end.ends is None else end.ends
-        return cotangent(problem, parameters=end.parameters, y0=end.y, t0=t0, t1=t1, ts=end.ts)
+        return cotangent(problem, parameters=end.parameters, y0=end.y, t0=t0, t1=t1, ts=end.ts, jumps=end.jumps)
 
     def _all_steps(self, pull: _Pull) -> _Pull:
         """Pull the cotangents back through all steps, from the last to the first.
@@ -159,14 +162,15 @@ class _Replay:
     def _with(self, varied) -> Problem:
         return with_parameters(self.problem, varied, self.rest)
 
-    def _field(self, varied):
+    def _field(self, varied, start: Time):
+        """The field in a step from `start`."""
         problem = self._with(varied)
-        field = self.solver.vector_field(problem)
+        field = problem.vector_field(start)
         return lambda t, y: field(t, y, problem.args)
 
     def _advance(self, n, y: State) -> State:
         t, h = self._times(n)
-        return rolled_step(self.tableau, self._field(self.varied), t, self._present(n, y), h)
+        return rolled_step(self.tableau, self._field(self.varied, t), t, self._present(n, y), h)
 
     def _step(self, n, y: State, pull: _Pull) -> _Pull:
         """Pull the cotangent at the end of step n back to its start."""
@@ -175,7 +179,7 @@ class _Replay:
         advance = step_with_end if self.needs_end else step_without_end
 
         def forward(varied, y, times):
-            y1, ks = advance(self.tableau, self._field(varied), times[0], y, times[1])
+            y1, ks = advance(self.tableau, self._field(varied, t), times[0], y, times[1])
             return y1, (ks if self.needs_end else []), self._charged(varied, times, y, y1, ks)
 
         (_, ks, _), back = self._vjp(forward, (t, h), self.varied, y)
@@ -183,10 +187,12 @@ class _Replay:
         extra = self._picked(n, y, (t, h), ks, extra)
         due = [jnp.where(n < self.accepted, d, jnp.zeros_like(d)) for d in self.dcosts]
         varied, dy, dtimes = back((pull.y, extra.ks, due))
+        dtimes = jax.tree.map(jnp.add, dtimes, extra.times)
         return pull._replace(
             y=jax.tree.map(jnp.add, dy, extra.y),
             parameters=jax.tree.map(jnp.add, pull.parameters, varied),
-            ends=self._ends(n, pull.ends, jax.tree.map(jnp.add, dtimes, extra.times)),
+            ends=self._ends(n, pull.ends, dtimes),
+            jumps=self._at_jumps(n, pull.jumps, dtimes),
         )
 
     def _charged(self, varied, times: tuple[Time, Time], y: State, y1: State, ks: list[State]) -> list[Time]:
@@ -227,7 +233,24 @@ class _Replay:
         dt, dh = dtimes
         first, last = n == 0, n == self.accepted - 1
         zero = jnp.zeros_like(dt)
-        return ends[0] + jnp.sum(jnp.where(first, dt - dh, zero)), ends[1] + jnp.sum(jnp.where(last, dh, zero))
+        each = (lambda x: x) if ends[0].ndim else jnp.sum
+        return ends[0] + each(jnp.where(first, dt - dh, zero)), ends[1] + each(jnp.where(last, dh, zero))
+
+    def _at_jumps(self, n, jumps: Any, dtimes: tuple[Time, Time] | None):
+        """`jumps` plus the contribution of step n, if it starts or ends at one of them."""
+        if jumps is None or dtimes is None:
+            return None
+        (dt, dh), clock = dtimes, self.problem.clock
+        start, has = self.tape.t[n], n < self.accepted
+        following = self.tape.t[jnp.minimum(n + 1, len(self.tape.t) - 1)]
+        ends = has & (n < self.accepted - 1) & (following == clock.next(start, self.problem.t1))
+        begins = has & (n > 0) & clock.at_jump(start)
+        for now, time, change in ((begins, start, dt - dh), (ends, following, dh)):
+            index = jnp.maximum(clock.passed(time) - 1, 0)
+            change = jnp.where(now, change, jnp.zeros_like(change))
+            own = jumps.ndim == 2
+            jumps = jumps.at[(index, jnp.arange(index.shape[0])) if own else index].add(change)
+        return jumps
 
     def _outputs(self, n, y: State, times: tuple[Time, Time], ks: list[State], pull: _Pull) -> tuple["_Extra", _Pull]:
         """Pull the cotangents of the outputs that step n wrote back to the step's own quantities."""
@@ -238,8 +261,11 @@ class _Replay:
         ts = self.problem.ts
         assert ts is not None
 
+        def at(ts, index):
+            return ts[index] if ts.ndim == 1 else pick(ts, index)
+
         def written(waiting):
-            inside = ((ts[jnp.maximum(waiting - 1, 0)] - times[0]) * self.direction > 0) | (n == 0)
+            inside = ((at(ts, jnp.maximum(waiting - 1, 0)) - times[0]) * self.direction > 0) | (n == 0)
             return (waiting > 0) & inside & (n < self.accepted)
 
         def body(carry):
@@ -248,9 +274,10 @@ class _Replay:
             dys = jax.tree.map(lambda b: pick(b, index), self.ys_cotangent)
             dys = jax.tree.map(lambda d: jnp.where(spread(now, d), d, jnp.zeros_like(d)), dys)
             output = lambda at, y, ks, times: interpolate(self.tableau, y, times[0], times[1], ks, at)
-            _, back = self._vjp(output, times, ts[index], y, ks)
+            _, back = self._vjp(output, times, at(ts, index), y, ks)
             dat, dy, dks, dtimes = back(dys)
-            dts = dts.at[index].add(dat) if self.ts_move else dts
+            where = index if ts.ndim == 1 else (index, jnp.arange(index.shape[0]))
+            dts = dts.at[where].add(dat) if self.ts_move else dts
             extra = jax.tree.map(jnp.add, extra, _Extra(dy, dks, dtimes))
             return extra, dts, jnp.where(now, waiting - 1, waiting)
 
