@@ -298,7 +298,7 @@ def numpy_field(model: NeuralCDE):
     return f
 
 
-@pytest.mark.parametrize("solver", [kx.FixedSteps(kx.tableaus.RK4, 64), FINE], ids=str)
+@pytest.mark.parametrize("solver", [kx.FixedSteps(kx.tableaus.DOPRI8, 40), FINE], ids=str)
 @pytest.mark.parametrize("options", [{}, {"log_signature": 2}, {"path": "cubic"}], ids=str)
 def test_the_state_is_scipys(rng, key, solver, options):
     """Window after window, dX/ds as a polynomial; series of different lengths."""
@@ -312,7 +312,7 @@ def test_the_state_is_scipys(rng, key, solver, options):
         for window in np.asarray(batch.rates[i]):
             slope = lambda u, z, window=window: f(z) @ sum(c * u**k for k, c in enumerate(window))
             z = solve_ivp(slope, (0, 1), z, "DOP853", rtol=1e-12, atol=1e-12).y[:, -1]
-        np.testing.assert_allclose(found.y1[i], z, rtol=1e-7, atol=1e-9)
+        np.testing.assert_allclose(found.y1[i], z, rtol=1e-7, atol=1e-8)
 
 
 def test_evaluations_are_windows_times_steps_times_stages(rng, key):
@@ -339,15 +339,15 @@ def test_an_interval_of_a_straight_line_may_be_cut(rng, key):
 def test_solvers_are_distilled_on_windows(rng, key, path):
     """The end of each problem is the state that the whole solve has there."""
     task = task_of(some(rng, n=6), windows=3, path=path)
-    model, batch = task.init(key), jax.tree.map(jnp.asarray, task.train)
+    model, batch = in_float64(task.init(key)), in_float64(task.train)
     assert isinstance(task, HasTrajectories) and isinstance(task, HasIntervals) and isinstance(task, Task)
     found = task.trajectories(model, batch)
-    solver = kx.Adaptive(kx.tableaus.DOPRI5, 1e-6, 1e-6)
+    solver = kx.Adaptive(kx.tableaus.DOPRI5, 1e-9, 1e-9)
     end, rates = kx.solve(found.field, found.y0, found.t0, found.t1, solver=solver, batch_axis=0).y1
     np.testing.assert_array_equal(rates, found.y0[1])
     whole = model.cross(solver, batch.start, batch.rates, ts=np.arange(4.0)).ys
     place = np.arange(6) % 3 + 1 if path == "linear" else np.full(6, 3)
-    np.testing.assert_allclose(end, whole[place, np.arange(6)], atol=2e-5)
+    np.testing.assert_allclose(end, whole[place, np.arange(6)], atol=1e-5)
 
 
 def test_gradient_of_the_loss_is_its_finite_difference(rng, key):
@@ -389,12 +389,12 @@ def test_a_series_that_fails_is_lost_alone(rng, key):
 
 
 def test_spirals_are_learned_and_certified():
-    task = build("series", samples=200, windows=8, state=8, width=16)
+    task = build("series", samples=400, noise=0.1, windows=8, state=8, width=16)
     settings = Settings(train_steps=60, batch_size=32, lr=1e-2, per_dispatch=20, evaluations=2)
     solver = kx.LearnedRK.from_tableau(kx.tableaus.MIDPOINT, steps=1, order=2)
     trained = Trainer(task, solver, settings).run(seed=0)
     assert trained.validation.metric > 90
-    found = certify_run(task, trained.model, trained.solver, task.train, batch_size=120)
+    found = certify_run(task, trained.model, trained.solver, task.train, batch_size=240)
     assert found.verdict == "valid" and found.measurement.own.nfe == 16
 
 

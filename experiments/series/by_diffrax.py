@@ -60,7 +60,7 @@ class ByDiffrax:
         if self.mapped:
             end, steps, failed = jax.vmap(lambda z, rates: self._solve(model.field, z, rates))(start, rates)
         else:
-            field = jax.vmap(model.field, in_axes=(None, 0, 0))
+            field = lambda s, z, rates: jax.vmap(model.field, in_axes=(None, 0, 0))(s, z, rates)
             end, steps, failed = self._solve(field, start, rates)
         status = jnp.any(failed).astype(jnp.int32)
         return jax.vmap(model.head)(end), STAGES * jnp.mean(steps.astype(jnp.float32)) + 1, status

@@ -72,9 +72,8 @@ class NeuralCDE(eqx.Module):
             solve_options: For `kuttax.solve`.
         """
         _, windows, powers, _ = rates.shape
-        options = {"solver": solver, "args": jnp.asarray(rates), "args_axes": 0, "batch_axis": 0, **solve_options}
-        if jumps(windows, powers) is not None:
-            options.setdefault("ts", jumps(windows, powers))  # TODO jumps=
+        options = {"args": jnp.asarray(rates), "args_axes": 0, "batch_axis": 0, "jumps": jumps(windows, powers)}
+        options |= {"solver": solver, **solve_options}
         return solve(self.field, self.start(jnp.asarray(start)), 0.0, float(windows), **options)
 
     def __call__(

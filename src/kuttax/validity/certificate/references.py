@@ -12,7 +12,7 @@ from jaxtyping import Array
 
 from ...errors import UserError
 from ...solvers.base.solution import Solution
-from ...solvers.base.solver import AbstractSolver, Derivative, Problem
+from ...solvers.base.solver import AbstractSolver, Derivative, Feature, Problem
 from ...solvers.diffrax.ode import FromDiffrax
 from ...solvers.rk.adaptive.adaptive import Adaptive
 from ...solvers.rk.tableaus import DOPRI8, TSIT5
@@ -41,6 +41,9 @@ class Reference(AbstractSolver):
     solver: Adaptive | FromDiffrax
     least_steps: int = eqx.field(static=True)
     most_entries: int | None = eqx.field(static=True, default=None)
+
+    def takes(self) -> frozenset[Feature]:
+        return self.solver.takes()
 
     def check(self, problem: Problem) -> None:
         entries = sum(leaf.size for leaf in jax.tree.leaves(problem.y0))
