@@ -50,6 +50,6 @@ def cotangent(
     """The cotangent of a problem, with the problem's structure."""
     field, args, costs = parameters
     nothing = lambda tree: jax.tree.map(lambda _: None, tree)
-    constants = {"picks": nothing(problem.picks), "clock": nothing(problem.clock), "known_nodes": nothing(problem.known_nodes)}
+    constants = {name: nothing(getattr(problem, name)) for name in ("picks", "clock", "known_nodes")}
     ends = {"y0": y0, "t0": t0, "t1": t1, "ts": ts, "jumps": jumps}
     return dataclasses.replace(problem, field=field, args=args, costs=costs, **constants, **ends)
