@@ -8,7 +8,7 @@ from differences import assert_gradient_is_a_difference
 
 import kuttax as kx
 from kuttax.errors import UserError
-from kuttax.solvers.rk.tableaus import BOSH3, DOPRI5, DOPRI8, RK4, TSIT5
+from kuttax.solvers.rk.tableaus import BOSH3, DOPRI5, DOPRI8, EULER, RK4, TSIT5
 
 B = 4
 RATE, PULSE = 0.7, np.array([1.0, 2.0, 0.5, 3.0])
@@ -97,7 +97,7 @@ def test_gradients_against_the_closed_form(solver):
         ys = jnp.stack([truth(y0, t0, filled[:, n], *args, jnp) for n in range(3)])
         return measure(truth(y0, t0, t1, *args, jnp), ys, ts)
 
-    at = tuple(jnp.asarray(x) for x in (Y0, T0, T1, TS)) + (ARGS,)
+    at = (*(jnp.asarray(x) for x in (Y0, T0, T1, TS)), ARGS)
     found = jax.jit(jax.grad(of_solve, argnums=(0, 1, 2, 3, 4)))(*at)
     expected = jax.grad(of_truth, argnums=(0, 1, 2, 3, 4))(*at)
     for got, want in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
@@ -260,3 +260,21 @@ def test_differences_of_everything(rng):
     ts = np.sort(rng.uniform(0.2, 0.8, size=(B, 3)), axis=1) * (T1 - T0)[:, None] + T0[:, None]
     at = {"y0": Y0, "t0": T0, "t1": T1, "w": weights, "ts": ts}
     assert_gradient_is_a_difference(value, jax.tree.map(jnp.asarray, at), rng)
+
+
+def test_certificates_of_models_with_own_times():
+    """References step each sample on its own, and know the jumps: a fine model is valid, a coarse one is not."""
+    jumps = np.array([[0.5, 1.0], [0.0, 0.7], [3.0, 4.0], [1.0, np.nan]])
+
+    def predict(solver, batch):
+        y0, t0, t1, jumps = batch
+        level = lambda t, args: jnp.sum(jnp.where(t >= args, 1.0, 0.0))
+        f = lambda t, y, args: 2.0 * (level(t, args) - y) + jnp.sin(3.0 * t)
+        args = jnp.where(jnp.isnan(jumps), jnp.inf, jumps)
+        sol = kx.solve(f, y0, t0, t1, solver=solver, args=args, args_axes=0, batch_axis=0, jumps=jumps)
+        return kx.Prediction(sol.y1, jnp.mean(jnp.square(sol.y1)), stats=sol.stats)
+
+    batch = (Y0, T0, T1, jumps)
+    fine = kx.certify(predict, kx.FixedSteps(RK4, 40), batch)
+    coarse = kx.certify(predict, kx.FixedSteps(EULER, 2), batch)
+    assert (fine.verdict, coarse.verdict) == ("valid", "invalid"), (fine, coarse)

@@ -127,7 +127,7 @@ class AbstractLocal(AbstractPenalty):
         f = lambda t, y: field(t, y, problem.args)
         k1 = hold(f(t, y)) if self.through == "stages" else f(t, y)
         size = jnp.abs(self._size(problem, picked, pair, f, k1))
-        h = hold(jnp.minimum(size, jnp.abs(problem.clock.next(t, problem.t1) - t)) * problem.direction)
+        h = hold(jnp.minimum(size, jnp.abs(problem.next_node(t) - t)) * problem.direction)
         y1, ks = step_with_end(pair.tableau, f, t, y, h, k1)
         return Step(pair.tableau, controller, t, h, y, y1, ks, norm)
 
@@ -164,7 +164,7 @@ class AbstractLocal(AbstractPenalty):
             return jnp.broadcast_to((problem.t1 - problem.t0) / self.steps, picked.t.shape)
         controller, norm = pair.controller(problem.t0.dtype), pair.norm(problem)
         start = jax.lax.stop_gradient((picked.t, picked.y, k1))
-        left = problem.clock.next(picked.t, problem.t1) - picked.t
+        left = problem.next_node(picked.t) - picked.t
         return initial_step(f, *start, left, controller, pair.error_exponent, norm)
 
 

@@ -34,22 +34,14 @@ class Clock(eqx.Module):
 
     def passed(self, t: Time) -> Count:
         """The number of jumps at or before the elapsed time t."""
-        since = jax.lax.stop_gradient(_beside(self.since, t))
+        since = _beside(self.since, t)
         shape = jnp.broadcast_shapes(since.shape, (1, *jnp.shape(t)))
         since, t, forward = (jnp.broadcast_to(x, shape) for x in (since, t, self.forward))
         return jnp.sum(jnp.where(forward, since <= t, since >= t), axis=0, dtype=jnp.int32)
 
-    def next(self, t: Time, otherwise: Time) -> Time:
-        """The elapsed time of the first jump after t, or `otherwise` if that is earlier or there is none."""
-        if self.jumps is None:
-            return otherwise
-        following = self._jump(self.since, self.passed(t))
-        earlier = jnp.where(self.forward, following < otherwise, following > otherwise)
-        return jnp.where(earlier, following, otherwise)
-
     def at_jump(self, t: Time) -> Array:
         """Whether there is a jump at the elapsed time t."""
-        return self._jump(jax.lax.stop_gradient(self.since), self.passed(t) - 1) == t
+        return self.jump(self.since, self.passed(t) - 1) == t
 
     def read(self, elapsed: Time, start: Time | None = None) -> Time:
         """The user's time.
@@ -64,14 +56,14 @@ class Clock(eqx.Module):
         passed = self.passed(elapsed if start is None else start)
         jumps = jnp.asarray(self.jumps, self.dtype)  # the narrower dtype, or the same
         least, most = jnp.finfo(jumps.dtype).min, jnp.finfo(jumps.dtype).max
-        first, last = self._jump(jumps, passed - 1), self._jump(jumps, passed)
+        first, last = self.jump(jumps, passed - 1), self.jump(jumps, passed)
         low, high = jnp.where(self.forward, first, last), jnp.where(self.forward, last, first)
         low = jnp.maximum(_beside_number(low, jnp.inf), least)
         high = jnp.minimum(_beside_number(high, -jnp.inf), most)
         inside = jnp.clip(jax.lax.stop_gradient(time).astype(jumps.dtype), low, high).astype(time.dtype)
         return inside + (time - jax.lax.stop_gradient(time))  # zero, with the derivative of time
 
-    def _jump(self, jumps: Array, index: Count) -> Time:
+    def jump(self, jumps: Array, index: Count) -> Time:
         """The jump with this number; infinitely early before the first one, infinitely late after the last one."""
         last = len(jumps) - 1
         within = jnp.clip(index, 0, last)

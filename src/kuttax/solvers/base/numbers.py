@@ -12,7 +12,9 @@ from ...errors import UserError
 from .solver import Refined
 
 
-def number(name: str, least: float | None = None, most: float = np.inf, *, optional: bool = False) -> Any:
+def number(
+    name: str, least: float | None = None, most: float = np.inf, *, optional: bool = False, each: bool = False
+) -> Any:
     """A converter: the number as an array leaf, so that changing it never recompiles; validated if it is known.
 
     Args:
@@ -20,12 +22,13 @@ def number(name: str, least: float | None = None, most: float = np.inf, *, optio
         least: The smallest value; None: it must be above zero.
         most: The largest value.
         optional: Whether None is allowed.
+        each: Whether it may be traced numbers, one for each sample.
     """
     allowed = "> 0" if least is None else f">= {least:g}"
     allowed += "" if most == np.inf else f" and <= {most:g}"
 
     def convert(value: Any) -> Any:
-        if (isinstance(value, Tracer) and value.ndim == 0) or (optional and value is None):
+        if (isinstance(value, Tracer) and (value.ndim == 0 or each)) or (optional and value is None):
             return value
         try:
             number = np.asarray(value, np.float64)

@@ -109,6 +109,14 @@ class Problem(eqx.Module):
         """Whether any of the samples has times of its own."""
         return any(jnp.ndim(x) > least for x, least in ((self.t0, 0), (self.ts, 1), (self.jumps, 1)) if x is not None)
 
+    def next_node(self, t: Any) -> Any:
+        """The time at which a step from t must end at the latest: the first jump after t, or t1."""
+        if self.jumps is None:
+            return self.t1
+        following = self.clock.jump(self.jumps, self.clock.passed(t))
+        earlier = jnp.where(self.clock.forward, following < self.t1, following > self.t1)
+        return jnp.where(earlier, following, self.t1)
+
     def nodes(self) -> Nodes:
         """The ends of the intervals of a solve with a given number of steps, if there are jumps."""
         if self.known_nodes is not None:

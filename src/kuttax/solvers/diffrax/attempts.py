@@ -1,4 +1,4 @@
-"""Attempts: a step size control of diffrax that counts attempts at the first step and stops hopeless ones."""
+"""Attempts: a step size control of diffrax that counts attempts at fresh steps and stops hopeless ones."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -17,15 +17,16 @@ class Attempted(NamedTuple):
 
     Attributes:
         inner: The state of the control itself.
-        first: Whether no step was accepted yet.
-        rejected: Rejected attempts at the first step. Each of them evaluates the field at t0 anew for a method whose
-            last stage is the next first one, since diffrax discards the state of a rejected step.
+        fresh: Whether the next step is the first one, or the first one after a jump.
+        again: How often a method whose last stage is the next first one evaluates that stage after all, beside the
+            start: after every jump, and once for each rejected attempt at a fresh step, since diffrax discards the
+            state of a rejected step.
         finite: Whether the error of the last attempt was finite.
     """
 
     inner: Any
-    first: Array
-    rejected: Array
+    fresh: Array
+    again: Array
     finite: Array
 
 
@@ -67,12 +68,13 @@ class Attempts(AbstractAround):
         return t1, Attempted(state, jnp.asarray(True), jnp.zeros((), jnp.int32), jnp.asarray(True))
 
     def adapt_step_size(self, t0, t1, y0, y1_candidate, args, y_error, error_order, controller_state: Any):
-        inner, first, rejected, _ = controller_state
+        inner, fresh, again, _ = controller_state
         keep, t0, t1, jump, inner, result = self.controller.adapt_step_size(
             t0, t1, y0, y1_candidate, args, y_error, error_order, inner
         )
-        rejected = jnp.where(first & ~keep, rejected + 1, rejected)
+        jumped, missed = keep & jump, fresh & ~keep
+        again = jnp.where(jumped | missed, again + 1, again)
         stuck = ~keep & ~(t1 - t0 > 10 * jnp.finfo(jnp.result_type(t0)).eps * jnp.abs(t0))
         ended = diffrax.RESULTS.where(stuck, diffrax.RESULTS.dt_min_reached, result)
         finite = all_finite(jax.tree.map(jax.lax.stop_gradient, y_error))
-        return keep, t0, t1, jump, Attempted(inner, first & ~keep, rejected, finite), ended
+        return keep, t0, t1, jump, Attempted(inner, jumped | missed, again, finite), ended

@@ -18,7 +18,7 @@ from ..base.once import reverse_once
 from ..base.pick import Pick, Picked, Recorded
 from ..base.registry import register_solver
 from ..base.solution import Solution, Stats, Status
-from ..base.solver import AbstractSolver, Calculus, Derivative, Observable, Problem, Refined, Scale
+from ..base.solver import AbstractSolver, Calculus, Derivative, Feature, Observable, Problem, Refined, Scale
 from ..rk.adaptive.adaptive import Adaptive
 from ..rk.controller import Controller, initial_step, rms
 from ..rk.tableaus import DOPRI5
@@ -77,6 +77,9 @@ class FromDiffrax(AbstractSolver):
             raise UserError(
                 f"diffrax's {name} estimates no error to control steps with: give steps=N, or wrap it in HalfSolver"
             )
+
+    def takes(self) -> frozenset[Feature]:
+        return frozenset(("jumps",)) if self.steps is None else frozenset()
 
     @property
     def chooses_steps(self) -> bool:
@@ -151,7 +154,10 @@ class FromDiffrax(AbstractSolver):
             atol = jnp.maximum(atol, jnp.finfo(dtype).tiny)  # avoids 0 / 0 if a component is zero
             limits = {"dtmin": finest, "dtmax": self._max_step(dtype), "force_dtmin": False}
             options = {**limits, **self.options, "norm": self._norm(problem)}
-            controller = Attempts(diffrax.PIDController(rtol, atol, **options))  # pyright: ignore[reportCallIssue]
+            controller = diffrax.PIDController(rtol, atol, **options)  # pyright: ignore[reportCallIssue]
+            if problem.jumps is not None:
+                controller = diffrax.ClipStepSizeController(controller, jump_ts=problem.jumps)
+            controller = Attempts(controller)  # pyright: ignore[reportCallIssue]
             most = problem.max_steps
             if finest is not None and problem.ts is not None:
                 controller = EvenSteps(controller, jnp.asarray(problem.ts))  # pyright: ignore[reportCallIssue]
@@ -243,8 +249,8 @@ class FromDiffrax(AbstractSolver):
     def _nfe(self, accepted: Array, rejected: Array, control: Any) -> Array | None:
         """The NFE, counted from diffrax's steps; a test compares it with a counter in the field.
 
-        A method whose last stage is the next first one evaluates that stage only at the start, once for every attempt
-        at the first step. The choice of the first step costs two more.
+        A method whose last stage is the next first one evaluates that stage only at the start and after jumps, once for
+        every attempt at the step from there. The choice of the first step costs two more.
         """
         if is_wrapped(self.solver):
             return None
@@ -256,7 +262,7 @@ class FromDiffrax(AbstractSolver):
         assert isinstance(tableau, diffrax.ButcherTableau)
         attempts, first = accepted + rejected, 0 if self.steps is not None else 2
         if tableau.fsal:
-            starts = 1 if self.steps is not None else 1 + control.rejected
+            starts = 1 if self.steps is not None else 1 + control.again
             return first + starts + (tableau.num_stages - 1) * attempts
         return first + tableau.num_stages * attempts
 

@@ -52,19 +52,27 @@ class Reference(AbstractSolver):
                 f"an implicit reference of {entries} entries would cost too much (at most {self.most_entries}): "
                 "certify fewer samples"
             )
-        self.solver.check(problem)
+        self._for(problem).check(problem)
+
+    def takes(self) -> frozenset[Feature]:
+        return self.solver.takes()
+
+    def _for(self, problem: Problem) -> Adaptive | FromDiffrax:
+        """The solver; where samples have times of their own, each with its own steps."""
+        own = isinstance(self.solver, Adaptive) and problem.own_times
+        return dataclasses.replace(self.solver, control="per_sample") if own else self.solver
 
     def run(self, problem: Problem, derivative: Derivative) -> Solution:
-        solver = self.solver
+        solver = self._for(problem)
         if solver.max_step is None:
             steps = max(1, min(self.least_steps, problem.max_steps // _ROOM))
             solver = dataclasses.replace(solver, max_step=self._longest(problem) / steps)
         return solver.run(problem, derivative)
 
     def _longest(self, problem: Problem) -> Array:
-        """The length of the interval; for an empty one, any number that is not zero."""
+        """The length of the interval, or of each sample's; for an empty one, any number that is not zero."""
         length = jax.lax.stop_gradient(jnp.abs(problem.t1 - problem.t0))
-        return jnp.where(length > 0, length, 1)
+        return jnp.where(length > 0, length, jnp.ones_like(length))
 
     def __str__(self) -> str:
         return str(self.solver)

@@ -57,7 +57,7 @@ class Adaptive(AbstractSolver):
     factor_min: Any = eqx.field(converter=number("factor_min", most=0.99), default=0.2, kw_only=True)
     factor_max: Any = eqx.field(converter=number("factor_max", 1.0), default=10.0, kw_only=True)
     first_step: Any = eqx.field(converter=number("first_step", optional=True), default=None, kw_only=True)
-    max_step: Any = eqx.field(converter=number("max_step", optional=True), default=None, kw_only=True)
+    max_step: Any = eqx.field(converter=number("max_step", optional=True, each=True), default=None, kw_only=True)
 
     def __check_init__(self):
         if self.tableau.error is None:

@@ -143,7 +143,7 @@ class _Loop:
 
     def attempt(self, run: AdaptiveState) -> AdaptiveState:
         """Try one step, and accept it if its error is small enough."""
-        t1 = self.problem.clock.next(run.t, self.problem.t1)
+        t1 = self.problem.next_node(run.t)
         # Stretch a step rather than leave a very short last one.
         reaches = jnp.minimum(1.001 * jnp.abs(run.h), self.max_step) >= jnp.abs(t1 - run.t)
         # The nodes between t0, jumps and t1 count as constants: derivatives see a frozen mesh.

@@ -243,7 +243,7 @@ class _Replay:
         (dt, dh), clock = dtimes, self.problem.clock
         start, has = self.tape.t[n], n < self.accepted
         following = self.tape.t[jnp.minimum(n + 1, len(self.tape.t) - 1)]
-        ends = has & (n < self.accepted - 1) & (following == clock.next(start, self.problem.t1))
+        ends = has & (n < self.accepted - 1) & (following == self.problem.next_node(start))
         begins = has & (n > 0) & clock.at_jump(start)
         for now, time, change in ((begins, start, dt - dh), (ends, following, dh)):
             index = jnp.maximum(clock.passed(time) - 1, 0)
