@@ -395,7 +395,7 @@ def test_spirals_are_learned_and_certified():
     trained = Trainer(task, solver, settings).run(seed=0)
     assert trained.validation.metric > 90
     found = certify_run(task, trained.model, trained.solver, task.train, batch_size=240)
-    assert found.verdict == "valid" and found.measurement.own.nfe == 16
+    assert found.verdict == "valid" and found.rows[0].nfe == 16
 
 
 def test_spirals_turn(rng):

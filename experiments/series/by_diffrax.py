@@ -69,12 +69,12 @@ class ByDiffrax:
         windows, powers = rates.shape[-3:-1]
         controller: Any = diffrax.PIDController(rtol=TOLERANCE, atol=TOLERANCE)
         if (inside := jumps(windows, powers)) is not None:
-            controller = diffrax.ClipStepSizeController(controller, jump_ts=jnp.asarray(inside, jnp.float32))
+            controller = diffrax.ClipStepSizeController(controller, jump_ts=jnp.asarray(inside, z.dtype))
         found = diffrax.diffeqsolve(
             diffrax.ODETerm(field),
             diffrax.Tsit5(),
-            0.0,
-            float(windows),
+            jnp.zeros((), z.dtype),
+            jnp.asarray(windows, z.dtype),
             None,
             z,
             rates,

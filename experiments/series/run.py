@@ -82,7 +82,9 @@ class Study:
         self.data, self.out, self.case = data, out, CASES[data]
         drawn = {"samples": 120} if data == "spirals" else {}
         self.more = {**drawn, **SMOKE} if smoke else {}
-        steps = {"train_steps": 2, "per_dispatch": 2} if smoke else {"train_steps": self.case.train_steps}
+        steps: dict[str, Any] = (
+            {"train_steps": 2, "per_dispatch": 2} if smoke else {"train_steps": self.case.train_steps}
+        )
         self.settings = Settings(batch_size=self.case.batch_size, lr=3e-3, **steps)
         self.ledger = Ledger(out / f"{data}.jsonl")
         self._tasks: dict[tuple[int, int], Controlled] = {}
@@ -92,7 +94,8 @@ class Study:
         if path not in self._tasks:
             windows, depth = path
             options = {**self.case.options, **self.more, "windows": windows, "log_signature": depth}
-            self._tasks[path] = build("series", **options)
+            task: Any = build("series", **options)
+            self._tasks[path] = task
         return self._tasks[path]
 
     def path(self) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Real
+from jaxtyping import Float, Int, Real
 
 from ...errors import UserError
 from ..dataset import Dataset
@@ -42,8 +42,15 @@ class LabelledSplits(NamedTuple):
     classes: tuple[str, ...] | None
 
 
-def padded(times: Sequence[Real[np.ndarray, " length"]], values: Sequence[Real[np.ndarray, "length d"]], y: Any):
-    """Series of different lengths as one `Labelled`, padded with NaN."""
+def padded(
+    times: Sequence[Real[np.ndarray, " length"]], values: Sequence[Real[np.ndarray, "length d"]], y: Any
+) -> Labelled:
+    """Series of different lengths, padded with NaN to the longest.
+
+    Args:
+        times, values: Of each series.
+        y: Its class or number.
+    """
     longest, channels = max(map(len, times)), values[0].shape[1]
     data = Labelled(
         np.full((len(times), longest, channels), np.nan), np.full((len(times), longest), np.nan), np.asarray(y)
@@ -53,8 +60,8 @@ def padded(times: Sequence[Real[np.ndarray, " length"]], values: Sequence[Real[n
     return data
 
 
-def lengths(data: Labelled) -> np.ndarray:
-    """The number of times of each series, `(n,)`."""
+def lengths(data: Labelled) -> Int[np.ndarray, " n"]:
+    """The number of times of each series."""
     return np.isfinite(data.times).sum(axis=1)
 
 
@@ -125,9 +132,6 @@ def three_parts(
     return LabelledSplits(train, validation, test, tuple(names), None if classes is None else tuple(classes))
 
 
-Durations = Float[np.ndarray, " n"]
-
-
-def durations(data: Labelled) -> Durations:
-    """The time from the first to the last observation of each series, `(n,)`."""
+def durations(data: Labelled) -> Float[np.ndarray, " n"]:
+    """The time from the first to the last observation of each series."""
     return np.nanmax(data.times, axis=1) - np.nanmin(data.times, axis=1)

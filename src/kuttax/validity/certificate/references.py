@@ -42,9 +42,6 @@ class Reference(AbstractSolver):
     least_steps: int = eqx.field(static=True)
     most_entries: int | None = eqx.field(static=True, default=None)
 
-    def takes(self) -> frozenset[Feature]:
-        return self.solver.takes()
-
     def check(self, problem: Problem) -> None:
         entries = sum(leaf.size for leaf in jax.tree.leaves(problem.y0))
         if self.most_entries is not None and entries > self.most_entries:
