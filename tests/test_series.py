@@ -184,6 +184,15 @@ def test_aeon_is_asked_and_missed(monkeypatch):
         aeon_sets.load("Some")
 
 
+def test_aeons_own_sets():
+    pytest.importorskip("aeon")
+    task = build("series", data="JapaneseVowels", windows=3)
+    assert task.parts.classes == tuple("123456789") and len(task.test.y) == 370
+    assert len(task.train.y) + len(task.validation.y) == 270
+    found = lengths(task.parts.test)
+    assert task.train.start.shape[1] == 13 and found.min() >= 7 and found.max() == 29
+
+
 # Paths
 
 

@@ -208,7 +208,8 @@ def optimiser_step(task: Any, penalty: Any, model: Any, solver: Any, batch: Any)
     told = {} if penalty is None else {"penalty": penalty}
     loss = lambda varied: task.loss(*eqx.combine(varied, fixed), batch, key, **told)[0]
     value, slope = jax.value_and_grad(loss)(varied)
-    updates, _ = adam.update(slope, adam.init(varied), varied)
+    with jax.numpy_dtype_promotion("standard"):  # optax needs it, whatever the caller's setting
+        updates, _ = adam.update(slope, adam.init(varied), varied)
     return value, optax.apply_updates(varied, updates)
 
 

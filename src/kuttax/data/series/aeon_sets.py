@@ -25,7 +25,9 @@ def load(name: str, data_dir: str | Path | None = None) -> tuple[Labelled, Label
         UserError: aeon is not installed, or cannot load a classification data set of this name.
     """
     try:
-        datasets = importlib.import_module("aeon.datasets")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            datasets = importlib.import_module("aeon.datasets")
     except ModuleNotFoundError:
         raise UserError(
             f"--data {name} is read by the package aeon, which is not installed: pip install 'kuttax[aeon]'"
