@@ -35,6 +35,7 @@ from kuttax.training.settings import Settings
 from ..ledger import Ledger
 from ..turns import in_turns
 from .by_diffrax import ByDiffrax
+from .draw import table
 
 SEARCH_SEED = 100
 MARGIN = 1.0  # points of validation accuracy that fewer evaluations may cost
@@ -107,13 +108,15 @@ class Study:
         return best["windows"], best["log_signature"]
 
     def solver(self, path: tuple[int, int]) -> str:
-        """The solver of fewest evaluations within MARGIN of the best validation accuracy, whose certificate on training
-        and validation data is valid, or lacks nothing but samples; RK4 if there is none."""
+        """The solver of fewest evaluations, and among these of the shortest training, of those within MARGIN, or one
+        series, of the best validation accuracy, whose certificate on training and validation data is valid, or lacks
+        nothing but samples; RK4 if there is none."""
         found = [self._search(path, name) for name in SOLVERS]
         best = max(r["validation"] for r in found)
         certified = [r for r in found if r["verdict"] == "valid" or r["lacks_samples"]]
-        good = [r for r in certified if r["validation"] >= best - MARGIN]
-        chosen = min(good, key=lambda r: (r["nfe"], r["validation_loss"])) if good else found[-1]
+        margin = max(MARGIN, 100.01 / len(self.task(path).validation.y))
+        good = [r for r in certified if r["validation"] >= best - margin]
+        chosen = min(good, key=lambda r: (r["nfe"], r["train_seconds"])) if good else found[-1]
         return chosen["solver"]
 
     def _search(self, path: tuple[int, int], solver: str) -> Record:
@@ -157,7 +160,7 @@ class Study:
 
         def ours() -> dict[str, Any]:
             trained = self._trainer(task, SOLVERS[solver]()).run(seed)
-            self._save("ours", seed, (trained.model, trained.solver))
+            self._save(solver, seed, (trained.model, trained.solver))
             test = evaluate(task, trained.model, trained.solver, task.test, 512)
             told = {"label": title(trained.solver), "test": test.metric, "test_loss": test.loss, "test_nfe": test.nfe}
             return {**self._numbers(trained), **told, **self._certified(task, trained, task.test)}
@@ -171,14 +174,14 @@ class Study:
 
         self.ledger.attempt({"kind": "final", "method": "ours", "solver": solver, **about}, ours)
         self.ledger.attempt({"kind": "final", "method": "diffrax", "solver": "tsit5", **about}, theirs)
-        self.ledger.once({"kind": "time", **about}, lambda: self._timed(task, solver, seed))
+        self.ledger.once({"kind": "time", "solver": solver, **about}, lambda: self._timed(task, solver, seed))
 
     def _timed(self, task: Controlled, solver: str, seed: int) -> dict[str, Any]:
         """Milliseconds of an optimiser step with the weights at the end of training, in turns."""
         rows = np.random.default_rng(seed).permutation(len(task.train.y))[: self.settings.batch_size]
         batch = jax.tree.map(lambda x: jnp.asarray(x[rows]), task.train)
         like = task.init(jax.random.key(0))
-        of_ours = self._load("ours", seed, (like, SOLVERS[solver]()))
+        of_ours = self._load(solver, seed, (like, SOLVERS[solver]()))
         of_diffrax = self._load("diffrax", seed, (like, SOLVERS["euler"]()))
         programs = {
             "ours": partial(optimiser_step, task, PENALTY if solver == "learned" else None, *of_ours, batch),
@@ -211,46 +214,6 @@ def optimiser_step(task: Any, penalty: Any, model: Any, solver: Any, batch: Any)
     with jax.numpy_dtype_promotion("standard"):  # optax needs it, whatever the caller's setting
         updates, _ = adam.update(slope, adam.init(varied), varied)
     return value, optax.apply_updates(varied, updates)
-
-
-def table(out: Path, names: Sequence[str]) -> str:
-    """A row for each data set; differences and ratios of the same seed, means with standard deviations."""
-    lines = [
-        "| data | path | solver | accuracy (%) | minus diffrax (points) | NFE | / diffrax | ms a step | diffrax / ours "
-        "| certificate | seeds |",
-        "|:---|:---|:---|---:|---:|---:|---:|---:|---:|:---|---:|",
-    ]
-    for name in names:
-        ledger = Ledger(out / f"{name}.jsonl")
-        of = lambda method: {r["seed"]: r for r in ledger.all(kind="final", method=method) if "error" not in r}  # noqa: B023
-        times = {r["seed"]: r for r in ledger.all(kind="time")}
-        ours, theirs = of("ours"), of("diffrax")
-        seeds = sorted(ours.keys() & theirs.keys() & times.keys())
-        if not seeds:
-            continue
-        first, several = ours[seeds[0]], lambda value, digits=3: spread([value(s) for s in seeds], digits)  # noqa: B023
-        verdicts = [ours[s]["verdict"] for s in seeds]
-        cells = [
-            name,
-            f"{first['windows']} windows, log-signature {first['log_signature']}",
-            first["label"],
-            several(lambda s: ours[s]["test"]),  # noqa: B023
-            several(lambda s: ours[s]["test"] - theirs[s]["test"]),  # noqa: B023
-            several(lambda s: ours[s]["test_nfe"]),  # noqa: B023
-            several(lambda s: ours[s]["test_nfe"] / theirs[s]["test_nfe"]),  # noqa: B023
-            several(lambda s: times[s]["ours_ms"]),  # noqa: B023
-            several(lambda s: min(times[s]["diffrax_ms"], times[s]["diffrax_mapped_ms"]) / times[s]["ours_ms"]),  # noqa: B023
-            ", ".join(f"{verdicts.count(v)} {v}" for v in dict.fromkeys(verdicts)),
-            str(len(seeds)),
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
-
-
-def spread(values: Sequence[float], digits: int) -> str:
-    """The mean, with the standard deviation where there are several."""
-    apart = f" ± {statistics.stdev(values):.1g}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):.{digits}g}{apart}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

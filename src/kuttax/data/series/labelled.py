@@ -113,7 +113,7 @@ def hold_out(data: Labelled, share: float, seed: int, name: str) -> tuple[Labell
     return rest, part
 
 
-def three_parts(
+def split_series(
     data: Labelled, names: Sequence[str], classes: Sequence[str] | None, held_out: float, seed: int
 ) -> LabelledSplits:
     """Series without an official test part, split into three.

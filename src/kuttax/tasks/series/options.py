@@ -8,7 +8,7 @@ import tyro
 
 from ...data.series import aeon_sets, series_files, spirals
 from ...data.series.controls import PathKind
-from ...data.series.labelled import LabelledSplits, hold_out, three_parts
+from ...data.series.labelled import LabelledSplits, hold_out, split_series
 from ...data.series.series_files import Target
 from ...options.bounds import Depth, MostSteps, Seed, Size, WholeNumber, at_least, between
 from ...options.unused import Unused, unless
@@ -104,10 +104,10 @@ class SeriesOptions(TaskOptions):
     def _parts(self) -> LabelledSplits:
         if self.file is not None:
             found = series_files.load(Path(self.file), self.target)
-            return three_parts(found.series, found.names, found.classes, self.held_out, self.split_seed)
+            return split_series(found.series, found.names, found.classes, self.held_out, self.split_seed)
         if self.data == SPIRALS:
             series = spirals.generate(self.samples, self.noise, self.gaps, self.data_seed)
-            return three_parts(series, spirals.NAMES, spirals.CLASSES, self.held_out, self.split_seed)
+            return split_series(series, spirals.NAMES, spirals.CLASSES, self.held_out, self.split_seed)
         rest, test, names, classes = aeon_sets.load(self.data, self.data_dir)
         train, validation = hold_out(rest, self.held_out, self.split_seed, "held_out")
         return LabelledSplits(train, validation, test, names, classes)
