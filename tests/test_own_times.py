@@ -274,7 +274,8 @@ def test_certificates_of_models_with_own_times():
         sol = kx.solve(f, y0, t0, t1, solver=solver, args=args, args_axes=0, batch_axis=0, jumps=jumps)
         return kx.Prediction(sol.y1, jnp.mean(jnp.square(sol.y1)), stats=sol.stats)
 
-    batch = (Y0, T0, T1, jumps)
+    batch = tuple(np.tile(x, (16, *[1] * (x.ndim - 1))) for x in (Y0, T0, T1, jumps))
+    batch[0][:] += np.linspace(0.0, 1.0, 64)[:, None]
     fine = kx.certify(predict, kx.FixedSteps(RK4, 40), batch)
     coarse = kx.certify(predict, kx.FixedSteps(EULER, 2), batch)
     assert (fine.verdict, coarse.verdict) == ("valid", "invalid"), (fine, coarse)

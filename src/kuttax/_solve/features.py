@@ -1,4 +1,4 @@
-"""Checks of `solve` for what not every solver takes: times of each sample's own, and jumps."""
+"""Checks of `solve` for what not every solver takes: own times of samples, jumps, events and dense output."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,12 +12,14 @@ _WORDS: dict[Feature, tuple[str, str]] = {
         "times of each sample's own",
         "use Adaptive(..., control='per_sample'), FixedSteps or LearnedRK, or give all samples the same times",
     ),
+    "events": ("events", "use Adaptive, FixedSteps or LearnedRK"),
+    "dense": ("dense output", "use Adaptive, FixedSteps or LearnedRK, or give ts"),
     "jumps": ("jumps", "use Adaptive, FixedSteps, LearnedRK or FromDiffrax, or solve from jump to jump"),
 }
 
 
-def check_features(problem: Problem, solver: AbstractSolver, adjoint: Any) -> None:
-    """Check that solver and adjoint take the times of the problem.
+def check_features(problem: Problem, solver: AbstractSolver, adjoint: Any, penalty: Any) -> None:
+    """Check that solver, adjoint and penalty take what the problem asks for.
 
     Raises:
         UserError: They do not.
@@ -28,6 +30,8 @@ def check_features(problem: Problem, solver: AbstractSolver, adjoint: Any) -> No
             raise UserError(f"{title(solver)} does not take {what}: {mend}")
         if isinstance(adjoint, BacksolveAdjoint):
             raise UserError(f"BacksolveAdjoint does not take {what}: use DiscreteAdjoint, or leave adjoint out")
+    if problem.events and penalty is not None:
+        raise UserError("a penalty is over the whole interval, which an event ends early: leave one of them out")
 
 
 def _needed(problem: Problem) -> Iterator[Feature]:
@@ -35,3 +39,7 @@ def _needed(problem: Problem) -> Iterator[Feature]:
         yield "own times"
     if problem.jumps is not None:
         yield "jumps"
+    if problem.events:
+        yield "events"
+    if problem.dense:
+        yield "dense"

@@ -22,12 +22,14 @@ from ..penalties.engine import solve_penalised
 from ..solvers.base.clock import Clock
 from ..solvers.base.coarse import is_coarse, refuse_coarse_time
 from ..solvers.base.elapsed import Elapsed, elapsed
+from ..solvers.base.event import Event, check_events
 from ..solvers.base.once import naming_the_adjoint
 from ..solvers.base.precision import ComputedIn, carried_in, cast
 from ..solvers.base.solution import Solution, Status, concluded, raise_for_status
 from ..solvers.base.solver import AbstractSolver, Problem
 from ..solvers.rk.tableau import Tableau
 from ..solvers.sde.sde import SDE
+from .events import asked_outputs, at_events
 from .features import check_features
 from .reads import beside_arrays, note_own_changes, reads
 from .stochastic import check_stochastic, penalty_key
@@ -45,6 +47,8 @@ def solve(
     batch_axis: int | None = None,
     args_axes: Any = None,
     jumps: ArrayLike | Sequence[float] | None = None,
+    event: Event | Sequence[Event] | None = None,
+    dense: bool = False,
     adjoint: AbstractAdjoint | None = None,
     penalty: AbstractPenalty | Penalties | None = None,
     key: PRNGKeyArray | None = None,
@@ -74,6 +78,10 @@ def solve(
             `batch_axis` a row for each sample, which may end in NaN. Steps end there, and read the field from their own
             side of the jump. A solver with a number of steps takes them in each interval between t0, `ts`, `jumps` and
             t1. Jumps outside of the interval from t0 to t1 change nothing.
+        event: An `Event`, or several: the solve, or that of each sample, ends at the first of them. `y1` is then the
+            state there, and `Solution.event` says which one it was, and when. Both have derivatives.
+        dense: Keep a polynomial for each step, so that `Solution.evaluate(t)` gives the state at any time. It takes the
+            memory of three to eight states a step; an adaptive solver makes room for `max_steps` steps.
         adjoint: `DiscreteAdjoint()` (the default), `BacksolveAdjoint()` or `ForwardMode()`.
         args_axes: With `batch_axis`, which of the args have a sample axis, as `in_axes` of `jax.vmap`: an int, None, or
             a tuple of such, one for each entry of args. None: all samples share them.
@@ -110,6 +118,8 @@ def solve(
         saves_end=times.saves_end,
         jumps=times.jumps,
         known_nodes=times.nodes,
+        events=_events(event),
+        dense=dense,
     )
     if args_axes is not None:
         problem = dataclasses.replace(problem, args_axes=_checked_axes(args_axes, problem))
@@ -120,12 +130,13 @@ def solve(
         problem = dataclasses.replace(problem, key=key)
         check_stochastic(problem, solver, adjoint, penalty, times.ends)
         key = None if penalty is None else penalty_key(problem.key)
-    check_features(problem, solver, adjoint)
+    check_features(problem, solver, adjoint, penalty)
+    check_events(problem)
     solver.check(problem)
     adjoint = DiscreteAdjoint() if adjoint is None else adjoint
     # Other end times must not trigger a new compilation.
     times = times._replace(ends=None, ts=None, jumps=None, nodes=None)
-    functions = (*_functions_of(field), *beside_arrays(args))
+    functions = (*_functions_of(field), *(one.condition for one in problem.events), *beside_arrays(args))
     state = tuple(reads(function) for function in functions)
     with naming_the_adjoint():
         sol = _solve(problem, times, solver, adjoint, penalty, key, state)
@@ -169,8 +180,14 @@ def _solve(
     sol = adjoint.run(solver, problem) if free else solve_penalised(problem, solver, adjoint, penalty, key)
     if coarse is not None:
         sol = dataclasses.replace(sol, status=jnp.where(coarse, int(Status.coarse_time), sol.status))
-    present = None if problem.ts is None or not problem.own_times else ~jnp.isnan(problem.ts)
-    return concluded(sol, dtype, present)
+    return concluded(at_events(sol, problem), dtype, asked_outputs(sol, problem))
+
+
+def _events(event: Any) -> tuple[Event, ...]:
+    events = () if event is None else (event,) if isinstance(event, Event) else event
+    if not isinstance(events, list | tuple) or not all(isinstance(one, Event) for one in events):
+        raise UserError(f"event must be a kx.Event, or a list of them, got {event!r}: write kx.Event(condition)")
+    return tuple(events)
 
 
 def _as_solvers_see_it(problem: Problem, times: Elapsed) -> Problem:
@@ -304,5 +321,10 @@ def _raised(sol: Solution) -> Solution:
     messages = [status.message for status in Status]
     # A factor, not a check of y1 alone: outputs and derivatives depend on it too, so all of them run the check.
     one = eqx.branched_error_if(jnp.ones((), jax.tree.leaves(sol.y1)[0].dtype), worst != 0, worst, messages)
-    y1, ys, penalty = jax.tree.map(lambda x: one * x, (sol.y1, sol.ys, sol.penalty))
-    return dataclasses.replace(sol, y1=y1, ys=ys, penalty=penalty)
+    scaled = lambda x: one.astype(x.dtype) * x if jnp.issubdtype(jnp.result_type(x), jnp.floating) else x
+    numbers = (sol.y1, sol.ys, sol.penalty, sol.event, None if sol.dense is None else sol.dense.pieces.terms)
+    y1, ys, penalty, event, terms = jax.tree.map(lambda x: scaled(jnp.asarray(x)), numbers)
+    dense = sol.dense
+    if dense is not None:
+        dense = dataclasses.replace(dense, pieces=dense.pieces._replace(terms=terms))
+    return dataclasses.replace(sol, y1=y1, ys=ys, penalty=penalty, event=event, dense=dense)

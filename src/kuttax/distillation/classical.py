@@ -8,7 +8,8 @@ import jax
 import numpy as np
 
 from ..solvers.base.solver import AbstractSolver, Problem, title
-from ..solvers.rk.fixed import AbstractTableSolver, FixedSteps, StepTable
+from ..solvers.rk.fixed import AbstractTableSolver, FixedSteps
+from ..solvers.rk.table import StepTable
 from ..solvers.rk.tableaus import ALL
 from .frozen import Frozen, ends
 from .starts import Pairs

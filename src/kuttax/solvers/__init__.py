@@ -1,6 +1,7 @@
 """How to integrate: solvers, tableaus, solutions and files of solvers. No networks, data or training."""
 
 from . import registry
+from .base.event import Event
 from .base.fixed_step import AbstractFixedStepSolver
 from .base.pick import Picked
 from .base.registry import register_solver
@@ -22,6 +23,7 @@ __all__ = [
     "AbstractFixedStepSolver",
     "AbstractSolver",
     "Adaptive",
+    "Event",
     "FixedSteps",
     "FromDiffrax",
     "LearnedRK",

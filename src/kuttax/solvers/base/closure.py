@@ -12,13 +12,19 @@ from .solver import Problem
 
 
 def converted(problem: Problem) -> Problem:
-    """`problem` with its field as a module whose leaves are all values that the field depends on."""
+    """`problem` with its field as a module whose leaves are all values that the field depends on.
+
+    The conditions of its events become such modules too, constant under differentiation: the derivative of an event
+    comes from its condition after the solve.
+    """
     y, args = problem.y0, problem.args
     if problem.batched:
         y = jax.tree.map(lambda x: x[0], y)
         args = _one_of(args, problem.args_axes)
-    field = eqx.filter_closure_convert(problem.field, jnp.zeros((), problem.t0.dtype), y, args)
-    return dataclasses.replace(problem, field=field)
+    convert = lambda function: eqx.filter_closure_convert(function, jnp.zeros((), problem.t0.dtype), y, args)
+    events = [dataclasses.replace(event, condition=convert(event.condition)) for event in problem.events]
+    events = jax.tree.map(lambda x: jax.lax.stop_gradient(x) if eqx.is_inexact_array(x) else x, tuple(events))
+    return dataclasses.replace(problem, field=convert(problem.field), events=events)
 
 
 def _one_of(args: PyTree, axes: Any) -> PyTree:
@@ -50,6 +56,6 @@ def cotangent(
     """The cotangent of a problem, with the problem's structure."""
     field, args, costs = parameters
     nothing = lambda tree: jax.tree.map(lambda _: None, tree)
-    constants = {name: nothing(getattr(problem, name)) for name in ("picks", "clock", "known_nodes")}
+    constants = {name: nothing(getattr(problem, name)) for name in ("picks", "clock", "known_nodes", "events")}
     ends = {"y0": y0, "t0": t0, "t1": t1, "ts": ts, "jumps": jumps}
     return dataclasses.replace(problem, field=field, args=args, costs=costs, **constants, **ends)

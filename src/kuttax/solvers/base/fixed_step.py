@@ -107,7 +107,7 @@ class AbstractFixedStepSolver(AbstractGridSolver):
         return _pair(self, self.step(f, start.t, start.y, start.h, memory))[0], start.h
 
     def run(self, problem: Problem, derivative: Derivative) -> Solution:
-        def cross(at: GridState, t0: Array, t1: Array) -> GridState:
+        def cross(at: GridState, t0: Array, t1: Array) -> tuple[GridState, None]:
             field = problem.vector_field(t0)
             f = lambda t, y: field(t, y, problem.args)
             h = (t1 - t0) / self.steps
@@ -121,10 +121,10 @@ class AbstractFixedStepSolver(AbstractGridSolver):
             if derivative not in ("none", "forward"):
                 step = remembering(step, derivative, at.y)
             carry = (at, self.start(f, t0, at.y, h))
-            return jax.lax.scan(step, carry, jnp.arange(self.steps, dtype=h.dtype))[0][0]
+            return jax.lax.scan(step, carry, jnp.arange(self.steps, dtype=h.dtype))[0][0], None
 
         begins = lambda t0, t1: t0 + (t1 - t0) / self.steps * jnp.arange(self.steps, dtype=t0.dtype)
-        end, ys, intervals = through_times(cross, GridState.begin(problem, begins), problem)
+        end, ys, intervals, _ = through_times(cross, GridState.begin(problem, begins), problem)
         nfe = intervals * self.evaluations_per_interval()
         sol = solution_of(problem, jnp.asarray(True), end.y, ys, nfe, intervals * self.steps)
         return dataclasses.replace(sol, recorded=Recorded((), end.picked))

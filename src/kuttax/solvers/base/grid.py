@@ -11,8 +11,9 @@ from jaxtyping import Array
 
 from ..._types import Count, State
 from ...errors import UserError
+from .event import none_yet
 from .pick import Pick, Picked
-from .solution import Solution, Stats, Status
+from .solution import Happened, Solution, Stats, Status
 from .solver import AbstractSolver, Observable, Problem
 from .spread import spread
 
@@ -37,11 +38,13 @@ class GridState(eqx.Module):
         y: The state.
         n: The number of steps taken.
         picked: The values picked so far.
+        event: The event so far, if there are events.
     """
 
     y: State
     n: Count
     picked: tuple[Picked, ...]
+    event: Happened | None = None
 
     @classmethod
     def begin(cls, problem: Problem, starts: Callable[[Array, Array], Array]) -> "GridState":
@@ -52,9 +55,10 @@ class GridState(eqx.Module):
         zero = jnp.zeros(lanes_of(problem), problem.t0.dtype)
         steps = (_step_of(pick, problem, starts) for pick in problem.picks)
         picked = tuple(Picked(zero, problem.y0, zero, step) for step in steps)
-        return cls(problem.y0, jnp.zeros((), jnp.int32), picked)
+        event = none_yet(problem) if problem.events else None
+        return cls(problem.y0, jnp.zeros((), jnp.int32), picked, event)
 
-    def on(self, y: State, t: Array, h: Array) -> "GridState":
+    def on(self, y: State, t: Array, h: Array, event: Happened | None = None) -> "GridState":
         """The state after one more step, of size h from t, to the state y."""
 
         def picked(old: Picked) -> Picked:
@@ -62,7 +66,7 @@ class GridState(eqx.Module):
             now = self.n == old.step
             return jax.tree.map(lambda a, b: jnp.where(spread(now, a), a, b), new, old)
 
-        return GridState(y, self.n + 1, tuple(picked(old) for old in self.picked))
+        return GridState(y, self.n + 1, tuple(picked(old) for old in self.picked), event)
 
 
 def checked_steps(steps: int, name: str = "steps") -> int:
@@ -85,50 +89,46 @@ def in_order(ts: Array, t0: Array, t1: Array) -> Array:
     return jnp.where(t1 >= t0, jnp.all(gaps >= 0, axis=0), jnp.all(gaps <= 0, axis=0))
 
 
-def through_times(cross: Callable[[Any, Array, Array], Any], start: Any, problem: Problem) -> tuple[Any, Any, int]:
-    """Apply `cross(at, t_from, t_to)` to each interval; return the last `at`, `.y` at ts, and the number of intervals.
+def through_times(
+    cross: Callable[[Any, Array, Array], tuple[Any, Any]], start: Any, problem: Problem
+) -> tuple[Any, Any, int, Any]:
+    """Apply `cross(at, t_from, t_to) -> (at, records)` to each interval.
 
     An interval known to be empty at trace time (ts begins at t0, say) is skipped. With a traced ts this is not known,
     and the empty interval costs its evaluations.
+
+    Returns:
+        The last `at`, its `.y` at ts, the number of intervals, and the records of all intervals, one after the other.
     """
-    if problem.jumps is not None:
-        return _through_nodes(cross, start, problem)
-    t0, t1, ts = problem.t0, problem.t1, problem.ts
-    if ts is None:
-        return cross(start, t0, t1), None, 1
+    t0, t1, ts, places = problem.t0, problem.t1, problem.ts, None
     if problem.own_times:
         t0, t1 = (jnp.broadcast_to(t, lanes_of(problem)) for t in (t0, t1))
+    if problem.jumps is not None:
+        nodes = problem.nodes()
+        targets, places = (_each(x, problem) for x in (nodes.ends, nodes.places))
+        ends_here = True
+    elif ts is None:
+        end, records = cross(start, t0, t1)
+        return end, None, 1, records
+    else:
+        targets, ends_here = _filled(ts, problem)[1 if problem.saves_start else 0 :], problem.saves_end
 
     def save(carry, t):
-        here = cross(carry[1], carry[0], t)
-        return (t, here), here.y
+        here, records = cross(carry[1], carry[0], t)
+        return (t, here), (None if ts is None else here.y, records)
 
-    targets = _filled(ts, problem)[1 if problem.saves_start else 0 :]
-    (last, end), ys = jax.lax.scan(save, (t0, start), targets)
-    if problem.saves_start:
+    (last, end), (ys, records) = jax.lax.scan(save, (t0, start), targets)
+    records = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), records)
+    intervals = len(targets)
+    if not ends_here:
+        end, more = cross(end, last, t1)
+        records, intervals = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), records, more), intervals + 1
+    if ts is not None and (places is not None or problem.saves_start):
         ys = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), start.y, ys)
-    if problem.saves_end:
-        return end, ys, len(targets)
-    return cross(end, last, t1), ys, len(targets) + 1
-
-
-def _through_nodes(cross: Callable[[Any, Array, Array], Any], start: Any, problem: Problem) -> tuple[Any, Any, int]:
-    """`through_times` for a problem with jumps: every node, a jump or an output, ends an interval."""
-    nodes = problem.nodes()
-
-    def save(carry, t):
-        here = cross(carry[1], carry[0], t)
-        return (t, here), None if nodes.places is None else here.y
-
-    t0 = jnp.broadcast_to(problem.t0, lanes_of(problem))
-    ends = jnp.broadcast_to(_columns(nodes.ends, problem), (len(nodes.ends), *t0.shape))
-    (_, end), ys = jax.lax.scan(save, (t0, start), ends)
-    if nodes.places is not None:
-        places = jnp.broadcast_to(_columns(nodes.places, problem), (len(nodes.places), *t0.shape))
-        at = (places, jnp.arange(t0.shape[0])) if t0.ndim else places
-        at_nodes = lambda first, rest: jnp.concatenate([first[None], rest])[at]
-        ys = jax.tree.map(at_nodes, start.y, ys)
-    return end, ys, len(nodes.ends)
+    if places is not None:
+        at = (places, jnp.arange(places.shape[1])) if problem.own_times else places
+        ys = jax.tree.map(lambda x: x[at], ys)
+    return end, ys, intervals, records
 
 
 def nodes_of(problem: Problem) -> Array:
@@ -136,9 +136,7 @@ def nodes_of(problem: Problem) -> Array:
     lanes = lanes_of(problem)
     rows = lambda t: jnp.broadcast_to(t, lanes)[None]
     if problem.jumps is not None:
-        ends = problem.nodes().ends
-        ends = jnp.broadcast_to(_columns(ends, problem), (len(ends), *lanes))
-        return jnp.concatenate([rows(problem.t0), ends])
+        return jnp.concatenate([rows(problem.t0), _each(problem.nodes().ends, problem)])
     nodes = [rows(problem.t0)]
     if problem.ts is not None:
         ts = _filled(problem.ts, problem)
@@ -152,14 +150,15 @@ def _filled(ts: Array, problem: Problem) -> Array:
     """The output times, for samples with their own with t1 in place of NaN."""
     if not problem.own_times:
         return ts
-    shape = (len(ts), *lanes_of(problem))
-    ts = jnp.broadcast_to(_columns(ts, problem), shape)
-    return jnp.where(jnp.isnan(ts), jnp.broadcast_to(problem.t1, shape), ts)
+    ts = _each(ts, problem)
+    return jnp.where(jnp.isnan(ts), jnp.broadcast_to(problem.t1, ts.shape), ts)
 
 
-def _columns(times: Array, problem: Problem) -> Array:
-    """Common times with a sample axis, if samples have their own."""
-    return times[:, None] if problem.own_times and jnp.ndim(times) == 1 else times
+def _each(times: Any, problem: Problem) -> Any:
+    """The times, or their places, with a column for each sample if samples have their own."""
+    if times is None or not problem.own_times:
+        return times
+    return jnp.broadcast_to(times[:, None] if times.ndim == 1 else times, (len(times), *lanes_of(problem)))
 
 
 def _step_of(pick: Pick, problem: Problem, starts: Callable[[Array, Array], Array]) -> Count:

@@ -3,17 +3,19 @@
 import dataclasses
 import functools
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Int
 
-from ..._types import Count, State
+from ..._types import Count, State, Time
 from ...errors import UserError
+from .dense import DenseOutput
 from .pick import Recorded
 from .spread import spread
 
@@ -31,6 +33,7 @@ class Status(IntEnum):
     implicit = 7
     reversed_noise = 8
     coarse_time = 9
+    no_event = 10
 
     @property
     def message(self) -> str:
@@ -54,6 +57,8 @@ _MESSAGES = {
     "loosen its tolerance or take smaller steps",
     Status.coarse_time: "the field depends on t, and its dtype has too few different times between t0 and t1: "
     "count time from a nearer origin, or use a finer dtype",
+    Status.no_event: "no event happened before t1: solve for longer, or look at the sign of its condition, which must "
+    "change in the event's direction",
     Status.reversed_noise: "an SDE is solved forward in time alone: t1 must not come before t0",
 }
 
@@ -96,6 +101,18 @@ class Stats(eqx.Module):
     nfe_diffusion: Count | None = None
 
 
+class Happened(NamedTuple):
+    """The event that ended a solve: one, or one for each sample if there is a batch axis.
+
+    Attributes:
+        index: Its number among the events; -1 if none happened before t1.
+        t: Its time; t1 if none happened.
+    """
+
+    index: Int[Array, "*samples"]
+    t: Time
+
+
 class Solution(eqx.Module):
     """The result of `kuttax.solve`.
 
@@ -106,6 +123,9 @@ class Solution(eqx.Module):
         stats: The cost of the solve.
         status: A `Status` as an integer, one for each sample if every sample has its own steps.
         penalty: The value of the penalty, a scalar; 0 without a penalty.
+        event: Which event ended the solve, and when, a `Happened`; None without `event`. y1 is then the state at that
+            time, and outputs after it are NaN.
+        dense: The polynomials of the steps, with `dense=True`; not for users.
         recorded: Records for penalties; not for users.
     """
 
@@ -115,6 +135,38 @@ class Solution(eqx.Module):
     status: Int[Array, "*samples"]
     penalty: Any = 0.0
     recorded: Recorded = Recorded()
+    event: Happened | None = None
+    dense: DenseOutput | None = None
+
+    def evaluate(self, t: ArrayLike) -> State:
+        """The state at any time of a solve with `dense=True`, under jit, grad and vmap too.
+
+        It is the solver's own interpolant, for an embedded pair its dense output, else the cubic Hermite polynomial of
+        the step. NaN outside of the interval that was solved.
+
+        Args:
+            t: One time; several, (times,); or, with a batch axis, a row for each sample, (samples, times).
+
+        Returns:
+            A state shaped like y0; with several times, each leaf with a leading axis for them.
+
+        Raises:
+            UserError: The solve was without `dense=True`, or t has another shape.
+        """
+        return self._polynomials().evaluate(t)
+
+    def derivative(self, t: ArrayLike) -> State:
+        """dy/dt at any time of a solve with `dense=True`: the derivative of what `evaluate` returns.
+
+        Raises:
+            UserError: The solve was without `dense=True`, or t has another shape.
+        """
+        return self._polynomials().derivative(t)
+
+    def _polynomials(self) -> DenseOutput:
+        if self.dense is None:
+            raise UserError("this solution holds its outputs alone: give solve dense=True to evaluate it at any time")
+        return self.dense
 
 
 def all_finite(*trees: Any, lanes: tuple[int, ...] = (), axis: int = 0) -> Bool[Array, "*samples"]:

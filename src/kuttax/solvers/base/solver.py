@@ -51,6 +51,8 @@ class Problem(eqx.Module):
         key: Draws the noise of an `SDE`.
         computed_in: The name of the dtype that the field computes in, if it is narrower than that of the state here.
         clock: Turns elapsed time into the time that the field receives.
+        events: The events that end the solve, each an `Event`.
+        dense: Whether the solution holds its dense output.
         known_nodes: The nodes of a solve with a given number of steps, if there are jumps and all times are known.
     """
 
@@ -73,6 +75,8 @@ class Problem(eqx.Module):
     jumps: Any = None
     clock: Clock = Clock(0)
     known_nodes: Nodes | None = None
+    events: tuple[Any, ...] = ()
+    dense: bool = eqx.field(static=True, default=False)
 
     @property
     def precision(self) -> Any:
@@ -140,8 +144,9 @@ def title(solver: "AbstractSolver") -> str:
 
 
 Calculus = Literal["ito", "stratonovich"]
-Feature = Literal["own times", "jumps"]
-"""What some solvers take beside a plain problem: times of each sample's own, and jumps of the field."""
+Feature = Literal["own times", "jumps", "events", "dense"]
+"""What some solvers take beside a plain problem: times of each sample's own, jumps of the field, events, and the wish
+for dense output."""
 
 Observable = Literal["times", "steps", "costs"]
 """What penalties can observe of a solve: its state at a given time; the start of one of its own steps; a cost of every

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..._types import State, VectorField
-from .fixed import StepTable
 from .stages import combine, stages
+from .table import StepTable
 
 
 class Pair(NamedTuple):

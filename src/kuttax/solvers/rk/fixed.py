@@ -8,62 +8,16 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
-from ..._types import State, VectorField
+from ..._types import State
 from ..base.grid import AbstractGridSolver, GridState, checked_steps, solution_of, through_times
-from ..base.memory import remembering
 from ..base.pick import Picked, Recorded
 from ..base.registry import register_solver
 from ..base.solution import Solution
 from ..base.solver import Derivative, Feature, Problem, Refined, Scale
-from .stages import combine, stages
+from .observed import cross_observed, dense_output
+from .table import StepTable
 from .tableau import Tableau
-
-
-class StepTable(eqx.Module):
-    """N rows of coefficients, one for each step. Every fixed-NFE scheme, classical or learned, is such a table.
-
-    Attributes:
-        a, b, c: Coefficients of each step, (N, s, s) strictly lower triangular, (N, s) and (N, s).
-        h: The fraction of the interval that each step covers, (N,), summing to 1.
-        sound: Whether the coefficients are reliable: false if a projection was ill-conditioned.
-        a_used, b_used: The structural non-zeros (static): entries marked false are never computed.
-    """
-
-    a: Float[Array, "n s s"]
-    b: Float[Array, "n s"]
-    c: Float[Array, "n s"]
-    h: Float[Array, " n"]
-    sound: Array
-    a_used: tuple[tuple[bool, ...], ...] = eqx.field(static=True)
-    b_used: tuple[bool, ...] = eqx.field(static=True)
-
-    def grid(self, t0: Array, t1: Array) -> tuple[Array, Array]:
-        """The start times and the sizes of the steps from t0 to t1; (N, *samples) each."""
-        before = jnp.cumsum(self.h) - self.h
-        if jnp.ndim(t0) == 0:
-            return t0 + (t1 - t0) * before, (t1 - t0) * self.h
-        start, length = t0[None], (t1 - t0)[None]
-        return start + length * before[:, None], length * self.h[:, None]
-
-    def advance(self, f: Callable[[Array, State], State], row: tuple[Array, Array, Array], t, y: State, h) -> State:
-        """The state at the end of one step of size h from y at t, with the coefficients (a, b, c) of one row."""
-        a, b, c = row
-        return combine(y, h, b, stages(f, t, y, h, a, c, self.a_used), self.b_used)
-
-    def cross(
-        self, field: VectorField, start: "GridState", t0: Array, t1: Array, args, derivative: Derivative
-    ) -> "GridState":
-        """The state at t1, from `start` at t0: one step for each row of the table."""
-
-        def step(at, row):
-            a, b, c, t, h = row
-            return at.on(self.advance(lambda t, y: field(t, y, args), (a, b, c), t, at.y, h), t, h), None
-
-        if derivative not in ("none", "forward"):
-            step = remembering(step, derivative, start.y)
-        return jax.lax.scan(step, start, (self.a, self.b, self.c, *self.grid(t0, t1)))[0]
 
 
 class AbstractTableSolver(AbstractGridSolver):
@@ -95,7 +49,7 @@ class AbstractTableSolver(AbstractGridSolver):
         return self.nfe
 
     def takes(self) -> frozenset[Feature]:
-        return frozenset(("own times", "jumps"))
+        return frozenset(("own times", "jumps", "events", "dense"))
 
     def own_step(self, f: Callable[[Any, State], State], start: Picked) -> tuple[State, Any]:
         t, y, h = start.t, start.y, start.h
@@ -106,15 +60,19 @@ class AbstractTableSolver(AbstractGridSolver):
         return table.advance(f, (table.a[n], table.b[n], table.c[n]), t, y, h), h
 
     def run(self, problem: Problem, derivative: Derivative) -> Solution:
-        table = self.table(problem.t0.dtype)
+        table, observed = self.table(problem.t0.dtype), problem.dense or bool(problem.events)
 
         def cross(at, t0, t1):
-            return table.cross(problem.vector_field(t0), at, t0, t1, problem.args, derivative)
+            if observed:
+                return cross_observed(table, problem, at, t0, t1, derivative)
+            return table.cross(problem.vector_field(t0), at, t0, t1, problem.args, derivative), None
 
         start = GridState.begin(problem, lambda t0, t1: table.grid(t0, t1)[0])
-        end, ys, intervals = through_times(cross, start, problem)
-        sol = solution_of(problem, table.sound, end.y, ys, intervals * self.nfe, intervals * self.steps)
-        return dataclasses.replace(sol, recorded=Recorded((), end.picked))
+        end, ys, intervals, pieces = through_times(cross, start, problem)
+        nfe = intervals * (self.nfe + 1 if observed else self.nfe)
+        sol = solution_of(problem, table.sound, end.y, ys, nfe, intervals * self.steps)
+        dense = dense_output(pieces, problem, end.event) if problem.dense else None
+        return dataclasses.replace(sol, recorded=Recorded((), end.picked), event=end.event, dense=dense)
 
 
 @register_solver({"steps": int, "tableau": Tableau.DATA})
@@ -173,7 +131,7 @@ class FixedSteps(AbstractTableSolver):
         )
         h = jnp.full(self.steps, 1 / self.steps, dtype)
         used = tuple(bool(x) for x in self.tableau.b != 0)
-        return StepTable(a, b, c, h, jnp.asarray(True), self.tableau.sparsity, used)
+        return StepTable(a, b, c, h, jnp.asarray(True), self.tableau.sparsity, used, self.tableau)
 
     def __str__(self) -> str:
         return f"FixedSteps({self.tableau.name}, steps={self.steps})"

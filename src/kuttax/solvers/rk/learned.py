@@ -17,7 +17,8 @@ from ..base.numbers import as_list, floating
 from ..base.registry import register_solver
 from ..base.solver import Problem, Refined
 from .chart import AbstractChart, Projected, chart_data, chart_of_data, closed_at
-from .fixed import AbstractTableSolver, StepTable
+from .fixed import AbstractTableSolver
+from .table import StepTable
 from .tableau import Tableau
 
 _LEAST_SHARE = 1e-2  # the smallest learned step, as a fraction of a uniform step

@@ -14,7 +14,8 @@ from ..base.registry import from_json, register_solver, to_json
 from ..base.solution import Solution
 from ..base.solver import AbstractSolver, Derivative, Problem, Refined, title
 from .coupled import Coupled, Pair
-from .fixed import AbstractTableSolver, StepTable
+from .fixed import AbstractTableSolver
+from .table import StepTable
 from .undo import solve_reversible
 
 
@@ -118,8 +119,8 @@ class Reversible(AbstractSolver):
     def forward(self, problem: Problem, table: StepTable) -> tuple[Solution, Pair]:
         """The solution with the `table` of the base scheme, and the pair at its end."""
         coupled, field = self.coupled(table), problem.vector_field()
-        cross = lambda pair, t0, t1: coupled.cross(field, pair, t0, t1, problem.args)
-        end, ys, intervals = through_times(cross, Pair(problem.y0, problem.y0), problem)
+        cross = lambda pair, t0, t1: (coupled.cross(field, pair, t0, t1, problem.args), None)
+        end, ys, intervals, _ = through_times(cross, Pair(problem.y0, problem.y0), problem)
         return solution_of(problem, table.sound, end.y, ys, intervals * self.nfe, intervals * self.steps), end
 
     def __str__(self) -> str:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..._types import State, Time
-from ..base.spread import put
+from ..base.spread import put, spread
 from .controller import Controller
 from .stages import combine, stages
 from .tableau import Tableau
@@ -109,6 +109,28 @@ def interpolate(tableau: Tableau, y: State, t: Time, h: Time, ks: Sequence[State
         weights.append(weight)
     used = [bool(np.any(row)) for row in tableau.dense]
     return combine(y, h, weights, ks, used)
+
+
+def polynomial(dense: np.ndarray, y: State, h: Time, ks: Sequence[State]) -> tuple[State, ...]:
+    """The dense output of a step in powers of theta: y, then h sum_i dense[i, j] k_i for each j.
+
+    Args:
+        dense: Coefficients of the stages and of the slope at the end, (s + 1, degree), as in `Tableau.dense`.
+        y, h: The start of the step, and its size.
+        ks: The slopes of the stages and at the end.
+    """
+    zero = jax.tree.map(jnp.zeros_like, y)
+    columns = ([float(x) for x in column] for column in dense.T)
+    return (y, *(combine(zero, h, column, ks, [x != 0 for x in column]) for column in columns))
+
+
+def hermite(y: State, y1: State, h: Time, k1: State, end: State) -> tuple[State, ...]:
+    """The cubic polynomial in powers of theta through both ends of a step, with the slopes there."""
+    step = lambda k: jax.tree.map(lambda k: spread(h, k) * k, k)
+    change, first, last = jax.tree.map(jnp.subtract, y1, y), step(k1), step(end)
+    square = jax.tree.map(lambda d, a, b: 3 * d - 2 * a - b, change, first, last)
+    cube = jax.tree.map(lambda d, a, b: a + b - 2 * d, change, first, last)
+    return y, first, square, cube
 
 
 def step_with_end(

@@ -14,7 +14,8 @@ from ..base.grid import nodes_of
 from ..base.solution import Solution
 from ..base.solver import Problem
 from .coupled import Coupled, Pair, StepRow
-from .fixed import AbstractTableSolver, StepTable
+from .fixed import AbstractTableSolver
+from .table import StepTable
 
 
 class Scheme(Protocol):

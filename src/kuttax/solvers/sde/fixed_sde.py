@@ -140,9 +140,9 @@ class AbstractSDESolver(AbstractGridSolver):
     def run(self, problem: Problem, derivative: Derivative) -> Solution:
         terms, (rows, sound) = terms_of(problem), self.rows(problem.t0.dtype)
         path = BrownianPath(problem.key, terms.wiener)
-        cross = lambda at, t0, t1: self._cross(terms, path, at, t0, t1, rows, derivative)
+        cross = lambda at, t0, t1: (self._cross(terms, path, at, t0, t1, rows, derivative), None)
         start = OnPath(GridState.begin(problem, self._starts), jnp.zeros((), jnp.int32))
-        end, ys, intervals = through_times(cross, start, problem)
+        end, ys, intervals, _ = through_times(cross, start, problem)
         taken = intervals * self.steps
         drifts, diffusions = (taken * x for x in self.evaluations(terms.sde.noise))
         sol = solution_of(problem, sound, end.y, ys, drifts, taken)

@@ -88,6 +88,11 @@ class Adaptive(AbstractSolver):
                 f"each sample has its own {own}, and control='joint' takes the same steps for all: "
                 "use control='per_sample'"
             )
+        if self.control == "joint" and problem.batched and problem.events:
+            raise UserError(
+                "an event ends each sample at its own time, and control='joint' takes the same steps for all: "
+                "use control='per_sample', or leave batch_axis out for one event of the whole state"
+            )
         refuse_low_rtol(self.rtol, problem.precision)
 
     def run(self, problem: Problem, derivative: Derivative) -> Solution:
@@ -96,10 +101,10 @@ class Adaptive(AbstractSolver):
         if derivative not in ("none", "forward"):
             return solve_replayed(self, problem)
         final = march(self, problem, taped=False, bounded=derivative == "forward")
-        return final.solution(self.stats(final, problem))
+        return final.solution(self.stats(final, problem), problem)
 
     def takes(self) -> frozenset[Feature]:
-        return frozenset(("own times", "jumps"))
+        return frozenset(("own times", "jumps", "events", "dense"))
 
     @property
     def chooses_steps(self) -> bool:
@@ -156,7 +161,7 @@ class Adaptive(AbstractSolver):
         nfe = start + s * (final.accepted + final.rejected)
         nfe = nfe if final.jumps is None else nfe + final.jumps  # the slope after a jump
         inside = any(pick.moves and pick.at is not None for pick in problem.picks)
-        ends = final.ys is not None or bool(problem.costs) or inside
+        ends = final.ys is not None or bool(problem.costs) or inside or problem.dense or bool(problem.events)
         backward = (s + 1 if ends else s) * final.accepted
         return Stats(nfe, final.accepted, final.rejected, backward)
 

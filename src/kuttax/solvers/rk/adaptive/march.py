@@ -9,14 +9,16 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ...._types import Count, State, Time
+from ...base.dense import DenseOutput, Pieces
+from ...base.event import first_event, none_yet
 from ...base.grid import in_order
 from ...base.numbers import least_rtol
 from ...base.pick import Pick, Picked, Recorded
-from ...base.solution import Solution, Stats, Status, all_finite
+from ...base.solution import Happened, Solution, Stats, Status, all_finite
 from ...base.solver import Problem
 from ...base.spread import pick, put, spread
 from ..controller import Controller, initial_step
-from ..step import Step, interpolate, step_with_end
+from ..step import Step, interpolate, polynomial, step_with_end
 from ..tableau import Tableau
 from .tape import Tape
 
@@ -74,15 +76,22 @@ class AdaptiveState(eqx.Module):
     recorded: Recorded
     tape: Tape | None
     jumps: Count | None = None
+    event: Happened | None = None
+    pieces: Pieces | None = None
 
     @property
     def active(self) -> Array:
         """Which samples are neither finished nor failed."""
         return self.status == _RUNNING
 
-    def solution(self, stats: Stats) -> Solution:
+    def solution(self, stats: Stats, problem: Problem) -> Solution:
         """The `Solution` that `solve` returns."""
-        return Solution(self.y, self.ys, stats, self.status, recorded=self.recorded)
+        dense = None
+        if self.pieces is not None:
+            end = self.t if self.event is None else jnp.where(self.event.index >= 0, self.event.t, self.t)
+            samples = problem.samples if problem.batched else None
+            dense = DenseOutput(self.pieces, self.accepted, problem.clock.origin, problem.t0, end, samples)
+        return Solution(self.y, self.ys, stats, self.status, recorded=self.recorded, event=self.event, dense=dense)
 
 
 class _Loop:
@@ -129,7 +138,17 @@ class _Loop:
         nothing = jnp.zeros(lanes, self.dtype)
         recorded = Recorded((nothing,) * len(problem.costs), (Picked(t, y, nothing, zero),) * len(problem.picks))
         jumps = None if problem.jumps is None else zero
-        return AdaptiveState(t, y, k1, h, nothing + 1, zero, zero, status, saved, ys, recorded, tape, jumps)
+        event = none_yet(problem) if problem.events else None
+        numbers = (nothing + 1, zero, zero, status, saved, ys)
+        return AdaptiveState(t, y, k1, h, *numbers, recorded, tape, jumps, event, self._blank(y, nothing))
+
+    def _blank(self, y: State, nothing: Time) -> Pieces | None:
+        """Room for the dense output of every step that the solve may take."""
+        if not self.problem.dense:
+            return None
+        room = lambda x: jnp.zeros((self.problem.max_steps, *x.shape), x.dtype)
+        terms = jax.tree.map(room, y)
+        return Pieces(room(nothing), room(nothing), (terms,) * (self.tableau.dense.shape[1] + 1))
 
     def _refuse(self, status: Count) -> Count:
         """The status for invalid numbers that were not known before the program ran."""
@@ -154,7 +173,8 @@ class _Loop:
         error = jax.lax.stop_gradient(self._error(step))
         take = run.active & (error <= 1)
         tape = None if run.tape is None else run.tape.record(run.accepted, run.t, h, run.y, take)
-        saved, ys = self._save(run, take, end, h, ks)
+        event, found, last = self._search(run, take, end, h, ks)
+        saved, ys = self._save(run, take, last, h, ks)
         factor = self.controller.factor(error, run.error, self.solver.error_exponent)
         h_next = jnp.clip(jax.lax.stop_gradient(h) * factor, -self.max_step, self.max_step)
         jumps, k1 = run.jumps, _where(take, ks[-1], run.k1)
@@ -165,9 +185,13 @@ class _Loop:
         accepted = jnp.where(take, run.accepted + 1, run.accepted)
         rejected = jnp.where(run.active & ~take, run.rejected + 1, run.rejected)
         status = self._status(run, take, reaches, h_next, error, accepted + rejected)
+        y = _where(take, y1, run.y)
+        if event is not None:
+            status = jnp.where(found, int(Status.ok), status).astype(jnp.int32)
+            y = _where(found, interpolate(self.tableau, run.y, run.t, h, ks, last), y)
         return AdaptiveState(
             t=jnp.where(take, end, run.t),
-            y=_where(take, y1, run.y),
+            y=y,
             k1=k1,
             h=jnp.where(run.active, h_next, run.h),
             error=jnp.where(take, error, run.error),
@@ -179,7 +203,31 @@ class _Loop:
             recorded=self._watch(run, take, end, step),
             tape=tape,
             jumps=jumps,
+            event=event,
+            pieces=self._piece(run, take, h, ks),
         )
+
+    def _search(self, run: AdaptiveState, take: Array, end: Time, h: Time, ks: list[State]) -> tuple[Any, Any, Time]:
+        """The event so far, whether it is in this step, and the time at which the step's outputs end."""
+        if run.event is None:
+            return None, None, end
+        at = lambda s: interpolate(self.tableau, run.y, run.t, h, ks, s)
+        found = first_event(self.problem, at, run.t, h)
+        now = take & found.now
+        event = Happened(jnp.where(now, found.index, run.event.index), jnp.where(now, found.t, run.event.t))
+        return event, now, jnp.where(now, found.t, end)
+
+    def _piece(self, run: AdaptiveState, take: Array, h: Time, ks: list[State]) -> Pieces | None:
+        """The dense output with that of this step."""
+        if run.pieces is None:
+            return None
+        new = Pieces(run.t, h, polynomial(self.tableau.dense, run.y, h, ks))
+
+        def write(buffer: Array, value: Array) -> Array:
+            index = jnp.minimum(run.accepted, self.problem.max_steps - 1)
+            return put(buffer, index, _where(take, value, pick(buffer, index)))
+
+        return jax.tree.map(write, run.pieces, new)
 
     def _jump(
         self, run: AdaptiveState, jumped: Array, t: Time, y: State, k1: State, h: Time

@@ -10,11 +10,13 @@ from jaxtyping import Array, PyTree
 
 from ...._types import Count, State, Time
 from ...base.closure import converted, cotangent, parameters, with_parameters
+from ...base.dense import DenseOutput, Pieces
 from ...base.once import once
-from ...base.solution import Solution
+from ...base.pick import Pick
+from ...base.solution import Happened, Solution
 from ...base.solver import Problem
 from ...base.spread import pick, put, spread
-from ..step import Step, interpolate, rolled_step, step_with_end, step_without_end
+from ..step import Step, interpolate, polynomial, rolled_step, step_with_end, step_without_end
 from .march import StepSizeControl, march
 from .tape import Tape
 
@@ -27,24 +29,27 @@ def solve_replayed(solver: StepSizeControl, problem: Problem) -> Solution:
 @eqx.filter_custom_vjp
 def _solve(problem: Problem, solver: StepSizeControl) -> Solution:
     final = march(solver, problem, taped=False, bounded=False)
-    return final.solution(solver.stats(final, problem))
+    return final.solution(solver.stats(final, problem), problem)
 
 
 @_solve.def_fwd
 def _forward(perturbed, problem: Problem, solver: StepSizeControl):
     final = march(solver, problem, taped=True, bounded=False)
-    kept = (final.tape, final.accepted, final.saved, tuple(picked.step for picked in final.recorded.picked))
+    kept = (final.tape, final.accepted, final.saved, tuple(one.step for one in final.recorded.picked), final.event)
     return once(
-        (final.solution(solver.stats(final, problem)), (kept, perturbed))
+        (final.solution(solver.stats(final, problem), problem), (kept, perturbed))
     )  # in the residuals `perturbed` stays static
 
 
 @_solve.def_bwd
 def _backward(residuals, cotangents: Solution, _, problem: Problem, solver: StepSizeControl):
     kept, moved = residuals
-    tape, accepted, saved, picked = jax.tree.map(jnp.asarray, kept)  # outside of jit some come back as NumPy
+    tape, accepted, saved, picked, event = jax.tree.map(jnp.asarray, kept)  # outside of jit some come back as NumPy
     replay = _Replay(problem, moved, solver, tape, accepted, cotangents, picked)
-    return once(replay.pull(eqx.combine(cotangents.y1, jax.tree.map(jnp.zeros_like, problem.y0)), saved))
+    y1 = eqx.combine(cotangents.y1, jax.tree.map(jnp.zeros_like, problem.y0))
+    if event is not None:
+        y1 = replay.split_at(event, y1)
+    return once(replay.pull(y1, saved))
 
 
 class _Pull(NamedTuple):
@@ -83,7 +88,8 @@ class _Replay:
             if jax.tree.leaves(one.y)
         ]
         inside = any(pick.at is not None for pick, *_ in self.picks)  # of a step, where its dense output is needed
-        self.needs_end = self.saves or bool(self.charges) or inside
+        self.pieces = self._pieces(cotangents.dense)
+        self.needs_end = self.saves or bool(self.charges) or inside or problem.dense or bool(problem.events)
         if problem.ts is not None and self.saves:
             count = len(problem.ts)
             zeros = jax.tree.map(lambda x: jnp.zeros((count, *x.shape), x.dtype), problem.y0)
@@ -92,6 +98,24 @@ class _Replay:
         self.jumps_move, self.ts_move = bool(moved.jumps), bool(moved.ts)
         self.ends_move = moved.t0 or moved.t1 or self.jumps_move
         self.direction = problem.direction
+
+    def _pieces(self, dense: DenseOutput | None) -> Pieces | None:
+        """The cotangents of the dense output; None if they are zero."""
+        if dense is None or not jax.tree.leaves(dense.pieces):
+            return None
+        room = lambda x: jnp.zeros((self.problem.max_steps, *x.shape), x.dtype)
+        terms = jax.tree.map(room, self.problem.y0)
+        times = jnp.zeros_like(self.tape.t)
+        blank = Pieces(times, times, (terms,) * (self.tableau.dense.shape[1] + 1))
+        return eqx.combine(dense.pieces, blank)
+
+    def split_at(self, event: Happened, y1: State) -> State:
+        """The cotangent of the last steps' ends; that of the states at events goes into the steps that contain them."""
+        found = event.index >= 0
+        where = lambda now, d: jnp.where(spread(now, d), d, jnp.zeros_like(d))
+        inside = jax.tree.map(lambda d: where(found, d), y1)
+        self.picks.append((Pick(event.t), self.accepted - 1, inside))
+        return jax.tree.map(lambda d: where(~found, d), y1)
 
     def pull(self, y1: State, saved: Count) -> Problem:
         """The cotangent of the problem, from the cotangents of the state at t1 and of the outputs."""
@@ -180,13 +204,14 @@ class _Replay:
 
         def forward(varied, y, times):
             y1, ks = advance(self.tableau, self._field(varied, t), times[0], y, times[1])
-            return y1, (ks if self.needs_end else []), self._charged(varied, times, y, y1, ks)
+            piece = None if self.pieces is None else (times, polynomial(self.tableau.dense, y, times[1], ks))
+            return y1, (ks if self.needs_end else []), self._charged(varied, times, y, y1, ks), piece
 
-        (_, ks, _), back = self._vjp(forward, (t, h), self.varied, y)
+        (_, ks, _, _), back = self._vjp(forward, (t, h), self.varied, y)
         extra, pull = self._outputs(n, y, (t, h), ks, pull)
         extra = self._picked(n, y, (t, h), ks, extra)
         due = [jnp.where(n < self.accepted, d, jnp.zeros_like(d)) for d in self.dcosts]
-        varied, dy, dtimes = back((pull.y, extra.ks, due))
+        varied, dy, dtimes = back((pull.y, extra.ks, due, self._piece(n)))
         dtimes = jax.tree.map(jnp.add, dtimes, extra.times)
         return pull._replace(
             y=jax.tree.map(jnp.add, dy, extra.y),
@@ -194,6 +219,14 @@ class _Replay:
             ends=self._ends(n, pull.ends, dtimes),
             jumps=self._at_jumps(n, pull.jumps, dtimes),
         )
+
+    def _piece(self, n) -> Any:
+        """The cotangent of the dense output of step n, in the shape that `_step` returns it."""
+        if self.pieces is None:
+            return None
+        dt, dh, terms = jax.tree.map(lambda x: x[n], self.pieces)
+        has = n < self.accepted
+        return jax.tree.map(lambda d: jnp.where(spread(has, d), d, jnp.zeros_like(d)), ((dt, dh), terms))
 
     def _charged(self, varied, times: tuple[Time, Time], y: State, y1: State, ks: list[State]) -> list[Time]:
         """The costs of one step whose cotangents are not zero."""

@@ -1,0 +1,167 @@
+"""Event: ends a solve where a condition changes its sign."""
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ..._types import Count, State, Time
+from ...errors import UserError
+from .solution import Happened
+from .solver import Problem
+from .spread import spread
+
+_PARTS = 4  # a step is looked at in as many places, so that two changes of sign within it are rarely missed
+
+
+class Event(eqx.Module):
+    """Ends a solve where a condition changes its sign.
+
+    The time is found on the dense output of the step in which the sign changes, to the last digits. Its derivative, and
+    that of the state there, follow from the implicit function theorem. A condition that touches zero without changing
+    its sign is no event, and neither is a zero at the start. A step is looked at in four places: a condition that
+    changes its sign twice between two of them is missed, so limit the step (`max_step`) where it oscillates.
+
+    Attributes:
+        condition: A real function of (t, y, args), written for one sample if `solve` has a `batch_axis`.
+        direction: 1: only where it grows through zero; -1: only where it falls; 0: both.
+        required: Whether a solve fails, with the status `no_event`, if the condition does not change its sign.
+
+    Raises:
+        UserError: The condition is not a function, or the direction is not -1, 0 or 1.
+    """
+
+    condition: Callable[[Any, Any, Any], Any]
+    direction: Literal[-1, 0, 1] = eqx.field(static=True, default=0, kw_only=True)
+    required: bool = eqx.field(static=True, default=False, kw_only=True)
+
+    def __check_init__(self):
+        if not callable(self.condition):
+            raise UserError(f"the condition of an event must be a function of (t, y, args), got {self.condition!r}")
+        if self.direction not in (-1, 0, 1):
+            raise UserError(f"direction must be 1 (growing), -1 (falling) or 0 (both), got {self.direction!r}")
+
+    def crosses(self, before: Array, after: Array) -> Array:
+        """Whether the sign changes in the event's direction."""
+        grows, falls = (before < 0) & (after >= 0), (before > 0) & (after <= 0)
+        return {1: grows, -1: falls, 0: grows | falls}[self.direction]
+
+
+class Found(NamedTuple):
+    """What the search in one step found, one answer for each sample if the problem is batched.
+
+    Attributes:
+        now: Whether an event is in this step.
+        t: Its time, elapsed; the first one's if there are several.
+        index: Its number.
+    """
+
+    now: Array
+    t: Time
+    index: Count
+
+
+def check_events(problem: Problem) -> None:
+    """Check that every condition has one real value, for each sample.
+
+    Raises:
+        UserError: It has not.
+    """
+    for n, event in enumerate(problem.events):
+        condition = problem.on_samples(event.condition)
+        time = jnp.zeros(jnp.shape(problem.t0), problem.precision)
+        value = jax.eval_shape(lambda t, y, f=condition: jnp.asarray(f(t, y, problem.args)), time, problem.y0)
+        lanes = (problem.samples,) if problem.batched else ()
+        if not jnp.issubdtype(value.dtype, jnp.floating):
+            raise UserError(
+                f"the condition of event {n} returns {value.dtype}, which has no sign to change: "
+                "return a real number that is zero at the event, y - 1 in place of y > 1"
+            )
+        if value.shape != lanes:
+            one = "one number for each sample" if problem.batched else "one number"
+            raise UserError(f"the condition of event {n} must return {one}, got shape {value.shape}")
+
+
+def values(problem: Problem, t: Time, y: State, start: Time) -> list[Array]:
+    """The value of every condition in a step from `start`."""
+    dtype = problem.t0.dtype
+    return [
+        jnp.asarray(problem.mapped(event.condition, start)(t, y, problem.args)).astype(dtype)
+        for event in problem.events
+    ]
+
+
+def first_event(problem: Problem, at: Callable[[Time], State], t: Time, h: Time) -> Found:
+    """The first event in the step from t of size h, whose dense output is `at`; constant under differentiation."""
+    lanes = (problem.samples,) if problem.batched else ()
+    t, h = (jnp.broadcast_to(jax.lax.stop_gradient(x), lanes) for x in (t, h))
+    look = lambda part: values(problem, t + part * h, jax.lax.stop_gradient(at(t + part * h)), t)
+    seen = [look(jnp.full(lanes, n / _PARTS, h.dtype)) for n in range(_PARTS + 1)]
+    nowhere = jnp.full(lanes, jnp.inf, h.dtype)
+    parts = []
+    for n, event in enumerate(problem.events):
+        part = nowhere
+        for k in reversed(range(_PARTS)):
+            crossed = event.crosses(seen[k][n], seen[k + 1][n])
+            part = jnp.where(crossed, k / _PARTS, part)
+        parts.append(part)
+    now = jnp.isfinite(jnp.stack(parts)).any(axis=0)
+
+    def locate(parts: list[Array]) -> tuple[Array, Array]:
+        ends = jnp.stack([_bisected(lambda s, n=n: look(s)[n], part) for n, part in enumerate(parts)])
+        index = jnp.argmin(ends, axis=0).astype(jnp.int32)
+        return jnp.min(ends, axis=0), index
+
+    missing = (nowhere, jnp.full(lanes, -1, jnp.int32))
+    part, index = jax.lax.cond(now.any(), locate, lambda _: missing, parts)
+    return Found(now, jnp.where(now, t + jnp.where(now, part, 0) * h, t), jnp.where(now, index, -1))
+
+
+def _bisected(value: Callable[[Array], Array], low: Array) -> Array:
+    """The part of the step at which `value` changes its sign in (low, low + 1 / _PARTS]; infinite if low is."""
+    somewhere = jnp.isfinite(low)
+    low = jnp.where(somewhere, low, jnp.zeros_like(low))
+    before = value(low)
+
+    def halve(_, ends):
+        low, high = ends
+        middle = (low + high) / 2
+        same = value(middle) * before > 0
+        return jnp.where(same, middle, low), jnp.where(same, high, middle)
+
+    halvings = jnp.finfo(low.dtype).nmant + 1
+    high = jax.lax.fori_loop(0, halvings, halve, (low, low + 1 / _PARTS))[1]
+    return jnp.where(somewhere, high, jnp.inf)
+
+
+def none_yet(problem: Problem) -> Happened:
+    """No event so far."""
+    lanes = (problem.samples,) if problem.batched else ()
+    return Happened(jnp.full(lanes, -1, jnp.int32), jnp.broadcast_to(problem.t1, lanes))
+
+
+def with_derivative(problem: Problem, happened: Happened, y: State) -> tuple[Happened, State]:
+    """Time and state of the event with their derivatives, by the implicit function theorem.
+
+    The state y at a constant time t is known with its derivative. From g(t, y) = 0 follows dt = -dg / (dg/dt + dg/dy f)
+    at constant t, and the state moves by f dt.
+    """
+    found = happened.index >= 0
+    t = jax.lax.stop_gradient(happened.t)
+    there = jax.tree.map(lambda y, y0: jnp.where(spread(found, y), y, y0), y, problem.y0)  # where the field is finite
+    slope = problem.vector_field()(t, there, problem.args)
+
+    def condition(t, y):
+        every = values(problem, t, y, t)
+        return sum(jnp.where(happened.index == n, value, 0) for n, value in enumerate(every))
+
+    value, rate = jax.jvp(condition, (t, there), (jnp.ones_like(t), jax.lax.stop_gradient(slope)))
+    rate = jax.lax.stop_gradient(rate)
+    shift = -value / jnp.where(rate == 0, jnp.ones_like(rate), rate)
+    shift = jnp.where(found, shift - jax.lax.stop_gradient(shift), 0)
+    moved = jax.tree.map(lambda y, f: y + spread(shift, y) * jax.lax.stop_gradient(f), y, slope)
+    time = jnp.where(found, t + shift, happened.t)
+    return Happened(happened.index, time), moved
