@@ -17,7 +17,7 @@ from scipy.integrate import solve_ivp
 import kuttax as kx
 from kuttax.commands.main import main
 from kuttax.data.series import aeon_sets, series_files, spirals
-from kuttax.data.series.controls import Controls, controls, cubic, linear, log_linear
+from kuttax.data.series.controls import Controls, controls, cubic, increment_length, linear, log_linear
 from kuttax.data.series.labelled import Labelled, LabelledSplits, check_labelled, lengths, padded
 from kuttax.data.series.paths import PathScaling, paths, without_gaps
 from kuttax.errors import UserError
@@ -285,6 +285,18 @@ def test_neither_padding_nor_the_origin_of_time_changes_a_path(rng, options):
             np.testing.assert_allclose(a, b, atol=1e-5)
 
 
+def test_windows_of_a_task_have_increments_of_length_one(rng):
+    data = some(rng)
+    for options in ({}, {"counts": True}):
+        moved = task_of(data, windows=4, **options).train.rates[:, :, 0]
+        np.testing.assert_allclose(np.mean(np.sum(moved**2, axis=2)), 1, rtol=1e-5)
+    areas = task_of(data, windows=4, log_signature=2).train.rates[:, :, 0, 3:]
+    one = controls(data, PathScaling.of(data), 4, log_signature=2)
+    unit = increment_length(data, PathScaling.of(data), 4)
+    np.testing.assert_allclose(areas, one.rates[:, :, 0, 3:] / unit**2, rtol=1e-4, atol=1e-6)
+    assert increment_length(padded([np.zeros(1)], [np.ones((1, 2))], [0]), UNITS, 3) == 1
+
+
 def test_one_observation_stands_still(rng):
     data = padded([np.array([3.0])], [np.array([[1.0, np.nan]])], np.array([0]))
     found = controls(data, UNITS, 3)
@@ -336,10 +348,9 @@ def test_an_interval_of_a_straight_line_may_be_cut(rng, key):
     """A window for each interval, or two: the same straight lines at half the speed, so the same state."""
     t = [np.linspace(0, 1, 6)] * 4
     data = padded(t, list(rng.standard_normal((4, 6, 2))), np.arange(4, dtype=np.int32) % 2)
-    ends = []
+    model, ends = in_float64(task_of(data).init(key)), []
     for windows in (5, 10):
-        task = task_of(data, windows=windows)
-        model, batch = in_float64(task.init(key)), in_float64(task.train)
+        batch = in_float64(controls(data, UNITS, windows))
         ends.append(model.cross(kx.FixedSteps(kx.tableaus.RK4, 40), batch.start, batch.rates).y1)
     np.testing.assert_allclose(*ends, rtol=1e-5)
 

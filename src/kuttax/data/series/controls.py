@@ -5,6 +5,7 @@ of windows, whatever its times and its length: the parameter s runs from 0 to `w
 length l has (l - 1) / windows of its intervals. Batches then need no padding, and all series share their knots.
 """
 
+from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -41,6 +42,7 @@ def controls(
     path: PathKind = "linear",
     log_signature: int = 1,
     counts: bool = False,
+    unit: float = 1.0,
 ) -> Controls:
     """The paths of these series; see `paths` for their channels.
 
@@ -52,6 +54,7 @@ def controls(
             derivative.
         log_signature: With a linear path: 1 for the increment of each window, 2 for its log-signature of depth two.
         counts: Whether the path has the counts of observations.
+        unit: The length of the path, in its scaled channels, that counts as one for dX/ds; see `increment_length`.
 
     Raises:
         UserError: `windows` is below 1, or a cubic path has log-signatures of depth two.
@@ -61,10 +64,31 @@ def controls(
     if path == "cubic" and log_signature != 1:
         raise UserError("a cubic path has no log-signatures: use path='linear', or log_signature=1")
     cut = cubic if path == "cubic" else log_linear if log_signature == 2 else linear
-    knots = [one if len(one) > 1 else np.repeat(one, 2, axis=0) for one in paths(data, scaling, counts=counts)]
+    knots = list(_moving(data, scaling, counts))
     start = np.stack([one[0] for one in knots]).astype(np.float32)
-    rates = np.stack([cut(one, np.linspace(0, len(one) - 1, windows + 1)) for one in knots]).astype(np.float32)
+    rates = np.stack([cut(one / unit, _ends(one, windows)) for one in knots]).astype(np.float32)
     return Controls(start, rates, data.y.astype(np.int32 if data.y.dtype.kind in "iu" else np.float32))
+
+
+def increment_length(data: Labelled, scaling: PathScaling, windows: int, *, counts: bool = False) -> float:
+    """The root mean square, over series and windows, of the length of a window's increment; 1 if nothing moves.
+
+    As the unit of dX/ds it lets the state move by about its own size in a window, however many channels the path has
+    and however wild it is. Otherwise no solver crosses a window in one step.
+    """
+    moved = np.stack([increments(one, _ends(one, windows)) for one in _moving(data, scaling, counts)])
+    return float(np.sqrt(np.mean(np.sum(moved**2, axis=2)))) or 1.0
+
+
+def _moving(data: Labelled, scaling: PathScaling, counts: bool) -> Iterator[Float[np.ndarray, "knots c"]]:
+    """The paths, with two knots at least."""
+    for one in paths(data, scaling, counts=counts):
+        yield one if len(one) > 1 else np.repeat(one, 2, axis=0)
+
+
+def _ends(path: Float[np.ndarray, "knots c"], windows: int) -> Float[np.ndarray, " windows_1"]:
+    """The ends of the windows of a path, as numbers of knots."""
+    return np.linspace(0, len(path) - 1, windows + 1)
 
 
 def linear(path: Float[np.ndarray, "knots c"], ends: Float[np.ndarray, " w_1"]) -> Float[np.ndarray, "w 1 c"]:

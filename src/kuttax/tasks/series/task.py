@@ -9,7 +9,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...data.series.controls import Controls, PathKind, controls
+from ...data.series.controls import Controls, PathKind, controls, increment_length
 from ...data.series.labelled import Labelled, LabelledSplits, check_labelled, lengths
 from ...data.series.paths import PathScaling
 from ...errors import UserError
@@ -85,7 +85,8 @@ class Controlled:
         windows = max(1, min(longest - 1, MOST_WINDOWS)) if self.windows is None else self.windows
         put("windows", windows)
         scaling, mean, std = PathScaling.of(parts["train"]), *self._units(parts["train"])
-        kind = {"path": self.path, "log_signature": self.log_signature, "counts": self.counts}
+        unit = increment_length(parts["train"], scaling, windows, counts=self.counts)
+        kind = {"path": self.path, "log_signature": self.log_signature, "counts": self.counts, "unit": unit}
         for part, data in parts.items():
             y = data.y if self.classifies else (data.y - mean) / std
             put(part, controls(data._replace(y=y), scaling, windows, **kind))
