@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.integrate import solve_ivp
+from scipy.interpolate import CubicHermiteSpline
 from scipy.linalg import expm
 
 import kuttax as kx
@@ -101,6 +103,36 @@ def test_a_known_field_forecasts_exactly(rng, key, irregular, driven):
     said = task.forecast(model, kx.FixedSteps(kx.tableaus.RK4, 4))
     assert said["diverged"] == 0 and max(said["rmse"]) < 1e-3 and len(said["rmse"]) == 15
     assert said["valid"]["whole"] == said["forecasts"] == 1
+
+
+def interpolated(t, u, kind):
+    """The control input as a function of time, by SciPy; the slope of a cubic looks back."""
+    if kind == "hold":
+        return lambda s: u[np.clip(np.searchsorted(t, s, side="right") - 1, 0, len(t) - 1)]
+    if kind == "linear":
+        return lambda s: np.interp(s, t, u)
+    slope = np.diff(u) / np.diff(t)
+    return CubicHermiteSpline(t, u, np.concatenate([slope[:1], slope]))
+
+
+@pytest.mark.parametrize("kind", ["hold", "linear", "cubic"])
+@pytest.mark.parametrize("irregular", [False, True])
+def test_control_inputs_between_observations(rng, key, kind, irregular):
+    """Windows against SciPy, from observation to observation, under fixed steps and an adaptive solver."""
+    parts = linear(rng, irregular=irregular, driven=True)
+    task = Dynamics("linear", parts, known=known, horizon=5, width=4, input=kind)
+    model, one = task.init(key), parts.test[0]
+    for solver in (FINE, kx.FixedSteps(kx.tableaus.RK4, 4)):
+        found = task.predict(model, solver, on_device(task.test))
+        for window, start in enumerate(range(0, 15, 5)):
+            t, u = one.t[start : start + 6], one.u[start : start + 6, 0]
+            path, x, states = interpolated(t, u, kind), one.x[start], []
+            for n in range(5):
+                inside = lambda s, path=path, t=t, n=n: path(min(s, np.nextafter(t[n + 1], 0.0)))
+                run = lambda s, x, inside=inside: A @ x + B * inside(s)
+                x = solve_ivp(run, (t[n], t[n + 1]), x, "DOP853", rtol=1e-9, atol=1e-9).y[:, -1]
+                states.append(x)
+            np.testing.assert_allclose(found.outputs[window], task.scaling.standardised(np.array(states)), atol=2e-4)
 
 
 def test_solvers_are_distilled_for_one_interval(rng, key):
@@ -318,7 +350,7 @@ def test_every_option_reaches_the_task():
     assert (task.forecast_length, task.lyapunov, task.curriculum) == (4, 0.3, (1,)) and task.known is not None
     assert [len(part) for part in task.parts] == [1, 2, 2] and len(task.parts.test[0].t) == 12 and not task.plain
     assert task.scaling.interval == pytest.approx(0.2, rel=0.05)
-    given = {*where, *asked, *others, *noise, "file"}
+    given = {*where, *asked, *others, *noise, "file", "input"}
     assert {option.name for option in dataclasses.fields(TASKS["dynamics"])} == given
     clean = build("dynamics", **where, **asked, held_out=0.3)
     assert task.parts.test[0].x.shape == clean.parts.test[0].x.shape and clean.known is None

@@ -10,6 +10,7 @@ from ._version import __version__ as __version__
 from .adjoints import AbstractAdjoint, BacksolveAdjoint, DiscreteAdjoint, ForwardMode
 from .distillation import Distilled, distill, student
 from .errors import UserError
+from .inputs import ZeroOrderHold
 from .penalties import AbstractPenalty, Consistency, GlobalError, GlobalStiffness, LocalError, LocalStiffness, Penalties
 from .solvers import *  # noqa: F403  # whose __all__ names what is public
 from .validity import certify
@@ -33,6 +34,7 @@ __all__ = [
     "Phase",
     "Prediction",
     "UserError",
+    "ZeroOrderHold",
     "certify",
     "data",
     "density",

@@ -3,7 +3,7 @@
 import dataclasses
 import inspect
 from collections.abc import Hashable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -17,6 +17,7 @@ from .._types import VectorField
 from ..adjoints.base import AbstractAdjoint
 from ..adjoints.discrete import DiscreteAdjoint
 from ..errors import UserError
+from ..inputs import knots_of
 from ..penalties.base import AbstractPenalty, Penalties
 from ..penalties.engine import solve_penalised
 from ..solvers.base.clock import Clock
@@ -39,14 +40,14 @@ def solve(
     field: VectorField | SDE,
     y0: PyTree,
     t0: ArrayLike,
-    t1: ArrayLike,
+    t1: ArrayLike | None,
     *,
     solver: AbstractSolver,
     args: Any = None,
     ts: ArrayLike | Sequence[float] | None = None,
     batch_axis: int | None = None,
     args_axes: Any = None,
-    jumps: ArrayLike | Sequence[float] | None = None,
+    jumps: ArrayLike | Sequence[float] | Literal["knots", "ts"] | None = None,
     event: Event | Sequence[Event] | None = None,
     dense: bool = False,
     adjoint: AbstractAdjoint | None = None,
@@ -66,8 +67,9 @@ def solve(
         y0: The initial state: a pytree of real floating-point arrays of one dtype; a list of numbers becomes an array.
             With float16 and bfloat16, the field computes in that dtype, and the solver sums in float32.
         t0, t1: Start and end, one number, or with `batch_axis` one for each sample, (samples,). t1 < t0 solves
-            backwards in time. Internally, time counts from t0. Differences of times known at trace time are computed in
-            float64: a start at 1.7e9 s loses no digits.
+            backwards in time. If t1 is None, it is the last of `ts`, for each sample with a row of its own.
+            Internally, time counts from t0. Differences of times known at trace time are computed in float64: a start
+            at 1.7e9 s loses no digits.
         solver: `FixedSteps`, `Adaptive`, `LearnedRK`, `Reversible` or `FromDiffrax`; for an SDE `EulerMaruyama`,
             `Milstein`, `StochasticHeun`, `SRK` or `FromDiffrax`.
         args: Any pytree, passed to the field. Entries that are not arrays count as values that the field reads.
@@ -75,9 +77,10 @@ def solve(
             times). A row may end in NaN: the outputs there are NaN, and no gradient comes from them.
         batch_axis: The axis of every leaf of y0 that counts samples. None: the field sees the whole state.
         jumps: Times where the field jumps, such as the knots of a stepwise input: sorted, (jumps,), or with
-            `batch_axis` a row for each sample, which may end in NaN. Steps end there, and read the field from their own
-            side of the jump. A solver with a number of steps takes them in each interval between t0, `ts`, `jumps` and
-            t1. Jumps outside of the interval from t0 to t1 change nothing.
+            `batch_axis` a row for each sample, which may end in NaN. "knots": the knots of all paths in `args`, of
+            `ZeroOrderHold` and of diffrax's interpolations. "ts": every output, for inputs with knots at the
+            observations. Steps end at jumps, and read the field from their own side. A solver with a number of steps
+            takes them in each interval between t0, `ts`, `jumps` and t1. Jumps before t0 or after t1 change nothing.
         event: An `Event`, or several: the solve, or that of each sample, ends at the first of them. `y1` is then the
             state there, and `Solution.event` says which one it was, and when. Both have derivatives.
         dense: Keep a polynomial for each step, so that `Solution.evaluate(t)` gives the state at any time. It takes the
@@ -110,6 +113,8 @@ def solve(
     _check_field(field)
     dtype = jax.tree.leaves(y0)[0].dtype
     samples = None if batch_axis is None else jax.tree.leaves(y0)[0].shape[0]
+    at_outputs = isinstance(jumps, str) and jumps == "ts"
+    jumps = _jumps(jumps, ts, args)
     times = elapsed(t0, t1, ts, carried_in(dtype), jumps=jumps, samples=samples)
     problem = Problem(field, y0, times.t0, times.t1, times.ts, args, batch_axis is not None, max_steps)
     problem = dataclasses.replace(
@@ -117,7 +122,8 @@ def solve(
         saves_start=times.saves_start,
         saves_end=times.saves_end,
         jumps=times.jumps,
-        known_nodes=times.nodes,
+        jumps_at_outputs=at_outputs,
+        known_nodes=None if at_outputs else times.nodes,
         events=_events(event),
         dense=dense,
     )
@@ -181,6 +187,19 @@ def _solve(
     if coarse is not None:
         sol = dataclasses.replace(sol, status=jnp.where(coarse, int(Status.coarse_time), sol.status))
     return concluded(at_events(sol, problem), dtype, asked_outputs(sol, problem))
+
+
+def _jumps(jumps: Any, ts: Any, args: Any) -> Any:
+    """The times of the jumps, if they are named by a word."""
+    if not isinstance(jumps, str):
+        return jumps
+    if jumps == "knots":
+        return knots_of(args)
+    if jumps != "ts":
+        raise UserError(f"jumps must be times, 'knots' or 'ts', got {jumps!r}")
+    if ts is None:
+        raise UserError("jumps='ts' are the times of the outputs: give ts, or name the jumps themselves")
+    return ts
 
 
 def _events(event: Any) -> tuple[Event, ...]:

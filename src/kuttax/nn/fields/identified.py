@@ -6,7 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ...data.systems.windows import Course, Scaling
+from ...data.systems.windows import Scaling
 from .known_physics import Known
 
 Numbers = tuple[float, ...]
@@ -17,8 +17,7 @@ class Identified(eqx.Module):
 
     dz/ds = gap (interval known(x, u) / std + speed * network(z, u)) with x = mean + std z. Here interval is the mean
     time between observations, and gap is the time from this observation to the next, divided by interval. So the
-    network's numbers are near one whatever the units, and samples with different times are solved together. Control
-    inputs are linear between observations.
+    network's numbers are near one whatever the units, and samples with different times are solved together.
 
     Attributes:
         network: A field of z, whose args are the control inputs.
@@ -41,19 +40,21 @@ class Identified(eqx.Module):
         self.mean, self.std, self.speed = map(numbers, (scaling.mean, scaling.std, scaling.speed))
         self.u_mean, self.u_std = numbers(scaling.u_mean), numbers(scaling.u_std)
 
-    def __call__(self, s: Float[Array, ""], z: Float[Array, " d"], course: Course | None) -> Float[Array, " d"]:
+    def __call__(self, s: Float[Array, ""], z: Float[Array, " d"], drive: Any) -> Float[Array, " d"]:
         """dz/ds of one sample.
 
         Args:
-            s: From 0 to 1 if there is a course.
+            s: The number of observations since the start.
             z: The state.
-            course: The course of one interval of this sample; None for equally spaced observations without control
-                inputs.
+            drive: The paths of the gap and of the control inputs, with `evaluate(s)`; the inputs may be None. None for
+                equally spaced observations without control inputs.
         """
-        if course is None:
-            return self.in_intervals(z, jnp.zeros(0, z.dtype))
-        gap, u, u_next = (jnp.asarray(array).astype(z.dtype) for array in course)
-        return gap * self.in_intervals(z, u + s.astype(z.dtype) * (u_next - u))
+        none = jnp.zeros(0, z.dtype)
+        if drive is None:
+            return self.in_intervals(z, none)
+        gap, inputs = drive
+        u = none if inputs is None else inputs.evaluate(s).astype(z.dtype)
+        return gap.evaluate(s).astype(z.dtype) * self.in_intervals(z, u)
 
     def in_intervals(self, z: Float[Array, " d"], u: Float[Array, " k"]) -> Float[Array, " d"]:
         """dz/dt with t in mean intervals of the data, of standardised states and control inputs."""

@@ -53,7 +53,7 @@ def elapsed(t0: Any, t1: Any, ts: Any, dtype: Any, *, jumps: Any = None, samples
     Output times that pass t0 or t1 by a few units in the last place, as 0.1 * 3 passes 0.3, are set to it.
 
     Args:
-        t0, t1: One number, or one for each sample.
+        t0, t1: One number, or one for each sample. A t1 of None is the last output time.
         ts: Output times, (times,) or (samples, times); a row may end in NaN.
         dtype: The dtype of elapsed times.
         jumps: Times where the field jumps, (jumps,) or (samples, jumps); a row may end in NaN.
@@ -62,13 +62,15 @@ def elapsed(t0: Any, t1: Any, ts: Any, dtype: Any, *, jumps: Any = None, samples
     Raises:
         UserError: A time is not finite, of a wrong shape, or out of order, or the dtype cannot distinguish t1 from t0.
     """
-    t0, t1 = _end("t0", t0, samples), _end("t1", t1, samples)
     ts, jumps = _rows("ts", ts, samples), _rows("jumps", jumps, samples)
+    ends_with_ts = t1 is None
+    t1 = _last_of(ts) if t1 is None else t1
+    t0, t1 = _end("t0", t0, samples), _end("t1", t1, samples)
     if t0.ndim or t1.ndim:
         numpy = not any(isinstance(x, Tracer) for x in (t0, t1, ts, jumps))
         t0, t1, ts, jumps = _one_each(t0, t1, ts, jumps, samples, np if numpy else jnp)
     if any(isinstance(x, Tracer) for x in (t0, t1, ts, jumps)):
-        return _traced(t0, t1, ts, jumps, dtype)
+        return _traced(t0, t1, ts, jumps, dtype)._replace(saves_end=ends_with_ts)
     return _known(t0, t1, ts, jumps, dtype)
 
 
@@ -162,6 +164,21 @@ def _one_each(t0: Any, t1: Any, ts: Any, jumps: Any, samples: Any, numpy: Any) -
     each = lambda x: numpy.broadcast_to(x, (samples,))
     rows = lambda x: x if x is None or x.ndim == 2 else numpy.broadcast_to(x[:, None], (len(x), samples))
     return each(t0), each(t1), rows(ts), rows(jumps)
+
+
+def _last_of(ts: Any) -> Any:
+    """The last output time, of each sample if samples have their own.
+
+    Raises:
+        UserError: There is none.
+    """
+    if ts is None:
+        raise UserError("t1=None means the last output time, and there is none: give t1, or ts")
+    if ts.ndim == 1:
+        return ts[-1]
+    numpy: Any = jnp if isinstance(ts, Tracer) else np
+    last = numpy.maximum(numpy.sum(~numpy.isnan(ts), axis=0) - 1, 0)
+    return numpy.take_along_axis(ts, last[None], axis=0)[0]
 
 
 def _epsilon(time: np.ndarray) -> float:

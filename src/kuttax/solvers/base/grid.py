@@ -84,7 +84,7 @@ def lanes_of(problem: Problem) -> tuple[int, ...]:
 def in_order(ts: Array, t0: Array, t1: Array) -> Array:
     """Whether t0, *ts, t1 is monotone; one answer for each sample that has its own times. A row may end in NaN."""
     rows = lambda t: jnp.broadcast_to(t, ts.shape[1:])[None]
-    ts = jnp.where(jnp.isnan(ts), rows(t1), ts)
+    ts = ts if ts.ndim == 1 else jnp.where(jnp.isnan(ts), rows(t1), ts)
     gaps = jnp.diff(jnp.concatenate([rows(t0), ts, rows(t1)]), axis=0)
     return jnp.where(t1 >= t0, jnp.all(gaps >= 0, axis=0), jnp.all(gaps <= 0, axis=0))
 
@@ -103,7 +103,7 @@ def through_times(
     t0, t1, ts, places = problem.t0, problem.t1, problem.ts, None
     if problem.own_times:
         t0, t1 = (jnp.broadcast_to(t, lanes_of(problem)) for t in (t0, t1))
-    if problem.jumps is not None:
+    if problem.jumps is not None and not problem.jumps_at_outputs:
         nodes = problem.nodes()
         targets, places = (_each(x, problem) for x in (nodes.ends, nodes.places))
         ends_here = True
@@ -135,7 +135,7 @@ def nodes_of(problem: Problem) -> Array:
     """The ends of the intervals of a solve with a given number of steps, t0 included, (intervals + 1, *samples)."""
     lanes = lanes_of(problem)
     rows = lambda t: jnp.broadcast_to(t, lanes)[None]
-    if problem.jumps is not None:
+    if problem.jumps is not None and not problem.jumps_at_outputs:
         return jnp.concatenate([rows(problem.t0), _each(problem.nodes().ends, problem)])
     nodes = [rows(problem.t0)]
     if problem.ts is not None:

@@ -199,7 +199,7 @@ def concluded(sol: Solution, dtype: Any, present: Array | None = None) -> Soluti
     y1 = jax.tree.map(lambda x: jnp.where(spread(reached, x), x, jnp.nan), y1)
     if ys is not None:
         useless = functools.reduce(jnp.logical_or, [status == int(x) for x in _USELESS])
-        meant = (~useless)[None]
+        meant = ~useless if useless.ndim == 0 else (~useless)[None]
         meant = meant if present is None else present & jnp.broadcast_to(meant, present.shape)
         ys = _outputs_where(meant, ys, jnp.nan)
     return dataclasses.replace(sol, y1=y1, ys=ys, penalty=penalty, status=status)
@@ -209,7 +209,8 @@ def _outputs_where(meant: Array, ys: State, otherwise: float) -> State:
     """The outputs where `meant`, (times, *samples), holds, and `otherwise` elsewhere."""
 
     def output(x: Array) -> Array:
-        return jnp.where(jnp.broadcast_to(spread(meant, x), x.shape), x, otherwise)
+        mask = meant if meant.ndim == 0 else jnp.broadcast_to(spread(meant, x), x.shape)
+        return jnp.where(mask, x, otherwise)
 
     return jax.tree.map(output, ys)
 

@@ -51,6 +51,7 @@ class Problem(eqx.Module):
         key: Draws the noise of an `SDE`.
         computed_in: The name of the dtype that the field computes in, if it is narrower than that of the state here.
         clock: Turns elapsed time into the time that the field receives.
+        jumps_at_outputs: Whether the jumps are known, at trace time, to be at the times in ts.
         events: The events that end the solve, each an `Event`.
         dense: Whether the solution holds its dense output.
         known_nodes: The nodes of a solve with a given number of steps, if there are jumps and all times are known.
@@ -74,6 +75,7 @@ class Problem(eqx.Module):
     computed_in: str | None = eqx.field(static=True, default=None)
     jumps: Any = None
     clock: Clock = Clock(0)
+    jumps_at_outputs: bool = eqx.field(static=True, default=False)
     known_nodes: Nodes | None = None
     events: tuple[Any, ...] = ()
     dense: bool = eqx.field(static=True, default=False)

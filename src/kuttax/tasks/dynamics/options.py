@@ -14,6 +14,7 @@ from ...nn.fields.known_physics import KNOWN
 from ...options.bounds import Depth, MostSteps, Seed, Size, WholeNumber, above, at_least, between
 from ...options.unused import Unused, changed, refuse_unused, unless
 from ..options import TaskOptions
+from .drive import InputKind
 from .task import Dynamics, check_options
 
 SystemName = Literal[
@@ -69,6 +70,9 @@ class DynamicsOptions(TaskOptions):
     each."""
     continuity: Annotated[float, at_least(0)] = 1.0
     """Multiple shooting: weight of the gaps between segments in the loss."""
+    input: InputKind = "linear"
+    """Control inputs between observations: keep the last value (hold), or interpolate (linear; cubic, whose slope is
+    continuous)."""
     forecast_length: WholeNumber | None = None
     """Make the long forecasts at the end this many intervals long (default: the length of a test trajectory)."""
     lyapunov: Annotated[float, above(0)] | None = None
@@ -96,6 +100,7 @@ class DynamicsOptions(TaskOptions):
             **unless(not by_time, ["split_seed"], _BY_TIME, "give more trajectories"),
             **unless(not bilinear, ["depth"], "with --field bilinear", "name another field"),
             **unless(bilinear or self.depth > 0, ["width"], "with --depth 0", "give a hidden layer"),
+            **unless(self.file is not None, ["input"], "without --file: the systems have no control inputs"),
             **unless(self.segments > 1, ["continuity"], "with --segments 1", "give more segments"),
         }
 
@@ -118,6 +123,7 @@ class DynamicsOptions(TaskOptions):
             curriculum=tuple(self.curriculum or ()),
             segments=self.segments,
             continuity=self.continuity,
+            input=self.input,
             forecast_length=self.forecast_length,
             lyapunov=lyapunov,
             max_steps=self.max_steps,

@@ -29,6 +29,7 @@ from ..abilities import LossOption
 from ..base import Metric, Trajectories
 from ..reached import mean_over_reached, zero_where_lost
 from . import forecast
+from .drive import InputKind, drive_of
 
 NetworkKind = Literal["mlp", "bilinear"]
 
@@ -57,7 +58,8 @@ class Dynamics:
     States are standardised by the training trajectories, float32; errors are in their standard deviations. A sample is
     a window of `horizon` intervals between observations, predicted from its first state. A fixed-step solver takes its
     steps in each interval, so its budget, and the reported NFE, are for one interval. An adaptive solver chooses its
-    steps over the whole window; it stops at every observation only if times are irregular or there are control inputs.
+    steps over the whole window; its steps end at every observation only where the field changes there: if times are
+    irregular, or control inputs have kinks.
 
     Attributes:
         name: Its name in records and tables.
@@ -73,6 +75,7 @@ class Dynamics:
             state, the observed one plus a trained correction, and a penalty pulls its end to the next one's start:
             multiple shooting (Bock & Plitt 1984; for neural ODEs Turan & Jaeschke 2021, arXiv 2109.06786).
         continuity: The weight of the squared gaps between segments.
+        input: Control inputs between observations: "hold" (the last value), "linear", or "cubic" (a continuous slope).
         forecast_length: Intervals of the long forecasts; None for the length of the shortest test trajectory, at most
             1000.
         lyapunov: The system's largest Lyapunov exponent, if it is known and positive.
@@ -80,6 +83,7 @@ class Dynamics:
         max_steps: The largest number of steps that an adaptive solver may try in one window.
         scaling: The standardisation of the data.
         plain: Whether times are equally spaced and there are no control inputs.
+        regular: Whether times are equally spaced.
         train, validation, test: Windows.
 
     Raises:
@@ -98,12 +102,14 @@ class Dynamics:
     curriculum: tuple[int, ...] = ()
     segments: int = 1
     continuity: float = 1.0
+    input: InputKind = "linear"
     forecast_length: int | None = None
     lyapunov: float | None = None
     adjoint: Any = None
     max_steps: int = 1024
     scaling: Scaling = field(init=False)
     plain: bool = field(init=False)
+    regular: bool = field(init=False)
     train: Windows = field(init=False)
     validation: Windows = field(init=False)
     test: Windows = field(init=False)
@@ -113,7 +119,8 @@ class Dynamics:
         every = [one for part in self.parts for one in part]
         put = lambda name, value: object.__setattr__(self, name, value)
         put("scaling", Scaling.of(self.parts.train))
-        put("plain", is_regular(every) and every[0].u.shape[1] == 0)
+        put("regular", is_regular(every))
+        put("plain", self.regular and every[0].u.shape[1] == 0)
         whole = self.segments * self.horizon
         # Windows may overlap, since that uses the same data more often; with own starts for each window they must not.
         put("train", self._windows("train", whole, 1 if self.segments == 1 else whole))
@@ -275,28 +282,15 @@ class Dynamics:
         horizon: int,
         **asked: Any,
     ) -> "CrossedWindow":
-        """The states at `horizon` observations after the start.
-
-        If times or control inputs change the field at observations, each interval is a separate solve.
-        """
+        """The states at `horizon` observations after the start, in one solve whose time counts observations."""
+        ts, args, jumps = np.arange(horizon + 1), None, None
+        if course is not None:
+            args = drive_of(course, horizon, self.input)
+            jumps = None if self.regular and self.input == "cubic" else "ts"
         options = {"adjoint": self.adjoint, "max_steps": self.max_steps, "throw": False, **asked}
-        options |= {"solver": solver, "batch_axis": 0}
-        if course is None:
-            sol = solve(model.field, start, 0.0, float(horizon), ts=np.arange(horizon + 1), **options)
-            return CrossedWindow(jnp.swapaxes(sol.ys, 0, 1), sol.stats, sol.status, sol.penalty)
-        key = options.pop("key", None)
-        keys = None if key is None else jax.random.split(key, horizon)
-
-        def cross(z, now):
-            own, key = now
-            sol = solve(model.field, z, 0.0, 1.0, args=own, args_axes=0, key=key, **options)
-            return sol.y1, (sol.y1, sol.stats, sol.status, jnp.asarray(sol.penalty, z.dtype))
-
-        intervals = jax.tree.map(lambda x: jnp.moveaxis(jnp.asarray(x)[:, :horizon], 1, 0), course)
-        _, (states, stats, status, penalty) = jax.lax.scan(cross, start, (intervals, keys))
-        path = jnp.concatenate([start[:, None], jnp.swapaxes(states, 0, 1)], axis=1)
-        stats = jax.tree.map(lambda count: jnp.sum(count, axis=0), stats)
-        return CrossedWindow(path, stats, jnp.max(status, axis=0), jnp.sum(penalty))
+        options |= {"solver": solver, "batch_axis": 0, "args": args, "args_axes": None if args is None else 0}
+        sol = solve(model.field, start, 0.0, float(horizon), ts=ts, jumps=jumps, **options)
+        return CrossedWindow(jnp.swapaxes(sol.ys, 0, 1), sol.stats, sol.status, sol.penalty)
 
 
 class CrossedWindow(NamedTuple):

@@ -1,0 +1,102 @@
+"""Inputs of a field that depend on time: paths with knots, for the args of `kuttax.solve`."""
+
+from typing import Any, Protocol, runtime_checkable
+
+import diffrax
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from .errors import UserError
+
+
+@runtime_checkable
+class HasKnots(Protocol):
+    """A path that is smooth between its knots: `ZeroOrderHold`, and diffrax's interpolations."""
+
+    @property
+    def ts(self) -> Any: ...
+
+    def evaluate(self, t0: Any, /) -> Any: ...
+
+
+class ZeroOrderHold(diffrax.AbstractPath):
+    """A stepwise input: from each knot until the next, it has the knot's value.
+
+    Before the first knot it has the first value, after the last knot the last one. At a knot it has the new value.
+    Pass it in the `args` of `kuttax.solve`, with `jumps="knots"`: steps then end at the knots.
+
+    Attributes:
+        knots: The times of the knots, increasing, (knots,); a row may end in NaN.
+        values: The values there, any pytree whose leaves have a leading axis of the same length.
+
+    For a batch in which every sample has its own input, give both one more leading axis, and `args_axes=0` to `solve`.
+
+    Raises:
+        UserError: Knots and values differ in their number.
+    """
+
+    knots: Float[Array, "*samples knots"]
+    values: PyTree[Float[Array, "..."]]
+
+    def __init__(self, ts: Any, values: Any):
+        """Holds `values` from the times `ts` on."""
+        knots = jnp.asarray(ts)
+        self.knots = knots if jnp.issubdtype(knots.dtype, jnp.floating) else knots.astype(jnp.result_type(float))
+        self.values = jax.tree.map(jnp.asarray, values)
+        for leaf in jax.tree.leaves(self.values):
+            if leaf.shape[: self.knots.ndim] != self.knots.shape or self.knots.ndim not in (1, 2):
+                raise UserError(
+                    f"an input needs one value for each of its knots, (knots, ...), or with a row for each sample "
+                    f"(samples, knots, ...): got knots {self.knots.shape} and values {leaf.shape}"
+                )
+
+    @property
+    def ts(self) -> Float[Array, "*samples knots"]:
+        """The times of the knots."""
+        return self.knots
+
+    @property
+    def t0(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The first knot."""
+        return self.knots[..., 0]
+
+    @property
+    def t1(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The last knot."""
+        return jnp.nanmax(self.knots, axis=-1)
+
+    def evaluate(self, t0: Any, t1: Any = None, left: bool = False) -> Any:
+        """The value at t0, or the change from t0 to t1; with `left`, at a knot the value before it."""
+        if t1 is not None:
+            return jax.tree.map(jnp.subtract, self.evaluate(t1, left=left), self.evaluate(t0, left=left))
+        passed = self.knots < t0 if left else self.knots <= t0  # false of NaN
+        index = jnp.maximum(jnp.sum(passed) - 1, 0)
+        return jax.tree.map(lambda x: x[index], self.values)
+
+    def __call__(self, t: Any) -> Any:
+        """The value at t."""
+        return self.evaluate(t)
+
+
+def knots_of(args: Any) -> Any:
+    """The knots of all paths in `args`, sorted: (knots,), or (samples, knots) if a path has a row for each sample.
+
+    Raises:
+        UserError: There is no path.
+    """
+    paths = [x for x in jax.tree.leaves(args, is_leaf=_has_knots) if _has_knots(x)]
+    if not paths:
+        raise UserError(
+            "jumps='knots' takes the knots of the paths in args, and there is none: pass kx.ZeroOrderHold(ts, values), "
+            "or one of diffrax's interpolations, in args"
+        )
+    if len(paths) == 1:
+        return paths[0].ts
+    rows = max((path.ts for path in paths), key=jnp.ndim)
+    each = [jnp.broadcast_to(path.ts, (*rows.shape[:-1], path.ts.shape[-1])) for path in paths]
+    return jnp.sort(jnp.concatenate(each, axis=-1), axis=-1)  # NaN comes last
+
+
+def _has_knots(x: Any) -> bool:
+    return isinstance(x, HasKnots)
