@@ -119,6 +119,20 @@ def test_latent_from_search_to_table(tmp_path, monkeypatch):
     assert (tmp_path / "synthetic.jsonl").read_text() == written, "what is recorded is not run again"
 
 
+def test_series_from_search_to_table(tmp_path, monkeypatch):
+    module = script("series.run", monkeypatch)
+    monkeypatch.setitem(module.CASES, "spirals", module.CASES["spirals"]._replace(paths=((3, 1),)))
+    monkeypatch.setattr(module, "SOLVERS", {name: module.SOLVERS[name] for name in ("midpoint", "euler")})
+    monkeypatch.setattr(module, "ROUNDS", 1)
+    arguments = ["--out", str(tmp_path), "--data", "spirals", "--seeds", "1", "--smoke"]
+    module.main(arguments)
+    written = (tmp_path / "spirals.jsonl").read_text()
+    assert len(written.splitlines()) == 5  # two searches, two final runs, one timing
+    assert "| spirals | 3 windows, log-signature 1 |" in (tmp_path / "table.md").read_text()
+    module.main(arguments)
+    assert (tmp_path / "spirals.jsonl").read_text() == written, "what is recorded is not run again"
+
+
 @pytest.mark.parametrize(
     ("name", "options", "students"),
     [

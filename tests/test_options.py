@@ -31,7 +31,8 @@ from kuttax.commands import train as train_command
 from kuttax.commands.run import reference
 from kuttax.data import Dataset
 from kuttax.data.images import mnist
-from kuttax.data.series import physionet
+from kuttax.data.series import aeon_sets, physionet
+from kuttax.data.series.labelled import Labelled
 from kuttax.data.series.series import Observed
 from kuttax.data.tables import maf
 from kuttax.data.tables.points import PointSplits, points
@@ -137,13 +138,15 @@ def used_of_trainer(trainer, *, task=True):
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """A table of points and one of trajectories."""
+    """A table of points, one of trajectories and one of labelled series."""
     directory, rng = tmp_path_factory.mktemp("files"), np.random.default_rng(0)
     np.savetxt(directory / "points.csv", rng.normal(size=(40, 2)), delimiter=",", header="a,b", comments="")
     rows = [(i, 0.1 * k, *rng.normal(size=2)) for i in range(6) for k in range(30)]
     np.savetxt(directory / "paths.csv", rows, delimiter=",", header="trajectory,t,x1,x2", comments="")
     driven = np.column_stack([rows, rng.normal(size=len(rows))])
     np.savetxt(directory / "driven.csv", driven, delimiter=",", header="trajectory,t,x1,x2,u1", comments="")
+    rows = [(i, 0.1 * k, rng.normal(), i % 4) for i in range(24) for k in range(6)]
+    np.savetxt(directory / "labelled.csv", rows, delimiter=",", header="series,t,x,label", comments="", fmt="%g")
     return directory
 
 
@@ -154,6 +157,7 @@ def used(monkeypatch, tmp_path):
     monkeypatch.setattr(mnist, "load", lambda data_dir=None: (_images(100, data_dir), _images(20, data_dir)))
     monkeypatch.setattr(maf, "load", lambda name, data_dir=None: _table(name, data_dir))
     monkeypatch.setattr(physionet, "load", _stays)
+    monkeypatch.setattr(aeon_sets, "load", _archived)
 
     def stop(*arguments, **options):
         raise Captured(arguments, options)
@@ -205,6 +209,12 @@ def _stays(data_dir=None):
         yield Observed(times, rng.random((4, 41)), rng.random((4, 41)) < 0.5)
 
 
+def _archived(name, data_dir=None):
+    rng = np.random.default_rng(len(name) + len(str(data_dir)))
+    parts = [Labelled(rng.random((n, 5, 1)), np.tile(np.arange(5.0), (n, 1)), np.arange(n) % 2) for n in (20, 8)]
+    return *parts, ("x1",), ("a", "b")
+
+
 def _used_by_fit(task, options, with_task):
     """The trainers, distillations and certificates that a fit would make; nothing is trained."""
     made = []
@@ -240,7 +250,7 @@ VALUES = {
     "data": "pinwheel", "observed": "0.4", "rounding": "0.2", "curriculum": "1", "horizon": "2",
     "forecast_length": "3", "batch_size": "4", "samples": "24", "train_steps": "140", "trajectories": "7",
     "held_out": "0.3", "validation_fraction": "0.3", "system": "pendulum", "file": None, "dimension": "3",
-    "first_step": "0.3", "test_samples": "15", "warm_up": "0.5", "segments": "2",
+    "first_step": "0.3", "log_signature": "2", "test_samples": "15", "warm_up": "0.5", "segments": "2",
 }  # fmt: skip
 """A value for the names whose type does not say one; None leaves the option out: contexts have it."""
 
@@ -294,6 +304,7 @@ TINY = {
     "flow": "--width 3 --batch-size 8",
     "dynamics": "--width 3 --batch-size 8 --horizon 3",
     "latent": "--width 3 --batch-size 4",
+    "series": "--width 3 --state 4 --batch-size 4",
     "spiral-sde": "--trajectories 20 --held-out 8 --batch-size 8",
     "mnist-sde": "--width 3 --batch-size 8",
 }
@@ -312,6 +323,7 @@ OF_TASKS = {
         " --file driven.csv",
     ],
     "latent": [" --samples 20", " --samples 20 --kl 0", " --data physionet"],
+    "series": [" --samples 20", " --samples 20 --path cubic", " --data GunPoint", " --file labelled.csv"],
     "spiral-sde": ["", " --solver spark"],
     "mnist-sde": ["", " --solver spark"],
 }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from .batches import BatchStream
 from .dataset import Dataset, check_dataset
+from .series.labelled import Labelled, LabelledSplits, split_series
 from .splits import Splits, make_splits, split_off
 from .systems.systems import generate
 from .systems.trajectory import Trajectory
@@ -10,6 +11,8 @@ from .systems.windows import TrajectorySplits, split_trajectories
 __all__ = [
     "BatchStream",
     "Dataset",
+    "Labelled",
+    "LabelledSplits",
     "Splits",
     "Trajectory",
     "TrajectorySplits",
@@ -17,5 +20,6 @@ __all__ = [
     "generate",
     "make_splits",
     "split_off",
+    "split_series",
     "split_trajectories",
 ]

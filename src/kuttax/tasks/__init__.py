@@ -9,12 +9,14 @@ from .density.task import Density
 from .dynamics.task import Dynamics
 from .latent.task import Latent
 from .registry import TASKS, build, task_options
+from .series.task import Controlled
 from .stochastic.classification import StochasticClassification
 from .stochastic.moment_fit import MomentFit
 
 __all__ = [
     "TASKS",
     "Classification",
+    "Controlled",
     "Density",
     "Dynamics",
     "Latent",

@@ -13,6 +13,7 @@ from .density.options import DensityOptions, FlowOptions
 from .dynamics.options import DynamicsOptions
 from .latent.options import LatentOptions
 from .options import TaskOptions
+from .series.options import SeriesOptions
 from .stochastic.mnist_sde import MnistSDE
 from .stochastic.spiral_sde import SpiralSDE
 
@@ -26,6 +27,7 @@ TASKS: dict[str, Options] = {
     "density": DensityOptions,
     "flow": FlowOptions,
     "latent": LatentOptions,
+    "series": SeriesOptions,
     "spiral-sde": SpiralSDE,
     "mnist-sde": MnistSDE,
     "moons": Moons,
@@ -41,7 +43,8 @@ def task_options(name: str) -> Options:
     """
     if str(name).lower().endswith((".csv", ".npz")):
         raise UserError(
-            f"{name!r} is a file: name a task, dynamics for trajectories or density for points, with --file {name}"
+            f"{name!r} is a file: name a task, dynamics for trajectories, series for labelled series or density for "
+            f"points, with --file {name}"
         )
     if name not in TASKS:
         raise UserError(f"unknown task {name!r}; known: {', '.join(TASKS)}")

@@ -28,7 +28,7 @@ def diffrax_event(problem: Problem) -> diffrax.Event | None:
         return None
     if len(problem.events) > 1:
         raise UserError(f"FromDiffrax takes one event, got {len(problem.events)}: use Adaptive, which takes several")
-    event = problem.events[0]
+    event: Any = problem.events[0]  # pyright: ignore[reportGeneralTypeIssues]
     condition = problem.mapped(event.condition)
     fine = 4 * float(jnp.finfo(problem.t0.dtype).eps)
     finder = _ToTheLastDigit(rtol=fine, atol=float(jnp.finfo(problem.t0.dtype).tiny), flip="detect")

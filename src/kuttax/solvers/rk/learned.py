@@ -133,6 +133,8 @@ class LearnedRK(AbstractTableSolver):
         if self.trained_for is None:
             return
         ends = (problem.t0, problem.t1) if problem.ts is None else (problem.t0, *_known(problem.ts), problem.t1)
+        if problem.known_nodes is not None:
+            ends = (problem.t0, *_known(problem.known_nodes.ends))
         if any(isinstance(t, Tracer) for t in ends):
             return
         t0, t1 = self.trained_for

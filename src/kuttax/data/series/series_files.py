@@ -1,0 +1,132 @@
+"""Labelled series from a user's own CSV file."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from ...errors import UserError
+from ..files.numbers import TOO_LARGE, fits, number
+from .labelled import Labelled, padded
+
+Target = Literal["auto", "class", "number"]
+
+_COLUMNS = "the columns are series, t, label, and one for each channel"
+
+
+class Loaded(NamedTuple):
+    """The series of a file, the names of its channels, and those of its classes; None for numbers to predict."""
+
+    series: Labelled
+    names: tuple[str, ...]
+    classes: tuple[str, ...] | None
+
+
+def load(path: Path, target: Target = "auto") -> Loaded:
+    """The series in a CSV file: a header line, then one line for each time of each series.
+
+    Columns: `series`, any name of a series; `t`, its times from any origin; `label`, the same on all its lines; and
+    one column for each channel, under any name. The order of columns and lines is free. An empty cell is a gap.
+
+    Args:
+        path: The file.
+        target: The meaning of the labels. "class": each text is a class. "number": numbers to predict. "auto": numbers
+            if all labels are numbers and at least one is not whole, else classes.
+
+    Raises:
+        UserError: The file cannot be read, or not as labelled series; the message names the place.
+    """
+    header, lines = _table(path)
+    names = _channels(path, header)
+    rows: dict[str, list[tuple[int, float, list[float], str]]] = {}
+    for line, cells in lines:
+        if len(cells) != len(header):
+            raise UserError(f"{path}, line {line}: {len(cells)} fields under a header of {len(header)}: mend the line")
+        cell = dict(zip(header, (text.strip() for text in cells), strict=True))
+        values = [_number(path, line, name, cell[name], gap=True) for name in names]
+        one = line, _number(path, line, "t", cell["t"], gap=False), values, cell["label"]
+        rows.setdefault(cell["series"], []).append(one)
+    labels = [_label(path, name, [(line, label) for line, _, _, label in one]) for name, one in rows.items()]
+    times, values = zip(*(_sorted(path, name, one) for name, one in rows.items()), strict=True)
+    y, classes = _targets(path, labels, target)
+    return Loaded(padded(times, values, y), tuple(names), classes)
+
+
+def _table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The header, and the other lines with their numbers."""
+    if path.suffix.lower() != ".csv":
+        raise UserError(f"{path}: labelled series are read from .csv files: convert it to one")
+    if not path.is_file():
+        raise UserError(f"no file at {path}: name a CSV file of labelled series")
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            lines = [(line, row) for line, row in enumerate(csv.reader(file), start=1) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: not a readable CSV file ({error}): save it as UTF-8 text") from None
+    if len(lines) < 2:
+        raise UserError(f"{path}: no observations: give a header line such as series,t,x,label and one line for each")
+    return [name.strip() for name in lines[0][1]], lines[1:]
+
+
+def _channels(path: Path, header: list[str]) -> list[str]:
+    """The columns of values."""
+    twice = [name for name in header if header.count(name) > 1]
+    if twice:
+        raise UserError(f"{path}: column {twice[0]!r} is there twice: {_COLUMNS}")
+    missing = [name for name in ("series", "t", "label") if name not in header]
+    if missing:
+        raise UserError(f"{path}: column {missing[0]!r} is missing: {_COLUMNS}")
+    names = [name for name in header if name not in ("series", "t", "label")]
+    if not names or "" in names:
+        what = "a column has no name" if names else "there is no channel"
+        raise UserError(f"{path}: {what}: {_COLUMNS}")
+    return names
+
+
+def _number(path: Path, line: int, column: str, text: str, *, gap: bool) -> float:
+    """A finite number; NaN for a gap, where there may be one."""
+    value = np.nan if text == "" else number(text)
+    if value is None or np.isinf(value) or (np.isnan(value) and not gap):
+        raise UserError(f"{path}, line {line}: {column} is no finite number but {text!r}: mend the line")
+    if not np.isnan(value) and not fits(value):
+        raise UserError(f"{path}, line {line}: {column} = {text} {TOO_LARGE}: mend the line, or scale the data")
+    return value
+
+
+def _label(path: Path, series: str, found: list[tuple[int, str]]) -> str:
+    """The label of a series, which all its lines repeat."""
+    first = found[0][1]
+    for line, label in found:
+        if label == "":
+            raise UserError(f"{path}, line {line}: series {series!r} has no label: give one on each of its lines")
+        if label != first:
+            raise UserError(f"{path}, line {line}: series {series!r} has the labels {first!r} and {label!r}: give one")
+    return first
+
+
+def _sorted(path: Path, series: str, rows: Sequence[tuple[int, float, list[float], str]]) -> tuple[np.ndarray, ...]:
+    """Times and values of a series, in the order of time."""
+    rows = sorted(rows, key=lambda row: row[1])
+    times = np.array([time for _, time, _, _ in rows])
+    again = np.flatnonzero(np.diff(times) == 0)
+    if again.size:
+        line, time = rows[again[0] + 1][:2]
+        raise UserError(f"{path}, line {line}: series {series!r} has the time {time:g} twice: merge the two lines")
+    return times, np.array([values for _, _, values, _ in rows])
+
+
+def _targets(path: Path, labels: list[str], target: Target) -> tuple[np.ndarray, tuple[str, ...] | None]:
+    """The labels as classes with their names, or as numbers."""
+    numbers = [number(label) for label in labels]
+    bad = next((label for label, x in zip(labels, numbers, strict=True) if x is None or not fits(x)), None)
+    all_numbers = [np.nan if x is None else x for x in numbers]
+    if target == "number" and bad is not None:
+        raise UserError(f"{path}: the label {bad!r} is no finite number: mend it, or give --target class")
+    if target == "number" or (target == "auto" and bad is None and any(x != round(x) for x in all_numbers)):
+        return np.array(all_numbers), None
+    classes = sorted(set(labels), key=(lambda label: float(label)) if bad is None else None)
+    if len(classes) < 2:
+        raise UserError(f"{path}: all series have the label {classes[0]!r}: give at least two classes")
+    return np.array([classes.index(label) for label in labels], np.int32), tuple(classes)
