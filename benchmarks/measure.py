@@ -74,10 +74,13 @@ def _prepare(
     message = {"do": "prepare", "workload": workload.name, "smoke": smoke, "reference": reference and str(reference)}
     first = next((name for name in _TARGET if name in workers), None)
     target, replies, left_out = None, {}, {}
-    for name in sorted(workers, key=lambda name: (name != first, LIBRARIES[name].module == "limit")):
+    late = lambda name: LIBRARIES[name].module == "limit" or LIBRARIES[name].twin is not None
+    for name in sorted(workers, key=lambda name: (name != first, late(name))):
         is_first = first is not None and LIBRARIES[name].module == LIBRARIES[first].module
         counts = {key: value for key, value in replies.get("kuttax", {}).items() if key in ("nfe", "accepted")}
-        question = {**message, "target": None if is_first else target, "counts": counts or None}
+        tolerance = replies.get(LIBRARIES[name].twin, {}).get("tolerance")
+        asked = {"target": None if is_first else target, "counts": counts or None, "tolerance": tolerance}
+        question = {**message, **asked}
         try:
             reply = workers[name].ask(question)
         except PeerError as death:
@@ -152,6 +155,7 @@ def _facts(workload: Workload, smoke: bool) -> dict[str, Any]:
         "batch": problem.batch,
         "t1": problem.t1,
         "times": problem.times,
+        "own_times": problem.own_times,
         "dtype": "float32",
         "seed": problem.seed,
         "smoke": smoke,

@@ -27,22 +27,28 @@ def solve(problem: Problem) -> Reference:
     """Steps end at the times to save, so that nothing is interpolated. Needs `jax_enable_x64`."""
     weights = [jnp.asarray(w, jnp.float64) for w in problem.weights()]
     y0, ts = jnp.asarray(problem.y0(), jnp.float64), problem.ts()
-    controller, saveat = diffrax.PIDController(_TOLERANCE, _TOLERANCE), diffrax.SaveAt(t1=True)
-    if ts is not None:
-        nodes = jnp.asarray(ts, jnp.float64)
-        controller, saveat = diffrax.ClipStepSizeController(controller, step_ts=nodes), diffrax.SaveAt(ts=nodes)
+    ts = None if ts is None else jnp.asarray(ts, jnp.float64)
     field = diffrax.ODETerm(jax_fields.field(problem))  # pyright: ignore[reportArgumentType]
 
-    def loss(weights, y0):
+    def outputs(weights, y0, ts):
+        controller, saveat = diffrax.PIDController(_TOLERANCE, _TOLERANCE), diffrax.SaveAt(t1=True)
+        if ts is not None:
+            controller, saveat = diffrax.ClipStepSizeController(controller, step_ts=ts), diffrax.SaveAt(ts=ts)
         sol = diffrax.diffeqsolve(
             field, diffrax.Dopri8(), 0.0, problem.t1, None, y0, weights, saveat=saveat, stepsize_controller=controller
         )
         assert sol.ys is not None
-        outputs = sol.ys[0] if ts is None else sol.ys
-        return jnp.mean(jnp.square(outputs)), outputs
+        return sol.ys[0] if ts is None else sol.ys
 
-    (_, outputs), (in_weights, in_y0) = jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))(weights, y0)
-    return Reference(np.asarray(outputs), [np.asarray(w) for w in in_weights], np.asarray(in_y0))
+    if problem.own_times:
+        outputs = jax.vmap(outputs, (None, 0, 0), 1)
+
+    def loss(weights, y0):
+        found = outputs(weights, y0, ts)
+        return jnp.mean(jnp.square(found)), found
+
+    (_, found), (in_weights, in_y0) = jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))(weights, y0)
+    return Reference(np.asarray(found), [np.asarray(w) for w in in_weights], np.asarray(in_y0))
 
 
 def write(workload: Workload, path: Path, *, smoke: bool) -> None:

@@ -24,6 +24,7 @@ class Problem:
         batch: Number of samples.
         t1: End of the interval that begins at 0.
         times: How many equally spaced times to save at, both ends among them; 0 saves the end alone.
+        own_times: Every sample has its own times to save at, `times` of them, at random and the last at t1.
         side: Height and width of the images.
         spread: The greatest rate; the least is 1, the others lie between on a geometric scale.
         gain: The weights' standard deviation times the root of the fan-in.
@@ -35,6 +36,7 @@ class Problem:
     batch: int
     t1: float = 1.0
     times: int = 0
+    own_times: bool = False
     side: int = 0
     spread: float = 1.0
     gain: float = 1.5
@@ -61,5 +63,13 @@ class Problem:
         return y0.astype(np.float32)
 
     def ts(self) -> np.ndarray | None:
-        """The times to save at, or None."""
+        """The times to save at, (times,), or (batch, times) if every sample has its own; None if there are none."""
+        if self.own_times:
+            return self._own_ts()
         return np.linspace(0.0, self.t1, self.times).astype(np.float32) if self.times else None
+
+    def _own_ts(self) -> np.ndarray:
+        """Uniform times, whose gaps are exponential; a hundredth of the mean gap keeps them apart in float32."""
+        gaps = 0.01 + np.random.default_rng(self.seed + 2).exponential(size=(self.batch, self.times))
+        share = np.cumsum(gaps, axis=1)
+        return (self.t1 * share / share[:, -1:]).astype(np.float32)

@@ -27,6 +27,12 @@ def markdown(results: Results) -> str:
         ),
         *(
             _section(
+                f"Own times for each sample, {kind}", _rows(results, results.of("ragged", kind=kind), _TIME + _STEPS)
+            )
+            for kind in ("gradient", "forward")
+        ),
+        *(
+            _section(
                 f"Stochastic differential equations, {kind}", _rows(results, results.of("stochastic", kind=kind), _TIME)
             )
             for kind in ("gradient", "forward")

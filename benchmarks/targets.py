@@ -84,6 +84,13 @@ TARGETS = (
         for kind in ("forward", "gradient")
     ),
     _faster("narrow-sde", "diffrax-tuned", 5.0),
+    *(
+        _cost(workload, own, f"{own}-common", 1.15, kind)
+        for workload, own in (("ragged-rk4", "kuttax"), ("ragged-dopri5", "kuttax"), ("ragged-dopri5", "kuttax-joint"))
+        for kind in ("forward", "gradient")
+    ),
+    *(_faster("ragged-rk4", peer, 3.0) for peer in ("diffrax", "diffrax-tuned")),
+    *(_faster("ragged-dopri5", peer, 3.0) for peer in ("torchode", "diffrax", "diffrax-tuned")),
     *(_faster("mixed-dopri5", peer, 1.0) for peer in ("torchode", "diffrax", "diffrax-tuned")),
 )
 """Everything that kuttax is held to."""

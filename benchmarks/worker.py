@@ -2,7 +2,8 @@
 
 `python -m benchmarks.worker LIBRARY DEVICE`, started by `peer.py`:
 
-- {"do": "prepare", "workload": ..., "smoke": ..., "reference": FILE or null, "target": ERROR or null, "counts": ...}
+- {"do": "prepare", "workload": ..., "smoke": ..., "reference": FILE or null, "target": ERROR or null, "counts": ...,
+  "tolerance": the one to take, or null}
 - {"do": "time", "kind": "gradient" or "forward", "seconds": ..., "most": ...}: {"seconds": [...], "cpu_s": ...}
 """
 
@@ -39,18 +40,22 @@ class Worker:
         workload = workloads.find(message["workload"], smoke=message["smoke"])
         reference = message["reference"] and Reference.load(message["reference"])
         try:
-            return self._prepare(workload, reference, message["target"], message["counts"])
+            return self._prepare(workload, reference, message["target"], message["counts"], message.get("tolerance"))
         except Unsupported as reason:
             return {"skipped": str(reason)}
 
-    def _prepare(self, workload: Workload, reference: Reference | None, target: float | None, counts) -> dict[str, Any]:
+    def _prepare(
+        self, workload: Workload, reference: Reference | None, target: float | None, counts: Any, tolerance: Any
+    ) -> dict[str, Any]:
         self.run = run = self.library.build(workload, self.device, counts)
         # The gradient first: its compilation is then as cold as a user's.
         kinds = {kind: run.compile(kind) for kind in workload.kinds}
         for kind, record in kinds.items():
             record["first_call_s"] = _seconds(getattr(run, kind))
-        if self.library.module == "limit":
-            reference = None  # it solves nothing
+        if self.library.module == "limit" or self.library.twin is not None:
+            reference = None  # it solves nothing, or saves at other times
+        if tolerance is not None:
+            run.tolerance = tolerance
         if reference is not None and target is not None:
             run.tolerance = _loosest(run, workload, reference, target)
         gradient, peak = memory.with_peak(run.gradient)

@@ -11,6 +11,8 @@ _TORCH = ("torchdiffeq", "torchdiffeq-adjoint", "torchode")
 _LEARNED = ("kuttax", "kuttax-learned", "kuttax-learned-table", "limit")
 _SCALING = ("kuttax", "limit", "diffrax-tuned", "torchdiffeq")
 _MEMORY = ("kuttax", "kuttax-stages", "kuttax-steps", "kuttax-reversible", "diffrax", "torchdiffeq-adjoint")
+_RAGGED = ("kuttax", "kuttax-common", "limit", "diffrax", "diffrax-tuned", "torchode")
+_RAGGED_JOINT = ("kuttax-joint", "kuttax-joint-common")
 _STOCHASTIC = ("kuttax", "limit", "limit-stored", "diffrax-tuned")
 STAGES = {"RK4": 4, "DOPRI5": 6, "Euler-Maruyama": 1}
 """Evaluations of the field in one step; DOPRI5's seventh stage is the next step's first."""
@@ -25,7 +27,8 @@ class Workload:
         group: The table that it belongs to.
         problem: What is solved.
         libraries: Who solves it.
-        steps: So many equal steps of the classical RK4, or of Euler-Maruyama; None for the adaptive DOPRI5.
+        steps: So many equal steps of the classical RK4, or of Euler-Maruyama; None for the adaptive DOPRI5. If every
+            sample has its own times to save at, so many from each of them to the next.
         tolerance: rtol and atol of the adaptive solve; what it achieves in diffrax is the error that all must meet.
         per_sample: Every sample has its own steps.
         noise: An SDE: diagonal noise, the diffusion as costly as the drift.
@@ -34,7 +37,7 @@ class Workload:
     """
 
     name: str
-    group: Literal["fixed", "adaptive", "learned", "scaling", "memory", "stochastic"]
+    group: Literal["fixed", "adaptive", "learned", "scaling", "memory", "stochastic", "ragged"]
     problem: Problem
     libraries: tuple[str, ...]
     steps: int | None = None
@@ -50,6 +53,11 @@ class Workload:
         if self.noise:
             return "Euler-Maruyama"
         return "DOPRI5" if self.steps is None else "RK4"
+
+    @property
+    def total_steps(self) -> int | None:
+        """The number of fixed steps of the whole solve."""
+        return self.steps and self.steps * (self.problem.times if self.problem.own_times else 1)
 
     def smoke(self) -> "Workload":
         """The same in small: it shows that everything runs, and measures nothing."""
@@ -72,6 +80,7 @@ NARROW = Problem("mlp", (3, 16, 3), batch=256)
 WIDE = Problem("mlp", (784, 100, 784), batch=512)
 CONV = Problem("conv", (8, 8, 8), batch=64, side=32)
 DEEP = Problem("mlp", (32, 64, 32), batch=256)
+RAGGED = dataclasses.replace(SMALL, t1=10.0, times=100, own_times=True)
 MIXED = Problem("relaxation", (3, 64, 64, 3), batch=64, t1=2.0, spread=100.0)
 
 
@@ -106,6 +115,8 @@ _ALL = (
     _adaptive("long", dataclasses.replace(SMALL, t1=40.0)),
     _adaptive("trajectory", dataclasses.replace(SMALL, t1=10.0, times=100)),
     _adaptive("mixed", MIXED, per_sample=True),
+    Workload("ragged-rk4", "ragged", RAGGED, _RAGGED, steps=2),
+    Workload("ragged-dopri5", "ragged", RAGGED, _RAGGED + _RAGGED_JOINT, tolerance=1e-5, per_sample=True),
     Workload("small-learned", "learned", SMALL, _LEARNED, steps=20),
     Workload("wide-learned", "learned", WIDE, _LEARNED, steps=8),
     *(_scaled("steps", value) for value in (10, 100, 1000)),

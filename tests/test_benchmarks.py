@@ -73,7 +73,8 @@ def test_every_workload_of_ours_runs_and_all_evaluate_as_often(measured):
         assert record["first_call_s"] > 0 and record["compile_s"] > 0 and record["versions"]["jax"] == jax.__version__
         if record["steps"] is not None:
             twice = 2 if record["variant"] == "reversible" else 1
-            assert record["nfe"] == twice * STAGES[record["method"]] * record["steps"]
+            intervals = record["times"] if record["own_times"] else 1
+            assert record["nfe"] == twice * STAGES[record["method"]] * record["steps"] * intervals
         elif record["name"] == "limit":
             ours = [r for r in found if r["workload"] == record["workload"] and r["name"] == "kuttax"]
             assert record["nfe"] == ours[0]["nfe"]
@@ -153,6 +154,66 @@ def test_the_reference_against_scipy_and_a_finite_difference(rng):
     np.testing.assert_allclose(slope, (ends[0] - ends[1]) / 2e-5, rtol=1e-7)
 
 
+def test_own_times_are_random_sorted_and_end_together():
+    ts = WORKLOADS["ragged-dopri5"].problem.ts()
+    assert ts.shape == (256, 100) and ts.dtype == np.float32
+    assert np.all(np.diff(ts, axis=1, prepend=0) > 0) and np.all(ts[:, -1] == 10)
+    assert len({row.tobytes() for row in ts}) == 256
+    uniform = np.sort(np.random.default_rng(0).uniform(0, 10, (256, 100)), axis=1)
+    np.testing.assert_allclose(np.std(np.diff(ts)), np.std(np.diff(uniform)), rtol=0.1)
+
+
+def test_the_reference_of_own_times_is_that_of_every_sample_alone():
+    problem = Problem("mlp", (2, 4, 2), batch=3, t1=1.5, times=4, own_times=True)
+    weights, ts = [w.astype(float) for w in problem.weights()], problem.ts()
+    truth = oracle.solve(problem)
+    assert truth.outputs.shape == (4, 3, 2)
+    for n, y0 in enumerate(problem.y0().astype(float)):
+        slope = lambda t, y: numpy_mlp(t, y[None], weights)[0]
+        sol = solve_ivp(slope, (0.0, 1.5), y0, "DOP853", ts[n], rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(truth.outputs[:, n], sol.y.T, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["ragged-rk4", "ragged-dopri5"])
+def test_with_own_times_all_libraries_solve_the_same(name):
+    """Outputs and gradients against the reference; the first sample has the common times in both solves."""
+    workload = find(name, smoke=True)
+    workload = replace(workload, steps=workload.steps and 8, tolerance=workload.tolerance and 1e-6)
+    truth = oracle.solve(workload.problem)
+    for library in ("kuttax", "kuttax-joint", "diffrax", "diffrax-tuned")[:: 1 if workload.steps is None else 2]:
+        run = LIBRARIES[library].build(workload, "cpu", None)
+        weights, y0 = run.gradient()
+        assert truth.output_error(run.numpy(run.forward()[0])) < 1e-5, library
+        assert truth.gradient_error([run.numpy(w) for w in weights], run.numpy(y0)) < 1e-4, library
+    first = workload.problem.ts()[0]
+    common = LIBRARIES["kuttax-common"].build(workload, "cpu", None)
+    np.testing.assert_array_equal(common.table, first)
+    own = LIBRARIES["kuttax"].build(workload, "cpu", None)
+    np.testing.assert_allclose(common.forward()[0][:, 0], own.forward()[0][:, 0], rtol=1e-4, atol=1e-4)
+
+
+def test_a_common_grid_takes_the_tolerance_of_own_grids(measured):
+    found = [r for r in records.read(measured) if r["workload"] == "ragged-dopri5"]
+    assert LIBRARIES["kuttax-joint-common"].twin == "kuttax-joint" and LIBRARIES["kuttax-common"].twin == "kuttax"
+    assert all(library.twin is None for name, library in LIBRARIES.items() if "common" not in name)
+    asked = []
+
+    def worker(name, tolerance):
+        def ask(message):
+            asked.append((name, message["tolerance"]))
+            return {"skipped": "no"} if name == "limit" else {"kinds": {}, "tolerance": tolerance, "error_y1": 1.0}
+
+        return SimpleNamespace(ask=ask)
+
+    workload = replace(find("ragged-dopri5", smoke=True), kinds=())
+    workers = {name: worker(name, 3e-4) for name in ("kuttax-common", "kuttax")}
+    measure(workload, workers, Turns(0, 1.0, 3), None, smoke=True)
+    assert asked == [("kuttax", None), ("kuttax-common", 3e-4)]
+    for name in ("kuttax", "kuttax-joint"):
+        own, common = (next(r for r in found if r["name"] == n) for n in (name, f"{name}-common"))
+        assert own["tolerance"] == common["tolerance"] and own["accepted"] == common["accepted"]
+
+
 def test_errors_are_relative_l2_errors():
     truth = oracle.Reference(np.array([3.0, 4.0]), [np.array([1.0]), np.array([0.0])], np.array([2.0]))
     assert truth.output_error(np.array([3.0, 4.5], np.float32)) == pytest.approx(0.1)
@@ -169,7 +230,7 @@ def test_the_ladder_stops_before_the_error_first_exceeds_the_target(tmp_path):
     run.gradient = lambda: ([np.ones(1)], np.ones(1))
     run.forward = lambda: (np.ones(1) + run.tolerance * (run.tolerance != 1e-3 * 2**4), {"nfe": 1})
     worker = Worker("kuttax", "cpu")
-    worker.library = SimpleNamespace(build=lambda *_: run, module="", packages=())
+    worker.library = SimpleNamespace(build=lambda *_: run, module="", twin=None, packages=())
     message = {"do": "prepare", "workload": "small-dopri5", "smoke": True, "counts": None, "target": 3e-3}
     reply = worker.answer({**message, "reference": str(tmp_path / "truth.npz")})
     assert reply["tolerance"] == 2e-3 and reply["error_y1"] == pytest.approx(2e-3)
@@ -215,7 +276,15 @@ def test_memory_is_counted_in_states_a_step():
 def test_table_and_plots_come_from_the_records(measured, tmp_path, capsys):
     main(["table", str(measured), "--out", str(tmp_path / "table.md")])
     text = (tmp_path / "table.md").read_text()
-    for title in ("Targets", "Gradient, fixed steps", "Gradient, adaptive steps", "Forward", "Compile time", "Memory"):
+    for title in (
+        "Targets",
+        "Gradient, fixed steps",
+        "Gradient, adaptive steps",
+        "Forward",
+        "Compile time",
+        "Memory",
+        "Own times for each sample, gradient",
+    ):
         assert f"## {title}\n" in text
     assert "measure nothing" in text
     assert all(target.text in text for target in TARGETS)

@@ -26,6 +26,13 @@ class Library:
         """Whether it runs on PyTorch, else on JAX."""
         return "torch" in self.packages
 
+    @property
+    def twin(self) -> str | None:
+        """The variant whose tolerance a variant on a common grid takes; None for every other one."""
+        if self.variant.split("-")[-1] != "common":
+            return None
+        return "-".join([self.module, *self.variant.split("-")[:-1]])
+
     def build(self, workload: Workload, device: str, counts: Counts | None) -> Run:
         """The workload, ready to run.
 
@@ -57,6 +64,9 @@ LIBRARIES = {
             "kuttax-stages",
             "kuttax-steps",
             "kuttax-reversible",
+            "kuttax-common",
+            "kuttax-joint",
+            "kuttax-joint-common",
         )
     },
     **{name: _library(name, *_JAX) for name in ("limit", "limit-stored")},

@@ -36,19 +36,27 @@ def build(workload: Workload, variant: str, device: str, counts: Counts | None) 
     """The workload in diffrax: RecursiveCheckpointAdjoint; a PIDController with its default coefficients if adaptive.
 
     Variants: "" (max_steps as it comes, 4096) and "tuned": max_steps is the number of fixed steps, or the least
-    multiple of eight that the adaptive solve at the workload's tolerance can do with.
+    multiple of eight that the adaptive solve at the workload's tolerance can do with. With own times for each sample,
+    `jax.vmap` over the samples; fixed steps by `StepTo`.
     """
     del device, counts
     if workload.noise:
         return JaxRun(Program(_solve_sde(workload), jax.random.PRNGKey(0)), workload.problem, None)
     most = _least_steps(workload) if variant == "tuned" else _DEFAULT
-    return JaxRun(Program(_solve(workload, most)), workload.problem, workload.tolerance)
+    return _run(workload, most)
+
+
+def _run(workload: Workload, max_steps: int) -> JaxRun:
+    problem = workload.problem
+    if problem.own_times:
+        return JaxRun(Program(_solve_ragged(workload, max_steps), problem.ts()), problem, workload.tolerance)
+    return JaxRun(Program(_solve(workload, max_steps)), problem, workload.tolerance)
 
 
 def _least_steps(workload: Workload) -> int:
-    if workload.steps is not None:
-        return workload.steps
-    trial = JaxRun(Program(_solve(workload, _DEFAULT)), workload.problem, workload.tolerance)
+    if workload.total_steps is not None:
+        return workload.total_steps
+    trial = _run(workload, _DEFAULT)
     attempts = trial.forward()[1]["attempts"]
     jax.clear_caches()  # the trial must not make the compilation that is timed any shorter
     return 8 * -(-int(np.max(attempts)) // 8)
@@ -84,6 +92,36 @@ def _solve(workload: Workload, max_steps: int):
         return solve_one(weights, y0, tolerance)
 
     return solve
+
+
+def _solve_ragged(workload: Workload, max_steps: int):
+    """Every sample by itself, with its own times."""
+    problem, field, steps = workload.problem, jax_fields.field(workload.problem), workload.steps
+
+    def controller(ts, tolerance):
+        if steps is None:
+            return _controller(workload, tolerance)
+        gaps = jnp.diff(ts, prepend=jnp.zeros_like(ts[:1]))
+        inner = [ts - gaps * (1 - i / steps) for i in range(1, steps)]
+        nodes = jnp.stack([*inner, ts], axis=1).reshape(-1)
+        return diffrax.StepTo(jnp.concatenate([jnp.zeros_like(ts[:1]), nodes]))
+
+    def solve_one(weights, y0, ts, tolerance):
+        sol = diffrax.diffeqsolve(
+            diffrax.ODETerm(field),  # pyright: ignore[reportArgumentType]
+            diffrax.Dopri5() if steps is None else RK4(),
+            0.0,
+            problem.t1,
+            None,
+            y0,
+            weights,
+            saveat=diffrax.SaveAt(ts=ts),
+            stepsize_controller=controller(ts, tolerance),
+            max_steps=max_steps,
+        )
+        return sol.ys, _counts(workload, sol.stats)
+
+    return jax.vmap(solve_one, (None, 0, 0, None), (1, 0))
 
 
 def _solve_sde(workload: Workload):

@@ -19,7 +19,7 @@ class Program:
 
     Attributes:
         solve: (weights, y0, table, tolerance) -> (outputs, counts as arrays).
-        table: Further arrays handed to `solve`: the free parameters of a learned solver.
+        table: Further arrays handed to `solve`: the free parameters of a learned solver, or each sample's own times.
         trains_table: Differentiate in them too.
         gradient: What stands for the gradient of mean(outputs^2), a pair whose second part is it; None for that itself.
     """

@@ -1,5 +1,7 @@
 """kuttax, called as its user would."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 
@@ -15,11 +17,15 @@ def build(workload: Workload, variant: str, device: str, counts: Counts | None) 
     """The workload in kuttax.
 
     Variants: "" (DiscreteAdjoint), "stages" and "steps" (what it stores), "reversible", "learned" (a LearnedRK of the
-    same tableau and steps, the gradient in the field alone) and "learned-table" (in its free parameters too).
+    same tableau and steps, the gradient in the field alone) and "learned-table" (in its free parameters too). With own
+    times for each sample: "joint" (all samples take the same steps), and "common" and "joint-common" (all samples have
+    the times of the first, in the same solve).
     """
     del device, counts
     if workload.noise:
         return JaxRun(Program(_solve_sde(workload), jax.random.PRNGKey(0)), workload.problem, None)
+    if workload.problem.own_times:
+        return _ragged(workload, variant)
     learned = variant.startswith("learned")
     table = _learned(workload) if learned else None
     program = Program(_solve(workload, variant), table, trains_table=variant == "learned-table")
@@ -48,6 +54,23 @@ def _solve(workload: Workload, variant: str):
         return (sol.y1 if ts is None else sol.ys), counts
 
     return solve
+
+
+def _ragged(workload: Workload, variant: str) -> JaxRun:
+    """The output times are an argument: every batch of a user's has others."""
+    problem, field = workload.problem, jax_fields.field(workload.problem)
+    ts = problem.ts()
+    assert ts is not None
+    words = variant.split("-")
+    workload = dataclasses.replace(workload, per_sample="joint" not in words)
+    end = None if workload.steps is not None else problem.t1  # fixed steps end at the last output
+
+    def solve(weights, y0, ts, tolerance):
+        solver = _solver(workload, variant, tolerance)
+        sol = kx.solve(field, y0, 0.0, end, solver=solver, args=weights, ts=ts, batch_axis=0)
+        return sol.ys, {"nfe": sol.stats.nfe, "accepted": sol.stats.accepted, "rejected": sol.stats.rejected}
+
+    return JaxRun(Program(solve, ts[0] if "common" in words else ts), problem, workload.tolerance)
 
 
 def _solve_sde(workload: Workload):

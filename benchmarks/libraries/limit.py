@@ -91,8 +91,8 @@ def _by_hand(workload: Workload, *, stored: bool) -> JaxRun:
 def _counts(workload: Workload, counts: Counts | None) -> tuple[int, int]:
     """Evaluations, and how many of them are differentiated."""
     stages = STAGES[workload.method]
-    if workload.steps is not None:
-        return stages * workload.steps, stages * workload.steps
+    if workload.total_steps is not None:
+        return stages * workload.total_steps, stages * workload.total_steps
     if counts is None:
         raise Unsupported("what an adaptive solve evaluates is counted by kuttax: measure both")
     return int(counts["nfe"]), stages * int(counts["accepted"]) + bool(workload.problem.times)
