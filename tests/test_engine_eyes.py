@@ -354,7 +354,8 @@ def test_a_cost_may_depend_on_traced_numbers(rng):
 
 
 PRODUCTS = {  # a step of the solve, and in the whole of the penalty's own, whose estimate is of two slopes
-    "costs": (GlobalError() + LocalError(), 3, 0),
+    "costs": (GlobalError() + LocalError(), 2, 0),
+    "costs of the end": (GlobalStiffness() + LocalError(), 3, 0),
     "picked inside": (LocalError(through="state"), 3, 2),
     "picked at a start": (LocalError("biased", through="state"), 2, 2),
     "through the step alone": (LocalError(), 2, 0),
@@ -363,7 +364,7 @@ PRODUCTS = {  # a step of the solve, and in the whole of the penalty's own, whos
 
 @pytest.mark.parametrize("name", PRODUCTS)
 def test_products_of_a_reverse_pass_are_counted(name, key):
-    """Costs and states inside of steps need one more a step, at its end."""
+    """States inside of steps, and costs that depend on the slope at the end, need one more a step."""
     penalty, each, own = PRODUCTS[name]
     with counted(lambda t, y, _: slopes(t, y, ARGS, jnp)) as (counting, calls):
 

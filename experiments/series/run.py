@@ -56,6 +56,7 @@ CASES = {
     "spirals": Case({"data": "spirals", "samples": 3000}, 200, ((8, 1), (16, 1), (8, 2))),
     "JapaneseVowels": Case({"data": "JapaneseVowels"}, 200, ((8, 1), (16, 1), (8, 2))),
     "BasicMotions": Case({"data": "BasicMotions", "held_out": 0.4}, 200, ((16, 1), (8, 2), (16, 2)), 24),
+    "GunPoint": Case({"data": "GunPoint", "held_out": 0.4}, 400, ((16, 1), (16, 2), (32, 1)), 24),
 }
 SMOKE = {"state": 3, "width": 4}
 

@@ -38,6 +38,11 @@ def horner(terms: tuple[State, ...], theta: Time) -> State:
     return jax.tree.map(on_leaf, *terms)
 
 
+def derived(terms: tuple[State, ...]) -> tuple[State, ...]:
+    """The coefficients of the derivative in theta."""
+    return tuple(jax.tree.map(lambda x, j=j: j * x, term) for j, term in enumerate(terms) if j > 0)
+
+
 def share(t: Time, start: Time, h: Time) -> Time:
     """(t - start) / h; zero for a step of size zero."""
     some = h != 0
@@ -78,8 +83,7 @@ class DenseOutput(eqx.Module):
 
         def of(terms: tuple[State, ...], theta: Time, h: Time) -> State:
             rate = 1 / jnp.where(h == 0, jnp.ones_like(h), h)
-            slopes = [jax.tree.map(lambda x, j=j: j * x, term) for j, term in enumerate(terms)][1:]
-            return jax.tree.map(lambda x: x * spread(rate, x), horner(tuple(slopes), theta))
+            return jax.tree.map(lambda x: x * spread(rate, x), horner(derived(terms), theta))
 
         return self._at(t, of)
 

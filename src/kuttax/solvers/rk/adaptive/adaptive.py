@@ -10,13 +10,14 @@ import jax.numpy as jnp
 
 from ...._types import State, Time
 from ....errors import UserError
+from ...base.coarse import depends
 from ...base.numbers import TIGHTER, number, refuse_low_rtol, scaled_tolerances, tightened
 from ...base.pick import Picked
 from ...base.registry import register_solver
 from ...base.solution import Solution, Stats
 from ...base.solver import AbstractSolver, Derivative, Feature, Observable, Problem, Refined, Scale
 from ..controller import Controller, rms
-from ..step import step_without_end
+from ..step import Step, step_without_end
 from ..tableau import Tableau
 from .march import AdaptiveState, march
 from .replay import solve_replayed
@@ -154,16 +155,29 @@ class Adaptive(AbstractSolver):
     def stats(self, final: AdaptiveState, problem: Problem) -> Stats:
         """Exact counts: two evaluations at the start (one without Hairer's heuristic), s an attempt, one after a jump.
 
-        A reverse pass takes s products a step. It takes one more at the end if there are outputs or picked states to
-        interpolate, or costs to differentiate.
+        A reverse pass takes s products a step. It takes one more at the end if there are states inside of steps to
+        interpolate, or costs that depend on the slope there.
         """
         start, s = 2 if self.first_step is None else 1, self.tableau.stages
         nfe = start + s * (final.accepted + final.rejected)
         nfe = nfe if final.jumps is None else nfe + final.jumps  # the slope after a jump
         inside = any(pick.moves and pick.at is not None for pick in problem.picks)
-        ends = final.ys is not None or bool(problem.costs) or inside or problem.dense or bool(problem.events)
+        ends = final.ys is not None or inside or problem.dense or bool(problem.events) or self._costs_see_end(problem)
         backward = (s + 1 if ends else s) * final.accepted
         return Stats(nfe, final.accepted, final.rejected, backward)
+
+    def _costs_see_end(self, problem: Problem) -> bool:
+        """Whether a cost of the steps depends on the slope at their end."""
+        lanes = (problem.samples,) if self.control == "per_sample" else ()
+        t = jnp.broadcast_to(problem.t0, lanes)
+        zero = jax.tree.map(jnp.zeros_like, problem.y0)
+
+        def costs(end: State) -> list[Time]:
+            ks = [*[zero] * self.tableau.stages, end]
+            step = Step(self.tableau, self.controller(t.dtype), t, t, zero, zero, ks, self.norm(problem))
+            return [cost(step) for cost in problem.costs]
+
+        return bool(problem.costs) and depends(costs, zero)
 
     def __str__(self) -> str:
         control = "" if self.control == "joint" else ", per sample"

@@ -1,5 +1,6 @@
 """The exact reverse pass of an adaptive solve: it replays the accepted steps from the last to the first."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -10,13 +11,13 @@ from jaxtyping import Array, PyTree
 
 from ...._types import Count, State, Time
 from ...base.closure import converted, cotangent, parameters, with_parameters
-from ...base.dense import DenseOutput, Pieces
+from ...base.dense import DenseOutput, Pieces, derived, horner, share
 from ...base.once import once
 from ...base.pick import Pick
 from ...base.solution import Happened, Solution
 from ...base.solver import Problem
 from ...base.spread import pick, put, spread
-from ..step import Step, interpolate, polynomial, rolled_step, step_with_end, step_without_end
+from ..step import Step, polynomial, rolled_step, step_with_end, step_without_end
 from .march import StepSizeControl, march
 from .tape import Tape
 
@@ -89,7 +90,8 @@ class _Replay:
         ]
         inside = any(pick.at is not None for pick, *_ in self.picks)  # of a step, where its dense output is needed
         self.pieces = self._pieces(cotangents.dense)
-        self.needs_end = self.saves or bool(self.charges) or inside or problem.dense or bool(problem.events)
+        self.inside = self.saves or inside or problem.dense or bool(problem.events)
+        self.needs_end = self.inside or bool(self.charges)
         if problem.ts is not None and self.saves:
             count = len(problem.ts)
             zeros = jax.tree.map(lambda x: jnp.zeros((count, *x.shape), x.dtype), problem.y0)
@@ -204,14 +206,14 @@ class _Replay:
 
         def forward(varied, y, times):
             y1, ks = advance(self.tableau, self._field(varied, t), times[0], y, times[1])
-            piece = None if self.pieces is None else (times, polynomial(self.tableau.dense, y, times[1], ks))
-            return y1, (ks if self.needs_end else []), self._charged(varied, times, y, y1, ks), piece
+            terms = polynomial(self.tableau.dense, y, times[1], ks) if self.inside else ()
+            return y1, terms, self._charged(varied, times, y, y1, ks)
 
-        (_, ks, _, _), back = self._vjp(forward, (t, h), self.varied, y)
-        extra, pull = self._outputs(n, y, (t, h), ks, pull)
-        extra = self._picked(n, y, (t, h), ks, extra)
+        (_, terms, _), back = self._vjp(forward, (t, h), self.varied, y)
+        extra, pull = self._outputs(n, y, terms, (t, h), pull)
+        extra = self._picked(n, terms, (t, h), self._piece(n, extra))
         due = [jnp.where(n < self.accepted, d, jnp.zeros_like(d)) for d in self.dcosts]
-        varied, dy, dtimes = back((pull.y, extra.ks, due, self._piece(n)))
+        varied, dy, dtimes = back((pull.y, extra.terms, due))
         dtimes = jax.tree.map(jnp.add, dtimes, extra.times)
         return pull._replace(
             y=jax.tree.map(jnp.add, dy, extra.y),
@@ -220,13 +222,14 @@ class _Replay:
             jumps=self._at_jumps(n, pull.jumps, dtimes),
         )
 
-    def _piece(self, n) -> Any:
-        """The cotangent of the dense output of step n, in the shape that `_step` returns it."""
+    def _piece(self, n, extra: "_Extra") -> "_Extra":
+        """`extra` plus the cotangent of the dense output of step n."""
         if self.pieces is None:
-            return None
-        dt, dh, terms = jax.tree.map(lambda x: x[n], self.pieces)
+            return extra
         has = n < self.accepted
-        return jax.tree.map(lambda d: jnp.where(spread(has, d), d, jnp.zeros_like(d)), ((dt, dh), terms))
+        of_step = jax.tree.map(lambda x: jnp.where(spread(has, x[n]), x[n], jnp.zeros_like(x[n])), self.pieces)
+        times = None if extra.times is None else (extra.times[0] + of_step.t, extra.times[1] + of_step.h)
+        return _Extra(extra.y, jax.tree.map(jnp.add, extra.terms, of_step.terms), times)
 
     def _charged(self, varied, times: tuple[Time, Time], y: State, y1: State, ks: list[State]) -> list[Time]:
         """The costs of one step whose cotangents are not zero."""
@@ -235,7 +238,7 @@ class _Replay:
         costs = self._with(varied).costs
         return [costs[i](step) for i in self.charges]
 
-    def _picked(self, n, y: State, times: tuple[Time, Time], ks: list[State], extra: "_Extra") -> "_Extra":
+    def _picked(self, n, terms: tuple[State, ...], times: tuple[Time, Time], extra: "_Extra") -> "_Extra":
         """Pull the cotangents of the values picked in step n back to the step; the step's time is constant."""
         for asked, step, dy in self.picks:
             now = (n == step) & (n < self.accepted)
@@ -245,12 +248,32 @@ class _Replay:
                 if asked.at is None:
                     return extra._replace(y=jax.tree.map(jnp.add, extra.y, dy))
                 at = jnp.broadcast_to(asked.at, times[0].shape)
-                output = lambda y, ks, times: interpolate(self.tableau, y, times[0], times[1], ks, at)
-                _, back = self._vjp(output, times, y, ks)
-                return jax.tree.map(jnp.add, extra, _Extra(*back(dy)))
+                return self._at(at, dy, terms, times, extra)[0]
 
             extra = jax.lax.cond(now.any(), add, lambda extra: extra, extra)
         return extra
+
+    def _at(
+        self, at: Time, dy: State, terms: tuple[State, ...], times: tuple[Time, Time], extra: "_Extra"
+    ) -> tuple["_Extra", Time | None]:
+        """`extra` plus the cotangent of the state at a time in a step, where it is dy; and the cotangent of that time.
+
+        The state is sum_j terms[j] theta^j with theta = (at - t) / h.
+        """
+        t, h = times
+        theta = share(at, t, h)
+        weighted, found = dy, []
+        for one in extra.terms:
+            found.append(jax.tree.map(jnp.add, one, weighted))
+            weighted = jax.tree.map(lambda x: x * spread(theta, x), weighted)
+        if not (self.ends_move or self.ts_move):
+            return extra._replace(terms=tuple(found)), None
+        rate = _per_sample(horner(derived(terms), theta), dy, theta) / jnp.where(h == 0, jnp.ones_like(h), h)
+        moved = extra.times
+        if moved is not None:
+            fit = lambda x: x if t.ndim == x.ndim else jnp.sum(x)
+            moved = moved[0] - fit(rate), moved[1] - fit(rate * theta)
+        return _Extra(extra.y, tuple(found), moved), rate
 
     def _vjp(self, of, times: tuple[Time, Time], *moving) -> tuple[Any, Callable[[Any], Any]]:
         """`jax.vjp` of of(*moving, times), with None as the cotangent of the times if they are not differentiated."""
@@ -285,20 +308,22 @@ class _Replay:
             jumps = jumps.at[(index, jnp.arange(index.shape[0])) if own else index].add(change)
         return jumps
 
-    def _outputs(self, n, y: State, times: tuple[Time, Time], ks: list[State], pull: _Pull) -> tuple["_Extra", _Pull]:
+    def _outputs(
+        self, n, y: State, terms: tuple[State, ...], times: tuple[Time, Time], pull: _Pull
+    ) -> tuple["_Extra", _Pull]:
         """Pull the cotangents of the outputs that step n wrote back to the step's own quantities."""
         zeros = lambda tree: jax.tree.map(jnp.zeros_like, tree)
-        none = _Extra(zeros(y), zeros(ks), zeros(times) if self.ends_move else None)
+        none = _Extra(zeros(y), zeros(terms), zeros(times) if self.ends_move else None)
         if not self.saves:
             return none, pull
         ts = self.problem.ts
         assert ts is not None
 
-        def at(ts, index):
+        def time(index):
             return ts[index] if ts.ndim == 1 else pick(ts, index)
 
         def written(waiting):
-            inside = ((at(ts, jnp.maximum(waiting - 1, 0)) - times[0]) * self.direction > 0) | (n == 0)
+            inside = ((time(jnp.maximum(waiting - 1, 0)) - times[0]) * self.direction > 0) | (n == 0)
             return (waiting > 0) & inside & (n < self.accepted)
 
         def body(carry):
@@ -306,12 +331,9 @@ class _Replay:
             now, index = written(waiting), jnp.maximum(waiting - 1, 0)
             dys = jax.tree.map(lambda b: pick(b, index), self.ys_cotangent)
             dys = jax.tree.map(lambda d: jnp.where(spread(now, d), d, jnp.zeros_like(d)), dys)
-            output = lambda at, y, ks, times: interpolate(self.tableau, y, times[0], times[1], ks, at)
-            _, back = self._vjp(output, times, at(ts, index), y, ks)
-            dat, dy, dks, dtimes = back(dys)
-            where = index if ts.ndim == 1 else (index, jnp.arange(index.shape[0]))
-            dts = dts.at[where].add(dat) if self.ts_move else dts
-            extra = jax.tree.map(jnp.add, extra, _Extra(dy, dks, dtimes))
+            extra, dat = self._at(time(index), dys, terms, times, extra)
+            if self.ts_move:
+                dts = dts.at[index if ts.ndim == 1 else (index, jnp.arange(index.shape[0]))].add(dat)
             return extra, dts, jnp.where(now, waiting - 1, waiting)
 
         carry = (none, pull.ts, pull.waiting)
@@ -320,11 +342,18 @@ class _Replay:
 
 
 class _Extra(NamedTuple):
-    """Cotangents of a step's quantities that come from the outputs in that step."""
+    """Cotangents of a step's start, polynomial and times that come from the states inside of it."""
 
     y: State
-    ks: list[State]
+    terms: tuple[State, ...]
     times: tuple[Time, Time] | None
+
+
+def _per_sample(a: State, b: State, like: Time) -> Time:
+    """The inner product of two states, or of those of each sample if `like` has one number for each."""
+    axes = lambda x: tuple(range(like.ndim, x.ndim))
+    parts = [jnp.sum(x * y, axis=axes(x)) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)]
+    return functools.reduce(jnp.add, parts)
 
 
 def _put(buffer: State, index: Any, value: State) -> State:
