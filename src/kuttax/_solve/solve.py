@@ -186,6 +186,8 @@ def _solve(
     sol = adjoint.run(solver, problem) if free else solve_penalised(problem, solver, adjoint, penalty, key)
     if coarse is not None:
         sol = dataclasses.replace(sol, status=jnp.where(coarse, int(Status.coarse_time), sol.status))
+    if sol.dense is not None:
+        sol = dataclasses.replace(sol, dense=dataclasses.replace(sol.dense, rest=times.rest, dtype=str(dtype)))
     return concluded(at_events(sol, problem), dtype, asked_outputs(sol, problem))
 
 
@@ -304,7 +306,8 @@ def _samples_back(sol: Solution, axis: int) -> Solution:
         return sol
     y1 = jax.tree.map(lambda x: jnp.moveaxis(x, 0, axis), sol.y1)
     ys = jax.tree.map(lambda x: jnp.moveaxis(x, 1, axis + 1 if axis >= 0 else axis), sol.ys)
-    return dataclasses.replace(sol, y1=y1, ys=ys)
+    dense = None if sol.dense is None else dataclasses.replace(sol.dense, axis=axis)
+    return dataclasses.replace(sol, y1=y1, ys=ys, dense=dense)
 
 
 def _check_key(key: Any) -> None:

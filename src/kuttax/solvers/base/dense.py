@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
@@ -44,6 +45,22 @@ def share(t: Time, start: Time, h: Time) -> Time:
     return jnp.where(some, (t - start) / jnp.where(some, h, jnp.ones_like(h)), jnp.zeros_like(t))
 
 
+def _array(t: ArrayLike) -> Any:
+    """Times that are known as NumPy, in all their digits."""
+    try:
+        return np.asarray(t)
+    except TypeError:  # a list that holds traced times
+        return jnp.asarray(t)
+
+
+def _in_words(t: Any, dtype: Any) -> tuple[Array, Array]:
+    """t as a sum of two numbers of `dtype`: a late time has more digits than one."""
+    first = t.astype(dtype)
+    rest = t - first.astype(t.dtype)
+    # Of an infinite time, and of one beyond the dtype, the rest is NaN: so is the state there.
+    return jnp.asarray(first), jnp.asarray(rest.astype(dtype))
+
+
 class DenseOutput(eqx.Module):
     """The solution as a function of time.
 
@@ -53,6 +70,9 @@ class DenseOutput(eqx.Module):
         origin: The user's t0, which elapsed times count from.
         t0, t1: The ends of the solution, elapsed.
         samples: The number of samples; None if the state has no batch axis.
+        rest: What `origin` lacks of the user's t0, because of its dtype.
+        axis: The user's batch axis.
+        dtype: The name of the dtype of the user's state; None: that of the polynomials.
     """
 
     pieces: Pieces
@@ -61,6 +81,9 @@ class DenseOutput(eqx.Module):
     t0: Any
     t1: Any
     samples: int | None = eqx.field(static=True, default=None)
+    rest: Any = 0.0
+    axis: int = eqx.field(static=True, default=0)
+    dtype: str | None = eqx.field(static=True, default=None)
 
     def evaluate(self, t: ArrayLike) -> State:
         """The state at t; NaN outside of the solved interval."""
@@ -77,23 +100,30 @@ class DenseOutput(eqx.Module):
         return self._at(t, of)
 
     def _at(self, t: ArrayLike, of: Any) -> State:
-        time = jnp.asarray(t)
+        time = t if isinstance(t, Array) else _array(t)
         if not jnp.issubdtype(time.dtype, jnp.floating):
-            time = time.astype(self.pieces.t.dtype)
+            time = time.astype(self.pieces.t.dtype if isinstance(time, Array) else np.float64)
         if time.ndim > 2 or (time.ndim == 2 and (self.samples is None or len(time) != self.samples)):
             each = "" if self.samples is None else f", or (samples, times) with {self.samples} samples"
             raise UserError(f"t must be one time or an array of them, (times,){each}, got shape {time.shape}")
-        if time.ndim == 0:
-            return self._one(time, of)
-        return jax.vmap(lambda t: self._one(t, of), in_axes=time.ndim - 1)(time)
+        one = lambda t, rest: self._one(t, rest, float(jnp.finfo(time.dtype).eps), of)
+        words = _in_words(time, self.pieces.t.dtype)
+        found = one(*words) if time.ndim == 0 else jax.vmap(one, in_axes=time.ndim - 1)(*words)
+        return jax.tree.map(lambda x: self._as_the_users(x, several=time.ndim > 0), found)
 
-    def _one(self, t: Array, of: Any) -> State:
-        """At one time, or at one for each sample."""
+    def _as_the_users(self, x: Array, *, several: bool) -> Array:
+        """In the dtype of the user's state, with the samples on its batch axis."""
+        x = x if self.dtype is None else x.astype(self.dtype)
+        if self.axis == 0:
+            return x
+        return jnp.moveaxis(x, int(several), self.axis + several if self.axis > 0 else self.axis)
+
+    def _one(self, t: Array, rest: Array, eps: float, of: Any) -> State:
+        """At t + rest, one time or one for each sample; `eps` is the resolution in which the user gave it."""
         starts, sizes = self.pieces.t, self.pieces.h
-        wide = jnp.promote_types(t.dtype, starts.dtype)
         lanes = jnp.broadcast_shapes(t.shape, jnp.shape(self.origin), starts.shape[1:], jnp.shape(self.t1))
         each = lambda x: jnp.broadcast_to(x, lanes)
-        since = (each(t).astype(wide) - each(jnp.asarray(self.origin, wide))).astype(starts.dtype)
+        since = (each(t) - each(self.origin)) + (each(rest) - each(jnp.asarray(self.rest, starts.dtype)))
         forward = jax.lax.stop_gradient(each(self.t1) >= each(self.t0))
         column = lambda x: x[:, None] if lanes and x.ndim == 1 else x
         shape = (len(starts), *lanes)
@@ -107,14 +137,15 @@ class DenseOutput(eqx.Module):
         at = lambda x: pick(jnp.broadcast_to(column(x), shape), index)
         start, h = at(starts), at(sizes)
         terms = tuple(jax.tree.map(lambda x: pick(x, index), term) for term in self.pieces.terms)
-        found = of(terms, share(since, start, h), h)
-        inside = self._inside(since, each(self.t0), each(self.t1), forward) & (count > 0)
+        inside = self._inside(since, each(self.t0), each(self.t1), forward, eps) & (count > 0)
+        # A polynomial at NaN, as after the end of a row, would make the gradient of the others NaN.
+        found = of(terms, share(jnp.where(inside, since, jax.lax.stop_gradient(start)), start, h), h)
         return jax.tree.map(lambda x: jnp.where(spread(inside, x), x, jnp.nan), found)
 
-    def _inside(self, t: Time, t0: Time, t1: Time, forward: Array) -> Array:
+    def _inside(self, t: Time, t0: Time, t1: Time, forward: Array, eps: float) -> Array:
         """Whether t lies between t0 and t1, give or take a few units in the last place."""
         t, t0, t1 = jax.lax.stop_gradient((t, t0, t1))
-        late = jnp.maximum(jnp.abs(jnp.asarray(self.origin, t.dtype)), jnp.abs(t1))
-        slack = 4 * jnp.finfo(t.dtype).eps * late
+        late = jnp.abs(jnp.asarray(self.origin, t.dtype))
+        slack = 4 * jnp.maximum(eps * late, jnp.finfo(t.dtype).eps * jnp.abs(t1))
         low, high = jnp.where(forward, t0, t1), jnp.where(forward, t1, t0)
         return (t >= low - slack) & (t <= high + slack)

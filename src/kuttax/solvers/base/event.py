@@ -14,6 +14,7 @@ from .solution import Happened
 from .solver import Problem
 from .spread import spread
 
+_AT_START = -1.0  # in place of a part: the sign changed between the step before and this one
 _PARTS = 4  # a step is looked at in as many places, so that two changes of sign within it are rarely missed
 
 
@@ -57,11 +58,13 @@ class Found(NamedTuple):
         now: Whether an event is in this step.
         t: Its time, elapsed; the first one's if there are several.
         index: Its number.
+        last: The value of every condition at the end of the step.
     """
 
     now: Array
     t: Time
     index: Count
+    last: tuple[Array, ...]
 
 
 def check_events(problem: Problem) -> None:
@@ -94,8 +97,20 @@ def values(problem: Problem, t: Time, y: State, start: Time) -> list[Array]:
     ]
 
 
-def first_event(problem: Problem, at: Callable[[Time], State], t: Time, h: Time) -> Found:
-    """The first event in the step from t of size h, whose dense output is `at`; constant under differentiation."""
+def nothing_seen(problem: Problem) -> tuple[Array, ...]:
+    """The values of the conditions before the first step: NaN, which has no sign."""
+    lanes = (problem.samples,) if problem.batched else ()
+    return tuple(jnp.full(lanes, jnp.nan, problem.t0.dtype) for _ in problem.events)
+
+
+def first_event(
+    problem: Problem, at: Callable[[Time], State], t: Time, h: Time, last: tuple[Array, ...]
+) -> Found:
+    """The first event in the step from t of size h, whose dense output is `at`; constant under differentiation.
+
+    `last` are the values at the end of the step before. A condition may change its sign between the two steps: by
+    rounding, or because it jumps there. The event is then at the start of this step.
+    """
     lanes = (problem.samples,) if problem.batched else ()
     t, h = (jnp.broadcast_to(jax.lax.stop_gradient(x), lanes) for x in (t, h))
     look = lambda part: values(problem, t + part * h, jax.lax.stop_gradient(at(t + part * h)), t)
@@ -107,7 +122,7 @@ def first_event(problem: Problem, at: Callable[[Time], State], t: Time, h: Time)
         for k in reversed(range(_PARTS)):
             crossed = event.crosses(seen[k][n], seen[k + 1][n])
             part = jnp.where(crossed, k / _PARTS, part)
-        parts.append(part)
+        parts.append(jnp.where(event.crosses(last[n], seen[0][n]), _AT_START, part))
     now = jnp.isfinite(jnp.stack(parts)).any(axis=0)
 
     def locate(parts: list[Array]) -> tuple[Array, Array]:
@@ -117,13 +132,17 @@ def first_event(problem: Problem, at: Callable[[Time], State], t: Time, h: Time)
 
     missing = (nowhere, jnp.full(lanes, -1, jnp.int32))
     part, index = jax.lax.cond(now.any(), locate, lambda _: missing, parts)
-    return Found(now, jnp.where(now, t + jnp.where(now, part, 0) * h, t), jnp.where(now, index, -1))
+    time = jnp.where(now, t + jnp.where(now, part, 0) * h, t)
+    return Found(now, time, jnp.where(now, index, -1), tuple(seen[-1]))
 
 
 def _bisected(value: Callable[[Array], Array], low: Array) -> Array:
-    """The part of the step at which `value` changes its sign in (low, low + 1 / _PARTS]; infinite if low is."""
-    somewhere = jnp.isfinite(low)
-    low = jnp.where(somewhere, low, jnp.zeros_like(low))
+    """The part of the step at which `value` changes its sign in (low, low + 1 / _PARTS]; infinite if low is.
+
+    Zero for `_AT_START`.
+    """
+    somewhere, at_start = jnp.isfinite(low), low < 0
+    low = jnp.where(somewhere & ~at_start, low, jnp.zeros_like(low))
     before = value(low)
 
     def halve(_, ends):
@@ -134,7 +153,7 @@ def _bisected(value: Callable[[Array], Array], low: Array) -> Array:
 
     halvings = jnp.finfo(low.dtype).nmant + 1
     high = jax.lax.fori_loop(0, halvings, halve, (low, low + 1 / _PARTS))[1]
-    return jnp.where(somewhere, high, jnp.inf)
+    return jnp.where(at_start, 0, jnp.where(somewhere, high, jnp.inf))
 
 
 def none_yet(problem: Problem) -> Happened:
