@@ -132,11 +132,11 @@ def solve(
     if jnp.dtype(problem.t0.dtype) != dtype:
         problem = dataclasses.replace(problem, computed_in=str(dtype))
     refuse_coarse_time(times, _on_whole_state(problem), problem.y0, args, problem.precision)
+    check_features(problem, solver, adjoint, penalty)
     if isinstance(field, SDE):
         problem = dataclasses.replace(problem, key=key)
         check_stochastic(problem, solver, adjoint, penalty, times.ends)
         key = None if penalty is None else penalty_key(problem.key)
-    check_features(problem, solver, adjoint, penalty)
     check_events(problem)
     solver.check(problem)
     adjoint = DiscreteAdjoint() if adjoint is None else adjoint
@@ -208,6 +208,8 @@ def _events(event: Any) -> tuple[Event, ...]:
     events = () if event is None else (event,) if isinstance(event, Event) else event
     if not isinstance(events, list | tuple) or not all(isinstance(one, Event) for one in events):
         raise UserError(f"event must be a kx.Event, or a list of them, got {event!r}: write kx.Event(condition)")
+    for n, one in enumerate(events):
+        _check_function(f"condition of event {n}", one.condition)
     return tuple(events)
 
 
@@ -238,20 +240,24 @@ def _check_field(field: Any) -> None:
     """Refuse a field that is not a function of (t, y, args), before JAX fails with a less clear message."""
     names = ("drift", "diffusion") if isinstance(field, SDE) else ("field",)
     for name, function in zip(names, _functions_of(field), strict=True):
-        if not callable(function):
-            raise UserError(f"the {name} must be a function f(t, y, args), got {type(function).__name__}")
-        try:
-            signature = inspect.signature(function)
-        except (TypeError, ValueError):  # some built-in functions have no signature
-            continue
-        try:
-            signature.bind(*_ARGUMENTS)
-        except TypeError as error:
-            got = getattr(function, "__name__", type(function).__name__)
-            raise UserError(
-                f"the {name} must be a function f(t, y, args), and {got} cannot be called so ({error}): "
-                "wrap it, as in lambda t, y, args: model(y)"
-            ) from None
+        _check_function(name, function)
+
+
+def _check_function(name: str, function: Any) -> None:
+    if not callable(function):
+        raise UserError(f"the {name} must be a function f(t, y, args), got {type(function).__name__}")
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some built-in functions have no signature
+        return
+    try:
+        signature.bind(*_ARGUMENTS)
+    except TypeError as error:
+        got = getattr(function, "__name__", type(function).__name__)
+        raise UserError(
+            f"the {name} must be a function f(t, y, args), and {got} cannot be called so ({error}): "
+            "wrap it, as in lambda t, y, args: model(y)"
+        ) from None
 
 
 _ARGUMENTS = ("t", "y", "args")

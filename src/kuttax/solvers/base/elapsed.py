@@ -207,6 +207,8 @@ def _rows(name: str, value: Any, samples: int | None) -> Any:
     if value is None:
         return None
     times = _array(name, value)
+    if name == "jumps" and times.ndim in (1, 2) and times.shape[-1] == 0:
+        return None  # a field without jumps
     if times.ndim == 2 and samples is None:
         raise UserError(f"{name} has shape {times.shape}: rows of times, one for each sample, need batch_axis")
     if times.ndim not in (1, 2) or times.size == 0:

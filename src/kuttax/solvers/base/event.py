@@ -29,7 +29,7 @@ class Event(eqx.Module):
     Attributes:
         condition: A real function of (t, y, args), written for one sample if `solve` has a `batch_axis`.
         direction: 1: only where it grows through zero; -1: only where it falls; 0: both.
-        required: Whether a solve fails, with the status `no_event`, if the condition does not change its sign.
+        required: Whether a solve fails, with the status `no_event`, if no event happens.
 
     Raises:
         UserError: The condition is not a function, or the direction is not -1, 0 or 1.
@@ -76,7 +76,9 @@ def check_events(problem: Problem) -> None:
     for n, event in enumerate(problem.events):
         condition = problem.on_samples(event.condition)
         time = jnp.zeros(jnp.shape(problem.t0), problem.precision)
-        value = jax.eval_shape(lambda t, y, f=condition: jnp.asarray(f(t, y, problem.args)), time, problem.y0)
+        value = jax.eval_shape(lambda t, y, f=condition: f(t, y, problem.args), time, problem.y0)
+        if not hasattr(value, "shape"):
+            raise UserError(f"the condition of event {n} must return one number, got {type(value).__name__}")
         lanes = (problem.samples,) if problem.batched else ()
         if not jnp.issubdtype(value.dtype, jnp.floating):
             raise UserError(
@@ -103,9 +105,7 @@ def nothing_seen(problem: Problem) -> tuple[Array, ...]:
     return tuple(jnp.full(lanes, jnp.nan, problem.t0.dtype) for _ in problem.events)
 
 
-def first_event(
-    problem: Problem, at: Callable[[Time], State], t: Time, h: Time, last: tuple[Array, ...]
-) -> Found:
+def first_event(problem: Problem, at: Callable[[Time], State], t: Time, h: Time, last: tuple[Array, ...]) -> Found:
     """The first event in the step from t of size h, whose dense output is `at`; constant under differentiation.
 
     `last` are the values at the end of the step before. A condition may change its sign between the two steps: by
@@ -166,21 +166,76 @@ def with_derivative(problem: Problem, happened: Happened, y: State) -> tuple[Hap
     """Time and state of the event with their derivatives, by the implicit function theorem.
 
     The state y at a constant time t is known with its derivative. From g(t, y) = 0 follows dt = -dg / (dg/dt + dg/dy f)
-    at constant t, and the state moves by f dt.
+    at constant t, and the state moves by f dt. If the sign changes because the field's input jumps, dt is that of the
+    jump.
+
+    Raises:
+        UserError: While a second derivative is traced.
     """
     found = happened.index >= 0
     t = jax.lax.stop_gradient(happened.t)
     there = jax.tree.map(lambda y, y0: jnp.where(spread(found, y), y, y0), y, problem.y0)  # where the field is finite
     slope = problem.vector_field()(t, there, problem.args)
 
-    def condition(t, y):
-        every = values(problem, t, y, t)
+    def condition(t, y, start=None):
+        every = values(problem, t, y, t if start is None else start)
         return sum(jnp.where(happened.index == n, value, 0) for n, value in enumerate(every))
 
-    value, rate = jax.jvp(condition, (t, there), (jnp.ones_like(t), jax.lax.stop_gradient(slope)))
-    rate = jax.lax.stop_gradient(rate)
-    shift = -value / jnp.where(rate == 0, jnp.ones_like(rate), rate)
-    shift = jnp.where(found, shift - jax.lax.stop_gradient(shift), 0)
-    moved = jax.tree.map(lambda y, f: y + spread(shift, y) * jax.lax.stop_gradient(f), y, slope)
+    value, rate = jax.jvp(condition, (t, there), (jnp.ones_like(t), slope))
+    shift = _quotient(value, jnp.where(rate == 0, jnp.ones_like(rate), rate))
+    if problem.jumps is not None:
+        jump = problem.clock.jump(problem.jumps, problem.clock.passed(t) - 1)
+        across = _jumps_across(problem, condition, t, there, value, rate)
+        jump = jnp.where(across, jump, 0)  # an infinite one has no derivative
+        shift = jnp.where(across, jump - jax.lax.stop_gradient(jump), shift)
+    shift = jnp.where(found, shift, 0)
+    moved = jax.tree.map(lambda y, f: _moved(y, spread(jnp.where(found, shift, 0), y), f), y, slope)
     time = jnp.where(found, t + shift, happened.t)
     return Happened(happened.index, time), moved
+
+
+def _jumps_across(problem: Problem, condition: Any, t: Time, y: State, value: Array, rate: Array) -> Array:
+    """Whether the condition jumps at t: its values on both sides differ by more than time's rounding explains."""
+    earlier = jnp.nextafter(t, -jnp.inf * jnp.broadcast_to(problem.direction, t.shape))
+    before = jax.lax.stop_gradient(condition(t, y, earlier))
+    value, rate = jax.lax.stop_gradient((value, rate))
+    eps = jnp.finfo(t.dtype).eps
+    time = jnp.abs(problem.clock.origin + t)
+    rounding = 8 * eps * (time * jnp.abs(rate) + jnp.abs(value))
+    return problem.clock.at_jump(t) & (jnp.abs(value - before) > rounding)
+
+
+@jax.custom_jvp
+def _quotient(value: Array, rate: Array) -> Array:
+    """Zero, with the derivative -d value / rate."""
+    return jnp.zeros_like(value / rate)
+
+
+@_quotient.defjvp
+def _quotient_jvp(primals: Any, tangents: Any) -> Any:
+    (value, rate), (d_value, _) = primals, tangents
+    return _quotient(value, rate), -d_value / _first_only(rate)
+
+
+@jax.custom_jvp
+def _moved(y: Array, shift: Array, slope: Array) -> Array:
+    """y, with the derivative dy + slope d shift."""
+    del shift, slope
+    return y
+
+
+@_moved.defjvp
+def _moved_jvp(primals: Any, tangents: Any) -> Any:
+    (y, shift, slope), (dy, d_shift, _) = primals, tangents
+    return _moved(y, shift, slope), dy + _first_only(slope) * d_shift
+
+
+@jax.custom_jvp
+def _first_only(x: Array) -> Array:
+    """x, in a first derivative: a second one would lack terms."""
+    return x
+
+
+@_first_only.defjvp
+def _refuse_second(primals: Any, tangents: Any) -> Any:
+    raise UserError("an event has first derivatives alone: differentiate its time and state once")
