@@ -84,7 +84,7 @@ def solve(
         event: An `Event`, or several: the solve, or that of each sample, ends at the first of them. `y1` is then the
             state there, and `Solution.event` says which one it was, and when. Both have derivatives.
         dense: Keep a polynomial for each step, so that `Solution.evaluate(t)` gives the state at any time. It takes the
-            memory of three to eight states a step; an adaptive solver makes room for `max_steps` steps.
+            memory of four to seven states a step; an adaptive solver makes room for `max_steps` steps.
         adjoint: `DiscreteAdjoint()` (the default), `BacksolveAdjoint()` or `ForwardMode()`.
         args_axes: With `batch_axis`, which of the args have a sample axis, as `in_axes` of `jax.vmap`: an int, None, or
             a tuple of such, one for each entry of args. None: all samples share them.
