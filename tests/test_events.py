@@ -231,6 +231,20 @@ def test_under_vmap():
     np.testing.assert_allclose(slopes, 1 / np.sqrt(2 * G * heights), rtol=1e-7)
 
 
+def test_certificates_of_models_with_events(rng):
+    """References end each sample at its own event: fine steps are valid, coarse ones are not."""
+
+    def predict(solver, batch):
+        field = lambda t, y, args: jnp.stack([y[1], -y[0] - jnp.sin(3.0 * t)])
+        event = kx.Event(lambda t, y, args: y[0], direction=-1)
+        sol = kx.solve(field, batch, 0.0, 4.0, solver=solver, batch_axis=0, event=event, throw=False)
+        return kx.Prediction(sol.event.t[:, None], jnp.mean(sol.event.t), stats=sol.stats)
+
+    batch = rng.uniform(1.0, 2.0, size=(64, 2))
+    fine, coarse = (kx.certify(predict, kx.FixedSteps(RK4, steps), batch) for steps in (200, 2))
+    assert (fine.verdict, coarse.verdict) == ("valid", "invalid"), (fine, coarse)
+
+
 def test_no_event():
     """The solve ends at t1; if the event must happen it fails, in one line."""
     call = lambda event, **more: kx.solve(fall, Y0[0], 0.0, 0.5, solver=ADAPTIVE[0], args=G, event=event, **more)
