@@ -161,6 +161,47 @@ def test_a_failed_solve_has_no_values_after_its_failure():
     assert np.isnan(sol.evaluate(1.5)[0])
 
 
+@pytest.mark.parametrize("axis", [1, -1])
+def test_the_batch_axis_is_the_users(axis):
+    y0 = np.array([[1.0, 2.0, 3.0], [0.5, -1.0, 4.0]])
+    sol = solve(FIXED[0], y0, batch_axis=axis, ts=[1.0, 2.0])
+    np.testing.assert_allclose(sol.evaluate(T1), sol.y1, rtol=1e-12)
+    np.testing.assert_allclose(sol.evaluate([1.0, 2.0]), sol.ys, rtol=1e-12)
+    assert sol.derivative(1.0).shape == y0.shape
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_dtype_is_the_states(dtype):
+    sol = kx.solve(lambda t, y, args: -y, jnp.ones(1, dtype), 0.0, 1.0, solver=FIXED[0], dense=True)
+    assert sol.evaluate(0.5).dtype == sol.derivative(0.5).dtype == jnp.dtype(dtype)
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known", "traced"])
+def test_late_times_in_float32(known):
+    """t0 at 1.7e9 s, where float32 has a number every 128 s: times in float64 keep their digits; NaN outside still."""
+    t0 = 1.7e9 + 60.3
+    run = lambda t0: kx.solve(lambda t, y, args: -y, np.ones(1, np.float32), t0, t0 + 60.0, solver=solver, dense=True)
+    solver = kx.Adaptive(DOPRI5, 1e-6, 1e-6)
+    sol = run(t0) if known else jax.jit(run)(jnp.asarray(t0))
+    for t in (1.0, 2.5):
+        np.testing.assert_allclose(sol.evaluate(t0 + t), np.exp(-t), rtol=1e-5)
+        np.testing.assert_allclose(jax.jit(lambda t: sol.evaluate(t))(jnp.asarray(t0 + t)), np.exp(-t), rtol=1e-5)
+    assert np.isnan(sol.evaluate(t0 - 1.0)) and np.isnan(sol.evaluate(t0 + 61.0))
+
+
+def test_gradients_beside_times_that_are_none():
+    """Rows that end in NaN, and times outside of the interval, leave the gradient of the others as it is."""
+    rows = jnp.asarray([[0.6, 1.0], [0.8, np.nan], [jnp.inf, 9.0]])
+
+    def value(rate):
+        ys = solve(ADAPTIVE[0], OWN_Y0, rate=rate, batch_axis=0).evaluate(rows)
+        return jnp.sum(jnp.where(jnp.isnan(ys), 0.0, ys))
+
+    expected = lambda rate: sum(jnp.sum(truth(OWN_Y0[b], T0, t, rate, jnp)) for b, t in ((0, 0.6), (0, 1.0), (1, 0.8)))
+    at = jnp.asarray(0.7)
+    np.testing.assert_allclose(jax.grad(value)(at), jax.grad(expected)(at), rtol=1e-6)
+
+
 def test_evaluations_are_counted():
     """A fixed grid costs one more on each interval; an embedded pair nothing."""
     for solver, more in ((kx.FixedSteps(RK4, 5), 1), (ADAPTIVE[0], 0)):

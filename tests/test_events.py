@@ -233,6 +233,20 @@ def test_under_vmap():
     np.testing.assert_allclose(slopes, 1 / np.sqrt(2 * G * heights), rtol=1e-7)
 
 
+def test_certificates_of_models_with_events(rng):
+    """References end each sample at its own event: fine steps are valid, coarse ones are not."""
+
+    def predict(solver, batch):
+        field = lambda t, y, args: jnp.stack([y[1], -y[0] - jnp.sin(3.0 * t)])
+        event = kx.Event(lambda t, y, args: y[0], direction=-1)
+        sol = kx.solve(field, batch, 0.0, 4.0, solver=solver, batch_axis=0, event=event, throw=False)
+        return kx.Prediction(sol.event.t[:, None], jnp.mean(sol.event.t), stats=sol.stats)
+
+    batch = rng.uniform(1.0, 2.0, size=(64, 2))
+    fine, coarse = (kx.certify(predict, kx.FixedSteps(RK4, steps), batch) for steps in (200, 2))
+    assert (fine.verdict, coarse.verdict) == ("valid", "invalid"), (fine, coarse)
+
+
 def test_no_event():
     """The solve ends at t1; if the event must happen it fails, in one line."""
     call = lambda event, **more: kx.solve(fall, Y0[0], 0.0, 0.5, solver=ADAPTIVE[0], args=G, event=event, **more)
@@ -244,7 +258,58 @@ def test_no_event():
     assert int(call(kx.Event(ground, required=True), throw=False).status) == int(kx.Status.no_event)
 
 
+@pytest.mark.parametrize("start", [1.0, 0.7, 3.0])
+def test_a_change_of_sign_between_two_steps(start):
+    """The zero is where a step ends: rounding may put it on either side of that time."""
+    down = lambda t, y, args: -jnp.ones_like(y)
+    for half in range(1, 40, 3):
+        solver = kx.FixedSteps(RK4, 2 * half)
+        y0 = np.array([start], np.float32)
+        sol = kx.solve(down, y0, 0.0, 2 * start, solver=solver, event=kx.Event(ground))
+        assert int(sol.event.index) == 0
+        np.testing.assert_allclose(sol.event.t, start, rtol=1e-5)
+
+
+@pytest.mark.parametrize("solver", [ADAPTIVE[0], FIXED[0], PER_SAMPLE[0]], ids=title)
+def test_a_condition_that_jumps(solver):
+    """A setpoint falls below the state at T, where the field jumps too: the event is there, and moves with T alone."""
+    batch = {"batch_axis": 0, "args_axes": None} if solver is PER_SAMPLE[0] else {}
+
+    def value(y0, jump):
+        still = jax.lax.stop_gradient(jump)
+        field = lambda t, y, args: jnp.where(t >= args, 3.0, 1.0) * jnp.ones_like(y)
+        event = kx.Event(lambda t, y, args: y[0] - jnp.where(t >= args, 0.0, 2.0))
+        y0 = jnp.broadcast_to(y0, (2, 1) if batch else (1,))
+        sol = kx.solve(field, y0, 0.0, 2.0, solver=solver, args=still, jumps=jump[None], event=event, **batch)
+        return sol.event.t.ravel()[0], sol.y1.ravel()[0]
+
+    at = jnp.asarray(0.2), jnp.asarray(0.7)
+    np.testing.assert_allclose(value(*at), (0.7, 0.9), rtol=1e-10)
+    np.testing.assert_allclose(jax.jacrev(value, (0, 1))(*at), [[0.0, 1.0], [1.0, 1.0]], atol=1e-9)
+
+
+@pytest.mark.parametrize("solver", [ADAPTIVE[0], FIXED[0]], ids=title)
+def test_an_event_at_the_time_of_a_jump(solver):
+    """The condition is smooth there, and its derivative is its own."""
+    f = lambda c: kx.solve(lambda t, y, args: -y, np.ones(1), 0.0, 2.0, solver=solver, jumps=[1.0], event=event(c))
+    event = lambda c: kx.Event(lambda t, y, args: t - c)
+    found = jax.value_and_grad(lambda c: f(c).event.t)(jnp.asarray(1.0))
+    np.testing.assert_allclose(found, (1.0, 1.0), rtol=1e-12)
+
+
+def test_second_derivatives_are_refused():
+    """They would lack terms."""
+    fly = lambda h: kx.solve(fall, jnp.stack([h, 0 * h]), 0.0, 4.0, solver=FIXED[0], args=G, event=kx.Event(ground))
+    with pytest.raises(UserError, match="an event has first derivatives alone"):
+        jax.hessian(lambda h: fly(h).event.t)(jnp.asarray(HEIGHT))
+
+
 REFUSED = {
+    "arguments": ({"event": kx.Event(lambda y: y[0])}, "condition of event 0 must be a function f.t, y, args., and"),
+    "nothing": (
+        {"event": kx.Event(lambda t, y, args: None)},
+        "condition of event 0 must return one number, got NoneType",
+    ),
     "a truth value": ({"event": kx.Event(lambda t, y, args: y[0] < 0)}, "returns bool, which has no sign to change"),
     "a vector": ({"event": kx.Event(lambda t, y, args: y)}, r"must return one number, got shape \(2,\)"),
     "a function": ({"event": ground}, r"event must be a kx.Event, or a list of them, .* write kx.Event\(condition\)"),

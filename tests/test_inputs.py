@@ -184,6 +184,11 @@ def test_refused_in_one_line(case):
     assert "\n" not in str(caught.value)
 
 
+def test_lists_of_numbers():
+    path = kx.ZeroOrderHold([0, 1, 2], [3, 4.5, 6])
+    assert float(path(1.5)) == 4.5
+
+
 @pytest.mark.parametrize("values", [np.ones(5), np.ones((2, 6))])
 def test_knots_and_values_must_match(values):
     with pytest.raises(UserError, match="an input needs one value for each of its knots"):

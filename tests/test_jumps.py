@@ -292,6 +292,13 @@ def test_refused_in_one_line(case):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("none", [[], np.zeros(0), np.zeros((2, 0))], ids=str)
+def test_no_jumps(none):
+    y0 = np.ones((2, 1))
+    sol = kx.solve(lambda t, y, args: -y, y0, 0.0, 1.0, solver=FIXED[0], jumps=none, batch_axis=0)
+    np.testing.assert_allclose(sol.y1, np.exp(-1.0) * y0, rtol=1e-8)
+
+
 def test_an_sde_has_no_jumps():
     sde = kx.SDE(lambda t, y, args: -y, lambda t, y, args: jnp.ones_like(y))
     with pytest.raises(UserError, match=r"EulerMaruyama.* does not take jumps"):

@@ -242,6 +242,12 @@ def test_refused_in_one_line(case):
     assert "\n" not in str(caught.value)
 
 
+def test_an_sde_has_one_interval():
+    sde = kx.SDE(lambda t, y, args: -y, lambda t, y, args: jnp.ones_like(y))
+    with pytest.raises(UserError, match=r"EulerMaruyama.* does not take times of each sample's own"):
+        kx.solve(sde, Y0, T0, 9.0, solver=kx.EulerMaruyama(4), key=jax.random.key(0), batch_axis=0)
+
+
 def test_a_gap_in_a_traced_row_is_a_status():
     ts = jnp.asarray(np.tile([0.5, np.nan, 1.5], (4, 1)))
     status = jax.jit(lambda ts: solve(FIXED[0], t0=0.0, t1=2.0, ts=ts, throw=False).status)(ts)

@@ -28,7 +28,7 @@ class ZeroOrderHold(diffrax.AbstractPath):
 
     Attributes:
         knots: The times of the knots, increasing, (knots,); a row may end in NaN.
-        values: The values there, any pytree whose leaves have a leading axis of the same length.
+        values: The values there, any pytree whose leaves have a leading axis of the same length, or a list of numbers.
 
     For a batch in which every sample has its own input, give both one more leading axis, and `args_axes=0` to `solve`.
 
@@ -43,7 +43,8 @@ class ZeroOrderHold(diffrax.AbstractPath):
         """Holds `values` from the times `ts` on."""
         knots = jnp.asarray(ts)
         self.knots = knots if jnp.issubdtype(knots.dtype, jnp.floating) else knots.astype(jnp.result_type(float))
-        self.values = jax.tree.map(jnp.asarray, values)
+        numbers = isinstance(values, list) and all(isinstance(x, int | float) for x in values)
+        self.values = jnp.asarray(values, jnp.result_type(float)) if numbers else jax.tree.map(jnp.asarray, values)
         for leaf in jax.tree.leaves(self.values):
             if leaf.shape[: self.knots.ndim] != self.knots.shape or self.knots.ndim not in (1, 2):
                 raise UserError(

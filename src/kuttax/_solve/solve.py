@@ -84,7 +84,7 @@ def solve(
         event: An `Event`, or several: the solve, or that of each sample, ends at the first of them. `y1` is then the
             state there, and `Solution.event` says which one it was, and when. Both have derivatives.
         dense: Keep a polynomial for each step, so that `Solution.evaluate(t)` gives the state at any time. It takes the
-            memory of three to eight states a step; an adaptive solver makes room for `max_steps` steps.
+            memory of four to seven states a step; an adaptive solver makes room for `max_steps` steps.
         adjoint: `DiscreteAdjoint()` (the default), `BacksolveAdjoint()` or `ForwardMode()`.
         args_axes: With `batch_axis`, which of the args have a sample axis, as `in_axes` of `jax.vmap`: an int, None, or
             a tuple of such, one for each entry of args. None: all samples share them.
@@ -132,11 +132,11 @@ def solve(
     if jnp.dtype(problem.t0.dtype) != dtype:
         problem = dataclasses.replace(problem, computed_in=str(dtype))
     refuse_coarse_time(times, _on_whole_state(problem), problem.y0, args, problem.precision)
+    check_features(problem, solver, adjoint, penalty)
     if isinstance(field, SDE):
         problem = dataclasses.replace(problem, key=key)
         check_stochastic(problem, solver, adjoint, penalty, times.ends)
         key = None if penalty is None else penalty_key(problem.key)
-    check_features(problem, solver, adjoint, penalty)
     check_events(problem)
     solver.check(problem)
     adjoint = DiscreteAdjoint() if adjoint is None else adjoint
@@ -186,6 +186,8 @@ def _solve(
     sol = adjoint.run(solver, problem) if free else solve_penalised(problem, solver, adjoint, penalty, key)
     if coarse is not None:
         sol = dataclasses.replace(sol, status=jnp.where(coarse, int(Status.coarse_time), sol.status))
+    if sol.dense is not None:
+        sol = dataclasses.replace(sol, dense=dataclasses.replace(sol.dense, rest=times.rest, dtype=str(dtype)))
     return concluded(at_events(sol, problem), dtype, asked_outputs(sol, problem))
 
 
@@ -206,6 +208,8 @@ def _events(event: Any) -> tuple[Event, ...]:
     events = () if event is None else (event,) if isinstance(event, Event) else event
     if not isinstance(events, list | tuple) or not all(isinstance(one, Event) for one in events):
         raise UserError(f"event must be a kx.Event, or a list of them, got {event!r}: write kx.Event(condition)")
+    for n, one in enumerate(events):
+        _check_function(f"condition of event {n}", one.condition)
     return tuple(events)
 
 
@@ -236,20 +240,24 @@ def _check_field(field: Any) -> None:
     """Refuse a field that is not a function of (t, y, args), before JAX fails with a less clear message."""
     names = ("drift", "diffusion") if isinstance(field, SDE) else ("field",)
     for name, function in zip(names, _functions_of(field), strict=True):
-        if not callable(function):
-            raise UserError(f"the {name} must be a function f(t, y, args), got {type(function).__name__}")
-        try:
-            signature = inspect.signature(function)
-        except (TypeError, ValueError):  # some built-in functions have no signature
-            continue
-        try:
-            signature.bind(*_ARGUMENTS)
-        except TypeError as error:
-            got = getattr(function, "__name__", type(function).__name__)
-            raise UserError(
-                f"the {name} must be a function f(t, y, args), and {got} cannot be called so ({error}): "
-                "wrap it, as in lambda t, y, args: model(y)"
-            ) from None
+        _check_function(name, function)
+
+
+def _check_function(name: str, function: Any) -> None:
+    if not callable(function):
+        raise UserError(f"the {name} must be a function f(t, y, args), got {type(function).__name__}")
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some built-in functions have no signature
+        return
+    try:
+        signature.bind(*_ARGUMENTS)
+    except TypeError as error:
+        got = getattr(function, "__name__", type(function).__name__)
+        raise UserError(
+            f"the {name} must be a function f(t, y, args), and {got} cannot be called so ({error}): "
+            "wrap it, as in lambda t, y, args: model(y)"
+        ) from None
 
 
 _ARGUMENTS = ("t", "y", "args")
@@ -304,7 +312,8 @@ def _samples_back(sol: Solution, axis: int) -> Solution:
         return sol
     y1 = jax.tree.map(lambda x: jnp.moveaxis(x, 0, axis), sol.y1)
     ys = jax.tree.map(lambda x: jnp.moveaxis(x, 1, axis + 1 if axis >= 0 else axis), sol.ys)
-    return dataclasses.replace(sol, y1=y1, ys=ys)
+    dense = None if sol.dense is None else dataclasses.replace(sol.dense, axis=axis)
+    return dataclasses.replace(sol, y1=y1, ys=ys, dense=dense)
 
 
 def _check_key(key: Any) -> None:

@@ -1,10 +1,12 @@
 """Dense output: the solution between the steps, one polynomial for each step."""
 
-from typing import Any, NamedTuple, Protocol
+from abc import abstractmethod
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
@@ -49,83 +51,139 @@ def share(t: Time, start: Time, h: Time) -> Time:
     return jnp.where(some, (t - start) / jnp.where(some, h, jnp.ones_like(h)), jnp.zeros_like(t))
 
 
-class HasTimes(Protocol):
-    """What a solution needs of its dense output."""
+def _array(t: ArrayLike) -> Any:
+    """Times that are known as NumPy, in all their digits."""
+    try:
+        return np.asarray(t)
+    except TypeError:  # a list that holds traced times
+        return jnp.asarray(t)
 
-    def evaluate(self, t: ArrayLike) -> State: ...
-    def derivative(self, t: ArrayLike) -> State: ...
+
+def _in_words(t: Any, dtype: Any) -> tuple[Array, Array]:
+    """t as a sum of two numbers of `dtype`: a late time has more digits than one."""
+    first = t.astype(dtype)
+    rest = t - first.astype(t.dtype)
+    # Of an infinite time, and of one beyond the dtype, the rest is NaN: so is the state there.
+    return jnp.asarray(first), jnp.asarray(rest.astype(dtype))
 
 
-class DenseOutput(eqx.Module):
+class AbstractDense(eqx.Module):
     """The solution as a function of time.
 
     Attributes:
-        pieces: The polynomials of the steps.
-        count: The number of steps: one number, or one for each sample.
         origin: The user's t0, which elapsed times count from.
         t0, t1: The ends of the solution, elapsed.
-        samples: The number of samples; None if the state has no batch axis.
+        samples: The number of samples, if they may have times of their own; else None.
+        rest: What `origin` lacks of the user's t0, because of its dtype.
+        axis: The user's batch axis.
+        dtype: The name of the dtype of the user's state; None: that of the solver's.
+    """
+
+    origin: Any = eqx.field(kw_only=True)
+    t0: Any = eqx.field(kw_only=True)
+    t1: Any = eqx.field(kw_only=True)
+    samples: int | None = eqx.field(static=True, default=None, kw_only=True)
+    rest: Any = eqx.field(default=0.0, kw_only=True)
+    axis: int = eqx.field(static=True, default=0, kw_only=True)
+    dtype: str | None = eqx.field(static=True, default=None, kw_only=True)
+
+    @abstractmethod
+    def value(self, since: Time) -> State:
+        """The state at an elapsed time inside of the solution: one time, or one for each sample."""
+
+    @abstractmethod
+    def slope(self, since: Time) -> State:
+        """dy/dt there."""
+
+    def evaluate(self, t: ArrayLike) -> State:
+        """The state at t; NaN outside of the solved interval."""
+        return self._at(t, self.value)
+
+    def derivative(self, t: ArrayLike) -> State:
+        """dy/dt at t, the derivative of the polynomial; NaN outside of the solved interval."""
+        return self._at(t, self.slope)
+
+    @property
+    def lanes(self) -> tuple[int, ...]:
+        """The shape of a time: (), or (samples,) if samples have their own."""
+        return jnp.broadcast_shapes(jnp.shape(self.origin), jnp.shape(self.t1))
+
+    def _at(self, t: ArrayLike, of: Any) -> State:
+        time = t if isinstance(t, Array) else _array(t)
+        if not jnp.issubdtype(time.dtype, jnp.floating):
+            time = time.astype(self.t1.dtype if isinstance(time, Array) else np.float64)
+        if time.ndim > 2 or (time.ndim == 2 and (self.samples is None or len(time) != self.samples)):
+            each = "" if self.samples is None else f", or (samples, times) with {self.samples} samples"
+            raise UserError(f"t must be one time or an array of them, (times,){each}, got shape {time.shape}")
+        one = lambda t, rest: self._one(t, rest, float(jnp.finfo(time.dtype).eps), of)
+        words = _in_words(time, self.t1.dtype)
+        found = one(*words) if time.ndim == 0 else jax.vmap(one, in_axes=time.ndim - 1)(*words)
+        return jax.tree.map(lambda x: self._as_the_users(x, several=time.ndim > 0), found)
+
+    def _as_the_users(self, x: Array, *, several: bool) -> Array:
+        """In the dtype of the user's state, with the samples on its batch axis."""
+        x = x if self.dtype is None else x.astype(self.dtype)
+        if self.axis == 0:
+            return x
+        return jnp.moveaxis(x, int(several), self.axis + several if self.axis > 0 else self.axis)
+
+    def _one(self, t: Array, rest: Array, eps: float, of: Any) -> State:
+        """At t + rest, one time or one for each sample; `eps` is the resolution in which the user gave it."""
+        lanes = jnp.broadcast_shapes(t.shape, self.lanes)
+        each = lambda x: jnp.broadcast_to(x, lanes)
+        since = (each(t) - each(self.origin)) + (each(rest) - each(jnp.asarray(self.rest, self.t1.dtype)))
+        forward = jax.lax.stop_gradient(each(self.t1) >= each(self.t0))
+        inside = self._inside(since, each(self.t0), each(self.t1), forward, eps)
+        # A polynomial at NaN, as after the end of a row, would make the gradient of the others NaN.
+        found = of(jnp.where(inside, since, jax.lax.stop_gradient(each(self.t0))))
+        return jax.tree.map(lambda x: jnp.where(spread(inside, x), x, jnp.nan), found)
+
+    def _inside(self, t: Time, t0: Time, t1: Time, forward: Array, eps: float) -> Array:
+        """Whether t lies between t0 and t1, give or take a few units in the last place."""
+        t, t0, t1 = jax.lax.stop_gradient((t, t0, t1))
+        late = jnp.abs(jnp.asarray(self.origin, t.dtype))
+        slack = 4 * jnp.maximum(eps * late, jnp.finfo(t.dtype).eps * jnp.abs(t1))
+        low, high = jnp.where(forward, t0, t1), jnp.where(forward, t1, t0)
+        return (t >= low - slack) & (t <= high + slack)
+
+
+class DenseOutput(AbstractDense):
+    """The solution as the polynomials of its steps.
+
+    Attributes:
+        pieces: The polynomials.
+        count: The number of steps: one number, or one for each sample.
     """
 
     pieces: Pieces
     count: Count
-    origin: Any
-    t0: Any
-    t1: Any
-    samples: int | None = eqx.field(static=True, default=None)
 
-    def evaluate(self, t: ArrayLike) -> State:
-        """The state at t; NaN outside of the solved interval."""
-        return self._at(t, lambda terms, theta, h: horner(terms, theta))
+    @property
+    def lanes(self) -> tuple[int, ...]:
+        return jnp.broadcast_shapes(super().lanes, self.pieces.t.shape[1:])
 
-    def derivative(self, t: ArrayLike) -> State:
-        """dy/dt at t, the derivative of the polynomial; NaN outside of the solved interval."""
+    def value(self, since: Time) -> State:
+        terms, theta, _ = self._step(since)
+        return horner(terms, theta)
 
-        def of(terms: tuple[State, ...], theta: Time, h: Time) -> State:
-            rate = 1 / jnp.where(h == 0, jnp.ones_like(h), h)
-            return jax.tree.map(lambda x: x * spread(rate, x), horner(derived(terms), theta))
+    def slope(self, since: Time) -> State:
+        terms, theta, h = self._step(since)
+        rate = 1 / jnp.where(h == 0, jnp.ones_like(h), h)
+        return jax.tree.map(lambda x: x * spread(rate, x), horner(derived(terms), theta))
 
-        return self._at(t, of)
-
-    def _at(self, t: ArrayLike, of: Any) -> State:
-        time = jnp.asarray(t)
-        if not jnp.issubdtype(time.dtype, jnp.floating):
-            time = time.astype(self.pieces.t.dtype)
-        if time.ndim > 2 or (time.ndim == 2 and (self.samples is None or len(time) != self.samples)):
-            each = "" if self.samples is None else f", or (samples, times) with {self.samples} samples"
-            raise UserError(f"t must be one time or an array of them, (times,){each}, got shape {time.shape}")
-        if time.ndim == 0:
-            return self._one(time, of)
-        return jax.vmap(lambda t: self._one(t, of), in_axes=time.ndim - 1)(time)
-
-    def _one(self, t: Array, of: Any) -> State:
-        """At one time, or at one for each sample."""
-        starts, sizes = self.pieces.t, self.pieces.h
-        wide = jnp.promote_types(t.dtype, starts.dtype)
-        lanes = jnp.broadcast_shapes(t.shape, jnp.shape(self.origin), starts.shape[1:], jnp.shape(self.t1))
-        each = lambda x: jnp.broadcast_to(x, lanes)
-        since = (each(t).astype(wide) - each(jnp.asarray(self.origin, wide))).astype(starts.dtype)
-        forward = jax.lax.stop_gradient(each(self.t1) >= each(self.t0))
-        column = lambda x: x[:, None] if lanes and x.ndim == 1 else x
+    def _step(self, since: Time) -> tuple[tuple[State, ...], Time, Time]:
+        """The polynomial of the step that contains an elapsed time, the share of the step, and the step's size."""
+        starts, sizes, lanes = self.pieces.t, self.pieces.h, since.shape
         shape = (len(starts), *lanes)
-        nodes = jax.lax.stop_gradient(jnp.broadcast_to(column(starts), shape))
-        rows = lambda x: jnp.broadcast_to(x[None], shape)
+        every = lambda x: jnp.broadcast_to(x[:, None] if lanes and x.ndim == 1 else x, shape)
+        rows = lambda x: jnp.broadcast_to(x, shape)
+        forward = jax.lax.stop_gradient(jnp.broadcast_to(self.t1, lanes) >= jnp.broadcast_to(self.t0, lanes))
+        nodes = jax.lax.stop_gradient(every(starts))
         passed = jnp.where(rows(forward), nodes <= rows(since), nodes >= rows(since))
-        number = jnp.broadcast_to(jnp.arange(len(starts), dtype=jnp.int32).reshape(-1, *[1] * len(lanes)), shape)
-        count = each(self.count.astype(jnp.int32))
-        passed = passed & (number < rows(count))
+        count = jnp.broadcast_to(self.count.astype(jnp.int32), lanes)
+        passed = passed & (every(jnp.arange(len(starts), dtype=jnp.int32)) < rows(count))
         index = jnp.clip(jnp.sum(passed, axis=0, dtype=jnp.int32) - 1, 0, jnp.maximum(count - 1, 0))
-        at = lambda x: pick(jnp.broadcast_to(column(x), shape), index)
-        start, h = at(starts), at(sizes)
+        start, h = pick(every(starts), index), pick(every(sizes), index)
         terms = tuple(jax.tree.map(lambda x: pick(x, index), term) for term in self.pieces.terms)
-        found = of(terms, share(since, start, h), h)
-        inside = self._inside(since, each(self.t0), each(self.t1), forward) & (count > 0)
-        return jax.tree.map(lambda x: jnp.where(spread(inside, x), x, jnp.nan), found)
-
-    def _inside(self, t: Time, t0: Time, t1: Time, forward: Array) -> Array:
-        """Whether t lies between t0 and t1, give or take a few units in the last place."""
-        t, t0, t1 = jax.lax.stop_gradient((t, t0, t1))
-        late = jnp.maximum(jnp.abs(jnp.asarray(self.origin, t.dtype)), jnp.abs(t1))
-        slack = 4 * jnp.finfo(t.dtype).eps * late
-        low, high = jnp.where(forward, t0, t1), jnp.where(forward, t1, t0)
-        return (t >= low - slack) & (t <= high + slack)
+        known = lambda x: jnp.where(spread(count > 0, x), x, jnp.nan)  # a solve may fail in its first step
+        return jax.tree.map(known, terms), share(since, start, h), h

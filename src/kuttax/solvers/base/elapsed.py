@@ -23,6 +23,7 @@ class Elapsed(NamedTuple):
 
     Attributes:
         origin: t0, a constant under differentiation; added to an elapsed time before the field sees it.
+        rest: What `origin` lacks of t0, because of its dtype.
         t0: Zero, with the derivative of t0.
         t1: The end, minus `origin`.
         ts: The output times, minus `origin`, (times, *samples); NaN after the end of a row. None if there are none.
@@ -45,6 +46,7 @@ class Elapsed(NamedTuple):
     saves_end: bool = False
     ends: tuple[Any, Any] | None = None
     late: Any = None
+    rest: Any = 0.0
 
 
 def elapsed(t0: Any, t1: Any, ts: Any, dtype: Any, *, jumps: Any = None, samples: int | None = None) -> Elapsed:
@@ -80,7 +82,8 @@ def _known(t0: np.ndarray, t1: np.ndarray, ts: np.ndarray | None, jumps: np.ndar
     cast = lambda x: np.asarray(x, np.float64).astype(dtype)
     _refuse_span(start, end, dtype)
     zero = np.zeros_like(cast(start))
-    result = Elapsed(cast(start), zero, cast(end - start), ends=(start, end))
+    rest = cast(start - cast(start).astype(np.float64))
+    result = Elapsed(cast(start), zero, cast(end - start), ends=(start, end), rest=rest)
     jumps_at = None
     if jumps is not None:
         jumps_at = _sorted_jumps(jumps.astype(np.float64), start, end)
@@ -109,7 +112,7 @@ def _traced(t0: Any, t1: Any, ts: Any, jumps: Any, dtype: Any) -> Elapsed:
     span = since(t1)
     start = jnp.asarray(origin, dtype)
     late = jax.lax.stop_gradient(jnp.maximum(jnp.abs(start), jnp.abs(start + span)))
-    result = Elapsed(start, since(t0), span, late=late)
+    result = Elapsed(start, since(t0), span, late=late, rest=_minus(origin, start, dtype))
     rows = lambda x, like: jnp.broadcast_to(x, like.shape)
     way = jnp.where(span >= 0, 1, -1).astype(dtype)
     if jumps is not None:
@@ -204,6 +207,8 @@ def _rows(name: str, value: Any, samples: int | None) -> Any:
     if value is None:
         return None
     times = _array(name, value)
+    if name == "jumps" and times.ndim in (1, 2) and times.shape[-1] == 0:
+        return None  # a field without jumps
     if times.ndim == 2 and samples is None:
         raise UserError(f"{name} has shape {times.shape}: rows of times, one for each sample, need batch_axis")
     if times.ndim not in (1, 2) or times.size == 0:

@@ -14,6 +14,7 @@ from .solution import Happened
 from .solver import Problem
 from .spread import spread
 
+_AT_START = -1.0  # in place of a part: the sign changed between the step before and this one
 _PARTS = 4  # a step is looked at in as many places, so that two changes of sign within it are rarely missed
 
 
@@ -28,7 +29,7 @@ class Event(eqx.Module):
     Attributes:
         condition: A real function of (t, y, args), written for one sample if `solve` has a `batch_axis`.
         direction: 1: only where it grows through zero; -1: only where it falls; 0: both.
-        required: Whether a solve fails, with the status `no_event`, if the condition does not change its sign.
+        required: Whether a solve fails, with the status `no_event`, if no event happens.
 
     Raises:
         UserError: The condition is not a function, or the direction is not -1, 0 or 1.
@@ -57,11 +58,13 @@ class Found(NamedTuple):
         now: Whether an event is in this step.
         t: Its time, elapsed; the first one's if there are several.
         index: Its number.
+        last: The value of every condition at the end of the step.
     """
 
     now: Array
     t: Time
     index: Count
+    last: tuple[Array, ...]
 
 
 def check_events(problem: Problem) -> None:
@@ -73,7 +76,9 @@ def check_events(problem: Problem) -> None:
     for n, event in enumerate(problem.events):
         condition = problem.on_samples(event.condition)
         time = jnp.zeros(jnp.shape(problem.t0), problem.precision)
-        value = jax.eval_shape(lambda t, y, f=condition: jnp.asarray(f(t, y, problem.args)), time, problem.y0)
+        value = jax.eval_shape(lambda t, y, f=condition: f(t, y, problem.args), time, problem.y0)
+        if not hasattr(value, "shape"):
+            raise UserError(f"the condition of event {n} must return one number, got {type(value).__name__}")
         lanes = (problem.samples,) if problem.batched else ()
         if not jnp.issubdtype(value.dtype, jnp.floating):
             raise UserError(
@@ -94,8 +99,18 @@ def values(problem: Problem, t: Time, y: State, start: Time) -> list[Array]:
     ]
 
 
-def first_event(problem: Problem, at: Callable[[Time], State], t: Time, h: Time) -> Found:
-    """The first event in the step from t of size h, whose dense output is `at`; constant under differentiation."""
+def nothing_seen(problem: Problem) -> tuple[Array, ...]:
+    """The values of the conditions before the first step: NaN, which has no sign."""
+    lanes = (problem.samples,) if problem.batched else ()
+    return tuple(jnp.full(lanes, jnp.nan, problem.t0.dtype) for _ in problem.events)
+
+
+def first_event(problem: Problem, at: Callable[[Time], State], t: Time, h: Time, last: tuple[Array, ...]) -> Found:
+    """The first event in the step from t of size h, whose dense output is `at`; constant under differentiation.
+
+    `last` are the values at the end of the step before. A condition may change its sign between the two steps: by
+    rounding, or because it jumps there. The event is then at the start of this step.
+    """
     lanes = (problem.samples,) if problem.batched else ()
     t, h = (jnp.broadcast_to(jax.lax.stop_gradient(x), lanes) for x in (t, h))
     look = lambda part: values(problem, t + part * h, jax.lax.stop_gradient(at(t + part * h)), t)
@@ -107,7 +122,7 @@ def first_event(problem: Problem, at: Callable[[Time], State], t: Time, h: Time)
         for k in reversed(range(_PARTS)):
             crossed = event.crosses(seen[k][n], seen[k + 1][n])
             part = jnp.where(crossed, k / _PARTS, part)
-        parts.append(part)
+        parts.append(jnp.where(event.crosses(last[n], seen[0][n]), _AT_START, part))
     now = jnp.isfinite(jnp.stack(parts)).any(axis=0)
 
     def locate(parts: list[Array]) -> tuple[Array, Array]:
@@ -117,13 +132,17 @@ def first_event(problem: Problem, at: Callable[[Time], State], t: Time, h: Time)
 
     missing = (nowhere, jnp.full(lanes, -1, jnp.int32))
     part, index = jax.lax.cond(now.any(), locate, lambda _: missing, parts)
-    return Found(now, jnp.where(now, t + jnp.where(now, part, 0) * h, t), jnp.where(now, index, -1))
+    time = jnp.where(now, t + jnp.where(now, part, 0) * h, t)
+    return Found(now, time, jnp.where(now, index, -1), tuple(seen[-1]))
 
 
 def _bisected(value: Callable[[Array], Array], low: Array) -> Array:
-    """The part of the step at which `value` changes its sign in (low, low + 1 / _PARTS]; infinite if low is."""
-    somewhere = jnp.isfinite(low)
-    low = jnp.where(somewhere, low, jnp.zeros_like(low))
+    """The part of the step at which `value` changes its sign in (low, low + 1 / _PARTS]; infinite if low is.
+
+    Zero for `_AT_START`.
+    """
+    somewhere, at_start = jnp.isfinite(low), low < 0
+    low = jnp.where(somewhere & ~at_start, low, jnp.zeros_like(low))
     before = value(low)
 
     def halve(_, ends):
@@ -134,7 +153,7 @@ def _bisected(value: Callable[[Array], Array], low: Array) -> Array:
 
     halvings = jnp.finfo(low.dtype).nmant + 1
     high = jax.lax.fori_loop(0, halvings, halve, (low, low + 1 / _PARTS))[1]
-    return jnp.where(somewhere, high, jnp.inf)
+    return jnp.where(at_start, 0, jnp.where(somewhere, high, jnp.inf))
 
 
 def none_yet(problem: Problem) -> Happened:
@@ -147,21 +166,76 @@ def with_derivative(problem: Problem, happened: Happened, y: State) -> tuple[Hap
     """Time and state of the event with their derivatives, by the implicit function theorem.
 
     The state y at a constant time t is known with its derivative. From g(t, y) = 0 follows dt = -dg / (dg/dt + dg/dy f)
-    at constant t, and the state moves by f dt.
+    at constant t, and the state moves by f dt. If the sign changes because the field's input jumps, dt is that of the
+    jump.
+
+    Raises:
+        UserError: While a second derivative is traced.
     """
     found = happened.index >= 0
     t = jax.lax.stop_gradient(happened.t)
     there = jax.tree.map(lambda y, y0: jnp.where(spread(found, y), y, y0), y, problem.y0)  # where the field is finite
     slope = problem.vector_field()(t, there, problem.args)
 
-    def condition(t, y):
-        every = values(problem, t, y, t)
+    def condition(t, y, start=None):
+        every = values(problem, t, y, t if start is None else start)
         return sum(jnp.where(happened.index == n, value, 0) for n, value in enumerate(every))
 
-    value, rate = jax.jvp(condition, (t, there), (jnp.ones_like(t), jax.lax.stop_gradient(slope)))
-    rate = jax.lax.stop_gradient(rate)
-    shift = -value / jnp.where(rate == 0, jnp.ones_like(rate), rate)
-    shift = jnp.where(found, shift - jax.lax.stop_gradient(shift), 0)
-    moved = jax.tree.map(lambda y, f: y + spread(shift, y) * jax.lax.stop_gradient(f), y, slope)
+    value, rate = jax.jvp(condition, (t, there), (jnp.ones_like(t), slope))
+    shift = _quotient(value, jnp.where(rate == 0, jnp.ones_like(rate), rate))
+    if problem.jumps is not None:
+        jump = problem.clock.jump(problem.jumps, problem.clock.passed(t) - 1)
+        across = _jumps_across(problem, condition, t, there, value, rate)
+        jump = jnp.where(across, jump, 0)  # an infinite one has no derivative
+        shift = jnp.where(across, jump - jax.lax.stop_gradient(jump), shift)
+    shift = jnp.where(found, shift, 0)
+    moved = jax.tree.map(lambda y, f: _moved(y, spread(jnp.where(found, shift, 0), y), f), y, slope)
     time = jnp.where(found, t + shift, happened.t)
     return Happened(happened.index, time), moved
+
+
+def _jumps_across(problem: Problem, condition: Any, t: Time, y: State, value: Array, rate: Array) -> Array:
+    """Whether the condition jumps at t: its values on both sides differ by more than time's rounding explains."""
+    earlier = jnp.nextafter(t, -jnp.inf * jnp.broadcast_to(problem.direction, t.shape))
+    before = jax.lax.stop_gradient(condition(t, y, earlier))
+    value, rate = jax.lax.stop_gradient((value, rate))
+    eps = jnp.finfo(t.dtype).eps
+    time = jnp.abs(problem.clock.origin + t)
+    rounding = 8 * eps * (time * jnp.abs(rate) + jnp.abs(value))
+    return problem.clock.at_jump(t) & (jnp.abs(value - before) > rounding)
+
+
+@jax.custom_jvp
+def _quotient(value: Array, rate: Array) -> Array:
+    """Zero, with the derivative -d value / rate."""
+    return jnp.zeros_like(value / rate)
+
+
+@_quotient.defjvp
+def _quotient_jvp(primals: Any, tangents: Any) -> Any:
+    (value, rate), (d_value, _) = primals, tangents
+    return _quotient(value, rate), -d_value / _first_only(rate)
+
+
+@jax.custom_jvp
+def _moved(y: Array, shift: Array, slope: Array) -> Array:
+    """y, with the derivative dy + slope d shift."""
+    del shift, slope
+    return y
+
+
+@_moved.defjvp
+def _moved_jvp(primals: Any, tangents: Any) -> Any:
+    (y, shift, slope), (dy, d_shift, _) = primals, tangents
+    return _moved(y, shift, slope), dy + _first_only(slope) * d_shift
+
+
+@jax.custom_jvp
+def _first_only(x: Array) -> Array:
+    """x, in a first derivative: a second one would lack terms."""
+    return x
+
+
+@_first_only.defjvp
+def _refuse_second(primals: Any, tangents: Any) -> Any:
+    raise UserError("an event has first derivatives alone: differentiate its time and state once")

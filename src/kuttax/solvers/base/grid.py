@@ -11,7 +11,7 @@ from jaxtyping import Array
 
 from ..._types import Count, State
 from ...errors import UserError
-from .event import none_yet
+from .event import none_yet, nothing_seen
 from .pick import Pick, Picked
 from .solution import Happened, Solution, Stats, Status
 from .solver import AbstractSolver, Observable, Problem
@@ -39,12 +39,14 @@ class GridState(eqx.Module):
         n: The number of steps taken.
         picked: The values picked so far.
         event: The event so far, if there are events.
+        seen: The values of the events' conditions at the end of the last step.
     """
 
     y: State
     n: Count
     picked: tuple[Picked, ...]
     event: Happened | None = None
+    seen: tuple[Array, ...] = ()
 
     @classmethod
     def begin(cls, problem: Problem, starts: Callable[[Array, Array], Array]) -> "GridState":
@@ -56,9 +58,11 @@ class GridState(eqx.Module):
         steps = (_step_of(pick, problem, starts) for pick in problem.picks)
         picked = tuple(Picked(zero, problem.y0, zero, step) for step in steps)
         event = none_yet(problem) if problem.events else None
-        return cls(problem.y0, jnp.zeros((), jnp.int32), picked, event)
+        return cls(problem.y0, jnp.zeros((), jnp.int32), picked, event, nothing_seen(problem))
 
-    def on(self, y: State, t: Array, h: Array, event: Happened | None = None) -> "GridState":
+    def on(
+        self, y: State, t: Array, h: Array, event: Happened | None = None, seen: tuple[Array, ...] = ()
+    ) -> "GridState":
         """The state after one more step, of size h from t, to the state y."""
 
         def picked(old: Picked) -> Picked:
@@ -66,7 +70,7 @@ class GridState(eqx.Module):
             now = self.n == old.step
             return jax.tree.map(lambda a, b: jnp.where(spread(now, a), a, b), new, old)
 
-        return GridState(y, self.n + 1, tuple(picked(old) for old in self.picked), event)
+        return GridState(y, self.n + 1, tuple(picked(old) for old in self.picked), event, seen)
 
 
 def checked_steps(steps: int, name: str = "steps") -> int:

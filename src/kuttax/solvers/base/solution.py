@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Int
 
 from ..._types import Count, State, Time
 from ...errors import UserError
-from .dense import HasTimes
+from .dense import AbstractDense
 from .pick import Recorded
 from .spread import spread
 
@@ -136,7 +136,7 @@ class Solution(eqx.Module):
     penalty: Any = 0.0
     recorded: Recorded = Recorded()
     event: Happened | None = None
-    dense: Any = None
+    dense: AbstractDense | None = None
 
     def evaluate(self, t: ArrayLike) -> State:
         """The state at any time of a solve with `dense=True`, under jit, grad and vmap too.
@@ -163,7 +163,7 @@ class Solution(eqx.Module):
         """
         return self._inside().derivative(t)
 
-    def _inside(self) -> HasTimes:
+    def _inside(self) -> AbstractDense:
         if self.dense is None:
             raise UserError("this solution holds its outputs alone: give solve dense=True to evaluate it at any time")
         return self.dense

@@ -3,15 +3,13 @@
 from typing import Any
 
 import diffrax
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optimistix
-from jax.typing import ArrayLike
-from jaxtyping import Array
 
-from ..._types import State
+from ..._types import State, Time
 from ...errors import UserError
+from ..base.dense import AbstractDense
 from ..base.solution import Happened
 from ..base.solver import Problem
 
@@ -57,39 +55,17 @@ def happened(problem: Problem, result: diffrax.Solution, y1: State) -> tuple[Hap
     return Happened(index, jnp.where(found, fixed, problem.t1)), moved
 
 
-class DiffraxDense(eqx.Module):
-    """The dense output of a solve by diffrax, as `DenseOutput`.
+class DiffraxDense(AbstractDense):
+    """The dense output of a solve by diffrax.
 
     Attributes:
         inside: diffrax's own.
-        origin: The user's t0, which elapsed times count from.
-        t0, t1: The ends of the solution, elapsed.
     """
 
     inside: Any
-    origin: Any
-    t0: Any
-    t1: Any
 
-    def evaluate(self, t: ArrayLike) -> State:
-        """The state at t; NaN outside of the solved interval."""
-        return self._at(t, self.inside.evaluate)
+    def value(self, since: Time) -> State:
+        return self.inside.evaluate(since)
 
-    def derivative(self, t: ArrayLike) -> State:
-        """dy/dt at t; NaN outside of the solved interval."""
-        return self._at(t, self.inside.derivative)
-
-    def _at(self, t: ArrayLike, of: Any) -> State:
-        time = jnp.asarray(t)
-        time = time if jnp.issubdtype(time.dtype, jnp.floating) else time.astype(self.t1.dtype)
-        if time.ndim > 1:
-            raise UserError(f"t must be one time or an array of them, (times,), got shape {time.shape}")
-        return jax.vmap(lambda t: self._one(t, of))(time) if time.ndim else self._one(time, of)
-
-    def _one(self, t: Array, of: Any) -> State:
-        wide = jnp.promote_types(t.dtype, self.t1.dtype)
-        since = (t.astype(wide) - jnp.asarray(self.origin, wide)).astype(self.t1.dtype)
-        low, high = jnp.minimum(self.t0, self.t1), jnp.maximum(self.t0, self.t1)
-        slack = 4 * jnp.finfo(wide).eps * jnp.maximum(jnp.abs(jnp.asarray(self.origin, wide)), jnp.abs(self.t1))
-        inside = (since >= low - slack) & (since <= high + slack)
-        return jax.tree.map(lambda x: jnp.where(inside, x, jnp.nan), of(jnp.clip(since, low, high)))
+    def slope(self, since: Time) -> State:
+        return self.inside.derivative(since)

@@ -216,7 +216,7 @@ class FromDiffrax(AbstractSolver):
         dense = None
         if problem.dense:
             end = problem.t1 if event is None else event.t
-            dense = DiffraxDense(result.interpolation, problem.clock.origin, problem.t0, end)
+            dense = DiffraxDense(result.interpolation, origin=problem.clock.origin, t0=problem.t0, t1=end)
         return Solution(y1, ys, self._stats(problem, result), status, recorded=recorded, event=event, dense=dense)
 
     def _terms(self, problem: Problem) -> tuple[Any, Array | None]:

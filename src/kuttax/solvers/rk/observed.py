@@ -38,9 +38,9 @@ def cross_observed(
         y1 = combine(at.y, h, b, ks, table.b_used)
         end = f(t + h, y1)
         terms = _terms(table, at.y, y1, h, ks, end)
-        event, y1 = _through_event(problem, at, t, h, terms, y1)
+        event, seen, y1 = _through_event(problem, at, t, h, terms, y1)
         piece = Pieces(t, h, terms) if problem.dense else None
-        return (at.on(y1, t, h, event), end), piece
+        return (at.on(y1, t, h, event, seen), end), piece
 
     if derivative not in ("none", "forward"):
         step = remembering(step, derivative, start.y)
@@ -53,7 +53,9 @@ def dense_output(pieces: Pieces, problem: Problem, event: Happened | None) -> De
     """The dense output of a solve whose steps have these polynomials."""
     end = problem.t1 if event is None else event.t
     samples = problem.samples if problem.batched else None
-    return DenseOutput(pieces, jnp.asarray(len(pieces.t)), problem.clock.origin, problem.t0, end, samples)
+    return DenseOutput(
+        pieces, jnp.asarray(len(pieces.t)), origin=problem.clock.origin, t0=problem.t0, t1=end, samples=samples
+    )
 
 
 def _terms(table: StepTable, y: State, y1: State, h: Time, ks: list[State], end: State) -> tuple[State, ...]:
@@ -62,13 +64,15 @@ def _terms(table: StepTable, y: State, y1: State, h: Time, ks: list[State], end:
     return polynomial(table.tableau.dense, y, h, [*ks, end])
 
 
-def _through_event(problem: Problem, at: GridState, t: Time, h: Time, terms: Any, y1: State) -> tuple[Any, State]:
-    """The event so far, and the state at the end of the step, or at the event in it."""
+def _through_event(
+    problem: Problem, at: GridState, t: Time, h: Time, terms: Any, y1: State
+) -> tuple[Happened | None, tuple[Array, ...], State]:
+    """The event so far, the conditions' values at the end of the step, and the state there, or at the event in it."""
     if at.event is None:
-        return None, y1
+        return None, (), y1
     inside = lambda s: horner(terms, share(s, jnp.broadcast_to(t, s.shape), jnp.broadcast_to(h, s.shape)))
-    found = first_event(problem, inside, t, h)
+    found = first_event(problem, inside, t, h, at.seen)
     now = found.now & (at.event.index < 0)
     event = Happened(jnp.where(now, found.index, at.event.index), jnp.where(now, found.t, at.event.t))
     there = inside(jnp.where(now, found.t, jnp.broadcast_to(t, found.t.shape)))
-    return event, jax.tree.map(lambda a, b: jnp.where(spread(now, a), a, b), there, y1)
+    return event, found.last, jax.tree.map(lambda a, b: jnp.where(spread(now, a), a, b), there, y1)

@@ -55,9 +55,11 @@ class Reference(AbstractSolver):
         return self.solver.takes()
 
     def _for(self, problem: Problem) -> Adaptive | FromDiffrax:
-        """The solver; where samples have times of their own, each with its own steps."""
-        own = isinstance(self.solver, Adaptive) and problem.own_times
-        return dataclasses.replace(self.solver, control="per_sample") if own else self.solver
+        """The solver; where samples have times or events of their own, each with its own steps."""
+        own = problem.own_times or (problem.batched and bool(problem.events))
+        if own and isinstance(self.solver, Adaptive):
+            return dataclasses.replace(self.solver, control="per_sample")
+        return self.solver
 
     def run(self, problem: Problem, derivative: Derivative) -> Solution:
         solver = self._for(problem)

@@ -10,7 +10,7 @@ from jaxtyping import Array
 
 from ...._types import Count, State, Time
 from ...base.dense import DenseOutput, Pieces
-from ...base.event import first_event, none_yet
+from ...base.event import first_event, none_yet, nothing_seen
 from ...base.grid import in_order
 from ...base.numbers import least_rtol
 from ...base.pick import Pick, Picked, Recorded
@@ -77,6 +77,7 @@ class AdaptiveState(eqx.Module):
     tape: Tape | None
     jumps: Count | None = None
     event: Happened | None = None
+    seen: tuple[Array, ...] = ()
     pieces: Pieces | None = None
 
     @property
@@ -90,7 +91,9 @@ class AdaptiveState(eqx.Module):
         if self.pieces is not None:
             end = self.t if self.event is None else jnp.where(self.event.index >= 0, self.event.t, self.t)
             samples = problem.samples if problem.batched else None
-            dense = DenseOutput(self.pieces, self.accepted, problem.clock.origin, problem.t0, end, samples)
+            dense = DenseOutput(
+                self.pieces, self.accepted, origin=problem.clock.origin, t0=problem.t0, t1=end, samples=samples
+            )
         return Solution(self.y, self.ys, stats, self.status, recorded=self.recorded, event=self.event, dense=dense)
 
 
@@ -140,7 +143,8 @@ class _Loop:
         jumps = None if problem.jumps is None else zero
         event = none_yet(problem) if problem.events else None
         numbers = (nothing + 1, zero, zero, status, saved, ys)
-        return AdaptiveState(t, y, k1, h, *numbers, recorded, tape, jumps, event, self._blank(y, nothing))
+        seen = nothing_seen(problem)
+        return AdaptiveState(t, y, k1, h, *numbers, recorded, tape, jumps, event, seen, self._blank(y, nothing))
 
     def _blank(self, y: State, nothing: Time) -> Pieces | None:
         """Room for the dense output of every step that the solve may take."""
@@ -173,7 +177,7 @@ class _Loop:
         error = jax.lax.stop_gradient(self._error(step))
         take = run.active & (error <= 1)
         tape = None if run.tape is None else run.tape.record(run.accepted, run.t, h, run.y, take)
-        event, found, last = self._search(run, take, end, h, ks)
+        event, seen, found, last = self._search(run, take, end, h, ks)
         saved, ys = self._save(run, take, last, h, ks)
         factor = self.controller.factor(error, run.error, self.solver.error_exponent)
         h_next = jnp.clip(jax.lax.stop_gradient(h) * factor, -self.max_step, self.max_step)
@@ -204,18 +208,22 @@ class _Loop:
             tape=tape,
             jumps=jumps,
             event=event,
+            seen=seen,
             pieces=self._piece(run, take, h, ks),
         )
 
-    def _search(self, run: AdaptiveState, take: Array, end: Time, h: Time, ks: list[State]) -> tuple[Any, Any, Time]:
-        """The event so far, whether it is in this step, and the time at which the step's outputs end."""
+    def _search(
+        self, run: AdaptiveState, take: Array, end: Time, h: Time, ks: list[State]
+    ) -> tuple[Any, tuple[Array, ...], Any, Time]:
+        """The event so far, what the search saw last, whether one is in this step, and where the step's outputs end."""
         if run.event is None:
-            return None, None, end
+            return None, (), None, end
         at = lambda s: interpolate(self.tableau, run.y, run.t, h, ks, s)
-        found = first_event(self.problem, at, run.t, h)
+        found = first_event(self.problem, at, run.t, h, run.seen)
         now = take & found.now
         event = Happened(jnp.where(now, found.index, run.event.index), jnp.where(now, found.t, run.event.t))
-        return event, now, jnp.where(now, found.t, end)
+        seen = tuple(jnp.where(take, new, old) for new, old in zip(found.last, run.seen, strict=True))
+        return event, seen, now, jnp.where(now, found.t, end)
 
     def _piece(self, run: AdaptiveState, take: Array, h: Time, ks: list[State]) -> Pieces | None:
         """The dense output with that of this step."""

@@ -11,7 +11,7 @@ from jaxtyping import Array, PyTree
 
 from ...._types import Count, State, Time
 from ...base.closure import converted, cotangent, parameters, with_parameters
-from ...base.dense import DenseOutput, Pieces, derived, horner, share
+from ...base.dense import Pieces, derived, horner, share
 from ...base.once import once
 from ...base.pick import Pick
 from ...base.solution import Happened, Solution
@@ -101,7 +101,7 @@ class _Replay:
         self.ends_move = moved.t0 or moved.t1 or self.jumps_move
         self.direction = problem.direction
 
-    def _pieces(self, dense: DenseOutput | None) -> Pieces | None:
+    def _pieces(self, dense: Any) -> Pieces | None:
         """The cotangents of the dense output; None if they are zero."""
         if dense is None or not jax.tree.leaves(dense.pieces):
             return None
