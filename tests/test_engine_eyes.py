@@ -18,7 +18,7 @@ from scipy.integrate import solve_ivp
 
 import kuttax as kx
 from kuttax.penalties import GlobalError, GlobalStiffness, LocalError
-from kuttax.solvers.base.solver import Problem
+from kuttax.solvers.base.problem import Problem
 from kuttax.solvers.rk.adaptive import tape as tape_module
 from kuttax.solvers.rk.adaptive.march import march
 from kuttax.solvers.rk.tableaus import BOSH3, HEUN2, RK4, TSIT5

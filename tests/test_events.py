@@ -251,7 +251,7 @@ def test_no_event():
     """The solve ends at t1; if the event must happen it fails, in one line."""
     call = lambda event, **more: kx.solve(fall, Y0[0], 0.0, 0.5, solver=ADAPTIVE[0], args=G, event=event, **more)
     sol = call(kx.Event(ground))
-    assert int(sol.event.index) == -1 and float(sol.event.t) == 0.5
+    assert int(sol.event.index) == -1 and float(sol.event.t) == 0.5 and not sol.event.found
     with pytest.raises(kx.SolveError, match="no event happened before t1: solve for longer") as caught:
         call(kx.Event(ground, required=True))
     assert "\n" not in str(caught.value)

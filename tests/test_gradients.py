@@ -16,7 +16,7 @@ import pytest
 
 import kuttax as kx
 from kuttax.errors import UserError
-from kuttax.solvers.base.solver import Problem
+from kuttax.solvers.base.problem import Problem
 from kuttax.solvers.rk.adaptive import tape as tape_module
 from kuttax.solvers.rk.adaptive.march import march
 from kuttax.solvers.rk.tableaus import BOSH3, DOPRI5, DOPRI8, HEUN2, HEUN3, RK4

@@ -11,7 +11,7 @@ from problems import circle_and_bell, solution
 
 import kuttax as kx
 from kuttax.errors import UserError
-from kuttax.solvers.base.solver import Problem
+from kuttax.solvers.base.problem import Problem
 from kuttax.solvers.rk.reversible import Reversible
 from kuttax.solvers.rk.tableaus import DOPRI5, EULER, MIDPOINT, RK4
 from kuttax.solvers.serialise import from_json, to_json

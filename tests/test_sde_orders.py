@@ -10,7 +10,7 @@ from scipy.interpolate import CubicSpline
 from sde_problems import ITO, MEAN, MU, PATH_KEY, START, THETA, B, S, diffusion, drift, starts, truth
 
 import kuttax as kx
-from kuttax.solvers.base.solver import Problem
+from kuttax.solvers.base.problem import Problem
 from kuttax.solvers.sde.fixed_sde import Draw
 from kuttax.solvers.sde.sde import terms_of
 

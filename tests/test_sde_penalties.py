@@ -15,7 +15,7 @@ import kuttax as kx
 from kuttax.errors import UserError
 from kuttax.penalties.local import AbstractLocal
 from kuttax.penalties.noisy_step import estimator, read_by
-from kuttax.solvers.base.solver import Problem
+from kuttax.solvers.base.problem import Problem
 
 SHAPE = (4, 3)
 ARGS = {"a": jnp.asarray(0.8), "b": jnp.asarray(0.6)}

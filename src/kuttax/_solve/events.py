@@ -6,8 +6,8 @@ from typing import Any
 import jax.numpy as jnp
 
 from ..solvers.base.event import with_derivative
+from ..solvers.base.problem import Problem
 from ..solvers.base.solution import Happened, Solution, Status
-from ..solvers.base.solver import Problem
 
 
 def at_events(sol: Solution, problem: Problem) -> Solution:

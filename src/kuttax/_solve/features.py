@@ -5,7 +5,8 @@ from typing import Any
 
 from ..adjoints.backsolve import BacksolveAdjoint
 from ..errors import UserError
-from ..solvers.base.solver import AbstractSolver, Feature, Problem, title
+from ..solvers.base.problem import Problem
+from ..solvers.base.solver import AbstractSolver, Feature, title
 
 _WORDS: dict[Feature, tuple[str, str]] = {
     "own times": (

@@ -20,14 +20,15 @@ from ..errors import UserError
 from ..inputs import knots_of
 from ..penalties.base import AbstractPenalty, Penalties
 from ..penalties.engine import solve_penalised
-from ..solvers.base.clock import Clock
-from ..solvers.base.coarse import is_coarse, refuse_coarse_time
-from ..solvers.base.elapsed import Elapsed, elapsed
 from ..solvers.base.event import Event, check_events
 from ..solvers.base.once import naming_the_adjoint
 from ..solvers.base.precision import ComputedIn, carried_in, cast
+from ..solvers.base.problem import Problem
 from ..solvers.base.solution import Solution, Status, concluded, raise_for_status
-from ..solvers.base.solver import AbstractSolver, Problem
+from ..solvers.base.solver import AbstractSolver
+from ..solvers.base.times.clock import Clock
+from ..solvers.base.times.coarse import is_coarse, refuse_coarse_time
+from ..solvers.base.times.elapsed import Elapsed, elapsed
 from ..solvers.rk.tableau import Tableau
 from ..solvers.sde.sde import SDE
 from .events import asked_outputs, at_events

@@ -9,8 +9,9 @@ from jaxtyping import PRNGKeyArray
 from ..adjoints.backsolve import BacksolveAdjoint
 from ..errors import UserError
 from ..penalties.base import terms_of
+from ..solvers.base.problem import Problem
 from ..solvers.base.solution import Status
-from ..solvers.base.solver import AbstractSolver, Problem
+from ..solvers.base.solver import AbstractSolver
 
 _NO_CELL = np.uint32(2**32 - 1)  # cells of a path have 31-bit numbers
 

@@ -11,8 +11,9 @@ from .._types import State
 from ..errors import UserError
 from ..solvers.base.closure import converted, cotangent, parameters, with_parameters
 from ..solvers.base.once import once
+from ..solvers.base.problem import Problem
 from ..solvers.base.solution import Solution, Status
-from ..solvers.base.solver import AbstractSolver, Problem
+from ..solvers.base.solver import AbstractSolver
 from ..solvers.trainable import trainable
 from .base import AbstractAdjoint
 

@@ -4,8 +4,9 @@ from abc import abstractmethod
 
 import equinox as eqx
 
+from ..solvers.base.problem import Problem
 from ..solvers.base.solution import Solution
-from ..solvers.base.solver import AbstractSolver, Problem
+from ..solvers.base.solver import AbstractSolver
 
 
 class AbstractAdjoint(eqx.Module):

@@ -6,8 +6,9 @@ import equinox as eqx
 
 from ..errors import UserError
 from ..solvers.base.memory import Memory
+from ..solvers.base.problem import Problem
 from ..solvers.base.solution import Solution
-from ..solvers.base.solver import AbstractSolver, Problem
+from ..solvers.base.solver import AbstractSolver
 from .base import AbstractAdjoint
 
 

@@ -1,7 +1,8 @@
 """ForwardMode: JAX's own differentiation rules, in forward and reverse mode."""
 
+from ..solvers.base.problem import Problem
 from ..solvers.base.solution import Solution
-from ..solvers.base.solver import AbstractSolver, Problem
+from ..solvers.base.solver import AbstractSolver
 from .base import AbstractAdjoint
 
 

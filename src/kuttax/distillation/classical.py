@@ -7,7 +7,8 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from ..solvers.base.solver import AbstractSolver, Problem, title
+from ..solvers.base.problem import Problem
+from ..solvers.base.solver import AbstractSolver, title
 from ..solvers.rk.fixed import AbstractTableSolver, FixedSteps
 from ..solvers.rk.table import StepTable
 from ..solvers.rk.tableaus import ALL

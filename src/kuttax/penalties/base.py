@@ -12,7 +12,8 @@ from .._types import State, Time, VectorField
 from ..errors import UserError
 from ..solvers.base.numbers import number
 from ..solvers.base.pick import Pick, Picked
-from ..solvers.base.solver import AbstractSolver, Problem
+from ..solvers.base.problem import Problem
+from ..solvers.base.solver import AbstractSolver
 from ..solvers.rk.step import EstimatedStep, Step
 
 

@@ -14,7 +14,8 @@ from ..solvers.base.closure import converted
 from ..solvers.base.grid import checked_steps
 from ..solvers.base.numbers import number
 from ..solvers.base.pick import Pick
-from ..solvers.base.solver import AbstractSolver, Problem
+from ..solvers.base.problem import Problem
+from ..solvers.base.solver import AbstractSolver
 from ..solvers.rk.adaptive.adaptive import Adaptive
 from ..solvers.rk.step import step_without_end
 from ..solvers.rk.tableaus import DOPRI5, Tableau

@@ -12,8 +12,9 @@ from ..adjoints.backsolve import BacksolveAdjoint
 from ..adjoints.base import AbstractAdjoint
 from ..errors import UserError
 from ..solvers.base.pick import Pick, Picked, Recorded
+from ..solvers.base.problem import Problem
 from ..solvers.base.solution import Solution, Status
-from ..solvers.base.solver import AbstractSolver, Problem
+from ..solvers.base.solver import AbstractSolver
 from .base import AbstractEnding, AbstractPenalty, Integrand, Observation, Request, terms_of
 
 

@@ -8,7 +8,8 @@ from jaxtyping import Array
 
 from .._types import Time
 from ..errors import UserError
-from ..solvers.base.solver import AbstractSolver, Problem
+from ..solvers.base.problem import Problem
+from ..solvers.base.solver import AbstractSolver
 from ..solvers.rk.step import EstimatedStep, Step, stiffness_pair
 from ..solvers.sde.sde import SDE
 from .base import AbstractPenalty, Observation, Request

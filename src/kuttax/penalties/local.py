@@ -14,7 +14,8 @@ from ..errors import UserError
 from ..solvers.base.grid import checked_steps
 from ..solvers.base.numbers import number
 from ..solvers.base.pick import Pick, Picked
-from ..solvers.base.solver import AbstractSolver, Problem
+from ..solvers.base.problem import Problem
+from ..solvers.base.solver import AbstractSolver
 from ..solvers.rk.adaptive.adaptive import Adaptive
 from ..solvers.rk.controller import initial_step
 from ..solvers.rk.step import EstimatedStep, Step, step_with_end

@@ -9,7 +9,8 @@ from jaxtyping import PRNGKeyArray
 
 from .._types import State, Time
 from ..errors import UserError
-from ..solvers.base.solver import AbstractSolver, Problem
+from ..solvers.base.problem import Problem
+from ..solvers.base.solver import AbstractSolver
 from ..solvers.diffrax.sde import check_solver, estimates_error, is_wrapped, stochastic_terms
 from ..solvers.rk.adaptive.adaptive import Adaptive
 from ..solvers.rk.step import EstimatedStep

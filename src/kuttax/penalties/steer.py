@@ -10,7 +10,8 @@ from jaxtyping import Array
 from .._types import Time
 from ..errors import UserError
 from ..solvers.base.numbers import number
-from ..solvers.base.solver import AbstractSolver, Problem
+from ..solvers.base.problem import Problem
+from ..solvers.base.solver import AbstractSolver
 from .base import AbstractEnding, Observation, Request, needs_key
 
 

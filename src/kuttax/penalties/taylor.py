@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..errors import UserError
-from ..solvers.base.solver import AbstractSolver, Problem
+from ..solvers.base.problem import Problem
+from ..solvers.base.solver import AbstractSolver
 from .base import AbstractPenalty, Integrand, Observation, Request
 from .kinetic import along, square
 

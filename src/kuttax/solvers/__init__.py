@@ -4,9 +4,10 @@ from . import registry
 from .base.event import Event
 from .base.fixed_step import AbstractFixedStepSolver
 from .base.pick import Picked
+from .base.problem import Problem
 from .base.registry import register_solver
 from .base.solution import Solution, SolveError, Stats, Status, raise_for_status
-from .base.solver import AbstractSolver, Problem, Refined, Scale
+from .base.solver import AbstractSolver, Refined, Scale
 from .diffrax.ode import FromDiffrax
 from .diffrax.table import to_diffrax
 from .registry import *  # noqa: F403  # its __all__ names the SDE solvers

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from .solver import Problem
+from .problem import Problem
 
 
 def converted(problem: Problem) -> Problem:

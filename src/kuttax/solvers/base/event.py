@@ -10,8 +10,8 @@ from jaxtyping import Array
 
 from ..._types import Count, State, Time
 from ...errors import UserError
+from .problem import Problem
 from .solution import Happened
-from .solver import Problem
 from .spread import spread
 
 _AT_START = -1.0  # in place of a part: the sign changed between the step before and this one

@@ -14,8 +14,9 @@ from ...errors import UserError
 from .grid import AbstractGridSolver, GridState, checked_steps, solution_of, through_times
 from .memory import remembering
 from .pick import Picked, Recorded
+from .problem import Derivative, Problem
 from .solution import Solution
-from .solver import Derivative, Feature, Problem, Refined
+from .solver import Feature, Refined
 
 Slope = Callable[[Time, State], State]
 """The vector field (t, y) -> dy/dt on the whole state."""

@@ -13,8 +13,9 @@ from ..._types import Count, State
 from ...errors import UserError
 from .event import none_yet, nothing_seen
 from .pick import Pick, Picked
+from .problem import Problem
 from .solution import Happened, Solution, Stats, Status
-from .solver import AbstractSolver, Observable, Problem
+from .solver import AbstractSolver, Observable
 from .spread import spread
 
 

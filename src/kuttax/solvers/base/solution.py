@@ -112,6 +112,11 @@ class Happened(NamedTuple):
     index: Int[Array, "*samples"]
     t: Time
 
+    @property
+    def found(self) -> Bool[Array, "*samples"]:
+        """Whether an event happened."""
+        return self.index >= 0
+
 
 class Solution(eqx.Module):
     """The result of `kuttax.solve`.

@@ -10,8 +10,8 @@ import optimistix
 from ..._types import State, Time
 from ...errors import UserError
 from ..base.dense import AbstractDense
+from ..base.problem import Problem
 from ..base.solution import Happened
-from ..base.solver import Problem
 
 _DIRECTIONS = {1: True, -1: False, 0: None}
 

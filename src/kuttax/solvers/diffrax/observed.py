@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from ..._types import Count, State, Time
 from ..base.pick import Pick, Picked, Recorded
-from ..base.solver import Problem
+from ..base.problem import Problem
 from ..rk.controller import Controller
 from ..rk.step import EstimatedStep
 

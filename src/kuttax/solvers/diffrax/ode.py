@@ -16,9 +16,10 @@ from ..base.grid import checked_steps
 from ..base.numbers import TIGHTER, least_rtol, number, refuse_low_rtol, scaled_tolerances, tightened
 from ..base.once import reverse_once
 from ..base.pick import Pick, Picked, Recorded
+from ..base.problem import Derivative, Problem
 from ..base.registry import register_solver
 from ..base.solution import Solution, Stats, Status
-from ..base.solver import AbstractSolver, Calculus, Derivative, Feature, Observable, Problem, Refined, Scale
+from ..base.solver import AbstractSolver, Calculus, Feature, Observable, Refined, Scale
 from ..rk.adaptive.adaptive import Adaptive
 from ..rk.controller import Controller, initial_step, rms
 from ..rk.tableaus import DOPRI5

@@ -7,7 +7,7 @@ import diffrax
 from jaxtyping import Array, PyTree
 
 from ...errors import UserError
-from ..base.solver import Problem
+from ..base.problem import Problem
 from ..sde.sde import SDE, check_calculus, terms_of
 
 NAMED = {"spark": diffrax.SPaRK, "shark": diffrax.ShARK, "sra1": diffrax.SRA1}

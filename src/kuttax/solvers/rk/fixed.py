@@ -12,9 +12,10 @@ import jax.numpy as jnp
 from ..._types import State
 from ..base.grid import AbstractGridSolver, GridState, checked_steps, solution_of, through_times
 from ..base.pick import Picked, Recorded
+from ..base.problem import Derivative, Problem
 from ..base.registry import register_solver
 from ..base.solution import Solution
-from ..base.solver import Derivative, Feature, Problem, Refined, Scale
+from ..base.solver import Feature, Refined, Scale
 from .observed import cross_observed, dense_output
 from .table import StepTable
 from .tableau import Tableau

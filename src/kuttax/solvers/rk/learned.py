@@ -14,8 +14,9 @@ from jaxtyping import Array
 from ...errors import UserError
 from ..base.grid import checked_steps
 from ..base.numbers import as_list, floating
+from ..base.problem import Problem
 from ..base.registry import register_solver
-from ..base.solver import Problem, Refined
+from ..base.solver import Refined
 from .chart import AbstractChart, Projected, chart_data, chart_of_data, closed_at
 from .fixed import AbstractTableSolver
 from .table import StepTable

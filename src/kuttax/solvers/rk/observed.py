@@ -11,8 +11,8 @@ from ..base.dense import DenseOutput, Pieces, horner, share
 from ..base.event import first_event
 from ..base.grid import GridState
 from ..base.memory import remembering
+from ..base.problem import Derivative, Problem
 from ..base.solution import Happened
-from ..base.solver import Derivative, Problem
 from ..base.spread import spread
 from .stages import combine, stages
 from .step import hermite, polynomial

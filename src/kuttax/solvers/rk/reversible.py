@@ -10,9 +10,10 @@ import jax.numpy as jnp
 from ...errors import UserError
 from ..base.grid import solution_of, through_times
 from ..base.numbers import number
+from ..base.problem import Derivative, Problem
 from ..base.registry import from_json, register_solver, to_json
 from ..base.solution import Solution
-from ..base.solver import AbstractSolver, Derivative, Problem, Refined, title
+from ..base.solver import AbstractSolver, Refined, title
 from .coupled import Coupled, Pair
 from .fixed import AbstractTableSolver
 from .table import StepTable

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from ..._types import State, VectorField
 from ..base.grid import GridState
 from ..base.memory import remembering
-from ..base.solver import Derivative
+from ..base.problem import Derivative
 from .stages import combine, stages
 from .tableau import Tableau
 

@@ -11,8 +11,8 @@ from jaxtyping import Array, PyTree
 from ..._types import State
 from ..base.closure import converted, cotangent, parameters, with_parameters
 from ..base.grid import nodes_of
+from ..base.problem import Problem
 from ..base.solution import Solution
-from ..base.solver import Problem
 from .coupled import Coupled, Pair, StepRow
 from .fixed import AbstractTableSolver
 from .table import StepTable

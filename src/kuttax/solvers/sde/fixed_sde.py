@@ -14,8 +14,9 @@ from ...errors import UserError
 from ..base.grid import AbstractGridSolver, GridState, checked_steps, solution_of, through_times
 from ..base.memory import remembering
 from ..base.pick import Recorded
+from ..base.problem import Derivative, Problem
 from ..base.solution import Solution, Status
-from ..base.solver import Derivative, Problem, Refined
+from ..base.solver import Refined
 from .brownian import BrownianPath
 from .sde import Calculus, Noise, Terms, check_calculus, sde_of, terms_of
 

@@ -11,9 +11,9 @@ from jaxtyping import PyTree
 
 from ..._types import State, VectorField
 from ...errors import UserError
-from ..base.coarse import depends
+from ..base.problem import Problem
 from ..base.solver import Calculus as Calculus
-from ..base.solver import Problem
+from ..base.times.coarse import depends
 
 Noise = Literal["diagonal", "scalar", "general", "additive"]
 

@@ -11,8 +11,9 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ...errors import UserError
+from ...solvers.base.problem import Derivative, Problem
 from ...solvers.base.solution import Solution
-from ...solvers.base.solver import AbstractSolver, Derivative, Feature, Problem
+from ...solvers.base.solver import AbstractSolver, Feature
 from ...solvers.diffrax.ode import FromDiffrax
 from ...solvers.rk.adaptive.adaptive import Adaptive
 from ...solvers.rk.tableaus import DOPRI8, TSIT5

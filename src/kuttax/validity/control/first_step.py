@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from ...errors import UserError
+from ...solvers.base.problem import Derivative, Problem
 from ...solvers.base.solution import Solution, Stats, Status
-from ...solvers.base.solver import AbstractSolver, Derivative, Problem
+from ...solvers.base.solver import AbstractSolver
 from ...solvers.rk.adaptive.adaptive import Adaptive
 from ...solvers.rk.controller import initial_step, rms
 from ...solvers.rk.tableaus import HEUN2

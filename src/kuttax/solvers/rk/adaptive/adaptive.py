@@ -10,12 +10,13 @@ import jax.numpy as jnp
 
 from ...._types import State, Time
 from ....errors import UserError
-from ...base.coarse import depends
 from ...base.numbers import TIGHTER, number, refuse_low_rtol, scaled_tolerances, tightened
 from ...base.pick import Picked
+from ...base.problem import Derivative, Problem
 from ...base.registry import register_solver
 from ...base.solution import Solution, Stats
-from ...base.solver import AbstractSolver, Derivative, Feature, Observable, Problem, Refined, Scale
+from ...base.solver import AbstractSolver, Feature, Observable, Refined, Scale
+from ...base.times.coarse import depends
 from ..controller import Controller, rms
 from ..step import Step, step_without_end
 from ..tableau import Tableau

@@ -14,8 +14,8 @@ from ...base.event import first_event, none_yet, nothing_seen
 from ...base.grid import in_order
 from ...base.numbers import least_rtol
 from ...base.pick import Pick, Picked, Recorded
+from ...base.problem import Problem
 from ...base.solution import Happened, Solution, Stats, Status, all_finite
-from ...base.solver import Problem
 from ...base.spread import pick, put, spread
 from ..controller import Controller, initial_step
 from ..step import Step, interpolate, polynomial, step_with_end

@@ -14,8 +14,8 @@ from ...base.closure import converted, cotangent, parameters, with_parameters
 from ...base.dense import Pieces, derived, horner, share
 from ...base.once import once
 from ...base.pick import Pick
+from ...base.problem import Problem
 from ...base.solution import Happened, Solution
-from ...base.solver import Problem
 from ...base.spread import pick, put, spread
 from ..step import Step, polynomial, rolled_step, step_with_end, step_without_end
 from .march import StepSizeControl, march

@@ -9,8 +9,8 @@ import numpy as np
 from jax.extend.core import Literal
 from jaxtyping import Array
 
-from ..._types import VectorField
-from ...errors import UserError
+from ...._types import VectorField
+from ....errors import UserError
 from .elapsed import Elapsed
 
 _FEWEST = 10_000  # distinct times between t0 and t1 that a field which depends on time needs

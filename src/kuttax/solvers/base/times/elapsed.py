@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from ...errors import UserError
+from ....errors import UserError
+from ..solution import Status
 from .nodes import Nodes, known_nodes
-from .solution import Status
 
 _ULPS = 4  # times that differ by at most this many units in the last place count as equal
 

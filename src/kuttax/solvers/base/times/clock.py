@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..._types import Count, Time
-from .spread import pick
+from ...._types import Count, Time
+from ..spread import pick
 
 
 class Clock(eqx.Module):

@@ -1,0 +1,1 @@
+"""Times of a solve: elapsed, read by the field, and where steps must end."""
