@@ -1,14 +1,12 @@
 """solve: solve an ODE or SDE with any solver and adjoint."""
 
 import dataclasses
-import inspect
 from collections.abc import Hashable, Sequence
 from typing import Any, Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.core import Tracer
 from jax.typing import ArrayLike
 from jaxtyping import PRNGKeyArray, PyTree
@@ -33,7 +31,9 @@ from ..solvers.rk.tableau import Tableau
 from ..solvers.sde.sde import SDE
 from .events import asked_outputs, at_events
 from .features import check_features
+from .fields import check_field, check_function, check_slope, functions_of, on_whole_state
 from .reads import beside_arrays, note_own_changes, reads
+from .state import checked_axes, checked_state, samples_back, samples_first
 from .stochastic import check_stochastic, penalty_key
 
 
@@ -104,14 +104,14 @@ def solve(
         SolveError: The solve failed, and `throw` is true. Inside a compiled function it is Equinox's runtime error.
     """
     check_solver(solver)
-    y0 = _checked_state(y0)
+    y0 = checked_state(y0)
     if batch_axis is not None:
-        y0 = _samples_first(y0, batch_axis)
+        y0 = samples_first(y0, batch_axis)
     if isinstance(max_steps, bool) or not isinstance(max_steps, int) or not 1 <= max_steps < 2**31:
         raise UserError(f"max_steps must be a whole number from 1 to {2**31 - 1}, got {max_steps!r}")
     if key is not None:
         _check_key(key)
-    _check_field(field)
+    check_field(field)
     dtype = jax.tree.leaves(y0)[0].dtype
     samples = None if batch_axis is None else jax.tree.leaves(y0)[0].shape[0]
     at_outputs = isinstance(jumps, str) and jumps == "ts"
@@ -129,10 +129,10 @@ def solve(
         dense=dense,
     )
     if args_axes is not None:
-        problem = dataclasses.replace(problem, args_axes=_checked_axes(args_axes, problem))
+        problem = dataclasses.replace(problem, args_axes=checked_axes(args_axes, problem))
     if jnp.dtype(problem.t0.dtype) != dtype:
         problem = dataclasses.replace(problem, computed_in=str(dtype))
-    refuse_coarse_time(times, _on_whole_state(problem), problem.y0, args, problem.precision)
+    refuse_coarse_time(times, on_whole_state(problem), problem.y0, args, problem.precision)
     check_features(problem, solver, adjoint, penalty)
     if isinstance(field, SDE):
         problem = dataclasses.replace(problem, key=key)
@@ -143,7 +143,7 @@ def solve(
     adjoint = DiscreteAdjoint() if adjoint is None else adjoint
     # Other end times must not trigger a new compilation.
     times = times._replace(ends=None, ts=None, jumps=None, nodes=None)
-    functions = (*_functions_of(field), *(one.condition for one in problem.events), *beside_arrays(args))
+    functions = (*functions_of(field), *(one.condition for one in problem.events), *beside_arrays(args))
     state = tuple(reads(function) for function in functions)
     with naming_the_adjoint():
         sol = _solve(problem, times, solver, adjoint, penalty, key, state)
@@ -152,7 +152,7 @@ def solve(
     if throw:
         sol = _raised(sol)
     if batch_axis is not None:
-        sol = _samples_back(sol, batch_axis)
+        sol = samples_back(sol, batch_axis)
     return sol
 
 
@@ -179,9 +179,9 @@ def _solve(
 ) -> Solution:
     """The solution, compiled once for each `state` of the values that the field reads beside its arguments."""
     del state
-    _check_slope(problem)
+    check_slope(problem)
     dtype = jax.tree.leaves(problem.y0)[0].dtype
-    coarse = is_coarse(times, _on_whole_state(problem), problem.y0, problem.args, problem.precision)
+    coarse = is_coarse(times, on_whole_state(problem), problem.y0, problem.args, problem.precision)
     problem = _as_solvers_see_it(problem, times)
     free = penalty is None
     sol = adjoint.run(solver, problem) if free else solve_penalised(problem, solver, adjoint, penalty, key)
@@ -210,7 +210,7 @@ def _events(event: Any) -> tuple[Event, ...]:
     if not isinstance(events, list | tuple) or not all(isinstance(one, Event) for one in events):
         raise UserError(f"event must be a kx.Event, or a list of them, got {event!r}: write kx.Event(condition)")
     for n, one in enumerate(events):
-        _check_function(f"condition of event {n}", one.condition)
+        check_function(f"condition of event {n}", one.condition)
     return tuple(events)
 
 
@@ -228,117 +228,12 @@ def _as_solvers_see_it(problem: Problem, times: Elapsed) -> Problem:
     return dataclasses.replace(problem, field=field, y0=cast(problem.y0, problem.t0.dtype), clock=clock)
 
 
-def _functions_of(field: Any) -> tuple[VectorField, ...]:
-    return (field.drift, field.diffusion) if isinstance(field, SDE) else (field,)
-
-
-def _on_whole_state(problem: Problem) -> list[VectorField]:
-    """The functions of the user's field, unchanged."""
-    return [problem.on_samples(function) for function in _functions_of(problem.field)]
-
-
-def _check_field(field: Any) -> None:
-    """Refuse a field that is not a function of (t, y, args), before JAX fails with a less clear message."""
-    names = ("drift", "diffusion") if isinstance(field, SDE) else ("field",)
-    for name, function in zip(names, _functions_of(field), strict=True):
-        _check_function(name, function)
-
-
-def _check_function(name: str, function: Any) -> None:
-    if not callable(function):
-        raise UserError(f"the {name} must be a function f(t, y, args), got {type(function).__name__}")
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):  # some built-in functions have no signature
-        return
-    try:
-        signature.bind(*_ARGUMENTS)
-    except TypeError as error:
-        got = getattr(function, "__name__", type(function).__name__)
-        raise UserError(
-            f"the {name} must be a function f(t, y, args), and {got} cannot be called so ({error}): "
-            "wrap it, as in lambda t, y, args: model(y)"
-        ) from None
-
-
-_ARGUMENTS = ("t", "y", "args")
-
-
-def _checked_state(y0: PyTree) -> PyTree:
-    if isinstance(y0, list) and all(isinstance(x, (int, float)) for x in jax.tree.leaves(y0)):
-        y0 = _array_of(y0)
-    leaves = jax.tree.leaves(y0)
-    if not leaves:
-        raise UserError("y0 holds no arrays: give a state with at least one")
-    y0 = jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, (float, np.ndarray, np.generic)) else x, y0)
-    for leaf in jax.tree.leaves(y0):
-        kind = getattr(leaf, "dtype", type(leaf).__name__)
-        if not (eqx.is_array(leaf) and jnp.issubdtype(leaf.dtype, jnp.floating)):
-            raise UserError(f"y0 must hold real floating-point arrays, got {kind}: convert it, e.g. y0.astype(float)")
-    kinds = sorted({str(leaf.dtype) for leaf in jax.tree.leaves(y0)})
-    if len(kinds) > 1:
-        raise UserError(f"the leaves of y0 must share one dtype, got {' and '.join(kinds)}: cast them to one")
-    return y0
-
-
-def _array_of(y0: list) -> PyTree:
-    """A list of numbers, or of lists of them, as an array."""
-    try:
-        return jnp.asarray(np.asarray(y0, np.float64), jnp.result_type(float))
-    except ValueError:
-        raise UserError(f"y0 is a list of rows that differ in length, {y0!r}: give an array") from None
-
-
-def _samples_first(y0: PyTree, axis: int) -> PyTree:
-    shapes = [leaf.shape for leaf in jax.tree.leaves(y0)]
-    if not all(-len(shape) <= axis < len(shape) for shape in shapes):
-        raise UserError(f"batch_axis={axis} is no axis of every leaf of y0, whose shapes are {shapes}")
-    counts = sorted({shape[axis] for shape in shapes})
-    if len(counts) > 1 or counts[0] == 0:
-        raise UserError(f"batch_axis={axis} must count the same samples, at least one, in every leaf, got {counts}")
-    return y0 if axis == 0 else jax.tree.map(lambda x: jnp.moveaxis(x, axis, 0), y0)
-
-
-def _checked_axes(axes: Any, problem: Problem) -> Any:
-    if not problem.batched:
-        raise UserError("args_axes says which args count samples: give batch_axis too, or leave it out")
-    several = isinstance(axes, tuple) and isinstance(problem.args, tuple) and len(axes) == len(problem.args)
-    if not several and not isinstance(axes, int):
-        raise UserError(f"args_axes must be an int, or a tuple with an entry for each of a tuple of args, got {axes}")
-    return axes
-
-
-def _samples_back(sol: Solution, axis: int) -> Solution:
-    if axis == 0:
-        return sol
-    y1 = jax.tree.map(lambda x: jnp.moveaxis(x, 0, axis), sol.y1)
-    ys = jax.tree.map(lambda x: jnp.moveaxis(x, 1, axis + 1 if axis >= 0 else axis), sol.ys)
-    dense = None if sol.dense is None else dataclasses.replace(sol.dense, axis=axis)
-    return dataclasses.replace(sol, y1=y1, ys=ys, dense=dense)
-
-
 def _check_key(key: Any) -> None:
     dtype = getattr(key, "dtype", None)
     typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
     if not ((typed and key.ndim == 0) or (dtype == jnp.uint32 and key.ndim == 1)):
         got = type(key).__name__ if dtype is None else f"{dtype}{list(key.shape)}"
         raise UserError(f"key must be one JAX random key such as jax.random.key(0), got {got}")
-
-
-def _check_slope(problem: Problem) -> None:
-    """Check that the field's value has the shape of the state; here the message can name the field."""
-    stochastic = isinstance(problem.field, SDE)
-    name, field = ("drift", problem.field.drift) if stochastic else ("field", problem.field)
-    field = problem.on_samples(field)
-    slope = eqx.filter_eval_shape(field, problem.t0.astype(problem.precision), problem.y0, problem.args)
-    expected = jax.eval_shape(lambda y: y, problem.y0)
-    same = jax.tree.structure(slope) == jax.tree.structure(expected) and all(
-        (a.shape, a.dtype) == (b.shape, b.dtype)
-        for a, b in zip(jax.tree.leaves(slope), jax.tree.leaves(expected), strict=True)
-    )
-    if not same:
-        show = lambda tree: jax.tree.map(lambda x: f"{x.dtype}{list(x.shape)}", tree)
-        raise UserError(f"the {name} must return a slope like the state, {show(expected)}, got {show(slope)}")
 
 
 def _raised(sol: Solution) -> Solution:
