@@ -5,8 +5,8 @@
 For each data set: paths, then solvers, chosen on validation data with a seed of their own; then, for every seed, one
 model trained with the chosen solver and one with diffrax's Tsit5, from the same weights on the same paths, each tested
 once, and their training steps timed in turns. One record a finished run goes to DATA.jsonl; what is recorded there is
-not repeated. table.md is drawn from the records alone. NFE is that of the whole path. JapaneseVowels and BasicMotions
-need the package aeon: pip install '.[aeon]'.
+not repeated. table.md is drawn from the records alone. NFE is that of the whole path. The sets other than
+spirals need the package aeon: pip install '.[aeon]'.
 """
 
 import argparse
