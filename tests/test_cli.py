@@ -63,6 +63,14 @@ def refused(kuttax_main):
     return run
 
 
+@pytest.mark.parametrize("command", ["train digits", "fit digits --nfe 2", "compare digits --nfe 2 --seeds 1"])
+def test_a_refused_batch_leaves_no_folder(refused, tmp_path, command):
+    """The number of samples is known only once the data are read; nothing is written before."""
+    out = tmp_path / "new"
+    assert "exceeds the" in refused(*command.split(), "--batch-size", "100000", "--out", str(out))
+    assert not out.exists()
+
+
 @pytest.fixture
 def results(tmp_path, monkeypatch):
     """An earlier result that a command which fails on its options must leave alone."""

@@ -23,7 +23,7 @@ from ..tasks.options import TaskOptions
 from ..training import checkpoints
 from ..training.checkpoint import save_run
 from ..training.log import Log
-from ..training.loop import Progress
+from ..training.loop import Progress, Trainer
 from ..training.settings import Settings
 from .configuration import of_task, save_configuration
 from .kept import save_certificate, save_for_torch, save_record
@@ -123,10 +123,11 @@ class Fit:
     def __call__(self, name: str, options: TaskOptions, console: Console) -> int:
         """Run the command on the named task; returns the exit code."""
         out = Path(f"runs/fit-{name}") if self.out is None else self.out
-        self._start(options, learned=self._components.learns(options.calculus))  # raises for an impossible budget
+        start = self._start(options, learned=self._components.learns(options.calculus))
         with Output(out, "fit", overwrite=self.overwrite, resume=self.resume) as output:
             output.refuse_used()
             task = options.build()
+            Trainer(task, start, self.training)  # refuses what cannot be trained before anything is written
             folder = output.begin()
             save_configuration(folder, self._configuration(name, options))
             folder.claim(*listed())

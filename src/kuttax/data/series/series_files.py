@@ -113,7 +113,7 @@ def _sorted(path: Path, series: str, rows: Sequence[tuple[int, float, list[float
     again = np.flatnonzero(np.diff(times) == 0)
     if again.size:
         line, time = rows[again[0] + 1][:2]
-        raise UserError(f"{path}, line {line}: series {series!r} has the time {time:g} twice: merge the two lines")
+        raise UserError(f"{path}, line {line}: series {series!r} has the time {time:.15g} twice: merge the two lines")
     return times, np.array([values for _, _, values, _ in rows])
 
 
