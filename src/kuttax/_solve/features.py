@@ -13,8 +13,8 @@ _WORDS: dict[Feature, tuple[str, str]] = {
         "times of each sample's own",
         "use Adaptive(..., control='per_sample'), FixedSteps or LearnedRK, or give all samples the same times",
     ),
-    "events": ("events", "use Adaptive, FixedSteps or LearnedRK"),
-    "dense": ("dense output", "use Adaptive, FixedSteps or LearnedRK, or give ts"),
+    "events": ("events", "use Adaptive, FixedSteps, LearnedRK or FromDiffrax with tolerances"),
+    "dense": ("dense output", "use Adaptive, FixedSteps, LearnedRK or FromDiffrax, or give ts"),
     "jumps": ("jumps", "use Adaptive, FixedSteps, LearnedRK or FromDiffrax, or solve from jump to jump"),
 }
 

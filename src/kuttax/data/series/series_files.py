@@ -1,6 +1,5 @@
 """Labelled series from a user's own CSV file."""
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -8,6 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from ...errors import UserError
+from ..files.csv_file import read_csv
 from ..files.numbers import TOO_LARGE, fits, number
 from .labelled import Labelled, padded
 
@@ -38,12 +38,14 @@ def load(path: Path, target: Target = "auto") -> Loaded:
     Raises:
         UserError: The file cannot be read, or not as labelled series; the message names the place.
     """
-    header, lines = _table(path)
+    if path.suffix.lower() != ".csv":
+        raise UserError(f"{path}: labelled series are read from .csv files: convert it to one")
+    if not path.is_file():
+        raise UserError(f"no file at {path}: name a CSV file of labelled series")
+    header, lines = read_csv(path, "series,t,x,label")
     names = _channels(path, header)
     rows: dict[str, list[tuple[int, float, list[float], str]]] = {}
     for line, cells in lines:
-        if len(cells) != len(header):
-            raise UserError(f"{path}, line {line}: {len(cells)} fields under a header of {len(header)}: mend the line")
         cell = dict(zip(header, (text.strip() for text in cells), strict=True))
         values = [_number(path, line, name, cell[name], gap=True) for name in names]
         one = line, _number(path, line, "t", cell["t"], gap=False), values, cell["label"]
@@ -52,22 +54,6 @@ def load(path: Path, target: Target = "auto") -> Loaded:
     times, values = zip(*(_sorted(path, name, one) for name, one in rows.items()), strict=True)
     y, classes = _targets(path, labels, target)
     return Loaded(padded(times, values, y), tuple(names), classes)
-
-
-def _table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """The header, and the other lines with their numbers."""
-    if path.suffix.lower() != ".csv":
-        raise UserError(f"{path}: labelled series are read from .csv files: convert it to one")
-    if not path.is_file():
-        raise UserError(f"no file at {path}: name a CSV file of labelled series")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = [(line, row) for line, row in enumerate(csv.reader(file), start=1) if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: not a readable CSV file ({error}): save it as UTF-8 text") from None
-    if len(lines) < 2:
-        raise UserError(f"{path}: no observations: give a header line such as series,t,x,label and one line for each")
-    return [name.strip() for name in lines[0][1]], lines[1:]
 
 
 def _channels(path: Path, header: list[str]) -> list[str]:

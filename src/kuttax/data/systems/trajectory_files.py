@@ -1,12 +1,12 @@
 """Trajectories from a user's own CSV or NPZ file."""
 
-import csv
 import re
 from pathlib import Path
 
 import numpy as np
 
 from ...errors import UserError
+from ..files.csv_file import read_csv
 from ..files.npz import read_arrays
 from ..files.numbers import TOO_LARGE, fits, number
 from .trajectory import Trajectory, check_trajectories
@@ -34,19 +34,10 @@ def load(path: Path) -> list[Trajectory]:
 
 
 def _from_csv(path: Path) -> tuple[list[str], list[Trajectory]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = [(number, row) for number, row in enumerate(csv.reader(file), start=1) if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: not a readable CSV file ({error}): save it as UTF-8 text") from None
-    if len(lines) < 2:
-        raise UserError(f"{path}: no observations: give a header line such as t,x1,x2 and one line for each")
-    header = [name.strip() for name in lines[0][1]]
+    header, lines = read_csv(path, "t,x1,x2")
     states, controls = _columns(path, header)
     labels, numbers = [], []
-    for line, row in lines[1:]:
-        if len(row) != len(header):
-            raise UserError(f"{path}, line {line}: {len(row)} fields under a header of {len(header)}: mend the line")
+    for line, row in lines:
         labels.append(row[header.index("trajectory")].strip() if "trajectory" in header else "")
         numbers.append([_number(path, line, name, text) for name, text in zip(header, row, strict=True)])
     table = np.array(numbers)

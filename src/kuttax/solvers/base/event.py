@@ -77,9 +77,9 @@ def check_events(problem: Problem) -> None:
         condition = problem.on_samples(event.condition)
         time = jnp.zeros(jnp.shape(problem.t0), problem.precision)
         value = jax.eval_shape(lambda t, y, f=condition: f(t, y, problem.args), time, problem.y0)
-        if not hasattr(value, "shape"):
+        if not isinstance(value, jax.ShapeDtypeStruct):
             raise UserError(f"the condition of event {n} must return one number, got {type(value).__name__}")
-        lanes = (problem.samples,) if problem.batched else ()
+        lanes = _lanes(problem)
         if not jnp.issubdtype(value.dtype, jnp.floating):
             raise UserError(
                 f"the condition of event {n} returns {value.dtype}, which has no sign to change: "
@@ -88,6 +88,11 @@ def check_events(problem: Problem) -> None:
         if value.shape != lanes:
             one = "one number for each sample" if problem.batched else "one number"
             raise UserError(f"the condition of event {n} must return {one}, got shape {value.shape}")
+
+
+def _lanes(problem: Problem) -> tuple[int, ...]:
+    """The shape of a condition's value: one number, or one for each sample."""
+    return (problem.samples,) if problem.batched else ()
 
 
 def values(problem: Problem, t: Time, y: State, start: Time) -> list[Array]:
@@ -101,7 +106,7 @@ def values(problem: Problem, t: Time, y: State, start: Time) -> list[Array]:
 
 def nothing_seen(problem: Problem) -> tuple[Array, ...]:
     """The values of the conditions before the first step: NaN, which has no sign."""
-    lanes = (problem.samples,) if problem.batched else ()
+    lanes = _lanes(problem)
     return tuple(jnp.full(lanes, jnp.nan, problem.t0.dtype) for _ in problem.events)
 
 
@@ -111,7 +116,7 @@ def first_event(problem: Problem, at: Callable[[Time], State], t: Time, h: Time,
     `last` are the values at the end of the step before. A condition may change its sign between the two steps: by
     rounding, or because it jumps there. The event is then at the start of this step.
     """
-    lanes = (problem.samples,) if problem.batched else ()
+    lanes = _lanes(problem)
     t, h = (jnp.broadcast_to(jax.lax.stop_gradient(x), lanes) for x in (t, h))
     look = lambda part: values(problem, t + part * h, jax.lax.stop_gradient(at(t + part * h)), t)
     seen = [look(jnp.full(lanes, n / _PARTS, h.dtype)) for n in range(_PARTS + 1)]
@@ -158,7 +163,7 @@ def _bisected(value: Callable[[Array], Array], low: Array) -> Array:
 
 def none_yet(problem: Problem) -> Happened:
     """No event so far."""
-    lanes = (problem.samples,) if problem.batched else ()
+    lanes = _lanes(problem)
     return Happened(jnp.full(lanes, -1, jnp.int32), jnp.broadcast_to(problem.t1, lanes))
 
 

@@ -180,6 +180,10 @@ class AbstractSolver(eqx.Module):
         """The same solver, with one step size for all samples."""
         return self
 
+    def with_own_steps(self) -> "AbstractSolver":
+        """The same solver, with a step size for each sample, if it can choose one for each."""
+        return self
+
     # What penalties see
 
     def observable(self, *, sde: bool = False) -> frozenset[Observable]:

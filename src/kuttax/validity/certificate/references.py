@@ -55,12 +55,10 @@ class Reference(AbstractSolver):
     def takes(self) -> frozenset[Feature]:
         return self.solver.takes()
 
-    def _for(self, problem: Problem) -> Adaptive | FromDiffrax:
+    def _for(self, problem: Problem) -> Any:
         """The solver; where samples have times or events of their own, each with its own steps."""
         own = problem.own_times or (problem.batched and bool(problem.events))
-        if own and isinstance(self.solver, Adaptive):
-            return dataclasses.replace(self.solver, control="per_sample")
-        return self.solver
+        return self.solver.with_own_steps() if own else self.solver
 
     def run(self, problem: Problem, derivative: Derivative) -> Solution:
         solver = self._for(problem)

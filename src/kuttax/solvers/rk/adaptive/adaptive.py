@@ -130,6 +130,9 @@ class Adaptive(AbstractSolver):
     def with_joint_steps(self) -> "Adaptive":
         return dataclasses.replace(self, control="joint")
 
+    def with_own_steps(self) -> "Adaptive":
+        return dataclasses.replace(self, control="per_sample")
+
     def observable(self, *, sde: bool = False) -> frozenset[Observable]:
         del sde
         return frozenset(("times", "steps", "costs"))
