@@ -95,7 +95,9 @@ def test_a_forgotten_input_costs_nothing():
     for solver in (ADAPTIVE, kx.Reversible(kx.FixedSteps(RK4, 5))):
         value = end(solver, kx.DiscreteAdjoint())
         both, alone, times = (compiled(value, n).cost_analysis()["flops"] for n in ((0, 1), 1, (0, 1, 2)))
-        assert alone < 0.8 * both < 0.8 * times
+        products = 2 * len(START) * sum(w.size for w in WEIGHTS)  # of one evaluation; a loop's body counts once
+        assert both - alone >= products
+        assert times > both
 
 
 def test_unknown_memory():

@@ -647,7 +647,8 @@ def test_a_tree_costs_what_its_numbers_cost_in_one_array(name, key):
     own = {"solver": kx.Adaptive(TSIT5, 1e-4, 1e-4), "args": jnp.asarray(WEIGHTS), "penalty": TREE[name], "key": key}
     flat = kx.solve(field, jnp.asarray(Y0), T0, T1, **own).penalty
     assert flat > 0
-    np.testing.assert_allclose(kx.solve(nested, pack(jnp.asarray(Y0)), T0, T1, **own).penalty, flat, rtol=1e-9)
+    found = kx.solve(nested, pack(jnp.asarray(Y0)), T0, T1, **own).penalty
+    np.testing.assert_allclose(found, flat, rtol=1e-8)  # of differences of slopes, whose rounding is larger
 
 
 FLAT = (

@@ -18,7 +18,10 @@ def slots(request, monkeypatch):
 
 
 def recorded(steps, most):
-    """A tape of the steps n = 0, ..., steps - 1 of one lane an entry of `steps`; the state of step n is n + 1/4."""
+    """A tape of the steps n = 0, ..., steps - 1 of one lane an entry of `steps`; the state of step n is n + 1/4.
+
+    Its slopes, of one stage and of the end, are minus the state, and twice the state.
+    """
     lanes = np.shape(steps)
     y = jnp.zeros((*lanes, 2))
 
@@ -27,9 +30,10 @@ def recorded(steps, most):
         count = jnp.minimum(n, jnp.asarray(steps))
         value = n.astype(y.dtype) + 0.25
         full = jnp.full(lanes, value)
-        return tape.record(count, full, 2 * full, jnp.full(y.shape, value), take), None
+        state = jnp.full(y.shape, value)
+        return tape.record(count, full, 2 * full, state, jnp.stack([-state, 2 * state]), take), None
 
-    start = Tape.blank(y, lanes, y.dtype, most)
+    start = Tape.blank(y, 1, lanes, y.dtype, most)
     return jax.lax.scan(step, start, jnp.arange(most, dtype=jnp.int32))[0]
 
 
@@ -63,6 +67,30 @@ def test_lanes_of_different_length(slots):
         np.testing.assert_array_equal(np.asarray(tape.state(jnp.asarray(n, jnp.int32)))[has], n + 0.25)
     for lane, count in enumerate(steps):
         np.testing.assert_array_equal(tape.t[:count, lane], np.arange(count) + 0.25)
+        for n in range(min(count, tape.slopes)):
+            slopes = tape.slopes_of(jnp.asarray(n, jnp.int32))[:, lane]
+            np.testing.assert_array_equal(slopes, np.outer([-1, 2], [n + 0.25, n + 0.25]))
+
+
+@pytest.mark.parametrize("steps", [3, 9, 40])
+def test_slopes_of_the_first_steps_are_kept(steps, monkeypatch):
+    """As many as fit; later steps, and steps that fit no more, leave them as they are."""
+    monkeypatch.setattr(tape_module, "_MOST_SLOPES", 9)
+    tape = jax.jit(lambda: recorded(steps, 50))()
+    assert tape.slopes == 9
+    for n in range(min(steps, 9)):
+        slopes = tape.slopes_of(jnp.asarray(n, jnp.int32))
+        np.testing.assert_array_equal(slopes, np.outer([-1, 2], [n + 0.25, n + 0.25]))
+
+
+def test_slopes_of_large_states_are_not_kept():
+    """Within the memory set aside; none if they would be those of a few steps."""
+    sizes = [10, 10**4, 10**5, 10**6]
+    counts = [tape_module.slopes_for(jax.ShapeDtypeStruct((size,), jnp.float32), 6, 4096) for size in sizes]
+    assert counts == sorted(counts, reverse=True) and counts[0] > 0 and counts[-1] == 0
+    for size, count in zip(sizes, counts, strict=True):
+        assert count == 0 or count * size * 4 * 7 <= tape_module._SLOPE_BYTES
+    assert tape_module.slopes_for(jax.ShapeDtypeStruct((10,), jnp.float32), 6, 5) == 5
 
 
 def test_fewer_slots_for_larger_states():

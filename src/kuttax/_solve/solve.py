@@ -19,6 +19,7 @@ from ..inputs import knots_of
 from ..penalties.base import AbstractPenalty, Penalties
 from ..penalties.engine import solve_penalised
 from ..solvers.base.event import Event, check_events
+from ..solvers.base.fields.closure import with_traced_field
 from ..solvers.base.once import naming_the_adjoint
 from ..solvers.base.precision import ComputedIn, carried_in, cast
 from ..solvers.base.problem import Problem
@@ -55,6 +56,7 @@ def solve(
     penalty: AbstractPenalty | Penalties | None = None,
     key: PRNGKeyArray | None = None,
     max_steps: int = 4096,
+    unroll: bool | None = None,
     throw: bool = True,
 ) -> Solution:
     """Solve dy/dt = field(t, y, args), y(t0) = y0, or an `SDE`, up to t1.
@@ -92,6 +94,9 @@ def solve(
         penalty: A term to add to the loss, which keeps the field cheap to integrate (`kuttax.penalties`).
         key: Draws the noise of an SDE: the same key gives the same path. Penalties that draw at random use it too.
         max_steps: The largest number of steps, accepted and rejected, of an adaptive solver.
+        unroll: Whether the compiled program has all stages of a fixed step written out (true), or a loop over them, so
+            that a large field compiles faster (false). None: by the size of the field (docs/performance.md). An
+            adaptive step is always a loop.
         throw: Raise `SolveError` if the solve does not reach t1. Otherwise check `status`: y1 is then NaN. Inside a
             compiled function the error needs a callback to Python. `jax.export` refuses such a function, and JAX's
             compilation cache does not keep it: use `throw=False` there, and `kx.raise_for_status` on the result.
@@ -127,6 +132,7 @@ def solve(
         known_nodes=None if at_outputs else times.nodes,
         events=_events(event),
         dense=dense,
+        unroll=unroll,
     )
     if args_axes is not None:
         problem = dataclasses.replace(problem, args_axes=checked_axes(args_axes, problem))
@@ -180,9 +186,10 @@ def _solve(
     """The solution, compiled once for each `state` of the values that the field reads beside its arguments."""
     del state
     check_slope(problem)
+    problem = with_traced_field(problem)
     dtype = jax.tree.leaves(problem.y0)[0].dtype
     coarse = is_coarse(times, on_whole_state(problem), problem.y0, problem.args, problem.precision)
-    problem = _as_solvers_see_it(problem, times)
+    problem = with_traced_field(_as_solvers_see_it(problem, times))
     free = penalty is None
     sol = adjoint.run(solver, problem) if free else solve_penalised(problem, solver, adjoint, penalty, key)
     if coarse is not None:

@@ -25,7 +25,7 @@ def remembering(step: Callable[..., Any], memory: Memory, y: State) -> Callable[
     largest = _SMALL * sum(leaf.size for leaf in jax.tree.leaves(y))
 
     def is_small_product(primitive, *operands, **parameters) -> bool:
-        if primitive.name not in ("dot_general", "conv_general_dilated"):
+        if primitive.name not in ("dot_general", "conv_general_dilated", "fast_convolution"):
             return False
         return jax.eval_shape(lambda *x: primitive.bind(*x, **parameters), *operands).size <= largest
 

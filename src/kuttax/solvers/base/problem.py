@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..._types import State, VectorField
+from .fields.traced import TracedField
 from .memory import Memory
 from .pick import Pick
 from .times.clock import Clock
@@ -16,6 +17,9 @@ from .times.nodes import Nodes, traced_nodes
 
 Derivative = Literal["none", "forward"] | Memory
 """How a run is differentiated: not at all, in both modes by JAX's own rules, or in reverse mode with stored values."""
+
+
+_WRITTEN_OUT = 1000  # operations of all stages of a step together
 
 
 def everything(y: State) -> State:
@@ -50,6 +54,7 @@ class Problem(eqx.Module):
         jumps_at_outputs: Whether the jumps are known, at trace time, to be at the times in ts.
         events: The events that end the solve, each an `Event`.
         dense: Whether the solution holds its dense output.
+        unroll: Whether the stages of a fixed step are written out in the program; None: by the size of the field.
         known_nodes: The nodes of a solve with a given number of steps, if there are jumps and all times are known.
     """
 
@@ -75,6 +80,7 @@ class Problem(eqx.Module):
     known_nodes: Nodes | None = None
     events: tuple[Any, ...] = ()
     dense: bool = eqx.field(static=True, default=False)
+    unroll: bool | None = eqx.field(static=True, default=None)
 
     @property
     def precision(self) -> Any:
@@ -105,6 +111,15 @@ class Problem(eqx.Module):
             return jax.vmap(plain, in_axes=(0 if jnp.ndim(t) else None, 0, self.args_axes))(t, y, args)
 
         return whole
+
+    def loops(self, stages: int) -> bool:
+        """Whether a fixed step of so many stages is to be a loop over them, and not written out.
+
+        Written out it is as fast or faster; its compilation takes time in proportion to the stages and the field.
+        """
+        if self.unroll is not None:
+            return not self.unroll
+        return isinstance(self.field, TracedField) and stages * self.field.operations > _WRITTEN_OUT
 
     @property
     def own_times(self) -> bool:

@@ -1,10 +1,12 @@
-"""Numbers that every sample has of its own, beside arrays with more axes: `spread`, and `put` and `pick` by index."""
+"""Numbers that every sample has of its own, beside arrays with more axes: `spread`, `inner`, `put` and `pick`."""
+
+import functools
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from ..._types import Count
+from ..._types import Count, State, Time
 
 
 def spread(h: Array, leaf: Array) -> Array:
@@ -22,3 +24,10 @@ def put(buffer: Array, index: Int[Array, "*samples"], value: Array) -> Array:
 def pick(buffer: Array, index: Count) -> Array:
     """buffer[index], or, with an index a sample, buffer[index_b, b]."""
     return buffer[index] if index.ndim == 0 else buffer[index, jnp.arange(index.shape[0])]
+
+
+def inner(a: State, b: State, like: Time) -> Time:
+    """The inner product of two states, or of those of each sample if `like` has one number for each."""
+    axes = lambda x: tuple(range(like.ndim, x.ndim))
+    parts = [jnp.sum(x * y, axis=axes(x)) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)]
+    return functools.reduce(jnp.add, parts)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..._types import State, VectorField
-from .stages import combine, stages
+from .stages import combine
 from .table import StepTable
 
 
@@ -58,7 +58,7 @@ class Coupled(eqx.Module):
         return self._increment(f, row, row.t + row.h, -row.h, y)
 
     def _increment(self, f, row: StepRow, t: Array, h: Array, y: State) -> State:
-        ks = stages(f, t, y, h, row.a, row.c, self.table.a_used)
+        ks = self.table.slopes(f, (row.a, row.b, row.c), t, y, h)
         return combine(jax.tree.map(jnp.zeros_like, y), h, row.b, ks, self.table.b_used)
 
     def cross(self, field: VectorField, pair: Pair, t0: Array, t1: Array, args) -> Pair:

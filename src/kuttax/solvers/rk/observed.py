@@ -14,7 +14,7 @@ from ..base.memory import remembering
 from ..base.problem import Derivative, Problem
 from ..base.solution import Happened
 from ..base.spread import spread
-from .stages import combine, stages
+from .stages import combine
 from .step import hermite, polynomial
 from .table import StepTable
 
@@ -34,7 +34,7 @@ def cross_observed(
         (at, k1), (a, b, c, t, h) = carry, row
         if at.event is not None:
             h = jnp.where(at.event.index >= 0, jnp.zeros_like(h), h)
-        ks = stages(f, t, at.y, h, a, c, table.a_used, k1)
+        ks = table.slopes(f, (a, b, c), t, at.y, h, k1)
         y1 = combine(at.y, h, b, ks, table.b_used)
         end = f(t + h, y1)
         terms = _terms(table, at.y, y1, h, ks, end)

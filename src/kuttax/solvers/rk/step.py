@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..._types import State, Time
-from ..base.spread import put, spread
+from ..base.spread import spread
 from .controller import Controller
 from .stages import combine, stages
 from .tableau import Tableau
@@ -148,19 +148,3 @@ def step_without_end(
     a, b, c = (jnp.asarray(x, h.dtype) for x in (tableau.a, tableau.b, tableau.c))
     ks = stages(f, t, y, h, a, c, tableau.sparsity, k1)
     return combine(y, h, b, ks, [bool(x) for x in tableau.b != 0]), ks
-
-
-def rolled_step(tableau: Tableau, f: Callable[[Time, State], State], t: Time, y: State, h: Time) -> State:
-    """The state at the end of one step, as `step_without_end` returns it, from a program that contains the field once.
-
-    It compiles faster and runs slower, because it does not skip structural zeros.
-    """
-    a, b, c = (jnp.asarray(x, h.dtype) for x in (tableau.a, tableau.b, tableau.c))
-    among = lambda ks: [jax.tree.map(lambda k, i=i: k[i], ks) for i in range(tableau.stages)]
-
-    def stage(i, ks):
-        k = f(t + c[i] * h, combine(y, h, a[i], among(ks)))
-        return jax.tree.map(lambda ks, k: put(ks, i, k), ks, k)
-
-    blank = jax.tree.map(lambda x: jnp.zeros((tableau.stages, *x.shape), x.dtype), y)
-    return combine(y, h, b, among(jax.lax.fori_loop(jnp.asarray(0), tableau.stages, stage, blank)))

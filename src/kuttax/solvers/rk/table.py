@@ -1,6 +1,7 @@
 """StepTable: the coefficients of every step of a scheme with a fixed number of evaluations."""
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -11,6 +12,7 @@ from ..._types import State, VectorField
 from ..base.grid import GridState
 from ..base.memory import remembering
 from ..base.problem import Derivative
+from .rolled import looped_stages
 from .stages import combine, stages
 from .tableau import Tableau
 
@@ -24,6 +26,7 @@ class StepTable(eqx.Module):
         sound: Whether the coefficients are reliable: false if a projection was ill-conditioned.
         a_used, b_used: The structural non-zeros (static): entries marked false are never computed.
         tableau: Of a classical scheme, whose dense output is its own; None for the cubic Hermite polynomial.
+        looped: Whether a step is a loop over its stages, or has all of them written out (static).
     """
 
     a: Float[Array, "n s s"]
@@ -34,6 +37,7 @@ class StepTable(eqx.Module):
     a_used: tuple[tuple[bool, ...], ...] = eqx.field(static=True)
     b_used: tuple[bool, ...] = eqx.field(static=True)
     tableau: Tableau | None = eqx.field(static=True, default=None)
+    looped: bool = eqx.field(static=True, default=False)
 
     def grid(self, t0: Array, t1: Array) -> tuple[Array, Array]:
         """The start times and the sizes of the steps from t0 to t1; (N, *samples) each."""
@@ -43,10 +47,17 @@ class StepTable(eqx.Module):
         start, length = t0[None], (t1 - t0)[None]
         return start + length * before[:, None], length * self.h[:, None]
 
+    def slopes(
+        self, f: Callable[[Array, State], State], row: Any, t, y: State, h, k1: State | None = None
+    ) -> list[State]:
+        """The slopes of the stages of one step of size h from y at t, with the coefficients (a, b, c) of one row."""
+        a, _, c = row
+        each = looped_stages if self.looped else stages
+        return each(f, t, y, h, a, c, self.a_used, k1)
+
     def advance(self, f: Callable[[Array, State], State], row: tuple[Array, Array, Array], t, y: State, h) -> State:
         """The state at the end of one step of size h from y at t, with the coefficients (a, b, c) of one row."""
-        a, b, c = row
-        return combine(y, h, b, stages(f, t, y, h, a, c, self.a_used), self.b_used)
+        return combine(y, h, row[1], self.slopes(f, row, t, y, h), self.b_used)
 
     def cross(
         self, field: VectorField, start: GridState, t0: Array, t1: Array, args, derivative: Derivative

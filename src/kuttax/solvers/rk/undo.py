@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from ..._types import State
-from ..base.closure import converted, cotangent, parameters, with_parameters
+from ..base.fields.closure import converted, cotangent, parameters, with_parameters
 from ..base.grid import nodes_of
 from ..base.problem import Problem
 from ..base.solution import Solution
@@ -36,6 +36,7 @@ def solve_reversible(solver: Scheme, problem: Problem) -> Solution:
     one product.
     """
     table = solver.solver.table(problem.t0.dtype)
+    table = dataclasses.replace(table, looped=problem.loops(solver.solver.stages))
     return _solve((converted(problem), table), jax.lax.stop_gradient(solver))
 
 

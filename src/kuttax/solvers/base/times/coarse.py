@@ -6,7 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import Literal
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+from jax.extend.core.primitives import jit_p
 from jaxtyping import Array
 
 from ...._types import VectorField
@@ -60,8 +61,19 @@ def _any_depends(times: Elapsed, functions: Sequence[VectorField], y: Any, args:
 def depends(function: Callable[[Any], Any], x: Any) -> bool:
     """Whether the result of `function` depends on x, even if only as zero times x."""
     program = jax.make_jaxpr(function)(x).jaxpr
-    reached = set(program.invars)
+    return any(_reached(program, [True] * len(program.invars)))
+
+
+def _reached(program: Jaxpr, inputs: Sequence[bool]) -> list[bool]:
+    """Which results of a program depend on the marked inputs."""
+    marked = {x for x, is_marked in zip(program.invars, inputs, strict=True) if is_marked}
+    is_marked = lambda x: not isinstance(x, Literal) and x in marked
     for equation in program.eqns:
-        if any(x in reached for x in equation.invars if not isinstance(x, Literal)):
-            reached.update(equation.outvars)
-    return any(x in reached for x in program.outvars if not isinstance(x, Literal))
+        found = [is_marked(x) for x in equation.invars]
+        inner = equation.params.get("jaxpr")
+        if equation.primitive is jit_p and isinstance(inner, ClosedJaxpr):
+            outputs = _reached(inner.jaxpr, found)
+        else:
+            outputs = [any(found)] * len(equation.outvars)
+        marked.update(x for x, depends in zip(equation.outvars, outputs, strict=True) if depends)
+    return [is_marked(x) for x in program.outvars]

@@ -166,11 +166,11 @@ class Adaptive(AbstractSolver):
         nfe = start + s * (final.accepted + final.rejected)
         nfe = nfe if final.jumps is None else nfe + final.jumps  # the slope after a jump
         inside = any(pick.moves and pick.at is not None for pick in problem.picks)
-        ends = final.ys is not None or inside or problem.dense or bool(problem.events) or self._costs_see_end(problem)
+        ends = final.ys is not None or inside or problem.dense or bool(problem.events) or self.costs_see_end(problem)
         backward = (s + 1 if ends else s) * final.accepted
         return Stats(nfe, final.accepted, final.rejected, backward)
 
-    def _costs_see_end(self, problem: Problem) -> bool:
+    def costs_see_end(self, problem: Problem) -> bool:
         """Whether a cost of the steps depends on the slope at their end."""
         lanes = (problem.samples,) if self.control == "per_sample" else ()
         t = jnp.broadcast_to(problem.t0, lanes)

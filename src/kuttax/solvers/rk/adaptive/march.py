@@ -18,7 +18,8 @@ from ...base.problem import Problem
 from ...base.solution import Happened, Solution, Stats, Status, all_finite
 from ...base.spread import pick, put, spread
 from ..controller import Controller, initial_step
-from ..step import Step, interpolate, polynomial, step_with_end
+from ..rolled import blank_slopes, each_slope, with_slopes
+from ..step import Step, interpolate, polynomial
 from ..tableau import Tableau
 from .tape import Tape
 
@@ -38,6 +39,7 @@ class StepSizeControl(Protocol):
     def controller(self, dtype: Any) -> Controller: ...
     def norm(self, problem: Problem) -> Callable[[State], Time]: ...
     def stats(self, final: "AdaptiveState", problem: Problem) -> Stats: ...
+    def costs_see_end(self, problem: Problem) -> bool: ...
 
 
 def march(solver: StepSizeControl, problem: Problem, *, taped: bool, bounded: bool) -> "AdaptiveState":
@@ -61,11 +63,14 @@ def march(solver: StepSizeControl, problem: Problem, *, taped: bool, bounded: bo
 
 
 class AdaptiveState(eqx.Module):
-    """The state of an adaptive solve. Every number is a scalar, or one for each sample under per-sample control."""
+    """The state of an adaptive solve. Every number is a scalar, or one for each sample under per-sample control.
+
+    `ks` are the slopes of the last attempt, of which the first is the slope at y.
+    """
 
     t: Time
     y: State
-    k1: State
+    ks: State
     h: Time
     error: Time
     accepted: Count
@@ -136,7 +141,7 @@ class _Loop:
         if ts is not None:
             saved = jnp.zeros(ts.shape[1:] or lanes, jnp.int32)
             ys = jax.tree.map(lambda x: jnp.full((len(ts), *x.shape), jnp.nan, x.dtype), y)
-        tape = Tape.blank(y, lanes, self.dtype, problem.max_steps) if taped else None
+        tape = Tape.blank(y, self.tableau.stages, lanes, self.dtype, problem.max_steps) if taped else None
         h = jax.lax.stop_gradient(jnp.minimum(h, self.max_step)) * self.direction
         nothing = jnp.zeros(lanes, self.dtype)
         recorded = Recorded((nothing,) * len(problem.costs), (Picked(t, y, nothing, zero),) * len(problem.picks))
@@ -144,7 +149,8 @@ class _Loop:
         event = none_yet(problem) if problem.events else None
         numbers = (nothing + 1, zero, zero, status, saved, ys)
         seen = nothing_seen(problem)
-        return AdaptiveState(t, y, k1, h, *numbers, recorded, tape, jumps, event, seen, self._blank(y, nothing))
+        ks = _with_first(blank_slopes(self.tableau, y), k1)
+        return AdaptiveState(t, y, ks, h, *numbers, recorded, tape, jumps, event, seen, self._blank(y, nothing))
 
     def _blank(self, y: State, nothing: Time) -> Pieces | None:
         """Room for the dense output of every step that the solve may take."""
@@ -172,16 +178,18 @@ class _Loop:
         # The nodes between t0, jumps and t1 count as constants: derivatives see a frozen mesh.
         end = jnp.where(reaches, t1, jax.lax.stop_gradient(run.t + run.h))
         h = end - run.t
-        y1, ks = step_with_end(self.tableau, self.slope(run.t), run.t, run.y, h, run.k1)
+        f = self.slope(run.t)
+        y1, slopes = with_slopes(self.tableau, f, run.t, run.y, h, run.ks, known=True, end=True)
+        ks = each_slope(slopes)
         step = Step(self.tableau, self.controller, run.t, h, run.y, y1, ks, self.norm)
         error = jax.lax.stop_gradient(self._error(step))
         take = run.active & (error <= 1)
-        tape = None if run.tape is None else run.tape.record(run.accepted, run.t, h, run.y, take)
+        tape = None if run.tape is None else run.tape.record(run.accepted, run.t, h, run.y, slopes, take)
         event, seen, found, last = self._search(run, take, end, h, ks)
         saved, ys = self._save(run, take, last, h, ks)
         factor = self.controller.factor(error, run.error, self.solver.error_exponent)
         h_next = jnp.clip(jax.lax.stop_gradient(h) * factor, -self.max_step, self.max_step)
-        jumps, k1 = run.jumps, _where(take, ks[-1], run.k1)
+        jumps, k1 = run.jumps, _where(take, ks[-1], ks[0])
         if jumps is not None:
             jumped = take & reaches & (t1 != self.problem.t1)
             reaches = reaches & (t1 == self.problem.t1)
@@ -196,7 +204,7 @@ class _Loop:
         return AdaptiveState(
             t=jnp.where(take, end, run.t),
             y=y,
-            k1=k1,
+            ks=_with_first(slopes, k1),
             h=jnp.where(run.active, h_next, run.h),
             error=jnp.where(take, error, run.error),
             accepted=accepted,
@@ -315,6 +323,10 @@ class _Loop:
             maybe = lambda _, carry: jax.lax.cond(due(carry[0]).any(), write, lambda c: c, carry)
             return jax.lax.fori_loop(0, count, maybe, start)
         return jax.lax.while_loop(lambda carry: due(carry[0]).any(), write, start)
+
+
+def _with_first(ks: State, k1: State) -> State:
+    return jax.tree.map(lambda ks, k1: put(ks, jnp.asarray(0), k1), ks, k1)
 
 
 def _where(take: Array, new: State, old: State) -> State:

@@ -1,4 +1,4 @@
-"""The exact reverse pass of an adaptive solve: it replays the accepted steps from the last to the first."""
+"""The exact reverse pass of an adaptive solve: it goes through the accepted steps from the last to the first."""
 
 import functools
 from collections.abc import Callable
@@ -10,14 +10,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from ...._types import Count, State, Time
-from ...base.closure import converted, cotangent, parameters, with_parameters
 from ...base.dense import Pieces, derived, horner, share
+from ...base.fields.closure import converted, cotangent, parameters, with_parameters
 from ...base.once import once
 from ...base.pick import Pick
 from ...base.problem import Problem
 from ...base.solution import Happened, Solution
-from ...base.spread import pick, put, spread
-from ..step import Step, polynomial, rolled_step, step_with_end, step_without_end
+from ...base.spread import inner, pick, put, spread
+from ..rolled import blank_slopes, each_slope, pull_back, with_slopes
+from ..stages import combine
+from ..step import Step, polynomial
 from .march import StepSizeControl, march
 from .tape import Tape
 
@@ -91,7 +93,7 @@ class _Replay:
         inside = any(pick.at is not None for pick, *_ in self.picks)  # of a step, where its dense output is needed
         self.pieces = self._pieces(cotangents.dense)
         self.inside = self.saves or inside or problem.dense or bool(problem.events)
-        self.needs_end = self.inside or bool(self.charges)
+        self.needs_end = self.inside or (bool(self.charges) and solver.costs_see_end(problem))
         if problem.ts is not None and self.saves:
             count = len(problem.ts)
             zeros = jax.tree.map(lambda x: jnp.zeros((count, *x.shape), x.dtype), problem.y0)
@@ -133,41 +135,48 @@ class _Replay:
     def _all_steps(self, pull: _Pull) -> _Pull:
         """Pull the cotangents back through all steps, from the last to the first.
 
-        If the tape holds every state, the steps are one stretch. Otherwise each stretch fits a buffer, and its states
-        are recomputed from the last kept state before it.
+        The first `known` steps are one stretch: the tape holds their states and slopes. Each stretch before them (after
+        them in time) fits a buffer, and its steps are recomputed from the last kept state before it.
         """
         tape, total = self.tape, self.accepted.max()
         stride = tape.stride(jnp.maximum(total - 1, 0))
-        whole = stride == 1
-        length = jnp.where(whole, tape.slots, jnp.minimum(stride, tape.chunk))
-
-        def fill(buffer, first, last):
-            kept = (first // stride) * stride
-
-            def advance(n, carry):
-                y, buffer = carry
-                y = self._advance(n, y)
-                return y, _put(buffer, jnp.maximum(n + 1 - first, 0), y)
-
-            y = tape.state(kept)
-            start = jnp.where(whole, last, kept)
-            return jax.lax.fori_loop(start, last - 1, advance, (y, _put(buffer, jnp.zeros_like(first), y)))[1]
+        known = jnp.where(stride == 1, jnp.minimum(total, tape.slopes), 0)
+        length = jnp.where(stride == 1, tape.chunk, jnp.minimum(stride, tape.chunk))
 
         def stretch(carry):
-            first, buffer, pull = carry
-            last = jnp.minimum(first + length, total)
-            buffer = fill(buffer, first, last)
+            last, buffer, pull = carry
+            stored = last <= known
+            first = jnp.where(stored, 0, jnp.maximum(_floor(last - 1, length), known))
+            buffer = self._recomputed(buffer, _floor(first, stride), first, jnp.where(stored, 0, last))
 
             def step(i, pull):
                 n = last - 1 - i
-                again = lambda kept, filled: jnp.where(whole, kept, filled)
-                y = jax.tree.map(again, tape.state(n), jax.tree.map(lambda b: b[n - first], buffer))
-                return self._step(n, y, pull)
+                y, ks = jax.tree.map(lambda b: b[jnp.minimum(n - first, tape.chunk - 1)], buffer)
+                if tape.slopes:
+                    kept = tape.state(n), tape.slopes_of(n)
+                    y, ks = jax.tree.map(lambda kept, again: jnp.where(stored, kept, again), kept, (y, ks))
+                return self._step(n, y, ks, pull)
 
-            return first - length, buffer, jax.lax.fori_loop(0, last - first, step, pull)
+            return first, buffer, jax.lax.fori_loop(0, last - first, step, pull)
 
-        begin = ((total - 1) // length) * length
-        return jax.lax.while_loop(lambda carry: carry[0] >= 0, stretch, (begin, tape.blank_chunk(), pull))[2]
+        room = lambda x: jnp.zeros((tape.chunk, *x.shape), x.dtype)
+        y = self.problem.y0
+        blank = jax.tree.map(room, (y, blank_slopes(self.tableau, y)))
+        return jax.lax.while_loop(lambda carry: carry[0] > 0, stretch, (total, blank, pull))[2]
+
+    def _recomputed(self, buffer: Any, kept: Count, first: Count, last: Count) -> Any:
+        """`buffer` with the states and slopes from step `first` to `last`; the state of step `kept` is on the tape."""
+
+        def advance(n, carry):
+            y, ks, buffer = carry
+            t, h = self._times(n)
+            y = self._present(n, y)
+            f = self._field(self.varied, t)
+            y1, ks = with_slopes(self.tableau, f, t, y, h, ks, known=False, end=self.needs_end)
+            return y1, ks, _put(buffer, jnp.maximum(n - first, 0), (y, ks))
+
+        start = (self.tape.state(kept), blank_slopes(self.tableau, self.problem.y0), buffer)
+        return jax.lax.fori_loop(jnp.minimum(kept, last), last, advance, start)[2]
 
     def _present(self, n, y: State) -> State:
         """`y`; for a sample that has no step n, y0 of the sample with the most steps, where the field is finite.
@@ -194,30 +203,44 @@ class _Replay:
         field = problem.vector_field(start)
         return lambda t, y: field(t, y, problem.args)
 
-    def _advance(self, n, y: State) -> State:
-        t, h = self._times(n)
-        return rolled_step(self.tableau, self._field(self.varied, t), t, self._present(n, y), h)
-
-    def _step(self, n, y: State, pull: _Pull) -> _Pull:
-        """Pull the cotangent at the end of step n back to its start."""
+    def _step(self, n, y: State, ks: State, pull: _Pull) -> _Pull:
+        """Pull the cotangent at the end of step n, whose slopes are `ks`, back to its start."""
         t, h = self._times(n)
         y = self._present(n, y)
-        advance = step_with_end if self.needs_end else step_without_end
 
-        def forward(varied, y, times):
-            y1, ks = advance(self.tableau, self._field(varied, t), times[0], y, times[1])
-            terms = polynomial(self.tableau.dense, y, times[1], ks) if self.inside else ()
-            return y1, terms, self._charged(varied, times, y, y1, ks)
+        each = each_slope(ks)
+        b = self.tableau.b
+        y1 = combine(y, h, jnp.asarray(b, h.dtype), each[:-1], [bool(x) for x in b != 0])
 
-        (_, terms, _), back = self._vjp(forward, (t, h), self.varied, y)
+        def results(varied, y, y1, each, times):
+            terms = polynomial(self.tableau.dense, y, times[1], each) if self.inside else ()
+            return terms, self._charged(varied, times, y, y1, each)
+
+        (terms, _), back = self._vjp(results, (t, h), self.varied, y, y1, each)
         extra, pull = self._outputs(n, y, terms, (t, h), pull)
         extra = self._picked(n, terms, (t, h), self._piece(n, extra))
         due = [jnp.where(n < self.accepted, d, jnp.zeros_like(d)) for d in self.dcosts]
-        varied, dy, dtimes = back((pull.y, extra.terms, due))
-        dtimes = jax.tree.map(jnp.add, dtimes, extra.times)
+        of_costs, dy, dy1, dks, dtimes = back((extra.terms, due))
+        add = lambda *trees: jax.tree.map(lambda *x: functools.reduce(jnp.add, x), *trees)
+        total, dy_stages, dt_stages = pull_back(
+            self.tableau,
+            lambda varied: self._field(varied, t),
+            self.varied,
+            t,
+            y,
+            h,
+            ks,
+            y1,
+            add(pull.y, dy1),
+            dks if self.inside or self.charges else None,
+            total=add(pull.parameters, of_costs) if self.charges else pull.parameters,
+            end=self.needs_end,
+            times=self.ends_move,
+        )
+        dtimes = add(dtimes, dt_stages, extra.times)
         return pull._replace(
-            y=jax.tree.map(jnp.add, dy, extra.y),
-            parameters=jax.tree.map(jnp.add, pull.parameters, varied),
+            y=add(dy, dy_stages, extra.y),
+            parameters=total,
             ends=self._ends(n, pull.ends, dtimes),
             jumps=self._at_jumps(n, pull.jumps, dtimes),
         )
@@ -268,7 +291,7 @@ class _Replay:
             weighted = jax.tree.map(lambda x: x * spread(theta, x), weighted)
         if not (self.ends_move or self.ts_move):
             return extra._replace(terms=tuple(found)), None
-        rate = _per_sample(horner(derived(terms), theta), dy, theta) / jnp.where(h == 0, jnp.ones_like(h), h)
+        rate = inner(horner(derived(terms), theta), dy, theta) / jnp.where(h == 0, jnp.ones_like(h), h)
         moved = extra.times
         if moved is not None:
             fit = lambda x: x if t.ndim == x.ndim else jnp.sum(x)
@@ -349,11 +372,9 @@ class _Extra(NamedTuple):
     times: tuple[Time, Time] | None
 
 
-def _per_sample(a: State, b: State, like: Time) -> Time:
-    """The inner product of two states, or of those of each sample if `like` has one number for each."""
-    axes = lambda x: tuple(range(like.ndim, x.ndim))
-    parts = [jnp.sum(x * y, axis=axes(x)) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)]
-    return functools.reduce(jnp.add, parts)
+def _floor(n: Count, unit: Count) -> Count:
+    """The largest multiple of `unit` that is not above n >= 0."""
+    return n - jax.lax.rem(n, unit)
 
 
 def _put(buffer: State, index: Any, value: State) -> State:

@@ -6,9 +6,17 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree
 
-from .problem import Problem
+from ..problem import Problem
+from .traced import traced
+
+
+def with_traced_field(problem: Problem) -> Problem:
+    """`problem` with its field, or drift and diffusion, traced."""
+    of_one = _of_one_sample(problem)
+    fields = jax.tree.map(lambda function: traced(function, *of_one), problem.field, is_leaf=callable)
+    return dataclasses.replace(problem, field=fields)
 
 
 def converted(problem: Problem) -> Problem:
@@ -17,14 +25,19 @@ def converted(problem: Problem) -> Problem:
     The conditions of its events become such modules too, constant under differentiation: the derivative of an event
     comes from its condition after the solve.
     """
+    of_one = _of_one_sample(problem)
+    events = [dataclasses.replace(event, condition=traced(event.condition, *of_one)) for event in problem.events]
+    events = jax.tree.map(lambda x: jax.lax.stop_gradient(x) if eqx.is_inexact_array(x) else x, tuple(events))
+    return dataclasses.replace(with_traced_field(problem), events=events)
+
+
+def _of_one_sample(problem: Problem) -> tuple[Array, Any, Any]:
+    """The arguments (t, y, args) of the field, as shapes and dtypes go."""
     y, args = problem.y0, problem.args
     if problem.batched:
         y = jax.tree.map(lambda x: x[0], y)
         args = _one_of(args, problem.args_axes)
-    convert = lambda function: eqx.filter_closure_convert(function, jnp.zeros((), problem.t0.dtype), y, args)
-    events = [dataclasses.replace(event, condition=convert(event.condition)) for event in problem.events]
-    events = jax.tree.map(lambda x: jax.lax.stop_gradient(x) if eqx.is_inexact_array(x) else x, tuple(events))
-    return dataclasses.replace(problem, field=convert(problem.field), events=events)
+    return jnp.zeros((), jax.tree.leaves(y)[0].dtype), y, args
 
 
 def _one_of(args: PyTree, axes: Any) -> PyTree:
