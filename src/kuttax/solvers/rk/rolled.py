@@ -167,7 +167,7 @@ def pull_back(
 
 
 def _rows(tableau: Tableau, dtype: Any) -> tuple[Array, Array, Array]:
-    """a and c with one more row, the end of the step: y + h sum_j b_j k_j at time t + h; and which of a are not zero."""
+    """a and c with one more row, for the end of the step: weights b, time t + h; and which of a are not zero."""
     a, c = np.concatenate([tableau.a, tableau.b[None]]), np.append(tableau.c, 1.0)
     return jnp.asarray(a, dtype), jnp.asarray(c, dtype), jnp.asarray(a != 0)
 
