@@ -18,7 +18,7 @@ from .libraries import jax_fields
 from .peer import PeerError, environment, last_line
 from .problems import Problem
 from .reference import Reference
-from .workloads import Workload
+from .workload import Workload
 
 _TOLERANCE = 1e-11
 

@@ -19,7 +19,8 @@ from .libraries import LIBRARIES
 from .measure import Turns, measure
 from .peer import Peer, Versions, installed, interpreter
 from .problems import Problem
-from .workloads import WORKLOADS, Workload
+from .workload import Workload
+from .workloads import WORKLOADS
 
 
 @dataclass(frozen=True)
@@ -82,11 +83,10 @@ class Run:
                 name: stack.enter_context(Peer(name, self.device, interpreter(name, self.torch_python)))
                 for name in names
             }
-            if not workload.noise and workload.problem not in truths:  # while the workers start
+            if workload.reference and workload.problem not in truths:  # while the workers start
                 truths[workload.problem] = folder / f"{workload.name}.npz"
                 oracle.write(workload, truths[workload.problem], smoke=self.smoke)
-            truth = None if workload.noise else truths[workload.problem]
-            made = measure(workload, workers, turns, truth, smoke=self.smoke)
+            made = measure(workload, workers, turns, truths.get(workload.problem), smoke=self.smoke)
         for record in made:
             records.append(self.out, record)
 

@@ -20,7 +20,8 @@ from benchmarks.problems import Problem
 from benchmarks.results import Results
 from benchmarks.targets import TARGETS, Target
 from benchmarks.worker import Worker
-from benchmarks.workloads import STAGES, WORKLOADS, find
+from benchmarks.workload import STAGES
+from benchmarks.workloads import WORKLOADS, find
 from kuttax.io import records
 
 
