@@ -20,6 +20,11 @@ def markdown(results: Results) -> str:
         _section("Gradient, fixed steps", _rows(results, results.of("fixed", kind="gradient"), _TIME + _ACCURACY)),
         _section("Gradient, adaptive steps", _rows(results, results.of("adaptive", kind="gradient"), _TIME + _STEPS)),
         _section("Forward", _rows(results, results.of("fixed", "adaptive", kind="forward"), _TIME)),
+        *(
+            _section(f"Fields, {kind}", _rows(results, results.of("fields", kind=kind), columns))
+            for kind, columns in (("gradient", _TIME + _ACCURACY + _BUFFERS), ("forward", _TIME))
+        ),
+        _section("Compile time against diffrax", _compile_ratios(results)),
         _section("Compile time", _rows(results, _compiled(results), _COMPILE)),
         *(
             _section(f"Learned solvers, {kind}", _rows(results, results.of("learned", kind=kind), _TIME))
@@ -96,8 +101,26 @@ def _rows(results: Results, found: Sequence[Record], columns: Sequence[_Column])
 
 
 def _compiled(results: Results) -> list[Record]:
-    found = results.of("fixed", "adaptive", kind="gradient")
+    found = results.of("fixed", "adaptive", "fields", kind="gradient")
     return [record for record in found if record.get("compile_s") is not None]
+
+
+def _compile_ratios(results: Results) -> str:
+    """A row for each workload: seconds of kuttax and diffrax, and their ratio."""
+    lines = []
+    for workload in each(_compiled(results), lambda record: record["workload"]):
+        cells = [_against_diffrax(results, workload, kind) for kind in ("gradient", "forward")]
+        if all(cells):
+            lines.append([workload, *(text for cell in cells for text in cell)])
+    heads = (f"{kind}: {what}" for kind in ("gradient", "forward") for what in ("kuttax (s)", "diffrax (s)", "ratio"))
+    return _table(["workload", *heads], lines) if lines else ""
+
+
+def _against_diffrax(results: Results, workload: str, kind: str) -> list[str]:
+    """Seconds of kuttax, of diffrax, and the ratio; nothing where one of them is missing."""
+    ratio = results.value_ratio(workload, "kuttax", "diffrax", "compile_s", kind)
+    pair = [results.get(workload, name, kind) for name in ("kuttax", "diffrax")]
+    return [] if ratio is None else [*(f"{record['compile_s']:.2f}" for record in pair if record), str(ratio)]
 
 
 def _scaling(results: Results, kind: str) -> str:
@@ -175,10 +198,13 @@ _STEPS: tuple[_Column, ...] = (
 _COMPILE: tuple[_Column, ...] = (
     ("gradient (s)", _number("compile_s", ".2f")),
     ("/ kuttax", _compile_ratio),
+    ("trace (s)", _number("trace_s", ".2f")),
+    ("lower (s)", _number("lower_s", ".2f")),
+    ("XLA (s)", _number("xla_s", ".2f")),
     ("forward (s)", _compile_forward),
 )
-_MEMORY: tuple[_Column, ...] = (
-    ("NFE", _nfe),
+_BUFFERS: tuple[_Column, ...] = (
     ("peak (MiB)", _number("peak_rss_mib", ".1f")),
     ("compiler's buffers (MiB)", _number("temp_mib", ".1f")),
 )
+_MEMORY: tuple[_Column, ...] = (("NFE", _nfe), *_BUFFERS)

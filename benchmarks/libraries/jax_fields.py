@@ -13,11 +13,11 @@ from .jax_unet import unet
 Field = Callable[[Array, Array, Sequence[Array]], Array]
 
 
-def field(problem: Problem) -> Field:
-    """f(t, y, weights) of the problem."""
+def field(problem: Problem, convolve: Callable[[Array, Array], Array] = convolve) -> Field:
+    """f(t, y, weights) of the problem; "conv" convolves by `convolve`."""
     return {
         "mlp": _mlp,
-        "conv": _conv,
+        "conv": lambda t, y, weights: _conv(t, y, weights, convolve),
         "relaxation": _relaxation,
         "unet": lambda t, y, weights: unet(t, y, problem.named(weights), len(problem.sizes) - 1),
         "transformer": lambda t, y, weights: transformer(t, y, problem.named(weights)),
@@ -39,7 +39,7 @@ def _mlp(t, y, weights):
     return y
 
 
-def _conv(t, y, weights):
+def _conv(t, y, weights, convolve):
     for i in range(0, len(weights), 2):
         y = jnp.tanh(y) if i else y
         time = jnp.broadcast_to(jnp.asarray(t, y.dtype), (len(y), 1, *y.shape[2:]))
