@@ -10,7 +10,7 @@ from kuttax.errors import UserError
 from kuttax.io import records
 from kuttax.io.records import Record
 
-from .workloads import WORKLOADS
+from .workloads import ON_GPU, WORKLOADS
 
 
 class Ratio(NamedTuple):
@@ -51,7 +51,7 @@ class Results:
         if not real:
             raise UserError("no records: measure first with `python -m benchmarks run`")
         last = {record["workload"]: record["date"] for record in sorted(real, key=lambda record: record["date"])}
-        order = {name: i for i, name in enumerate(WORKLOADS)}
+        order = {name: i for i, name in enumerate((*WORKLOADS, *ON_GPU))}
         real.sort(key=lambda record: order.get(record["workload"], len(order)))
         return cls(tuple(record for record in real if record["date"] == last[record["workload"]]))
 

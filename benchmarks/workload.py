@@ -32,7 +32,7 @@ class Workload:
     """
 
     name: str
-    group: Literal["fixed", "adaptive", "fields", "learned", "scaling", "memory", "stochastic", "ragged"]
+    group: Literal["fixed", "adaptive", "fields", "learned", "scaling", "memory", "stochastic", "ragged", "gpu"]
     problem: Problem
     libraries: tuple[str, ...]
     method: Method
@@ -57,14 +57,6 @@ class Workload:
     def total_steps(self) -> int | None:
         """The number of fixed steps of the whole solve."""
         return self.steps and self.steps * (self.problem.times if self.problem.own_times else 1)
-
-    @property
-    def written_out(self) -> bool:
-        """Whether the limit's evaluations are written out one after the other instead of in a loop.
-
-        XLA convolves several times more slowly inside loops on a CPU, so that a loop would be no limit.
-        """
-        return self.problem.convolves and self.steps is not None
 
     def smoke(self) -> "Workload":
         """The same in small: it shows that everything runs, and measures nothing."""

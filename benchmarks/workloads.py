@@ -118,6 +118,34 @@ WORKLOADS = {workload.name: workload for workload in _ALL}
 """Every workload by its name, in the order in which they are run."""
 
 
+def _on_gpu(name: str, problem: Problem, method: Method, more: tuple[str, ...] = (), **settings) -> Workload:
+    """A workload at a size for a GPU. Without a reference: all take the same steps or tolerance."""
+    fixed = method == "RK4"
+    libraries = ("kuttax", *more, "limit", "diffrax", "torch-loop" if fixed else "torchdiffeq")
+    settings = {"rounds": 5, "reference": False, **settings}
+    return Workload(f"{name}-{method.lower()}-gpu", "gpu", problem, libraries, method, **settings)
+
+
+_WIDE_ON_GPU = Problem("mlp", (784, 1024, 784), batch=8192)
+_DEEP_ON_GPU = Problem("mlp", (512,) * 33, batch=4096, gain=1.0)
+_UNET_ON_GPU = Problem("unet", (3, 64, 128, 256), batch=256, side=32, gain=1.0)
+_TRANSFORMER_ON_GPU = Problem("transformer", (512, 2048), batch=64, tokens=256, gain=1.0)
+_ALL_ON_GPU = (
+    _on_gpu("wide", _WIDE_ON_GPU, "RK4", ("diffrax-tuned",), steps=8),
+    _on_gpu("unet", _UNET_ON_GPU, "RK4", ("kuttax-learned",), steps=2),
+    _on_gpu("transformer", _TRANSFORMER_ON_GPU, "RK4", steps=4),
+    _on_gpu("unet", _UNET_ON_GPU, "DOPRI5", tolerance=1e-3),
+    _on_gpu("wide", _WIDE_ON_GPU, "DOPRI5", ("diffrax-tuned",), tolerance=1e-5),
+    _on_gpu("transformer", _TRANSFORMER_ON_GPU, "DOPRI5", tolerance=1e-5),
+    _on_gpu("mlp32", _DEEP_ON_GPU, "RK4", steps=8),
+    _on_gpu("mlp32", _DEEP_ON_GPU, "DOPRI8", tolerance=1e-5),
+    _on_gpu("small", dataclasses.replace(SMALL, batch=4096), "DOPRI5", ("diffrax-tuned",), tolerance=1e-5),
+)
+ON_GPU = {workload.name: workload for workload in _ALL_ON_GPU}
+"""The workloads of `python -m benchmarks gpu`, the most telling ones first."""
+
+
 def find(name: str, *, smoke: bool = False) -> Workload:
     """The workload of this name, or the same in small."""
-    return WORKLOADS[name].smoke() if smoke else WORKLOADS[name]
+    workload = (WORKLOADS | ON_GPU)[name]
+    return workload.smoke() if smoke else workload

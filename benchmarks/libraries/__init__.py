@@ -73,6 +73,6 @@ LIBRARIES = {
     **{name: _library(name, "diffrax", *_JAX, "equinox") for name in ("diffrax", "diffrax-tuned")},
     **{name: _library(name, "torchdiffeq", *_TORCH) for name in ("torchdiffeq", "torchdiffeq-adjoint")},
     "torchode": _library("torchode", "torchode", *_TORCH),
-    "torch-loop": _library("torch-loop", *_TORCH),
+    "torch-loop": Library("torch_loop", "", _TORCH),
 }
 """Every library and variant by the name that records and options use."""

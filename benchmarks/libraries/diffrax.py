@@ -165,6 +165,7 @@ def _counts(workload: Workload, stats) -> dict:
     step costs two more.
     """
     tableau = _SOLVERS[workload.method].tableau
+    assert isinstance(tableau, diffrax.ButcherTableau)
     attempts, accepted = stats["num_steps"], stats["num_accepted_steps"]
     once = tableau.fsal + 2 * (workload.steps is None)
     nfe = (tableau.num_stages - tableau.fsal) * attempts + once

@@ -13,8 +13,8 @@ stored or read back: a <- a df/dy, and the sum of all a df/dweights. The work of
 The variant "stored" is JAX's own gradient of mean(y^2) through the forward scan, which stores what it needs: the least
 time of a reverse pass that recomputes nothing.
 
-Inside loops XLA convolves several times more slowly on a CPU. So where the field convolves and the number of
-evaluations is fixed, they are written out one after the other, without a scan (`Workload.written_out`).
+Inside loops XLA convolves several times more slowly on a CPU. So there, where the field convolves and the number of
+evaluations is fixed, they are written out one after the other, without a scan.
 
 An SDE has no such limit: its noise must be drawn. There it is the scan that one would write by hand, with the draws of
 kuttax, a step checkpointed, and its gradient by JAX; "stored" without the checkpoint.
@@ -43,8 +43,10 @@ def build(workload: Workload, variant: str, device: str, counts: Counts | None) 
     def times(y0):
         return jnp.linspace(0.0, problem.t1, evaluations, dtype=y0.dtype)
 
+    written_out = problem.convolves and workload.steps is not None and jax.default_backend() == "cpu"
+
     def fold(step, carry, ts):
-        if not workload.written_out:
+        if not written_out:
             return jax.lax.scan(lambda carry, t: (step(carry, t), None), carry, ts)[0]
         for n in range(len(ts)):
             carry = step(carry, ts[n])

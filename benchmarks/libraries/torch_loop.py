@@ -1,6 +1,5 @@
-"""torch: the loop that one would write by hand, without a library."""
-# pyright: reportMissingImports=false, reportAttributeAccessIssue=false, reportCallIssue=false
-# (where the package is not installed, its name means this file)
+"""torch-loop: the loop that one would write by hand in PyTorch, without a library."""
+# pyright: reportMissingImports=false
 
 from ..workload import Workload
 from .contract import Counts, Unsupported
