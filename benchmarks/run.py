@@ -37,7 +37,7 @@ class Run:
     libraries: str | None = None
     """Measure these libraries, or variants of them, with commas between them (default: all)."""
     rounds: WholeNumber | None = None
-    """Give each library this many turns (default: 7; 3 for convolutions, scaling and memory)."""
+    """Give each library this many turns (default: 7; 3 for convolutions, larger fields, scaling and memory)."""
     seconds: Annotated[float, above(0)] = 0.3
     """Repeat for at least this many seconds in a turn; three repeats suffice unless they take ten times as long."""
     most: WholeNumber = 50
