@@ -7,7 +7,7 @@ OUT ?= runs/demo
 # Test files for `make test` and `make coverage`, such as T=tests/test_solve.py; empty for the whole suite.
 T =
 
-.PHONY: setup demo test coverage lint docs clean
+.PHONY: setup demo test coverage lint docs bench-gpu clean
 
 setup: $(VENV)/.installed
 
@@ -38,6 +38,16 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+
+# On a machine with an NVIDIA GPU and kuttax's extra "cuda"; it installs nothing. Run it again to go on.
+MINUTES = 8
+# The folder with mnist.npz or mnist10k.npz; without one, MNIST is downloaded.
+DATA =
+# A Python with torchdiffeq and a PyTorch for CUDA; without one, PyTorch is left out.
+TORCH_PYTHON =
+bench-gpu:
+	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m benchmarks gpu --minutes $(MINUTES) \
+		$(if $(DATA),--data-dir $(DATA)) $(if $(TORCH_PYTHON),--torch-python $(TORCH_PYTHON))
 
 docs: export NO_MKDOCS_2_WARNING = 1
 docs: setup

@@ -16,7 +16,8 @@ from kuttax.options.bounds import WholeNumber, above, check_bounds
 from . import machine, workloads
 from .peer import Peer
 from .results import Ratio
-from .workloads import WORKLOADS, Workload
+from .workload import Workload
+from .workloads import WORKLOADS
 
 _HERE, _THERE = "this", "other"
 
@@ -97,7 +98,7 @@ class Against:
                 "kind": kind,
                 "smoke": self.smoke,
                 "seconds": times[kind],
-                "compile_s": {who: [_compiling(kinds[kind]) for kinds in compiled[who]] for who in sources},
+                "compile_s": {who: [kinds[kind]["compile_s"] for kinds in compiled[who]] for who in sources},
                 "processor": machine.processor(),
             }
             for kind in workload.kinds
@@ -108,11 +109,6 @@ def _in_turn(peers: dict[str, Peer], turn: int) -> list[tuple[str, Peer]]:
     """Both, the other one first every second time."""
     both = list(peers.items())
     return both if turn % 2 == 0 else both[::-1]
-
-
-def _compiling(kind: dict[str, float]) -> float:
-    """Seconds from Python to a compiled program."""
-    return sum(value for name, value in kind.items() if name in ("trace_s", "compile_s", "lower_s"))
 
 
 def _ratio(values: dict[str, list[float]]) -> Ratio:

@@ -1,4 +1,4 @@
-"""python -m benchmarks run | against | table | plot: the command line."""
+"""python -m benchmarks run | against | gpu | table | plot: the command line."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,10 +14,12 @@ from kuttax.errors import UserError
 
 from . import plot, table
 from .against import Against
+from .gpu import Gpu
 from .peer import PeerError
 from .results import Results
 from .run import Run
-from .workloads import WORKLOADS
+from .training import TRAININGS
+from .workloads import ON_GPU, WORKLOADS
 
 _CALL = "python -m benchmarks"
 USAGE = f"""kuttax against its peers, and against the least time that the work can take
@@ -25,10 +27,12 @@ USAGE = f"""kuttax against its peers, and against the least time that the work c
 usage:
   {_CALL} run [OPTIONS]                      measure, and append the records to a file
   {_CALL} against --other SRC [OPTIONS]      measure this checkout against another one, in turns
+  {_CALL} gpu [OPTIONS]                      measure on a GPU for at most some minutes; run it again to go on
   {_CALL} table RECORDS... [--out FILE.md]   print the records as Markdown
   {_CALL} plot RECORDS... --out DIR          draw the records
 
-workloads: {", ".join(WORKLOADS)}
+workloads of run: {", ".join(WORKLOADS)}
+workloads of gpu: {", ".join([*ON_GPU, *TRAININGS])}
 options of a command: {_CALL} run --help
 
 to begin:
@@ -94,6 +98,7 @@ _PROGRAM = CommandLine(
     commands={
         "run": partial(_measure, "run", Run()),
         "against": partial(_measure, "against", Against()),
+        "gpu": partial(_measure, "gpu", Gpu()),
         "table": partial(_on_records, "table", Table()),
         "plot": partial(_on_records, "plot", Plot()),
     },

@@ -13,7 +13,7 @@ from kuttax.io.records import Record
 from . import machine
 from .libraries import LIBRARIES
 from .peer import PeerError
-from .workloads import Workload
+from .workload import Workload
 
 _TARGET = ("diffrax-tuned", "diffrax", "kuttax")  # the first of these says what error the others must meet
 

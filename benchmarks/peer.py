@@ -1,12 +1,13 @@
 """Peer: a library's worker in a process of its own, and who can be one."""
 
+import contextlib
 import json
 import os
 import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -57,15 +58,26 @@ class Peer:
             raise PeerError(last_line(self._errors) or f"its process ended with code {code}")
         return json.loads(answer)
 
+    def kill(self) -> None:
+        """End the process at once; whoever waits for its answer gets a `PeerError`."""
+        self._process.kill()
+
     def __enter__(self) -> "Peer":
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._process.kill()
+        self.kill()
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout, self._errors):
             assert stream is not None
             stream.close()
+
+
+@contextlib.contextmanager
+def peers(libraries: Sequence[str], device: str, torch_python: str) -> Iterator[dict[str, Peer]]:
+    """A process for each library."""
+    with contextlib.ExitStack() as stack:
+        yield {name: stack.enter_context(Peer(name, device, interpreter(name, torch_python))) for name in libraries}
 
 
 def last_line(errors: IO[str]) -> str:
@@ -86,7 +98,7 @@ def environment(device: str, source: Path | None = None) -> dict[str, str]:
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
     }
     if device != "auto":
-        settings["JAX_PLATFORMS"] = device
+        settings["JAX_PLATFORMS"] = {"cuda": "cuda,cpu"}.get(device, device)  # callbacks run on the CPU
     return {**os.environ, **settings}
 
 

@@ -1,6 +1,7 @@
 """plot: pictures of the records."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,22 +26,32 @@ _LOOK = {
     "kuttax-stages": ("#E69F00", "P"),
     "kuttax-steps": ("#7A5195", "X"),
     "kuttax-reversible": ("#1b1b1e", "h"),
+    "kuttax-learned": ("#E69F00", "p"),
+    "kuttax-learned-table": ("#7A5195", "*"),
+    "torch-loop": ("#F0E442", "<"),
 }
 """Colour (Okabe and Ito's, as far as they go) and marker of each library."""
 
+_COMPILED = ("kuttax", "diffrax")
 _AXES = {"steps": "steps", "batch": "batch size", "width": "width of the hidden layers"}
 
 
 def draw(results: Results, folder: Path) -> list[Path]:
     """Every picture that the records allow, as PNG and SVG; the files written."""
     folder.mkdir(parents=True, exist_ok=True)
-    kinds = {"gradient_ratios": _ratios, "scaling": _scaling, "memory": _memory}
+    kinds = {
+        "gradient_ratios": partial(_ratios, groups=("fixed", "adaptive"), title="Gradient of one solve"),
+        "field_ratios": partial(_ratios, groups=("fields",), title="Gradient of one solve, larger fields"),
+        "compile_time": _compile_time,
+        "scaling": _scaling,
+        "memory": _memory,
+    }
     return [path for name, draw_one in kinds.items() for path in draw_one(results, folder / f"{name}.png")]
 
 
-def _ratios(results: Results, path: Path) -> Sequence[Path]:
+def _ratios(results: Results, path: Path, groups: Sequence[str], title: str) -> Sequence[Path]:
     """Time of the gradient over kuttax's, one line a workload, whiskers from quartile to quartile."""
-    found = [r for r in results.of("fixed", "adaptive", kind="gradient") if r["name"] != "kuttax"]
+    found = [r for r in results.of(*groups, kind="gradient") if r["name"] != "kuttax"]
     found = [r for r in found if results.time_ratio(r["workload"], r["name"], "kuttax") is not None]
     if not found:
         return ()
@@ -55,7 +66,7 @@ def _ratios(results: Results, path: Path) -> Sequence[Path]:
         axes.grid(axis="y", visible=False)
         _ticks(axes, "x", [0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30, 50, 100], "g")
         axes.set_xlabel("time over kuttax's time (log scale; right of the line is slower)")
-        axes.set_title("Gradient of one solve")
+        axes.set_title(title)
         _legend(canvas, each(found, lambda record: record["name"]))
     return files(path)
 
@@ -74,6 +85,31 @@ def _draw_ratio(axes: Axes, results: Results, record: Record, row: int) -> None:
         mec=PAPER if marker != "|" else colour,
         zorder=3,
     )
+
+
+def _compile_time(results: Results, path: Path) -> Sequence[Path]:
+    """Compile time of the gradient against the depth of the field, a panel for each method."""
+    found = [r for r in results.of("fields", kind="gradient") if r["field"] == "mlp" and r["name"] in _COMPILED]
+    methods = each(found, lambda record: record["method"])
+    if not methods:
+        return ()
+    with figure(2.9 * len(methods), 3.9, path) as canvas:
+        every = canvas.subplots(1, len(methods), squeeze=False, sharey=True)[0]
+        for axes, method in zip(every, methods, strict=True):
+            here = [record for record in found if record["method"] == method]
+            for name in _COMPILED:
+                _line(axes, [r for r in here if r["name"] == name], _layers, lambda r: r["compile_s"])
+            _ticks(axes, "x", sorted({_layers(record) for record in here}), "g")
+            _ticks(axes, "y", [0.2, 0.5, 1, 2, 5, 10, 20, 50, 100], "g")
+            axes.set_xlabel("layers of the field")
+            axes.set_title(method)
+        every[0].set_ylabel("compile time of the gradient (s)")
+        _legend(canvas, _COMPILED)
+    return files(path)
+
+
+def _layers(record: Record) -> int:
+    return len(record["sizes"]) - 1
 
 
 def _scaling(results: Results, path: Path) -> Sequence[Path]:

@@ -10,7 +10,7 @@ from kuttax.errors import UserError
 from kuttax.io import records
 from kuttax.io.records import Record
 
-from .workloads import WORKLOADS
+from .workloads import ON_GPU, WORKLOADS
 
 
 class Ratio(NamedTuple):
@@ -51,7 +51,7 @@ class Results:
         if not real:
             raise UserError("no records: measure first with `python -m benchmarks run`")
         last = {record["workload"]: record["date"] for record in sorted(real, key=lambda record: record["date"])}
-        order = {name: i for i, name in enumerate(WORKLOADS)}
+        order = {name: i for i, name in enumerate((*WORKLOADS, *ON_GPU))}
         real.sort(key=lambda record: order.get(record["workload"], len(order)))
         return cls(tuple(record for record in real if record["date"] == last[record["workload"]]))
 
@@ -74,9 +74,9 @@ class Results:
         pair = self.get(workload, above, kind), self.get(workload, below, kind)
         return None if pair[0] is None or pair[1] is None else paired(pair[0], pair[1])
 
-    def value_ratio(self, workload: str, above: str, below: str, field: str) -> Ratio | None:
-        """The same for a number that is measured once, of the gradient."""
-        values = [(self.get(workload, name, "gradient") or {}).get(field) for name in (above, below)]
+    def value_ratio(self, workload: str, above: str, below: str, field: str, kind: str = "gradient") -> Ratio | None:
+        """The same for a number that is measured once."""
+        values = [(self.get(workload, name, kind) or {}).get(field) for name in (above, below)]
         return Ratio(values[0] / values[1]) if values[0] is not None and values[1] else None
 
 

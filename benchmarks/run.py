@@ -1,6 +1,5 @@
 """run: measure workloads and append the records."""
 
-import contextlib
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,9 +16,10 @@ from kuttax.options.bounds import WholeNumber, above, check_bounds
 from . import oracle, workloads
 from .libraries import LIBRARIES
 from .measure import Turns, measure
-from .peer import Peer, Versions, installed, interpreter
+from .peer import Versions, installed, peers
 from .problems import Problem
-from .workloads import WORKLOADS, Workload
+from .workload import Workload
+from .workloads import WORKLOADS
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Run:
     libraries: str | None = None
     """Measure these libraries, or variants of them, with commas between them (default: all)."""
     rounds: WholeNumber | None = None
-    """Give each library this many turns (default: 7; 3 for convolutions, scaling and memory)."""
+    """Give each library this many turns (default: 7; 3 for convolutions, larger fields, scaling and memory)."""
     seconds: Annotated[float, above(0)] = 0.3
     """Repeat for at least this many seconds in a turn; three repeats suffice unless they take ten times as long."""
     most: WholeNumber = 50
@@ -60,8 +60,8 @@ class Run:
         Raises:
             UserError: An option cannot work.
         """
-        chosen = _chosen(self.only, "--only", {name: [name] for name in WORKLOADS})
-        names = _chosen(self.libraries, "--libraries", _families())
+        workload_names = chosen(self.only, "--only", {name: [name] for name in WORKLOADS})
+        names = chosen(self.libraries, "--libraries", _families())
         there = installed(names, self.torch_python)
         for name in names:
             if name not in there:
@@ -69,24 +69,19 @@ class Run:
         done = [] if self.again or not self.out.exists() else records.read(self.out)
         with tempfile.TemporaryDirectory() as folder:
             truths: dict[Problem, Path] = {}
-            for workload in (workloads.find(name, smoke=self.smoke) for name in chosen):
+            for workload in (workloads.find(name, smoke=self.smoke) for name in workload_names):
                 versions = {name: there[name] for name in workload.libraries if name in there}
-                if versions and not _is_done(workload, versions, done, self.smoke):
+                if versions and not is_done(workload, versions, done, self.smoke):
                     self._measure(workload, list(versions), Path(folder), truths)
 
     def _measure(self, workload: Workload, names: Sequence[str], folder: Path, truths: dict[Problem, Path]) -> None:
         rounds = self.rounds or workload.rounds
         turns = Turns(rounds, 0.01, 3) if self.smoke else Turns(rounds, self.seconds, self.most)
-        with contextlib.ExitStack() as stack:
-            workers = {
-                name: stack.enter_context(Peer(name, self.device, interpreter(name, self.torch_python)))
-                for name in names
-            }
-            if not workload.noise and workload.problem not in truths:  # while the workers start
+        with peers(names, self.device, self.torch_python) as workers:
+            if workload.reference and workload.problem not in truths:  # while the workers start
                 truths[workload.problem] = folder / f"{workload.name}.npz"
                 oracle.write(workload, truths[workload.problem], smoke=self.smoke)
-            truth = None if workload.noise else truths[workload.problem]
-            made = measure(workload, workers, turns, truth, smoke=self.smoke)
+            made = measure(workload, workers, turns, truths.get(workload.problem), smoke=self.smoke)
         for record in made:
             records.append(self.out, record)
 
@@ -98,7 +93,12 @@ def _families() -> dict[str, list[str]]:
     return names | {module: [name for name, lib in LIBRARIES.items() if lib.module == module] for module in modules}
 
 
-def _chosen(given: str | None, option: str, known: Mapping[str, Iterable[str]]) -> list[str]:
+def chosen(given: str | None, option: str, known: Mapping[str, Iterable[str]]) -> list[str]:
+    """What the words with commas between them stand for; everything if none are given.
+
+    Raises:
+        UserError: A word is unknown.
+    """
     words = list(known) if given is None else [word.strip() for word in given.split(",") if word.strip()]
     for word in words:
         if word not in known:
@@ -106,7 +106,7 @@ def _chosen(given: str | None, option: str, known: Mapping[str, Iterable[str]]) 
     return list(dict.fromkeys(name for word in words for name in known[word]))
 
 
-def _is_done(workload: Workload, versions: Mapping[str, Versions], done: Iterable[records.Record], smoke: bool) -> bool:
+def is_done(workload: Workload, versions: Mapping[str, Versions], done: Iterable[records.Record], smoke: bool) -> bool:
     """Whether the last measurement of this workload has all these libraries, with the versions of now."""
     same = [record for record in done if record["workload"] == workload.name and record["smoke"] == smoke]
     last = [record for record in same if record["date"] == max(record["date"] for record in same)]

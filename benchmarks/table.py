@@ -17,9 +17,19 @@ def markdown(results: Results) -> str:
     parts = [
         _circumstances(results),
         _section("Targets", _targets(results)),
+        *(
+            _section(f"On a GPU, {kind}", _rows(results, results.of("gpu", kind=kind), columns))
+            for kind, columns in (("gradient", _TIME + _STEPS[:3] + _BUFFERS), ("forward", _TIME))
+        ),
+        _section("Training", _rows(results, results.of("training", kind="training"), _TRAINING)),
         _section("Gradient, fixed steps", _rows(results, results.of("fixed", kind="gradient"), _TIME + _ACCURACY)),
         _section("Gradient, adaptive steps", _rows(results, results.of("adaptive", kind="gradient"), _TIME + _STEPS)),
         _section("Forward", _rows(results, results.of("fixed", "adaptive", kind="forward"), _TIME)),
+        *(
+            _section(f"Fields, {kind}", _rows(results, results.of("fields", kind=kind), columns))
+            for kind, columns in (("gradient", _TIME + _ACCURACY + _BUFFERS), ("forward", _TIME))
+        ),
+        _section("Compile time against diffrax", _compile_ratios(results)),
         _section("Compile time", _rows(results, _compiled(results), _COMPILE)),
         *(
             _section(f"Learned solvers, {kind}", _rows(results, results.of("learned", kind=kind), _TIME))
@@ -53,7 +63,7 @@ def _circumstances(results: Results) -> str:
         f"- {', '.join(f'{name} {version}' for name, version in sorted(versions.items()))}.",
         "- Ratios are of times of the same round: median over rounds [quartiles].",
     ]
-    disturbed = {r["workload"]: max(x or 0.0 for x in r["elsewhere"]) for r in found}
+    disturbed = {r["workload"]: max((x or 0.0 for x in r["elsewhere"]), default=0.0) for r in found}
     disturbed = [f"{workload} ({share:.0%})" for workload, share in disturbed.items() if share > _DISTURBED]
     for (name, reason), where in _left_out(results).items():
         lines.append(f"- Left out: {name} of {', '.join(where)} ({reason}).")
@@ -78,6 +88,8 @@ def _section(title: str, table: str) -> str:
 
 
 def _targets(results: Results) -> str:
+    if all(target.measure(results) is None for target in TARGETS):
+        return ""
     lines = []
     for target in TARGETS:
         ratio, bound = target.measure(results), f"{'>=' if target.is_least else '<='} {digits(target.bound)}"
@@ -96,8 +108,26 @@ def _rows(results: Results, found: Sequence[Record], columns: Sequence[_Column])
 
 
 def _compiled(results: Results) -> list[Record]:
-    found = results.of("fixed", "adaptive", kind="gradient")
+    found = results.of("fixed", "adaptive", "fields", "gpu", kind="gradient")
     return [record for record in found if record.get("compile_s") is not None]
+
+
+def _compile_ratios(results: Results) -> str:
+    """A row for each workload: seconds of kuttax and diffrax, and their ratio."""
+    lines = []
+    for workload in each(_compiled(results), lambda record: record["workload"]):
+        cells = [_against_diffrax(results, workload, kind) for kind in ("gradient", "forward")]
+        if all(cells):
+            lines.append([workload, *(text for cell in cells for text in cell)])
+    heads = (f"{kind}: {what}" for kind in ("gradient", "forward") for what in ("kuttax (s)", "diffrax (s)", "ratio"))
+    return _table(["workload", *heads], lines) if lines else ""
+
+
+def _against_diffrax(results: Results, workload: str, kind: str) -> list[str]:
+    """Seconds of kuttax, of diffrax, and the ratio; nothing where one of them is missing."""
+    ratio = results.value_ratio(workload, "kuttax", "diffrax", "compile_s", kind)
+    pair = [results.get(workload, name, kind) for name in ("kuttax", "diffrax")]
+    return [] if ratio is None else [*(f"{record['compile_s']:.2f}" for record in pair if record), str(ratio)]
 
 
 def _scaling(results: Results, kind: str) -> str:
@@ -154,6 +184,12 @@ def _number(field: str, form: str) -> Callable[[Results, Record], str]:
     return cell
 
 
+def _peak(results: Results, record: Record) -> str:
+    """On the device, where it is no CPU."""
+    field = "peak_rss_mib" if record.get("peak_device_mib") is None else "peak_device_mib"
+    return _number(field, ".1f")(results, record)
+
+
 def _compile_ratio(results: Results, record: Record) -> str:
     return str(results.value_ratio(record["workload"], record["name"], "kuttax", "compile_s") or "")
 
@@ -175,10 +211,22 @@ _STEPS: tuple[_Column, ...] = (
 _COMPILE: tuple[_Column, ...] = (
     ("gradient (s)", _number("compile_s", ".2f")),
     ("/ kuttax", _compile_ratio),
+    ("trace (s)", _number("trace_s", ".2f")),
+    ("lower (s)", _number("lower_s", ".2f")),
+    ("XLA (s)", _number("xla_s", ".2f")),
     ("forward (s)", _compile_forward),
 )
-_MEMORY: tuple[_Column, ...] = (
-    ("NFE", _nfe),
-    ("peak (MiB)", _number("peak_rss_mib", ".1f")),
+_BUFFERS: tuple[_Column, ...] = (
+    ("peak (MiB)", _peak),
     ("compiler's buffers (MiB)", _number("temp_mib", ".1f")),
 )
+_TRAINING: tuple[_Column, ...] = (
+    ("steps", _number("steps", "g")),
+    ("batch", _number("batch", "g")),
+    ("a step (ms)", _number("step_ms", ".2f")),
+    ("training (s)", _number("train_seconds", ".1f")),
+    ("compiling (s)", _number("compile_seconds", ".1f")),
+    ("NFE", _number("nfe", "g")),
+    ("test", _number("test", ".2f")),
+)
+_MEMORY: tuple[_Column, ...] = (("NFE", _nfe), *_BUFFERS)

@@ -17,7 +17,7 @@ from . import machine, memory, workloads
 from .libraries import LIBRARIES
 from .libraries.contract import Run, Unsupported, counted
 from .reference import Reference
-from .workloads import Workload
+from .workload import Workload
 
 _LADDER = range(-6, 7)
 _LEAST_TOLERANCE = 1e-6  # what float32 just carries

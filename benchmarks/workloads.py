@@ -1,10 +1,9 @@
-"""Workloads: what is solved, how, and by which libraries. NumPy only: every library's process imports it."""
+"""Every workload by its name. NumPy only: every library's process imports it."""
 
 import dataclasses
-from dataclasses import dataclass
-from typing import Literal
 
 from .problems import Problem
+from .workload import Method, Workload
 
 _JAX = ("kuttax", "limit", "diffrax", "diffrax-tuned")
 _TORCH = ("torchdiffeq", "torchdiffeq-adjoint", "torchode")
@@ -14,66 +13,7 @@ _MEMORY = ("kuttax", "kuttax-stages", "kuttax-steps", "kuttax-reversible", "diff
 _RAGGED = ("kuttax", "kuttax-common", "limit", "diffrax", "diffrax-tuned", "torchode")
 _RAGGED_JOINT = ("kuttax-joint", "kuttax-joint-common")
 _STOCHASTIC = ("kuttax", "limit", "limit-stored", "diffrax-tuned")
-STAGES = {"RK4": 4, "DOPRI5": 6, "Euler-Maruyama": 1}
-"""Evaluations of the field in one step; DOPRI5's seventh stage is the next step's first."""
-
-
-@dataclass(frozen=True)
-class Workload:
-    """A problem and how it is solved.
-
-    Attributes:
-        name: What commands and records call it.
-        group: The table that it belongs to.
-        problem: What is solved.
-        libraries: Who solves it.
-        steps: So many equal steps of the classical RK4, or of Euler-Maruyama; None for the adaptive DOPRI5. If every
-            sample has its own times to save at, so many from each of them to the next.
-        tolerance: rtol and atol of the adaptive solve; what it achieves in diffrax is the error that all must meet.
-        per_sample: Every sample has its own steps.
-        noise: An SDE: diagonal noise, the diffusion as costly as the drift.
-        kinds: What is timed: "gradient" of mean(y^2) in weights and y0, "forward" the solve alone.
-        rounds: How often each library has its turn.
-    """
-
-    name: str
-    group: Literal["fixed", "adaptive", "learned", "scaling", "memory", "stochastic", "ragged"]
-    problem: Problem
-    libraries: tuple[str, ...]
-    steps: int | None = None
-    tolerance: float | None = None
-    per_sample: bool = False
-    noise: bool = False
-    kinds: tuple[str, ...] = ("gradient", "forward")
-    rounds: int = 7
-
-    @property
-    def method(self) -> str:
-        """The Runge-Kutta method."""
-        if self.noise:
-            return "Euler-Maruyama"
-        return "DOPRI5" if self.steps is None else "RK4"
-
-    @property
-    def total_steps(self) -> int | None:
-        """The number of fixed steps of the whole solve."""
-        return self.steps and self.steps * (self.problem.times if self.problem.own_times else 1)
-
-    def smoke(self) -> "Workload":
-        """The same in small: it shows that everything runs, and measures nothing."""
-        small = {"mlp": (3, 8, 3), "relaxation": (3, 8, 3), "conv": (2, 2, 2)}[self.problem.field]
-        problem = dataclasses.replace(
-            self.problem,
-            sizes=small,
-            batch=4,
-            side=min(self.problem.side, 4),
-            t1=1.0,
-            spread=min(self.problem.spread, 10.0),
-            times=min(self.problem.times, 5),
-        )
-        steps, tolerance = self.steps and 2, self.tolerance and 1e-3
-        return dataclasses.replace(self, problem=problem, steps=steps, tolerance=tolerance, rounds=2)
-
+_LEARNED_TOO = ("kuttax-learned", "kuttax-learned-table")
 
 SMALL = Problem("mlp", (3, 64, 64, 3), batch=256)
 NARROW = Problem("mlp", (3, 16, 3), batch=256)
@@ -82,14 +22,59 @@ CONV = Problem("conv", (8, 8, 8), batch=64, side=32)
 DEEP = Problem("mlp", (32, 64, 32), batch=256)
 RAGGED = dataclasses.replace(SMALL, t1=10.0, times=100, own_times=True)
 MIXED = Problem("relaxation", (3, 64, 64, 3), batch=64, t1=2.0, spread=100.0)
+UNET = Problem("unet", (1, 16, 32, 64), batch=16, side=28, gain=1.0)
+TRANSFORMER = Problem("transformer", (64, 256), batch=16, tokens=64, gain=1.0)
+LAYERS = (2, 8, 32, 64)
+"""Depths of the fields whose compile time is measured."""
 
 
 def _fixed(name: str, problem: Problem, steps: int) -> Workload:
-    return Workload(f"{name}-rk4", "fixed", problem, (*_JAX, "limit-stored", *_TORCH), steps=steps)
+    libraries = (*_JAX, "limit-stored", *_TORCH, "torch-loop")
+    return Workload(f"{name}-rk4", "fixed", problem, libraries, "RK4", steps=steps)
 
 
 def _adaptive(name: str, problem: Problem, per_sample: bool = False) -> Workload:
-    return Workload(f"{name}-dopri5", "adaptive", problem, _JAX + _TORCH, tolerance=1e-5, per_sample=per_sample)
+    libraries = _JAX + _TORCH
+    return Workload(f"{name}-dopri5", "adaptive", problem, libraries, "DOPRI5", tolerance=1e-5, per_sample=per_sample)
+
+
+def _field(name: str, problem: Problem, method: Method, tolerance: float = 1e-5, steps: int = 8) -> Workload:
+    """A field as users have it: RK4 with fixed steps, every other method adaptive."""
+    fixed = method == "RK4"
+    return Workload(
+        f"{name}-{method.lower()}",
+        "fields",
+        problem,
+        (*_JAX, *(_LEARNED_TOO if fixed else ()), "torchdiffeq", *(("torch-loop",) if fixed else ())),
+        method,
+        steps=steps if fixed else None,
+        tolerance=None if fixed else tolerance,
+        rounds=3,
+    )
+
+
+def _compile_only(workload: Workload) -> Workload:
+    """The same for its compile time: one peer, and the same tolerance for both instead of the same error."""
+    return dataclasses.replace(workload, libraries=("kuttax", "diffrax"), reference=False)
+
+
+def _deep(layers: int) -> list[Workload]:
+    """So many dense layers of width 64. DOPRI8 and TSIT5 are there for their compile time."""
+    problem = Problem("mlp", (64,) * (layers + 1), batch=256, gain=1.0)
+    compiled = (_field(f"mlp{layers}", problem, method) for method in ("DOPRI8", "TSIT5"))
+    return [
+        _field(f"mlp{layers}", problem, "RK4"),
+        _field(f"mlp{layers}", problem, "DOPRI5"),
+        *(_compile_only(workload) for workload in compiled),
+    ]
+
+
+def _images() -> list[Workload]:
+    """The U-Net. A reference in float64 would take longer than all else here; DOPRI8 is there for its compile time."""
+    fixed = _field("unet", UNET, "RK4", steps=2)
+    adaptive, compiled = (_field("unet", UNET, method, tolerance=1e-3) for method in ("DOPRI5", "DOPRI8"))
+    run = (dataclasses.replace(workload, reference=False) for workload in (fixed, adaptive))
+    return [*run, _compile_only(compiled)]
 
 
 def _scaled(axis: str, value: int) -> Workload:
@@ -98,11 +83,15 @@ def _scaled(axis: str, value: int) -> Workload:
         value if axis == name else size for name, size in (("batch", 256), ("width", 64), ("steps", 20))
     )
     problem = dataclasses.replace(SMALL, batch=batch, sizes=(3, width, width, 3))
-    return Workload(f"scaling-{axis}-{value}", "scaling", problem, _SCALING, steps=steps, rounds=3)
+    return Workload(f"scaling-{axis}-{value}", "scaling", problem, _SCALING, "RK4", steps=steps, rounds=3)
 
 
 def _memory(steps: int) -> Workload:
-    return Workload(f"memory-{steps}", "memory", DEEP, _MEMORY, steps=steps, kinds=("gradient",), rounds=3)
+    return Workload(f"memory-{steps}", "memory", DEEP, _MEMORY, "RK4", steps=steps, kinds=("gradient",), rounds=3)
+
+
+def _stochastic(name: str, problem: Problem) -> Workload:
+    return Workload(f"{name}-sde", "stochastic", problem, _STOCHASTIC, "Euler-Maruyama", steps=100, reference=False)
 
 
 _ALL = (
@@ -115,21 +104,53 @@ _ALL = (
     _adaptive("long", dataclasses.replace(SMALL, t1=40.0)),
     _adaptive("trajectory", dataclasses.replace(SMALL, t1=10.0, times=100)),
     _adaptive("mixed", MIXED, per_sample=True),
-    Workload("ragged-rk4", "ragged", RAGGED, _RAGGED, steps=2),
-    Workload("ragged-dopri5", "ragged", RAGGED, _RAGGED + _RAGGED_JOINT, tolerance=1e-5, per_sample=True),
-    Workload("small-learned", "learned", SMALL, _LEARNED, steps=20),
-    Workload("wide-learned", "learned", WIDE, _LEARNED, steps=8),
+    *(workload for layers in LAYERS for workload in _deep(layers)),
+    *_images(),
+    _field("transformer", TRANSFORMER, "RK4"),
+    _field("transformer", TRANSFORMER, "DOPRI5"),
+    Workload("ragged-rk4", "ragged", RAGGED, _RAGGED, "RK4", steps=2),
+    Workload("ragged-dopri5", "ragged", RAGGED, _RAGGED + _RAGGED_JOINT, "DOPRI5", tolerance=1e-5, per_sample=True),
+    Workload("small-learned", "learned", SMALL, _LEARNED, "RK4", steps=20),
+    Workload("wide-learned", "learned", WIDE, _LEARNED, "RK4", steps=8),
     *(_scaled("steps", value) for value in (10, 100, 1000)),
     *(_scaled("batch", value) for value in (16, 256, 4096)),
     *(_scaled("width", value) for value in (16, 64, 256, 1024)),
     *(_memory(steps) for steps in (100, 300, 1000)),
-    Workload("small-sde", "stochastic", SMALL, _STOCHASTIC, steps=100, noise=True),
-    Workload("narrow-sde", "stochastic", NARROW, _STOCHASTIC, steps=100, noise=True),
+    _stochastic("small", SMALL),
+    _stochastic("narrow", NARROW),
 )
 WORKLOADS = {workload.name: workload for workload in _ALL}
 """Every workload by its name, in the order in which they are run."""
 
 
+def _on_gpu(name: str, problem: Problem, method: Method, more: tuple[str, ...] = (), **settings) -> Workload:
+    """A workload at a size for a GPU. Without a reference: all take the same steps or tolerance."""
+    fixed = method == "RK4"
+    libraries = ("kuttax", *more, "limit", "diffrax", "torch-loop" if fixed else "torchdiffeq")
+    settings = {"rounds": 5, "reference": False, **settings}
+    return Workload(f"{name}-{method.lower()}-gpu", "gpu", problem, libraries, method, **settings)
+
+
+_WIDE_ON_GPU = Problem("mlp", (784, 1024, 784), batch=8192)
+_DEEP_ON_GPU = Problem("mlp", (512,) * 33, batch=4096, gain=1.0)
+_UNET_ON_GPU = Problem("unet", (3, 64, 128, 256), batch=256, side=32, gain=1.0)
+_TRANSFORMER_ON_GPU = Problem("transformer", (512, 2048), batch=64, tokens=256, gain=1.0)
+_ALL_ON_GPU = (
+    _on_gpu("wide", _WIDE_ON_GPU, "RK4", ("diffrax-tuned",), steps=8),
+    _on_gpu("unet", _UNET_ON_GPU, "RK4", ("kuttax-learned",), steps=2),
+    _on_gpu("transformer", _TRANSFORMER_ON_GPU, "RK4", steps=4),
+    _on_gpu("unet", _UNET_ON_GPU, "DOPRI5", tolerance=1e-3),
+    _on_gpu("wide", _WIDE_ON_GPU, "DOPRI5", ("diffrax-tuned",), tolerance=1e-5),
+    _on_gpu("transformer", _TRANSFORMER_ON_GPU, "DOPRI5", tolerance=1e-5),
+    _on_gpu("mlp32", _DEEP_ON_GPU, "RK4", steps=8),
+    _on_gpu("mlp32", _DEEP_ON_GPU, "DOPRI8", tolerance=1e-5),
+    _on_gpu("small", dataclasses.replace(SMALL, batch=4096), "DOPRI5", ("diffrax-tuned",), tolerance=1e-5),
+)
+ON_GPU = {workload.name: workload for workload in _ALL_ON_GPU}
+"""The workloads of `python -m benchmarks gpu`, the most telling ones first."""
+
+
 def find(name: str, *, smoke: bool = False) -> Workload:
     """The workload of this name, or the same in small."""
-    return WORKLOADS[name].smoke() if smoke else WORKLOADS[name]
+    workload = (WORKLOADS | ON_GPU)[name]
+    return workload.smoke() if smoke else workload

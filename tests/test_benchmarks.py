@@ -20,7 +20,8 @@ from benchmarks.problems import Problem
 from benchmarks.results import Results
 from benchmarks.targets import TARGETS, Target
 from benchmarks.worker import Worker
-from benchmarks.workloads import STAGES, WORKLOADS, find
+from benchmarks.workload import STAGES
+from benchmarks.workloads import WORKLOADS, find
 from kuttax.io import records
 
 
@@ -36,16 +37,18 @@ OURS = [name for name, library in LIBRARIES.items() if library.module in ("kutta
 
 
 def once():
-    """What of ours runs in each workload, {workload: libraries}, without what is equal in small to an earlier one."""
+    """What of ours runs in each workload, {workload: libraries}, without what is equal in small to an earlier one.
+
+    The larger fields take long to compile: one workload of each, since small ones have every method and variant.
+    """
     seen, found = set(), {}
     for name in WORKLOADS:
         small = find(name, smoke=True)
-        new = [
-            library
-            for library in small.libraries
-            if library in OURS and (small.problem, small.steps, small.noise, library) not in seen
-        ]
-        seen |= {(small.problem, small.steps, small.noise, library) for library in new}
+        is_large = small.problem.field in ("unet", "transformer")
+        how = () if is_large else (small.steps, small.method)
+        names = ("kuttax", "limit") if is_large else OURS
+        new = [lib for lib in small.libraries if lib in names and (small.problem, *how, lib) not in seen]
+        seen |= {(small.problem, *how, library) for library in new}
         if new:
             found[name] = new
     return found
@@ -80,7 +83,7 @@ def test_every_workload_of_ours_runs_and_all_evaluate_as_often(measured):
             assert record["nfe"] == ours[0]["nfe"]
 
 
-@pytest.mark.parametrize("name", ["small-rk4", "mixed-dopri5"])
+@pytest.mark.parametrize("name", ["small-rk4", "mixed-dopri5", "mlp2-dopri8"])
 def test_what_is_recorded_as_nfe_is_how_often_the_field_is_called(name, monkeypatch):
     calls, plain = [], jax_fields.field
 
@@ -273,6 +276,27 @@ def test_memory_is_counted_in_states_a_step():
     assert target.measure(found).median == pytest.approx(1.07)
 
 
+def test_compile_times_are_held_against_diffrax_and_against_a_smaller_tableau():
+    shallow = record("kuttax", [[1.0]], "mlp32-dopri5", compile_s=4.0)
+    found = results(
+        shallow,
+        *(record(name, [[1.0]], "mlp32-dopri8", compile_s=s) for name, s in (("kuttax", 6.0), ("diffrax", 8.0))),
+    )
+    measured = {target.text: target.measure(found) for target in TARGETS}
+    assert measured["compile time of the gradient, mlp32-dopri8: kuttax / diffrax"].median == 0.75
+    assert measured["compile time of the gradient, kuttax: mlp32-dopri8 / mlp32-dopri5"].median == 1.5
+    assert measured["compile time of the gradient, mlp32-dopri5: kuttax / diffrax"] is None
+
+
+def test_a_tuned_diffrax_has_one_target_on_every_workload():
+    texts = [target.text for target in TARGETS]
+    assert len(texts) == len(set(texts))
+    for name, workload in WORKLOADS.items():
+        assert (f"gradient, {name}: diffrax-tuned / kuttax" in texts) == (
+            {"kuttax", "diffrax-tuned"} <= set(workload.libraries)
+        )
+
+
 def test_table_and_plots_come_from_the_records(measured, tmp_path, capsys):
     main(["table", str(measured), "--out", str(tmp_path / "table.md")])
     text = (tmp_path / "table.md").read_text()
@@ -281,6 +305,7 @@ def test_table_and_plots_come_from_the_records(measured, tmp_path, capsys):
         "Gradient, fixed steps",
         "Gradient, adaptive steps",
         "Forward",
+        "Fields, gradient",
         "Compile time",
         "Memory",
         "Own times for each sample, gradient",
@@ -341,7 +366,7 @@ def test_a_missing_peer_is_left_out_with_a_line(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["measure"], "known: run, against, table, plot"),
+        (["measure"], "known: run, against, gpu, table, plot"),
         (["run", "--only", "tiny"], "--only does not know 'tiny'"),
         (["run", "--libraries", "numpy"], "--libraries does not know 'numpy'"),
         (["run", "--rounds", "0"], "--rounds must be >= 1, got 0"),

@@ -3,7 +3,7 @@
 import importlib
 from dataclasses import dataclass
 
-from ..workloads import Workload
+from ..workload import Workload
 from .contract import Counts, Run
 
 
@@ -73,5 +73,6 @@ LIBRARIES = {
     **{name: _library(name, "diffrax", *_JAX, "equinox") for name in ("diffrax", "diffrax-tuned")},
     **{name: _library(name, "torchdiffeq", *_TORCH) for name in ("torchdiffeq", "torchdiffeq-adjoint")},
     "torchode": _library("torchode", "torchode", *_TORCH),
+    "torch-loop": Library("torch_loop", "", _TORCH),
 }
 """Every library and variant by the name that records and options use."""

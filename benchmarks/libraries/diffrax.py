@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import lineax
 import numpy as np
 
-from ..workloads import STAGES, Workload
+from ..workload import Method, Workload
 from . import jax_fields
 from .contract import Counts
 from .jax_run import JaxRun, Program
@@ -30,6 +30,14 @@ class RK4(diffrax.AbstractERK):
     def order(self, terms):
         del terms
         return 4
+
+
+_SOLVERS: dict[Method, type[diffrax.AbstractERK]] = {
+    "RK4": RK4,
+    "DOPRI5": diffrax.Dopri5,
+    "DOPRI8": diffrax.Dopri8,
+    "TSIT5": diffrax.Tsit5,
+}
 
 
 def build(workload: Workload, variant: str, device: str, counts: Counts | None) -> JaxRun:
@@ -65,7 +73,7 @@ def _least_steps(workload: Workload) -> int:
 def _solve(workload: Workload, max_steps: int):
     problem, field, ts = workload.problem, jax_fields.field(workload.problem), workload.problem.ts()
     saveat = diffrax.SaveAt(t1=True) if ts is None else diffrax.SaveAt(ts=jnp.asarray(ts))
-    solver = diffrax.Dopri5() if workload.steps is None else RK4()
+    solver = _SOLVERS[workload.method]()
     dt0 = None if workload.steps is None else problem.t1 / workload.steps
 
     def solve_one(weights, y0, tolerance):
@@ -109,7 +117,7 @@ def _solve_ragged(workload: Workload, max_steps: int):
     def solve_one(weights, y0, ts, tolerance):
         sol = diffrax.diffeqsolve(
             diffrax.ODETerm(field),  # pyright: ignore[reportArgumentType]
-            diffrax.Dopri5() if steps is None else RK4(),
+            _SOLVERS[workload.method](),
             0.0,
             problem.t1,
             None,
@@ -153,8 +161,12 @@ def _controller(workload: Workload, tolerance) -> diffrax.AbstractStepSizeContro
 def _counts(workload: Workload, stats) -> dict:
     """Counted from diffrax's steps, which it reports; of the evaluations it says nothing.
 
-    DOPRI5 evaluates its first stage once a solve, and choosing a first step costs two more.
+    A method whose last stage is the next step's first one evaluates its first stage once a solve, and choosing a first
+    step costs two more.
     """
+    tableau = _SOLVERS[workload.method].tableau
+    assert isinstance(tableau, diffrax.ButcherTableau)
     attempts, accepted = stats["num_steps"], stats["num_accepted_steps"]
-    nfe = STAGES[workload.method] * attempts + (3 if workload.steps is None else 0)
+    once = tableau.fsal + 2 * (workload.steps is None)
+    nfe = (tableau.num_stages - tableau.fsal) * attempts + once
     return {"nfe": nfe, "accepted": accepted, "rejected": stats["num_rejected_steps"], "attempts": attempts}

@@ -2,20 +2,26 @@
 
 from collections.abc import Callable, Sequence
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
-from kuttax.nn.fields.convolution import convolve
-
 from ..problems import Problem
+from .jax_layers import convolve
+from .jax_transformer import transformer
+from .jax_unet import unet
 
 Field = Callable[[Array, Array, Sequence[Array]], Array]
 
 
-def field(problem: Problem) -> Field:
-    """f(t, y, weights) of the problem."""
-    return {"mlp": _mlp, "conv": _conv, "relaxation": _relaxation}[problem.field]
+def field(problem: Problem, convolve: Callable[[Array, Array], Array] = convolve) -> Field:
+    """f(t, y, weights) of the problem; "conv" convolves by `convolve`."""
+    return {
+        "mlp": _mlp,
+        "conv": lambda t, y, weights: _conv(t, y, weights, convolve),
+        "relaxation": _relaxation,
+        "unet": lambda t, y, weights: unet(t, y, problem.named(weights), len(problem.sizes) - 1),
+        "transformer": lambda t, y, weights: transformer(t, y, problem.named(weights)),
+    }[problem.field]
 
 
 def diffusion(problem: Problem) -> Field:
@@ -33,11 +39,11 @@ def _mlp(t, y, weights):
     return y
 
 
-def _conv(t, y, weights):
+def _conv(t, y, weights, convolve):
     for i in range(0, len(weights), 2):
         y = jnp.tanh(y) if i else y
         time = jnp.broadcast_to(jnp.asarray(t, y.dtype), (len(y), 1, *y.shape[2:]))
-        y = jax.vmap(convolve, in_axes=(0, None))(jnp.concatenate([y, time], 1), weights[i])
+        y = convolve(jnp.concatenate([y, time], 1), weights[i])
         y = y + weights[i + 1][None, :, None, None]
     return y
 

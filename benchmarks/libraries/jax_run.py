@@ -60,10 +60,20 @@ class JaxRun(Run):
 
     def compile(self, kind: str) -> dict[str, Any]:
         start = time.perf_counter()
-        compiled = self._functions[kind].lower(*self._arguments).compile()
-        seconds = time.perf_counter() - start
+        traced = self._functions[kind].trace(*self._arguments)
+        is_traced = time.perf_counter()
+        lowered = traced.lower()
+        is_lowered = time.perf_counter()
+        compiled = lowered.compile()
+        end = time.perf_counter()
         memory = compiled.memory_analysis()
-        return {"compile_s": seconds, "temp_mib": memory and memory.temp_size_in_bytes / 2**20}
+        return {
+            "trace_s": is_traced - start,
+            "lower_s": is_lowered - is_traced,
+            "xla_s": end - is_lowered,
+            "compile_s": end - start,
+            "temp_mib": memory and memory.temp_size_in_bytes / 2**20,
+        }
 
     def forward(self) -> Any:
         outputs, counts = jax.block_until_ready(self._functions["forward"](*self._arguments))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 import kuttax as kx
 
-from ..workloads import Workload
+from ..workload import Workload
 from . import jax_fields
 from .contract import Counts, Unsupported
 from .jax_run import JaxRun, Program
@@ -89,16 +89,20 @@ def _solve_sde(workload: Workload):
 def _solver(workload: Workload, variant: str, tolerance):
     if workload.steps is None:
         control = "per_sample" if workload.per_sample else "joint"
-        return kx.Adaptive(kx.tableaus.DOPRI5, tolerance, tolerance, control=control)
-    fixed = kx.FixedSteps(kx.tableaus.RK4, workload.steps)
+        return kx.Adaptive(_tableau(workload), tolerance, tolerance, control=control)
+    fixed = kx.FixedSteps(_tableau(workload), workload.steps)
     return _known("Reversible")(fixed) if variant == "reversible" else fixed
 
 
 def _learned(workload: Workload):
     assert workload.steps is not None
     return kx.LearnedRK.from_tableau(
-        kx.tableaus.RK4, workload.steps, order=2, per_step=True, learn_steps=True, dtype=jnp.float32
+        _tableau(workload), workload.steps, order=2, per_step=True, learn_steps=True, dtype=jnp.float32
     )
+
+
+def _tableau(workload: Workload) -> kx.tableaus.Tableau:
+    return getattr(kx.tableaus, workload.method)
 
 
 def _adjoint(variant: str):

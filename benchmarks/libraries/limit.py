@@ -13,6 +13,9 @@ stored or read back: a <- a df/dy, and the sum of all a df/dweights. The work of
 The variant "stored" is JAX's own gradient of mean(y^2) through the forward scan, which stores what it needs: the least
 time of a reverse pass that recomputes nothing.
 
+Inside loops XLA convolves several times more slowly on a CPU. So there, where the field convolves and the number of
+evaluations is fixed, they are written out one after the other, without a scan.
+
 An SDE has no such limit: its noise must be drawn. There it is the scan that one would write by hand, with the draws of
 kuttax, a step checkpointed, and its gradient by JAX; "stored" without the checkpoint.
 """
@@ -20,7 +23,7 @@ kuttax, a step checkpointed, and its gradient by JAX; "stored" without the check
 import jax
 import jax.numpy as jnp
 
-from ..workloads import STAGES, Workload
+from ..workload import Workload
 from . import jax_fields
 from .contract import Counts, Unsupported
 from .jax_run import JaxRun, Program
@@ -40,8 +43,17 @@ def build(workload: Workload, variant: str, device: str, counts: Counts | None) 
     def times(y0):
         return jnp.linspace(0.0, problem.t1, evaluations, dtype=y0.dtype)
 
+    written_out = problem.convolves and workload.steps is not None and jax.default_backend() == "cpu"
+
+    def fold(step, carry, ts):
+        if not written_out:
+            return jax.lax.scan(lambda carry, t: (step(carry, t), None), carry, ts)[0]
+        for n in range(len(ts)):
+            carry = step(carry, ts[n])
+        return carry
+
     def chain(weights, y, ts):
-        return jax.lax.scan(lambda y, t: (field(t, y, weights), None), y, ts)[0]
+        return fold(lambda y, t: field(t, y, weights), y, ts)
 
     def solve(weights, y0, table, tolerance):
         del table, tolerance
@@ -54,11 +66,11 @@ def build(workload: Workload, variant: str, device: str, counts: Counts | None) 
             y, cotangent, total = carry
             y, back = jax.vjp(lambda weights, y: field(t, y, weights), weights, y)
             in_weights, cotangent = back(cotangent)
-            return (y, cotangent, jax.tree.map(jnp.add, total, in_weights)), None
+            return y, cotangent, jax.tree.map(jnp.add, total, in_weights)
 
         ts = times(y0)
         start = (chain(weights, y0, ts[products:]), y0, jax.tree.map(jnp.zeros_like, weights))
-        y, cotangent, total = jax.lax.scan(step, start, ts[:products])[0]
+        y, cotangent, total = fold(step, start, ts[:products])
         return y, (total, cotangent)
 
     return JaxRun(Program(solve, gradient=None if variant == "stored" else gradient), problem, None)
@@ -90,7 +102,7 @@ def _by_hand(workload: Workload, *, stored: bool) -> JaxRun:
 
 def _counts(workload: Workload, counts: Counts | None) -> tuple[int, int]:
     """Evaluations, and how many of them are differentiated."""
-    stages = STAGES[workload.method]
+    stages = workload.stages
     if workload.total_steps is not None:
         return stages * workload.total_steps, stages * workload.total_steps
     if counts is None:

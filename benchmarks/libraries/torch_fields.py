@@ -6,6 +6,8 @@ import torch  # pyright: ignore[reportMissingImports]
 from torch.nn import functional  # pyright: ignore[reportMissingImports]
 
 from ..problems import Problem
+from .torch_transformer import transformer
+from .torch_unet import unet
 
 
 class Field:
@@ -17,7 +19,14 @@ class Field:
 
     def __init__(self, problem: Problem, weights: Sequence["torch.Tensor"]):
         self.weights = weights
-        self._slope = {"mlp": self._mlp, "conv": self._conv, "relaxation": self._relaxation}[problem.field]
+        named = problem.named(weights)
+        self._slope = {
+            "mlp": self._mlp,
+            "conv": self._conv,
+            "relaxation": self._relaxation,
+            "unet": lambda t, y: unet(t, y, named, len(problem.sizes) - 1),
+            "transformer": lambda t, y: transformer(t, y, named),
+        }[problem.field]
         self.nfe = 0
 
     def __call__(self, t, y):

@@ -7,17 +7,23 @@ from collections import Counter
 import torch
 from torchdiffeq import odeint, odeint_adjoint
 
-from ..workloads import Workload
-from .contract import Counts
+from ..workload import Workload
+from .contract import Counts, Unsupported
 from .torch_run import TorchRun
+
+_ADAPTIVE = ("DOPRI5", "DOPRI8")
 
 
 def build(workload: Workload, variant: str, device: str, counts: Counts | None) -> TorchRun:
     """The workload in torchdiffeq, jointly stepped. Its "rk4" is the 3/8 rule: other numbers, the same cost and order.
 
+    It has DOPRI5 and DOPRI8 for adaptive steps only.
+
     Variants: "" (`odeint`) and "adjoint" (`odeint_adjoint`, the backward solve at the same steps or tolerance).
     """
     del counts
+    if workload.method not in (_ADAPTIVE if workload.steps is None else ("RK4",)):
+        raise Unsupported(f"it has no {workload.method}")
     problem, times = workload.problem, workload.problem.ts()
 
     def solve(field, y0, tolerance):
@@ -37,7 +43,7 @@ def build(workload: Workload, variant: str, device: str, counts: Counts | None) 
 
 def _method(workload: Workload, tolerance: float | None) -> dict:
     if workload.steps is None:
-        return {"method": "dopri5", "rtol": tolerance, "atol": tolerance}
+        return {"method": workload.method.lower(), "rtol": tolerance, "atol": tolerance}
     nodes = workload.steps + 1
 
     def grid(field, y0, ts):  # its step_size option may round to one step more

@@ -9,22 +9,25 @@ from torchode import (
     InitialValueProblem,
     IntegralController,
     ODETerm,
+    Tsit5,
 )
 
-from ..workloads import Workload
+from ..workload import Workload
 from .contract import Counts, Unsupported, counted
 from .torch_run import TorchRun
 
+_METHODS = {"DOPRI5": Dopri5, "TSIT5": Tsit5}
+
 
 def build(workload: Workload, variant: str, device: str, counts: Counts | None) -> TorchRun:
-    """The workload in torchode: Dopri5, IntegralController, AutoDiffAdjoint.
+    """The workload in torchode: IntegralController, AutoDiffAdjoint.
 
     Its gradient leaves out how step sizes depend on the weights, as the other libraries' do; torchode's own default
     carries that too, which costs more.
     """
     del variant, counts
-    if workload.steps is not None:
-        raise Unsupported("it has no RK4")
+    if workload.method not in _METHODS:
+        raise Unsupported(f"it has no {workload.method}")
     problem, times = workload.problem, workload.problem.ts()
 
     def solve(field, y0, tolerance):
@@ -32,7 +35,7 @@ def build(workload: Workload, variant: str, device: str, counts: Counts | None) 
         slope = field if len(shape) == 1 else lambda t, y: field(t, y.reshape(samples, *shape)).flatten(1)
         term = ODETerm(slope)
         controller = IntegralController(tolerance, tolerance, term=term).to(y0.device)
-        adjoint = AutoDiffAdjoint(Dopri5(term), controller, backprop_through_step_size_control=False)
+        adjoint = AutoDiffAdjoint(_METHODS[workload.method](term), controller, backprop_through_step_size_control=False)
         start = y0.new_zeros(samples)
         ts = None if times is None else torch.from_numpy(times).to(y0.device).expand(samples, problem.times)
         sol = adjoint.solve(InitialValueProblem(y0.flatten(1), start, start + problem.t1, ts), term)
