@@ -5,7 +5,6 @@ from typing import Literal, get_args
 import jax
 import numpy as np
 from jaxtyping import Array, Float
-from scipy.optimize import linear_sum_assignment
 
 Coupling = Literal["independent", "optimal"]
 COUPLINGS = get_args(Coupling)
@@ -23,6 +22,8 @@ def optimal(noise: Float[Array, "n ..."], x: Float[Array, "n ..."]) -> Float[Arr
 
 def _assigned(noise: np.ndarray, x: np.ndarray) -> np.ndarray:
     """For each sample the index of its noise."""
+    from scipy.optimize import linear_sum_assignment  # not at the top: slow to import
+
     a, b = (np.asarray(array, np.float64).reshape(len(array), -1) for array in (x, noise))
     if not (np.isfinite(a).all() and np.isfinite(b).all()):  # no assignment is possible; the loss is then not finite
         return np.arange(len(a), dtype=np.int32)

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from scipy.integrate import solve_ivp
 
 from ...errors import UserError
 from . import kuramoto_sivashinsky as ks
@@ -179,6 +178,8 @@ def _integrate(
     system: System, start: Float[np.ndarray, "n d"], times: Float[np.ndarray, "n times"]
 ) -> Float[np.ndarray, "n times d"]:
     """Integrate all trajectories side by side, with one call of the rate for all."""
+    from scipy.integrate import solve_ivp  # not at the top: slow to import
+
     n, d = start.shape
     assert system.rate is not None
     rate = system.rate
