@@ -92,9 +92,9 @@ _PROGRAM = CommandLine(
     stopped="stopped; workloads that were done are kept",
     failures=(PeerError,),
     commands={
-        "run": partial(_measure, "run", Run()),
-        "against": partial(_measure, "against", Against()),
-        "table": partial(_on_records, "table", Table()),
-        "plot": partial(_on_records, "plot", Plot()),
+        "run": lambda: partial(_measure, "run", Run()),
+        "against": lambda: partial(_measure, "against", Against()),
+        "table": lambda: partial(_on_records, "table", Table()),
+        "plot": lambda: partial(_on_records, "plot", Plot()),
     },
 )

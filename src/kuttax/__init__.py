@@ -3,7 +3,7 @@
 from . import _starting as _starting  # isort: skip: Ctrl-C while the rest is imported
 from typing import TYPE_CHECKING
 
-from . import solvers
+from . import solvers as solvers
 from ._lazy import lazy_names
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ from typing import Literal, get_args
 
 import jax
 import numpy as np
+import scipy  # which imports each of its parts when it is used
 from jaxtyping import Array, Float
 
 Coupling = Literal["independent", "optimal"]
@@ -22,10 +23,8 @@ def optimal(noise: Float[Array, "n ..."], x: Float[Array, "n ..."]) -> Float[Arr
 
 def _assigned(noise: np.ndarray, x: np.ndarray) -> np.ndarray:
     """For each sample the index of its noise."""
-    from scipy.optimize import linear_sum_assignment  # not at the top: slow to import
-
     a, b = (np.asarray(array, np.float64).reshape(len(array), -1) for array in (x, noise))
     if not (np.isfinite(a).all() and np.isfinite(b).all()):  # no assignment is possible; the loss is then not finite
         return np.arange(len(a), dtype=np.int32)
     cost = np.sum(a**2, axis=1)[:, None] - 2 * a @ b.T + np.sum(b**2, axis=1)[None]
-    return linear_sum_assignment(cost)[1].astype(np.int32)
+    return scipy.optimize.linear_sum_assignment(cost)[1].astype(np.int32)

@@ -24,8 +24,8 @@ OWN = (
     *(Adaptive, FixedSteps, FromDiffrax, LearnedRK, Reversible),
     *(EulerMaruyama, LearnedSRK, Milstein, Platen, SRK, StochasticHeun),
 )
-"""kuttax's own classes that files hold. Their import registers them, so here it comes before any file is read, and before
-a class of a user's own can take one of their names."""
+"""kuttax's own classes that files hold. Their import registers them: here that is before any file is read, and before a
+user's own class can take one of their names."""
 
 
 def save(path: str | Path, solver: AbstractSolver) -> None:

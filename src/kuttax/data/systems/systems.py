@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy  # which imports each of its parts when it is used
 from jaxtyping import Float
 
 from ...errors import UserError
@@ -178,8 +179,6 @@ def _integrate(
     system: System, start: Float[np.ndarray, "n d"], times: Float[np.ndarray, "n times"]
 ) -> Float[np.ndarray, "n times d"]:
     """Integrate all trajectories side by side, with one call of the rate for all."""
-    from scipy.integrate import solve_ivp  # not at the top: slow to import
-
     n, d = start.shape
     assert system.rate is not None
     rate = system.rate
@@ -190,7 +189,8 @@ def _integrate(
         return np.asarray(rate(flat.reshape(d, n))).reshape(-1)
 
     def solve(begin: float, end: float, flat: np.ndarray, dense: bool) -> Any:
-        return solve_ivp(slope, (begin, end), flat, method="DOP853", rtol=tolerance, atol=tolerance, dense_output=dense)
+        span, method = (begin, end), "DOP853"
+        return scipy.integrate.solve_ivp(slope, span, flat, method, rtol=tolerance, atol=tolerance, dense_output=dense)
 
     flat = start.T.reshape(-1)
     if system.spin_up:
