@@ -96,10 +96,10 @@ _PROGRAM = CommandLine(
     stopped="stopped; workloads that were done are kept",
     failures=(PeerError,),
     commands={
-        "run": partial(_measure, "run", Run()),
-        "against": partial(_measure, "against", Against()),
-        "gpu": partial(_measure, "gpu", Gpu()),
-        "table": partial(_on_records, "table", Table()),
-        "plot": partial(_on_records, "plot", Plot()),
+        "run": lambda: partial(_measure, "run", Run()),
+        "against": lambda: partial(_measure, "against", Against()),
+        "gpu": lambda: partial(_measure, "gpu", Gpu()),
+        "table": lambda: partial(_on_records, "table", Table()),
+        "plot": lambda: partial(_on_records, "plot", Plot()),
     },
 )

@@ -40,11 +40,13 @@ gc.set_threshold(100_000, 20, 20)
 
 # Shapes and dtypes of the engine's own functions are checked at every call. What users call is left out: there a wrong
 # type must reach kuttax's own one-line error; so are the sums of stages, whose checks are made anew for each sum.
-_ADJOINTS = ("backsolve", "closure", "replay", "reversible")
 _SOLVERS = ("base.problem", "base.solver", "rk.order", "rk.adaptive.tape")
-_ENGINE = [*(f"kuttax.adjoints.{name}" for name in _ADJOINTS), *(f"kuttax.solvers.{name}" for name in _SOLVERS)]
+_ENGINE = ["kuttax.adjoints.backsolve", *(f"kuttax.solvers.{name}" for name in _SOLVERS)]
 with install_import_hook(_ENGINE, "strict_types.checked"):
     import kuttax
+
+    for module in _ENGINE:  # here, not when they are first used, after the hook is gone
+        importlib.import_module(module)
 
 
 @pytest.fixture

@@ -325,7 +325,7 @@ def test_corrupted_download_is_refused_and_not_kept(kuttax_main, tmp_path, monke
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(served)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setattr(mnist, "URL", f"http://127.0.0.1:{server.server_port}/mnist.npz")
-    monkeypatch.setattr(mnist.pooch, "os_cache", lambda name: cache)
+    monkeypatch.setattr(mnist, "cache", lambda: cache)
     try:
         code, _, err = kuttax_main("train", "mnist", "--out", tmp_path / "out")
     finally:

@@ -250,7 +250,7 @@ def server(tmp_path, monkeypatch):
         thread = threading.Thread(target=web.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         monkeypatch.setattr(mnist, "URL", state.url)
-        monkeypatch.setattr(mnist.pooch, "os_cache", lambda name: tmp_path / name)
+        monkeypatch.setattr(mnist, "cache", lambda: tmp_path / "kuttax")
         yield state
         web.shutdown()
         thread.join()

@@ -11,7 +11,7 @@ import jax
 import pytest
 
 from kuttax import UserError
-from kuttax.commands import ending, report
+from kuttax.commands import ending, report, subject
 from kuttax.commands import main as cli
 from kuttax.commands.terminal import terminal
 from kuttax.solvers.base.solution import SolveError, Status
@@ -120,7 +120,7 @@ def test_what_interrupts_do_is_as_before_afterwards(ended):
     assert (signal.getsignal(signal.SIGINT), sys.unraisablehook) == before
 
 
-@pytest.mark.parametrize("seconds", [0.2, 0.8, 1.6])
+@pytest.mark.parametrize("seconds", [0.2, 0.5, 0.9])
 def test_interrupt_in_the_first_seconds_is_one_line(seconds):
     process = subprocess.Popen([*PROGRAM, "certify", "nowhere"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     time.sleep(seconds)
@@ -176,7 +176,7 @@ def test_full_disk_under_the_output_is_one_line():
 @pytest.mark.parametrize("path", ["a/[/red]", "[bold]x[/bold]", ":smile:", "[link=x]", "a" * 120])
 def test_a_path_is_printed_as_it_is(capsys, monkeypatch, path):
     monkeypatch.setattr(report, "draw", lambda folder, console: None)
-    monkeypatch.setattr(cli, "terminal", lambda: terminal())
+    monkeypatch.setattr(subject, "terminal", lambda: terminal())
     with pytest.raises(SystemExit) as stop:
         cli.main(["report", path])
     assert not stop.value.code and capsys.readouterr().out.endswith(f"page: {path}/index.html\n")

@@ -274,7 +274,7 @@ def test_the_archive_is_downloaded_with_its_checksum_and_unpacked_once(tmp_path,
         return tmp_path / name
 
     monkeypatch.setattr(maf, "download", download)
-    monkeypatch.setattr(maf.pooch, "os_cache", lambda name: tmp_path / name)
+    monkeypatch.setattr(maf, "cache", lambda: tmp_path / "kuttax")
     first, again = maf.load("miniboone"), maf.load("miniboone")
     np.testing.assert_array_equal(first.test.x, again.test.x)
     assert asked == [(maf.URL, f"md5:{maf.MD5}")] and len(maf.MD5) == 32
@@ -294,7 +294,7 @@ def test_another_archive_than_the_first_is_refused(tmp_path, rng, monkeypatch):
         return tmp_path / name
 
     monkeypatch.setattr(maf, "download", download)
-    monkeypatch.setattr(maf.pooch, "os_cache", lambda name: tmp_path / name)
+    monkeypatch.setattr(maf, "cache", lambda: tmp_path / "kuttax")
     maf.load("miniboone")
     unpacked = tmp_path / "kuttax" / "maf" / "miniboone" / "data.npy"
     content = unpacked.read_bytes()

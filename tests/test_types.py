@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import kuttax as kx
+
 SCRIPT = '''"""A user's script."""
 
 import jax.numpy as jnp
@@ -48,17 +50,31 @@ kx.solve(field, jnp.ones(3), 0.0, 1.0, solver=learned(), adjoint=3)  # mistake
 kx.FixedSteps(kx.tableaus.RK4, stepz=8)  # mistake
 kx.fit("digits", nfe=8)  # mistake
 kx.solve(field, jnp.ones(3), 0.0, 1.0)  # mistake
+kx.solver  # mistake
 '''
 REVEALED = ["Solution", "Stats", "int", "Task", "Certificate"]
 
 
-def test_types_and_mistakes(tmp_path):
+def checked(script: str, folder: Path) -> str:
+    """What mypy writes about a user's script."""
     pytest.importorskip("mypy")
-    script = tmp_path / "user.py"
-    script.write_text(SCRIPT)
+    (folder / "user.py").write_text(script)
     cache = Path(sys.prefix) / "mypy-cache"
-    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(cache), str(script)]
-    said = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False).stdout
+    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(cache), "user.py"]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False).stdout
+
+
+def test_every_public_name_has_a_type(tmp_path):
+    """Names that are imported when they are used are none that a type checker cannot see."""
+    packages = {"kx": kx, "kx.solvers": kx.solvers, "kx.penalties": kx.penalties, "kx.tasks": kx.tasks}
+    names = [f"{name}.{public}" for name, package in packages.items() for public in package.__all__]
+    said = checked("\n".join(["import kuttax as kx", *(f"reveal_type({name})" for name in names)]), tmp_path)
+    revealed = re.findall(r'^user\.py:\d+: note: Revealed type is "(.*)"$', said, re.MULTILINE)
+    assert len(revealed) == len(names) and "Any" not in revealed, said
+
+
+def test_types_and_mistakes(tmp_path):
+    said = checked(SCRIPT, tmp_path)
     revealed = re.findall(r'Revealed type is "(?:[\w.]*\.)?(\w+)', said)
     assert revealed == REVEALED, said
     mistakes = [n for n, line in enumerate(SCRIPT.splitlines(), 1) if "# mistake" in line]

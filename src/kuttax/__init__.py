@@ -1,56 +1,73 @@
 """kuttax: neural differential equations that are fast to solve and do not depend on their solver."""
 
 from . import _starting as _starting  # isort: skip: Ctrl-C while the rest is imported
-from . import data, density, nn, penalties, solvers, tasks, training, validity
-from ._fit.fit import fit
-from ._fit.options import FitOptions
-from ._fit.result import Fitted, Phase
-from ._solve.solve import solve
-from ._version import __version__ as __version__
-from .adjoints import AbstractAdjoint, BacksolveAdjoint, DiscreteAdjoint, ForwardMode
-from .distillation import Distilled, distill, student
-from .errors import UserError
-from .inputs import ZeroOrderHold
-from .penalties import AbstractPenalty, Consistency, GlobalError, GlobalStiffness, LocalError, LocalStiffness, Penalties
-from .solvers import *  # noqa: F403  # whose __all__ names what is public
-from .validity import certify
-from .validity.prediction import Prediction
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "AbstractAdjoint",
-    "AbstractPenalty",
-    "BacksolveAdjoint",
-    "Consistency",
-    "DiscreteAdjoint",
-    "Distilled",
-    "FitOptions",
-    "Fitted",
-    "ForwardMode",
-    "GlobalError",
-    "GlobalStiffness",
-    "LocalError",
-    "LocalStiffness",
-    "Penalties",
-    "Phase",
-    "Prediction",
-    "UserError",
-    "ZeroOrderHold",
-    "certify",
-    "data",
-    "density",
-    "distill",
-    "fit",
-    "nn",
-    "penalties",
-    "solve",
-    "solvers",
-    "student",
-    "tasks",
-    "training",
-    "validity",
-]
-__all__ += solvers.__all__
+from . import solvers as solvers
+from ._lazy import lazy_names
 
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+if TYPE_CHECKING:
+    from . import data as data
+    from . import density as density
+    from . import nn as nn
+    from . import penalties as penalties
+    from . import tasks as tasks
+    from . import training as training
+    from . import validity as validity
+    from ._fit.fit import fit as fit
+    from ._fit.options import FitOptions as FitOptions
+    from ._fit.result import Fitted as Fitted
+    from ._fit.result import Phase as Phase
+    from ._solve.solve import solve as solve
+    from ._version import __version__ as __version__
+    from .adjoints import AbstractAdjoint as AbstractAdjoint
+    from .adjoints import BacksolveAdjoint as BacksolveAdjoint
+    from .adjoints import DiscreteAdjoint as DiscreteAdjoint
+    from .adjoints import ForwardMode as ForwardMode
+    from .distillation import Distilled as Distilled
+    from .distillation import distill as distill
+    from .distillation import student as student
+    from .errors import UserError as UserError
+    from .inputs import ZeroOrderHold as ZeroOrderHold
+    from .penalties import AbstractPenalty as AbstractPenalty
+    from .penalties import Consistency as Consistency
+    from .penalties import GlobalError as GlobalError
+    from .penalties import GlobalStiffness as GlobalStiffness
+    from .penalties import LocalError as LocalError
+    from .penalties import LocalStiffness as LocalStiffness
+    from .penalties import Penalties as Penalties
+    from .solvers import *  # noqa: F403
+    from .validity import certify as certify
+    from .validity.prediction import Prediction as Prediction
+else:
+    __getattr__, __dir__, __all__ = lazy_names(
+        __name__,
+        {
+            "AbstractAdjoint": ".adjoints",
+            "AbstractPenalty": ".penalties",
+            "BacksolveAdjoint": ".adjoints",
+            "Consistency": ".penalties",
+            "DiscreteAdjoint": ".adjoints",
+            "Distilled": ".distillation",
+            "FitOptions": "._fit.options",
+            "Fitted": "._fit.result",
+            "ForwardMode": ".adjoints",
+            "GlobalError": ".penalties",
+            "GlobalStiffness": ".penalties",
+            "LocalError": ".penalties",
+            "LocalStiffness": ".penalties",
+            "Penalties": ".penalties",
+            "Phase": "._fit.result",
+            "Prediction": ".validity.prediction",
+            "UserError": ".errors",
+            "ZeroOrderHold": ".inputs",
+            "__version__": "._version",
+            "certify": ".validity",
+            "distill": ".distillation",
+            "fit": "._fit.fit",
+            "solve": "._solve.solve",
+            "student": ".distillation",
+            **dict.fromkeys(solvers.__all__, ".solvers"),
+        },
+        modules=[".data", ".density", ".nn", ".penalties", ".solvers", ".tasks", ".training", ".validity"],
+    )

@@ -15,7 +15,7 @@ from .._types import VectorField
 from ..adjoints.base import AbstractAdjoint
 from ..adjoints.discrete import DiscreteAdjoint
 from ..errors import UserError
-from ..inputs import knots_of
+from ..knots import knots_of
 from ..penalties.base import AbstractPenalty, Penalties
 from ..penalties.engine import solve_penalised
 from ..solvers.base.event import Event, check_events

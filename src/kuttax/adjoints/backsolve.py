@@ -14,7 +14,7 @@ from ..solvers.base.once import once
 from ..solvers.base.problem import Problem
 from ..solvers.base.solution import Solution, Status
 from ..solvers.base.solver import AbstractSolver
-from ..solvers.trainable import trainable
+from ..solvers.leaves import trainable
 from .base import AbstractAdjoint
 
 

@@ -17,7 +17,7 @@ from ..options.bounds import WholeNumber, check_bounds
 from ..options.unused import Unused, unless
 from ..report import RECORDS, comparison, run_name
 from ..solvers.base.solution import SolveError
-from ..solvers.trainable import learns
+from ..solvers.leaves import learns
 from ..tasks.options import TaskOptions
 from ..training.checkpoints import Checkpoints
 from ..training.loop import Trainer, TrainingError

@@ -23,13 +23,8 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, NoReturn
 
-import jax
-
 from .._starting import INTERRUPTED, end_at_once
 from ..errors import UserError
-from ..solvers.base.solution import SolveError
-from ..training.failure import TrainingError
-from ..training.saving import Stopped
 
 BUG = 70
 """The exit code of a bug (EX_SOFTWARE of sysexits.h)."""
@@ -89,23 +84,37 @@ def _ended(error: Exception, program: str, failures: tuple[type[Exception], ...]
     match error:
         case UserError():
             return str(error), 2
-        case Stopped():
-            return str(error), 128 + error.signal
-        case SolveError() | TrainingError():
-            return str(error), 1
         case OSError():
             return _of_system(error)
         case MemoryError():
             return f"out of memory{_in_brackets(error)}: {_LOWER}", 1
-        case jax.errors.JaxRuntimeError():
-            if "RESOURCE_EXHAUSTED" in str(error):
-                return f"out of memory{_in_brackets(error)}: {_LOWER}", 1
-            return f"JAX's runtime failed{_in_brackets(error)}", 1
         case OverflowError():
             return f"a number is too large for the machine{_in_brackets(error)}: lower it", 2
         case RecursionError():
             return f"too deeply nested{_in_brackets(error)}: lower --depth, or look into the files that were given", 2
-    return (str(error), 1) if isinstance(error, failures) else (_bug(error, program), BUG)
+        case _ if isinstance(error, failures):
+            return str(error), 1
+    return _of_work(error) or (_bug(error, program), BUG)
+
+
+def _of_work(error: Exception) -> tuple[str, int] | None:
+    """The message for what ended training, a solve or a compiled program; None for any other error."""
+    import jax  # here, and what imports it, so that the help and a mistyped command do not wait for it
+
+    from ..solvers.base.solution import SolveError
+    from ..training.failure import TrainingError
+    from ..training.saving import Stopped
+
+    match error:
+        case Stopped():
+            return str(error), 128 + error.signal
+        case SolveError() | TrainingError():
+            return str(error), 1
+        case jax.errors.JaxRuntimeError():
+            if "RESOURCE_EXHAUSTED" in str(error):
+                return f"out of memory{_in_brackets(error)}: {_LOWER}", 1
+            return f"JAX's runtime failed{_in_brackets(error)}", 1
+    return None
 
 
 def _of_system(error: OSError) -> tuple[str, int]:
@@ -145,6 +154,8 @@ def _in_brackets(error: Exception) -> str:
 
 def _bug(error: Exception, program: str) -> str:
     """The message for an unexpected error; its traceback goes into a file."""
+    import jax  # here, as in `_of_work`
+
     asked = f"{program} {' '.join(sys.argv[1:])}\nPython {platform.python_version()}, JAX {jax.__version__}\n\n"
     what = f"{type(error).__name__}{_in_brackets(error)}"
     try:

@@ -18,7 +18,7 @@ from ..options.bounds import Seed, WholeNumber, at_least, between, check_bounds
 from ..options.unused import Unused, unless
 from ..report import forecast
 from ..solvers.base.solver import AbstractSolver, title
-from ..solvers.trainable import learns
+from ..solvers.leaves import learns
 from ..tasks.options import TaskOptions
 from ..training import checkpoints
 from ..training.checkpoint import save_run

@@ -1,28 +1,16 @@
-"""kuttax fit | train | compare | evaluate | certify | distill | report: the command line."""
+"""kuttax fit | train | compare | evaluate | certify | distill | report: the command line.
+
+Nothing slow is imported before the command is known: `kuttax --help` does not wait for JAX.
+"""
 
 from collections.abc import Sequence
-from dataclasses import field, fields, make_dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import Annotated, Any
-
-import tyro
+from importlib import import_module
+from typing import Any
 
 from .._version import __version__
-from ..errors import UserError
-from ..options.unused import refuse_unused
-from ..tasks.registry import TASKS, task_options
-from ..training.settings import Settings
-from .certify import Certify
-from .compare import Compare
-from .distill import Distill
-from .evaluate import Evaluate
-from .fit import Fit
-from .options.parser import given, parse
-from .program import CommandLine, asks_help, leading
-from .report import Report
-from .terminal import terminal
-from .train import Train
+from ..tasks.registry import TASKS
+from .program import Command, CommandLine
 
 USAGE = f"""kuttax {__version__}: train neural differential equations that do not depend on their solver
 
@@ -49,58 +37,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _PROGRAM.main(arguments)
 
 
-def _subject(command: str, what: str, words: list[str], example: str) -> tuple[str, list[str]]:
-    """The task or folder that a command works on, and the options after it."""
-    names = leading(words)
-    if not names:
-        raise UserError(f"{command} needs a {what} first, for example: kuttax {command} {example}")
-    if len(names) > 1:
-        raise UserError(f"{command} takes one {what}, got also {names[1]!r}")
-    return names[0], words[1:]
+def _on_task(command: str, kind: str) -> Command:
+    """Import a command that works on a task."""
+    from .subject import on_task
+
+    return partial(on_task, command, _options(command, kind))
 
 
-def _on_folder(command: str, kind: type[Any], what: str, example: str, words: list[str]) -> int:
-    """Run a command on a saved run or comparison."""
-    program = f"kuttax {command} {what}"
-    if asks_help(words):
-        return parse(kind(), words, program)
-    folder, rest = _subject(command, what, words, example)
-    parsed = parse(kind(), rest, program)
-    refuse_unused(parsed.unused(), given(rest))
-    return parsed(Path(folder), terminal())
+def _on_folder(command: str, kind: str, what: str, example: str) -> Command:
+    """Import a command that works on a saved run or comparison."""
+    from .subject import on_folder
+
+    return partial(on_folder, command, _options(command, kind), what, example)
 
 
-def _on_task(command: str, kind: type[Any], words: list[str]) -> int:
-    """Parse the options of a command together with those of its task, and run it."""
-    if asks_help(words):
-        return _help(command, kind)
-    name, rest = _subject(command, "TASK", words, "digits")
-    options = task_options(name)
-    start = _usual(kind, options)  # so that the help shows the task's default settings
-    nameless = Annotated[kind, tyro.conf.arg(name="")]  # so that its options have no separate heading in the help
-    both = make_dataclass(
-        "Options",
-        [("command", nameless, field(default=start)), ("task", options, field(default_factory=options))],
-        frozen=True,
-    )
-    parsed = parse(both(), rest, f"kuttax {command} {name}", kind.__doc__)
-    refuse_unused(parsed.task.unused() | parsed.command.unused(parsed.task), given(rest))
-    return parsed.command(name, parsed.task, terminal())
-
-
-def _help(command: str, kind: type[Any]) -> int:
-    """Print the options that a command has on every task."""
-    example = f"kuttax {command} {next(iter(TASKS))} --help"
-    tasks = f"TASK is one of {', '.join(TASKS)}. Each adds options of its own: {example}"
-    return parse(kind(), ["--help"], f"kuttax {command} TASK", f"{kind.__doc__}\n\n{tasks}")
-
-
-def _usual(kind: type[Any], options: Any) -> Any:
-    """A command with the default settings, and the default solver, of a task."""
-    start = kind(training=Settings(**options.training))
-    if not options.solver or "solver" not in {option.name for option in fields(kind)}:
-        return start
-    return replace(start, solver=replace(start.solver, **options.solver))
+def _options(command: str, kind: str) -> type[Any]:
+    """The options of a command: a class in the module of its name."""
+    return getattr(import_module(f"..{command}", __name__), kind)
 
 
 _PROGRAM = CommandLine(
@@ -110,12 +63,12 @@ _PROGRAM = CommandLine(
     version=__version__,
     stopped="stopped; what was saved is kept: fit, train and compare continue with --resume",
     commands={
-        "fit": partial(_on_task, "fit", Fit),
-        "train": partial(_on_task, "train", Train),
-        "compare": partial(_on_task, "compare", Compare),
-        "evaluate": partial(_on_folder, "evaluate", Evaluate, "RUN", "runs/train-digits"),
-        "certify": partial(_on_folder, "certify", Certify, "RUN", "runs/train-digits"),
-        "distill": partial(_on_folder, "distill", Distill, "RUN", "runs/train-digits"),
-        "report": partial(_on_folder, "report", Report, "DIR", "runs/compare-digits"),
+        "fit": partial(_on_task, "fit", "Fit"),
+        "train": partial(_on_task, "train", "Train"),
+        "compare": partial(_on_task, "compare", "Compare"),
+        "evaluate": partial(_on_folder, "evaluate", "Evaluate", "RUN", "runs/train-digits"),
+        "certify": partial(_on_folder, "certify", "Certify", "RUN", "runs/train-digits"),
+        "distill": partial(_on_folder, "distill", "Distill", "RUN", "runs/train-digits"),
+        "report": partial(_on_folder, "report", "Report", "DIR", "runs/compare-digits"),
     },
 )

@@ -20,7 +20,7 @@ class CommandLine:
         name: The start of its lines on standard error.
         call: The words that start it.
         usage: The help of the whole program.
-        commands: Name -> command.
+        commands: Name -> a function that imports the command: nothing slow is imported before the command is known.
         version: The output of `--version`; None if there is no such option.
         stopped: The text after Ctrl-C.
         failures: Exceptions that mean a failure of the work, in addition to those in `ending`.
@@ -29,7 +29,7 @@ class CommandLine:
     name: str
     call: str
     usage: str
-    commands: Mapping[str, Command]
+    commands: Mapping[str, Callable[[], Command]]
     version: str | None = None
     stopped: str = "stopped"
     failures: tuple[type[Exception], ...] = ()
@@ -41,20 +41,25 @@ class CommandLine:
             arguments: By default those of the process.
         """
         argv = list(sys.argv[1:] if arguments is None else arguments)
-        ending.run(lambda: self._run(argv), program=self.name, stopped=self.stopped, failures=self.failures)
+        load = self.commands.get(argv[0]) if argv else None
+        command = self._without_command if load is None else load()  # here, where Ctrl-C ends the process at once
+        words = argv if load is None else argv[1:]
+        ending.run(lambda: command(words), program=self.name, stopped=self.stopped, failures=self.failures)
 
-    def _run(self, argv: list[str]) -> int | None:
+    def _without_command(self, argv: list[str]) -> None:
+        """Print the help or the version.
+
+        Raises:
+            UserError: Other words are given.
+        """
         match argv:
             case [] | ["help"] | ["-h" | "--help", *_]:
                 print(self.usage)
             case ["--version"] if self.version is not None:
                 print(f"{self.name} {self.version}")
-            case [name, *rest] if name in self.commands:
-                return self.commands[name](rest)
             case _:
                 known = ", ".join(self.commands)
                 raise UserError(f"unknown command {argv[0]!r}; known: {known} (see {self.call} --help)")
-        return None
 
 
 def asks_help(words: Sequence[str]) -> bool:

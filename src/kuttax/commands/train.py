@@ -12,7 +12,7 @@ from ..options.bounds import Seed, between, check_bounds
 from ..options.unused import Unused
 from ..report import forecast
 from ..solvers.base.solver import AbstractSolver, title
-from ..solvers.trainable import learns
+from ..solvers.leaves import learns
 from ..tasks.options import TaskOptions
 from ..training.checkpoints import Checkpoints
 from ..training.loop import Trainer

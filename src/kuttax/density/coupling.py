@@ -4,8 +4,8 @@ from typing import Literal, get_args
 
 import jax
 import numpy as np
+import scipy  # which imports each of its parts when it is used
 from jaxtyping import Array, Float
-from scipy.optimize import linear_sum_assignment
 
 Coupling = Literal["independent", "optimal"]
 COUPLINGS = get_args(Coupling)
@@ -27,4 +27,4 @@ def _assigned(noise: np.ndarray, x: np.ndarray) -> np.ndarray:
     if not (np.isfinite(a).all() and np.isfinite(b).all()):  # no assignment is possible; the loss is then not finite
         return np.arange(len(a), dtype=np.int32)
     cost = np.sum(a**2, axis=1)[:, None] - 2 * a @ b.T + np.sum(b**2, axis=1)[None]
-    return linear_sum_assignment(cost)[1].astype(np.int32)
+    return scipy.optimize.linear_sum_assignment(cost)[1].astype(np.int32)

@@ -1,10 +1,10 @@
 """Scheduled: a penalty whose weight changes during training."""
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import jax
-import optax
 from jaxtyping import Array, Int
 
 from ..errors import UserError
@@ -26,7 +26,7 @@ class Scheduled(eqx.Module):
     """
 
     penalty: AbstractPenalty | Penalties
-    schedule: optax.Schedule = eqx.field(static=True)
+    schedule: Callable[[Any], Any] = eqx.field(static=True)
 
     def __check_init__(self):
         terms_of(self.penalty)  # raises if it is not a penalty
@@ -52,4 +52,6 @@ def decaying(penalty: AbstractPenalty | Penalties, first: Any, last: Any, steps:
     """
     if not (first > 0 and last > 0 and steps >= 1):
         raise UserError(f"weights must be > 0 and steps >= 1, got {first} to {last} in {steps} steps")
+    import optax  # not at the top: the penalties do not wait for it
+
     return Scheduled(penalty, optax.exponential_decay(first, steps, last / first))

@@ -6,14 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, NullLocator
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from .column import MISSING
-from .figure import INK, PAPER, figure, files
+from .figure import INK, PAPER, Axes, figure, files, fix_ticks
 
 CertificateRecord = Mapping[str, Any]
 
@@ -162,8 +160,7 @@ def _draw(axes: Axes, rows: Sequence[CertificateRecord], record: CertificateReco
         bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1},
     )
     _draw_floor(axes, record, least)
-    axes.xaxis.set_major_locator(FixedLocator(steps))
-    axes.xaxis.set_minor_locator(NullLocator())
+    fix_ticks(axes.xaxis, steps)
     axes.set_xticks(steps, [_step_label(row) for row in rows])
     axes.set_xlabel("step size, as a share of the model's own")
     axes.set_ylabel("deviation from the reference, in spreads of the outputs")

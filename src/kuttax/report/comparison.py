@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from scipy.special import stdtrit
+import scipy  # which imports each of its parts when it is used
 
 from ..errors import UserError
 from ..io.records import Record
@@ -225,7 +225,7 @@ def paired_difference(pairs: Sequence[tuple[float, float]], confidence: float = 
     n, mean = len(differences), statistics.fmean(differences)
     if n == 1:
         return Difference(mean, None, None, 1)
-    half = float(stdtrit(n - 1, 0.5 + confidence / 2)) * statistics.stdev(differences) / math.sqrt(n)
+    half = float(scipy.special.stdtrit(n - 1, 0.5 + confidence / 2)) * statistics.stdev(differences) / math.sqrt(n)
     return Difference(mean, mean - half, mean + half, n)
 
 

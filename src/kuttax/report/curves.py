@@ -8,15 +8,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from ..io import records
 from ..io.folder import Folder
 from ..io.shape import NUMBER
 from .comparison import spread
-from .figure import figure, files, round_ticks
+from .figure import Axes, figure, files, fix_ticks, line_entry, round_ticks
 from .method import styles
 
 NAME = "metrics.jsonl"
@@ -76,7 +73,7 @@ def training_curves(groups: Sequence[Group], path: str | os.PathLike[str]) -> tu
         every[0].set_title("Training")
         every[-1].set_xlabel("training step")
         handles = [
-            Line2D([], [], color=colour, ls=dash, lw=1.8, label=_short(group.label))
+            line_entry(_short(group.label), color=colour, ls=dash, lw=1.8)
             for group, (colour, dash) in zip(groups, found, strict=True)
         ]
         canvas.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=9)
@@ -130,9 +127,7 @@ def _log_axis(axes: Axes, base: int) -> None:
         decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
         ticks = [m * 10.0**k for k in decades for m in (1, 2, 5) if low <= m * 10.0**k <= high]
     ticks = ticks[:: max(1, math.ceil(len(ticks) / 7))]
-    axes.yaxis.set_major_locator(FixedLocator(ticks))
-    axes.yaxis.set_major_formatter(FixedFormatter([f"{tick:g}" for tick in ticks]))
-    axes.yaxis.set_minor_locator(NullLocator())
+    fix_ticks(axes.yaxis, ticks, [f"{tick:g}" for tick in ticks])
 
 
 def _short(name: str, most: int = 48) -> str:

@@ -4,9 +4,8 @@ import os
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
 
-from .figure import figure, files
+from .figure import Axes, figure, files
 
 _COLOUR = "#0072B2"
 

@@ -4,17 +4,21 @@ Matplotlib's object-oriented interface on the Agg canvas: no window, no state sh
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import matplotlib
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from typing import TYPE_CHECKING, Any
 
 from ..io.atomic import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+else:  # the functions below import matplotlib: whoever draws nothing does not wait for it
+    Axes = Axis = Figure = Line2D = Patch = Any
 
 INK = "#1b1b1e"
 """Colour of text and axes; a page that inlines the SVG may replace it."""
@@ -46,6 +50,10 @@ _STYLE: dict[Any, Any] = {
 @contextmanager
 def figure(width: float, height: float, path: str | os.PathLike[str]) -> Iterator[Figure]:
     """A blank figure of this size in inches, written to `files(path)` when the `with` block ends without an error."""
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     with matplotlib.rc_context(_STYLE):
         blank = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(blank)
@@ -65,5 +73,31 @@ def files(path: str | os.PathLike[str]) -> tuple[Path, Path]:
 
 def round_ticks(low: float, high: float) -> list[float]:
     """A few round numbers, evenly spaced, from `low` to `high`: ticks for a logarithmic axis of about one octave."""
+    from matplotlib.ticker import MaxNLocator
+
     ticks = MaxNLocator(6, integer=high - low > 2).tick_values(low, high)
     return [float(tick) for tick in ticks if low <= tick <= high]
+
+
+def fix_ticks(axis: Axis, ticks: Sequence[float], labels: Sequence[str] | None = None) -> None:
+    """Put the ticks of an axis at these places, with no minor ones between."""
+    from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
+
+    axis.set_major_locator(FixedLocator(ticks))
+    if labels is not None:
+        axis.set_major_formatter(FixedFormatter(labels))
+    axis.set_minor_locator(NullLocator())
+
+
+def line_entry(label: str, **look: Any) -> Line2D:
+    """The entry of a line or a marker in a legend."""
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], label=label, **look)
+
+
+def area_entry(label: str, **look: Any) -> Patch:
+    """The entry of an area in a legend."""
+    from matplotlib.patches import Patch
+
+    return Patch(label=label, **look)

@@ -6,15 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from ..errors import UserError
 from ..io import json_file
 from ..io.folder import Folder
 from ..io.shape import NUMBER
 from .curves import looks
-from .figure import INK, figure, files
+from .figure import INK, Axes, Figure, figure, files
 
 ForecastRecord = Mapping[str, Any]
 NAME = "forecast.json"

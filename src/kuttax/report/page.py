@@ -8,21 +8,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from .column import columns, notes
 from .comparison import ComparisonRow, failures
 from .figure import INK, PAPER
 from .method import ON_DARK
-
-_TEMPLATES = Environment(
-    loader=FileSystemLoader(Path(__file__).parent),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    keep_trailing_newline=True,
-)
 
 _ACCURACY = (
     "Filled: with the solver of training, mean and standard deviation over seeds. Hollow: the same field re-solved "
@@ -63,7 +52,7 @@ def render(
     higher = not rows or rows[0].metric.higher_is_better
     accuracy = (_ACCURACY if higher else _ACCURACY_LOW).format(reference=rows[0].reference if rows else "")
     captions = {"accuracy": accuracy, "training": _TRAINING, "forecast": _FORECAST}
-    return _TEMPLATES.get_template("page.html.jinja").render(
+    return _template().render(
         title=title,
         dark_colours=ON_DARK,
         facts=_facts(records, rows, when),
@@ -98,6 +87,21 @@ def _facts(
         "precision": each("dtype"),
         "versions": "; ".join(versions),
     }
+
+
+def _template() -> Any:
+    """The page before it is filled in."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # here: only who makes a page waits for it
+
+    templates = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return templates.get_template("page.html.jinja")
 
 
 def _plot(name: str, path: Path, caption: str) -> dict[str, str]:

@@ -6,14 +6,9 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
-
 from .column import count
 from .comparison import ComparisonRow
-from .figure import INK, PAPER, figure, files, round_ticks
+from .figure import INK, PAPER, Axes, Figure, figure, files, fix_ticks, line_entry, round_ticks
 from .method import Style, styles
 
 _MARGIN = 0.45  # octaves beyond the least and the greatest NFE
@@ -71,9 +66,7 @@ def _nfe_axis(axes: Axes, rows: Sequence[ComparisonRow]) -> None:
             ticks.append(value)
     axes.set_xscale("log", base=2)
     axes.set_xlim(low, high)
-    axes.xaxis.set_major_locator(FixedLocator(sorted(ticks)))
-    axes.xaxis.set_major_formatter(FixedFormatter([count(tick) for tick in sorted(ticks)]))
-    axes.xaxis.set_minor_locator(NullLocator())
+    fix_ticks(axes.xaxis, sorted(ticks), [count(tick) for tick in sorted(ticks)])
     axes.set_xlabel("number of function evaluations (NFE) of one prediction")
 
 
@@ -158,31 +151,18 @@ def _legend(figure: Figure, rows: Sequence[ComparisonRow], look: Mapping[str, St
     present = {row.series: row.label if by_penalty else look[row.series].name for row in rows}
     base = next((row.series for row in rows if row.is_baseline), None)
     handles = [
-        Line2D(
-            [],
-            [],
+        line_entry(
+            label + (", baseline" if name == base else ""),
             color=look[name].colour,
             marker=look[name].marker,
             ms=7,
             ls=(0, (5, 3)) if name == base else "",
             lw=1.0,
-            label=label + (", baseline" if name == base else ""),
         )
         for name, label in present.items()
     ]
     if any(row.test_reference.mean is not None for row in rows):
-        handles.append(
-            Line2D(
-                [],
-                [],
-                color=INK,
-                marker="o",
-                ms=7,
-                mfc=PAPER,
-                mew=1.3,
-                ls="",
-                label=f"re-solved by {rows[0].reference}",
-            )
-        )
+        hollow = {"color": INK, "marker": "o", "ms": 7, "mfc": PAPER, "mew": 1.3, "ls": ""}
+        handles.append(line_entry(f"re-solved by {rows[0].reference}", **hollow))
     columns = 2 if by_penalty else len(handles) if len(handles) <= 5 else 3  # the labels of penalties are long
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, handletextpad=0.4)

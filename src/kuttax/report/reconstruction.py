@@ -5,11 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
-from .figure import INK, figure, files
+from .figure import INK, Axes, Line2D, Patch, area_entry, figure, files, line_entry
 
 _COLOUR, _HELD_OUT = "#0072B2", "#D55E00"
 
@@ -52,10 +49,9 @@ def _draw(axes: Axes, found: Mapping[str, np.ndarray], one: int, feature: int) -
 
 
 def _legend() -> list[Line2D | Patch]:
-    line = lambda label, **look: Line2D([], [], label=label, **look)
     return [
-        line("reconstruction", color=_COLOUR, lw=1.5),
-        Patch(color=_COLOUR, alpha=0.2, lw=0, label="5 to 95 % of draws"),
-        line("shown", color=INK, marker="o", ls="", ms=4),
-        line("held out", mfc="none", mec=_HELD_OUT, marker="o", ls="", ms=4.5),
+        line_entry("reconstruction", color=_COLOUR, lw=1.5),
+        area_entry("5 to 95 % of draws", color=_COLOUR, alpha=0.2, lw=0),
+        line_entry("shown", color=INK, marker="o", ls="", ms=4),
+        line_entry("held out", mfc="none", mec=_HELD_OUT, marker="o", ls="", ms=4.5),
     ]

@@ -1,53 +1,83 @@
 """How to integrate: solvers, tableaus, solutions and files of solvers. No networks, data or training."""
 
-from . import registry
-from .base.event import Event
-from .base.fixed_step import AbstractFixedStepSolver
-from .base.pick import Picked
-from .base.problem import Problem
-from .base.registry import register_solver
-from .base.solution import Solution, SolveError, Stats, Status, raise_for_status
-from .base.solver import AbstractSolver, Refined, Scale
-from .diffrax.ode import FromDiffrax
-from .diffrax.table import to_diffrax
-from .registry import *  # noqa: F403  # its __all__ names the SDE solvers
-from .rk import export, order, tableaus
-from .rk.adaptive.adaptive import Adaptive
-from .rk.fixed import FixedSteps
-from .rk.learned import LearnedRK, OffGridWarning
-from .rk.reversible import Reversible
-from .rk.tableau import Tableau
-from .serialise import load, save
-from .trainable import labels, trainable
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "AbstractFixedStepSolver",
-    "AbstractSolver",
-    "Adaptive",
-    "Event",
-    "FixedSteps",
-    "FromDiffrax",
-    "LearnedRK",
-    "OffGridWarning",
-    "Picked",
-    "Problem",
-    "Refined",
-    "Reversible",
-    "Scale",
-    "Solution",
-    "SolveError",
-    "Stats",
-    "Status",
-    "Tableau",
-    "export",
-    "labels",
-    "load",
-    "order",
-    "raise_for_status",
-    "register_solver",
-    "save",
-    "tableaus",
-    "to_diffrax",
-    "trainable",
-]
-__all__ += registry.__all__
+from .._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from .base.event import Event as Event
+    from .base.fixed_step import AbstractFixedStepSolver as AbstractFixedStepSolver
+    from .base.pick import Picked as Picked
+    from .base.problem import Problem as Problem
+    from .base.solution import Solution as Solution
+    from .base.solution import SolveError as SolveError
+    from .base.solution import Stats as Stats
+    from .base.solution import Status as Status
+    from .base.solution import raise_for_status as raise_for_status
+    from .base.solver import AbstractSolver as AbstractSolver
+    from .base.solver import Refined as Refined
+    from .base.solver import Scale as Scale
+    from .diffrax.ode import FromDiffrax as FromDiffrax
+    from .diffrax.table import to_diffrax as to_diffrax
+    from .leaves import labels as labels
+    from .leaves import trainable as trainable
+    from .rk import export as export
+    from .rk import order as order
+    from .rk import tableaus as tableaus
+    from .rk.adaptive.adaptive import Adaptive as Adaptive
+    from .rk.fixed import FixedSteps as FixedSteps
+    from .rk.learned import LearnedRK as LearnedRK
+    from .rk.learned import OffGridWarning as OffGridWarning
+    from .rk.reversible import Reversible as Reversible
+    from .rk.tableau import Tableau as Tableau
+    from .sde.brownian import BrownianPath as BrownianPath
+    from .sde.euler_maruyama import EulerMaruyama as EulerMaruyama
+    from .sde.learned_srk import LearnedSRK as LearnedSRK
+    from .sde.milstein import Milstein as Milstein
+    from .sde.platen import Platen as Platen
+    from .sde.sde import SDE as SDE
+    from .sde.srk import SRK as SRK
+    from .sde.stochastic_heun import StochasticHeun as StochasticHeun
+    from .serialise import load as load
+    from .serialise import register_solver as register_solver
+    from .serialise import save as save
+else:
+    __getattr__, __dir__, __all__ = lazy_names(
+        __name__,
+        {
+            "AbstractFixedStepSolver": ".base.fixed_step",
+            "AbstractSolver": ".base.solver",
+            "Adaptive": ".rk.adaptive.adaptive",
+            "BrownianPath": ".sde.brownian",
+            "EulerMaruyama": ".sde.euler_maruyama",
+            "Event": ".base.event",
+            "FixedSteps": ".rk.fixed",
+            "FromDiffrax": ".diffrax.ode",
+            "LearnedRK": ".rk.learned",
+            "LearnedSRK": ".sde.learned_srk",
+            "Milstein": ".sde.milstein",
+            "OffGridWarning": ".rk.learned",
+            "Picked": ".base.pick",
+            "Platen": ".sde.platen",
+            "Problem": ".base.problem",
+            "Refined": ".base.solver",
+            "Reversible": ".rk.reversible",
+            "SDE": ".sde.sde",
+            "SRK": ".sde.srk",
+            "Scale": ".base.solver",
+            "Solution": ".base.solution",
+            "SolveError": ".base.solution",
+            "Stats": ".base.solution",
+            "Status": ".base.solution",
+            "StochasticHeun": ".sde.stochastic_heun",
+            "Tableau": ".rk.tableau",
+            "labels": ".leaves",
+            "load": ".serialise",
+            "raise_for_status": ".base.solution",
+            "register_solver": ".serialise",
+            "save": ".serialise",
+            "to_diffrax": ".diffrax.table",
+            "trainable": ".leaves",
+        },
+        modules=[".rk.export", ".rk.order", ".rk.tableaus"],
+    )

@@ -1,4 +1,4 @@
-"""The SDE solvers by name, one entry for each, and what `kuttax` exports of SDE solvers.
+"""The SDE solvers by name, one entry for each.
 
 Explicit Runge-Kutta methods need no entry: every tableau of `rk/tableaus.py` is known by its name.
 """
@@ -11,16 +11,12 @@ from .base.grid import AbstractGridSolver
 from .base.solver import AbstractSolver, Calculus
 from .diffrax.ode import FromDiffrax
 from .diffrax.sde import NAMED
-from .sde.brownian import BrownianPath
 from .sde.euler_maruyama import EulerMaruyama
 from .sde.learned_srk import LearnedSRK
 from .sde.milstein import Milstein
 from .sde.platen import Platen
-from .sde.sde import SDE
 from .sde.srk import SRK
 from .sde.stochastic_heun import StochasticHeun
-
-__all__ = ["SDE", "SRK", "BrownianPath", "EulerMaruyama", "LearnedSRK", "Milstein", "Platen", "StochasticHeun"]
 
 
 class NamedSDESolver(NamedTuple):

@@ -5,8 +5,27 @@ from pathlib import Path
 from ..errors import UserError
 from ..io import json_file
 from .base.registry import from_json as from_json
+from .base.registry import register_solver as register_solver
 from .base.registry import to_json as to_json
 from .base.solver import AbstractSolver
+from .diffrax.ode import FromDiffrax
+from .rk.adaptive.adaptive import Adaptive
+from .rk.fixed import FixedSteps
+from .rk.learned import LearnedRK
+from .rk.reversible import Reversible
+from .sde.euler_maruyama import EulerMaruyama
+from .sde.learned_srk import LearnedSRK
+from .sde.milstein import Milstein
+from .sde.platen import Platen
+from .sde.srk import SRK
+from .sde.stochastic_heun import StochasticHeun
+
+OWN = (
+    *(Adaptive, FixedSteps, FromDiffrax, LearnedRK, Reversible),
+    *(EulerMaruyama, LearnedSRK, Milstein, Platen, SRK, StochasticHeun),
+)
+"""kuttax's own classes that files hold. Their import registers them: here that is before any file is read, and before a
+user's own class can take one of their names."""
 
 
 def save(path: str | Path, solver: AbstractSolver) -> None:

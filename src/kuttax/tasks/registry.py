@@ -1,41 +1,51 @@
 """The named tasks of the command line."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
-from .base import Task
-from .classification.digits import Digits
-from .classification.mnist import Mnist
-from .classification.moons import Moons
-from .classification.spheres import Spheres
-from .density.options import DensityOptions, FlowOptions
-from .dynamics.options import DynamicsOptions
-from .latent.options import LatentOptions
-from .options import TaskOptions
-from .series.options import SeriesOptions
-from .stochastic.mnist_sde import MnistSDE
-from .stochastic.spiral_sde import SpiralSDE
 
-Options = type[TaskOptions]
+if TYPE_CHECKING:
+    from .base import Task
+    from .options import TaskOptions
 
-TASKS: dict[str, Options] = {
-    "digits": Digits,
-    "mnist": Mnist,
-    "spheres": Spheres,
-    "dynamics": DynamicsOptions,
-    "density": DensityOptions,
-    "flow": FlowOptions,
-    "latent": LatentOptions,
-    "series": SeriesOptions,
-    "spiral-sde": SpiralSDE,
-    "mnist-sde": MnistSDE,
-    "moons": Moons,
+_WHERE = {
+    "digits": ("classification.digits", "Digits"),
+    "mnist": ("classification.mnist", "Mnist"),
+    "spheres": ("classification.spheres", "Spheres"),
+    "dynamics": ("dynamics.options", "DynamicsOptions"),
+    "density": ("density.options", "DensityOptions"),
+    "flow": ("density.options", "FlowOptions"),
+    "latent": ("latent.options", "LatentOptions"),
+    "series": ("series.options", "SeriesOptions"),
+    "spiral-sde": ("stochastic.spiral_sde", "SpiralSDE"),
+    "mnist-sde": ("stochastic.mnist_sde", "MnistSDE"),
+    "moons": ("classification.moons", "Moons"),
 }
+"""Name -> module and class of the options."""
+
+
+class _Tasks(Mapping[str, "type[TaskOptions]"]):
+    """The names are known without the tasks; only the options that are looked up are imported."""
+
+    def __getitem__(self, name: str) -> "type[TaskOptions]":
+        module, kind = _WHERE[name]
+        return getattr(import_module(f"..{module}", __name__), kind)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_WHERE)
+
+    def __len__(self) -> int:
+        return len(_WHERE)
+
+
+TASKS: Mapping[str, "type[TaskOptions]"] = _Tasks()
 """Name -> options with their defaults."""
 
 
-def task_options(name: str) -> Options:
+def task_options(name: str) -> "type[TaskOptions]":
     """The options of the task `name`.
 
     Raises:
@@ -51,7 +61,7 @@ def task_options(name: str) -> Options:
     return TASKS[name]
 
 
-def build(name: str, **options: Any) -> Task:
+def build(name: str, **options: Any) -> "Task":
     """Makes the task `name`, with its defaults changed by `options`.
 
     Raises:

@@ -12,8 +12,8 @@ from jaxtyping import PyTree
 
 from ..penalties.schedule import Scheduled
 from ..solvers.base.solver import AbstractSolver
+from ..solvers.leaves import labels, trainable
 from ..solvers.rk.learned import resampled_rows
-from ..solvers.trainable import labels, trainable
 from ..tasks.abilities import takes
 from ..tasks.base import Task
 from .guard import Point, guard_of, judged

@@ -2,11 +2,16 @@
 
 from pathlib import Path
 
-import pooch
-
 from ...errors import UserError
 
 _NAMES = {"sha256": "SHA-256", "md5": "MD5"}
+
+
+def cache() -> Path:
+    """The folder of downloads: kuttax's part of the user's cache."""
+    import pooch  # not at the top: slow to import
+
+    return Path(pooch.os_cache("kuttax"))
 
 
 def download(url: str, checksum: str, name: str, directory: str | Path, instead: str) -> Path:
@@ -22,6 +27,8 @@ def download(url: str, checksum: str, name: str, directory: str | Path, instead:
     Raises:
         UserError: If the network, the server or the disk fails, or what arrives has another checksum.
     """
+    import pooch  # not at the top: slow to import
+
     try:
         return Path(pooch.retrieve(url, known_hash=checksum, fname=name, path=directory))
     except OSError as error:  # also every error of the network: requests' exceptions derive from it

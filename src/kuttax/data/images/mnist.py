@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import numpy as np
-import pooch
 
 from ...errors import UserError
 from ..dataset import Dataset, check_dataset
+from ..files.download import cache
 from ..files.download import download as download_file
 from ..files.npz import read_npz
 from .idx import read_idx
@@ -34,7 +34,7 @@ def load(data_dir: str | Path | None = None) -> tuple[Dataset, Dataset]:
         UserError: If the directory has no data, a file is truncated, corrupt or not MNIST, or the download fails.
     """
     if data_dir is None:
-        return _load_npz(download(URL, SHA256, pooch.os_cache("kuttax")))
+        return _load_npz(download(URL, SHA256, cache()))
     directory = Path(data_dir).expanduser()
     if not directory.is_dir():
         what = "is not a directory" if directory.exists() else "does not exist"

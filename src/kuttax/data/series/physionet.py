@@ -11,11 +11,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-import pooch
 
 from ...errors import UserError
 from ..files import archive
-from ..files.download import download
+from ..files.download import cache, download
 from ..files.numbers import TOO_LARGE, fits, number
 from .series import Observed
 
@@ -55,7 +54,7 @@ def load(data_dir: str | Path | None = None) -> Iterator[Observed]:
     """
     if data_dir is None:
         instead = "or give a data directory with set-a"
-        return _from_archive(download(URL, f"sha256:{SHA256}", ARCHIVE, pooch.os_cache("kuttax"), instead))
+        return _from_archive(download(URL, f"sha256:{SHA256}", ARCHIVE, cache(), instead))
     directory = Path(data_dir).expanduser()
     for folder in (directory, directory / FOLDER):
         files = sorted(folder.glob("*.txt"), key=lambda path: path.name)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy  # which imports each of its parts when it is used
 from jaxtyping import Float
-from scipy.integrate import solve_ivp
 
 from ...errors import UserError
 from . import kuramoto_sivashinsky as ks
@@ -189,7 +189,8 @@ def _integrate(
         return np.asarray(rate(flat.reshape(d, n))).reshape(-1)
 
     def solve(begin: float, end: float, flat: np.ndarray, dense: bool) -> Any:
-        return solve_ivp(slope, (begin, end), flat, method="DOP853", rtol=tolerance, atol=tolerance, dense_output=dense)
+        span, method = (begin, end), "DOP853"
+        return scipy.integrate.solve_ivp(slope, span, flat, method, rtol=tolerance, atol=tolerance, dense_output=dense)
 
     flat = start.T.reshape(-1)
     if system.spin_up:

@@ -12,14 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pooch
 from jaxtyping import Float
 
 from ...errors import UserError
 from ...io.atomic import replacing
 from ...io.folder import Folder
 from ..files import archive
-from ..files.download import download
+from ..files.download import cache, download
 from ..files.numbers import TOO_LARGE, fits
 from .embedded import uncorrelated
 from .own import read_table
@@ -61,11 +60,10 @@ def _file(member: str, data_dir: str | Path | None) -> Path:
         if not path.is_file():
             raise UserError(f"{path}: no such file; give the unpacked archive of {URL} as data directory")
         return path
-    cache = Path(pooch.os_cache("kuttax"))
-    unpacked = Folder(cache / "maf", "download")
+    unpacked = Folder(cache() / "maf", "download")
     path = unpacked.path / member
     if not unpacked.check(member, f"delete {path}, and it is unpacked again"):
-        found = download(URL, f"md5:{MD5}", "maf.tar.gz", cache, _INSTEAD)
+        found = download(URL, f"md5:{MD5}", "maf.tar.gz", cache(), _INSTEAD)
         _pin(found, member)
         path.unlink(missing_ok=True)  # of an earlier version, which noted no SHA-256
         with unpacked.writing(member):

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from sklearn.datasets import make_moons
 
 from ...data.dataset import Dataset
 from ...options.bounds import Depth, Seed, Size, WholeNumber, at_least
@@ -43,6 +42,8 @@ class Moons(ClassificationOptions):
         return self.classification("moons", *samples)
 
     def _draw(self, samples: int, stream: int) -> Dataset:
+        from sklearn.datasets import make_moons  # not at the top: slow to import
+
         seed = int(np.random.SeedSequence([self.data_seed, stream]).generate_state(1)[0])
         x, y = make_moons(samples, noise=self.noise, random_state=seed)
         return Dataset(np.asarray(x, np.float32), np.asarray(y, np.int32))

@@ -11,9 +11,9 @@ from ...data.tables.points import Points
 from ...density.coupling import Coupling, optimal
 from ...penalties.base import Penalties
 from ...solvers.base.solver import AbstractSolver
+from ...solvers.leaves import learns
 from ...solvers.rk.fixed import FixedSteps
 from ...solvers.rk.tableaus import RK4
-from ...solvers.trainable import learns
 from .task import Density
 
 _FEW = 64  # points of a batch that a learned solver is fitted on

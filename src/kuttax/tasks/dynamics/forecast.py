@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import scipy  # which imports each of its parts when it is used
 from jaxtyping import Bool, Float
 
 VALID = 0.4
@@ -95,6 +96,4 @@ def _attractor(truth: np.ndarray, found: np.ndarray, training: np.ndarray) -> di
 
 
 def _distance(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"]) -> float:
-    from scipy.stats import wasserstein_distance  # here, because the import is slow
-
-    return float(np.mean([wasserstein_distance(x, y) for x, y in zip(a.T, b.T, strict=True)]))
+    return float(np.mean([scipy.stats.wasserstein_distance(x, y) for x, y in zip(a.T, b.T, strict=True)]))

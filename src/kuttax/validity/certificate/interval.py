@@ -4,7 +4,7 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import special  # not scipy.stats, which takes half a second to import; the tests compare the two
+import scipy  # which imports each of its parts when it is used
 
 CONFIDENCE = 0.95
 """The confidence of each single bound."""
@@ -19,8 +19,8 @@ class Interval(NamedTuple):
 
 def of_share(count: int, n: int) -> Interval:
     """Bounds of a share, from `count` of n samples: Clopper & Pearson (Biometrika 1934), exact."""
-    low = 0.0 if count == 0 else float(special.betaincinv(count, n - count + 1, 1 - CONFIDENCE))
-    high = 1.0 if count == n else float(special.betaincinv(count + 1, n - count, CONFIDENCE))
+    low = 0.0 if count == 0 else float(scipy.special.betaincinv(count, n - count + 1, 1 - CONFIDENCE))
+    high = 1.0 if count == n else float(scipy.special.betaincinv(count + 1, n - count, CONFIDENCE))
     return Interval(low, high)
 
 
@@ -37,13 +37,13 @@ def of_net_change(lost: Any, gained: Any, n: int) -> Interval:
     """
     total, b, c = n + 2, lost + 0.5, gained + 0.5
     net = (c - b) / total
-    half = float(special.ndtri(CONFIDENCE)) * np.sqrt(b + c - (b - c) ** 2 / total) / total
+    half = float(scipy.special.ndtri(CONFIDENCE)) * np.sqrt(b + c - (b - c) ** 2 / total) / total
     return Interval(net - half, net + half)
 
 
 def of_mean(value: Any, standard_error: Any, n: int, confidence: float = CONFIDENCE) -> Interval:
     """Bounds of a mean over n >= 2 samples, or of an array of means: Student's t, each bound with this confidence."""
-    half = float(special.stdtrit(n - 1, confidence)) * standard_error
+    half = float(scipy.special.stdtrit(n - 1, confidence)) * standard_error
     return Interval(value - half, value + half)
 
 

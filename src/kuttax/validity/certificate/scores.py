@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import log_expit, log_softmax
+import scipy  # which imports each of its parts when it is used
 
 from .solved import Solved
 
@@ -72,9 +72,9 @@ def cross_entropies(solved: Solved) -> np.ndarray:
     """-log of the probability that the logits give to each sample's label, (n,); NaN for an invalid label."""
     labels = _labels(solved)
     if solved.outputs.shape[1] == 1:
-        return -log_expit(np.where(labels, 1, -1) * solved.outputs[:, 0])
+        return -scipy.special.log_expit(np.where(labels, 1, -1) * solved.outputs[:, 0])
     known = (labels >= 0) & (labels < solved.outputs.shape[1])
-    chosen = log_softmax(solved.outputs, axis=1)[np.arange(len(labels)), np.where(known, labels, 0)]
+    chosen = scipy.special.log_softmax(solved.outputs, axis=1)[np.arange(len(labels)), np.where(known, labels, 0)]
     return np.where(known, -chosen, np.nan)
 
 
@@ -86,7 +86,7 @@ def calibration_error(solved: Solved) -> float:
     logits = solved.outputs
     if logits.shape[1] == 1:
         logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
-    confidence, right = np.exp(log_softmax(logits, axis=1).max(axis=1)), correct(solved)
+    confidence, right = np.exp(scipy.special.log_softmax(logits, axis=1).max(axis=1)), correct(solved)
     bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
     gaps = np.bincount(bins, right, _BINS) - np.bincount(bins, confidence, _BINS)
     return float(np.abs(gaps).sum() / len(right))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import betaincinv, log_softmax
+import scipy  # which imports each of its parts when it is used
 
 from ..certificate.interval import CONFIDENCE, of_net_change
 from ..certificate.references import tolerances as reference_tolerances
@@ -76,7 +76,7 @@ def _reading(own: Any, reference: Any, tolerances: Tolerances, scale: float | No
     if own.labels is None:
         return Reading(metric, gap, nfe, strain=_output_strain(gap, scale, _deviations(own, reference), tolerances))
     labels, mine, theirs = _two_classes_or_more(np.asarray(own.labels), mine, theirs)
-    losses = [-log_softmax(logits, axis=-1)[np.arange(len(labels)), labels] for logits in (mine, theirs)]
+    losses = [-scipy.special.log_softmax(logits, axis=-1)[np.arange(len(labels)), labels] for logits in (mine, theirs)]
     difference = float(np.mean(np.abs(losses[0] - losses[1])))
     flips = float(np.mean(mine.argmax(-1) != theirs.argmax(-1)))
     return Reading(metric, gap, nfe, difference, flips, _class_strain(mine, theirs, labels, tolerances))
@@ -137,7 +137,8 @@ def _class_strain(own: np.ndarray, reference: np.ndarray, labels: np.ndarray, to
     lost, gained = np.cumsum((before & ~after)[order]), np.cumsum((after & ~before)[order])
     n = len(labels)
     bound = tolerances.sure and _net_bound(0, 0, n) <= tolerances.metric
-    flips = betaincinv(np.arange(n) + 2, np.arange(n, 0, -1) - 1, CONFIDENCE) if bound else np.arange(1, n + 1) / n
+    most = lambda: scipy.special.betaincinv(np.arange(n) + 2, np.arange(n, 0, -1) - 1, CONFIDENCE)
+    flips = most() if bound else np.arange(1, n + 1) / n
     net = _net_bound(lost, gained, n) if bound else np.abs(gained - lost) / n
     strains = [0.0]
     for changed, tolerance in ((flips, tolerances.flips), (net, tolerances.metric)):

@@ -1,0 +1,69 @@
+"""Subject: the task or folder that a command works on, and the options after it."""
+
+from dataclasses import field, fields, make_dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from ..errors import UserError
+from ..options.unused import refuse_unused
+from ..tasks.registry import TASKS, task_options
+from ..training.settings import Settings
+from .options.parser import given, parse
+from .program import asks_help, leading
+from .terminal import terminal
+
+
+def _subject(command: str, what: str, words: list[str], example: str) -> tuple[str, list[str]]:
+    """The task or folder that a command works on, and the options after it."""
+    names = leading(words)
+    if not names:
+        raise UserError(f"{command} needs a {what} first, for example: kuttax {command} {example}")
+    if len(names) > 1:
+        raise UserError(f"{command} takes one {what}, got also {names[1]!r}")
+    return names[0], words[1:]
+
+
+def on_folder(command: str, kind: type[Any], what: str, example: str, words: list[str]) -> int:
+    """Run a command on a saved run or comparison."""
+    program = f"kuttax {command} {what}"
+    if asks_help(words):
+        return parse(kind(), words, program)
+    folder, rest = _subject(command, what, words, example)
+    parsed = parse(kind(), rest, program)
+    refuse_unused(parsed.unused(), given(rest))
+    return parsed(Path(folder), terminal())
+
+
+def on_task(command: str, kind: type[Any], words: list[str]) -> int:
+    """Parse the options of a command together with those of its task, and run it."""
+    if asks_help(words):
+        return _help(command, kind)
+    name, rest = _subject(command, "TASK", words, "digits")
+    options = task_options(name)
+    start = _usual(kind, options)  # so that the help shows the task's default settings
+    nameless = Annotated[kind, tyro.conf.arg(name="")]  # so that its options have no separate heading in the help
+    both = make_dataclass(
+        "Options",
+        [("command", nameless, field(default=start)), ("task", options, field(default_factory=options))],
+        frozen=True,
+    )
+    parsed = parse(both(), rest, f"kuttax {command} {name}", kind.__doc__)
+    refuse_unused(parsed.task.unused() | parsed.command.unused(parsed.task), given(rest))
+    return parsed.command(name, parsed.task, terminal())
+
+
+def _help(command: str, kind: type[Any]) -> int:
+    """Print the options that a command has on every task."""
+    example = f"kuttax {command} {next(iter(TASKS))} --help"
+    tasks = f"TASK is one of {', '.join(TASKS)}. Each adds options of its own: {example}"
+    return parse(kind(), ["--help"], f"kuttax {command} TASK", f"{kind.__doc__}\n\n{tasks}")
+
+
+def _usual(kind: type[Any], options: Any) -> Any:
+    """A command with the default settings, and the default solver, of a task."""
+    start = kind(training=Settings(**options.training))
+    if not options.solver or "solver" not in {option.name for option in fields(kind)}:
+        return start
+    return replace(start, solver=replace(start.solver, **options.solver))
