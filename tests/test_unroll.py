@@ -9,6 +9,7 @@ import pytest
 
 import kuttax as kx
 from kuttax.errors import UserError
+from kuttax.solvers.rk.adaptive import tape
 from kuttax.solvers.rk.rolled import each_slope, looped_stages, pull_back, with_slopes
 from kuttax.solvers.rk.stages import stages
 from kuttax.solvers.rk.step import step_with_end
@@ -124,6 +125,46 @@ def test_looped_stages_are_those_written_out_with_derivatives_in_the_coefficient
     found, expected = (jax.grad(cost(each), (0, 1, 2))(a, c, START) for each in (looped_stages, stages))
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-12)
+
+
+WAYS = {
+    "slopes on the tape": ({}, None),
+    "slopes of few steps on the tape": ({"_MOST_SLOPES": 4}, None),
+    "slopes computed again": ({"_MOST_SLOPES": 0}, "none"),
+    "written out": ({"_MOST_SLOPES": 0}, "stages"),
+    "few states, slopes computed again": ({"_MOST_SLOPES": 0, "_FEWEST": 4, "_MOST": 4}, "none"),
+    "few states, written out": ({"_MOST_SLOPES": 0, "_FEWEST": 4, "_MOST": 4}, "stages"),
+}
+
+
+@pytest.mark.parametrize("control", ["joint", "per_sample"])
+@pytest.mark.parametrize("asks", ["end", "outputs", "penalty"])
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_back_through_an_adaptive_solve_is_jaxs_own_derivative(way, asks, control, monkeypatch):
+    """In weights, start, times; JAX differentiates the solve's own operations under ForwardMode."""
+    sizes, unroll = WAYS[way]
+    for name, value in sizes.items():
+        monkeypatch.setattr(tape, name, value)
+    solver = kx.Adaptive(DOPRI5, 1e-7, 1e-7, control=control)
+    options = {"ts": [0.1, 0.45, 0.9]} if asks == "outputs" else {}
+    if asks == "penalty":
+        options = {"penalty": kx.penalties.LocalError("biased") + kx.GlobalError(), "key": jax.random.key(0)}
+
+    def value(weights, y0, t0, t1, adjoint):
+        sol = kx.solve(
+            field, y0, t0, t1, args=weights, solver=solver, batch_axis=0, adjoint=adjoint, max_steps=60,
+            unroll=unroll, **options,
+        )  # fmt: skip
+        more = jnp.sum(sol.ys**2) if asks == "outputs" else sol.penalty if asks == "penalty" else 0.0
+        return jnp.sum(sol.y1**2) + more
+
+    at = WEIGHTS * 3, START, jnp.asarray(0.05), jnp.asarray(1.0)
+    found, expected = (
+        jax.jit(jax.grad(lambda *x, a=a: value(*x, a), (0, 1, 2, 3)))(*at)
+        for a in (kx.DiscreteAdjoint(), kx.ForwardMode())
+    )
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-8, atol=1e-9 * np.abs(other).max())
 
 
 @pytest.mark.parametrize("memory", [None, "steps", "products", "stages"])
