@@ -153,11 +153,11 @@ class _Replay:
 
             def step(i, pull):
                 n = last - 1 - i
-                again = jax.tree.map(lambda b: b[jnp.minimum(n - first, tape.chunk - 1)], buffer)
+                y, ks = jax.tree.map(lambda b: b[jnp.minimum(n - first, tape.chunk - 1)], buffer)
                 if self.written or tape.slopes:
                     kept = tape.state(n), None if self.written else tape.slopes_of(n)
-                    again = jax.tree.map(lambda kept, again: jnp.where(stored, kept, again), kept, again)
-                return self._step(n, *again, pull)
+                    y, ks = jax.tree.map(lambda kept, again: jnp.where(stored, kept, again), kept, (y, ks))
+                return self._step(n, y, ks, pull)
 
             return first, buffer, jax.lax.fori_loop(0, last - first, step, pull)
 
