@@ -33,7 +33,7 @@ def recorded(steps, most):
         state = jnp.full(y.shape, value)
         return tape.record(count, full, 2 * full, state, jnp.stack([-state, 2 * state]), take), None
 
-    start = Tape.blank(y, 1, lanes, y.dtype, most)
+    start = Tape.blank(y, 1, lanes, y.dtype, most, 100)
     return jax.lax.scan(step, start, jnp.arange(most, dtype=jnp.int32))[0]
 
 
@@ -86,20 +86,24 @@ def test_slopes_of_the_first_steps_are_kept(steps, monkeypatch):
 def test_slopes_of_large_states_are_not_kept():
     """Within the memory set aside; none if they would be those of a few steps."""
     sizes = [10, 10**4, 10**5, 10**6]
-    counts = [tape_module.slopes_for(jax.ShapeDtypeStruct((size,), jnp.float32), 6, 4096) for size in sizes]
+    memory = tape_module.bytes_for(1000)
+    assert memory > tape_module.bytes_for(1)  # a field of few operations is quickly evaluated again
+    slopes = lambda size, most: tape_module.slopes_for(jax.ShapeDtypeStruct((size,), jnp.float32), 6, most, memory)
+    counts = [slopes(size, 4096) for size in sizes]
     assert counts == sorted(counts, reverse=True) and counts[0] > 0 and counts[-1] == 0
     for size, count in zip(sizes, counts, strict=True):
-        assert count == 0 or count * size * 4 * 7 <= tape_module._SLOPE_BYTES
-    assert tape_module.slopes_for(jax.ShapeDtypeStruct((10,), jnp.float32), 6, 5) == 5
+        assert count == 0 or count * size * 4 * 7 <= memory
+    assert slopes(10, 5) == 5
 
 
 def test_fewer_slots_for_larger_states():
     """Powers of two; within the memory set aside, but for the fewest that a replay needs."""
     sizes = [10, 10**4, 10**5, 10**6, 10**8]
-    counts = [slots_for(jax.ShapeDtypeStruct((size,), jnp.float32), 4096) for size in sizes]
+    memory = tape_module.bytes_for(1000)
+    counts = [slots_for(jax.ShapeDtypeStruct((size,), jnp.float32), 4096, memory) for size in sizes]
     assert counts == sorted(counts, reverse=True)
     assert counts[0] > counts[-1] >= 2
     for size, count in zip(sizes, counts, strict=True):
         assert np.log2(count) % 1 == 0
-        assert count == counts[-1] or size * 4 * count <= 2 * tape_module._SLOT_BYTES
-    assert slots_for(jax.ShapeDtypeStruct((10,), jnp.float32), 3) == 4
+        assert count == counts[-1] or size * 4 * count <= 2 * memory
+    assert slots_for(jax.ShapeDtypeStruct((10,), jnp.float32), 3, memory) == 4

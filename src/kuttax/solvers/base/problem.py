@@ -127,12 +127,16 @@ class Problem(eqx.Module):
         several = self.ts is not None or self.jumps is not None  # intervals: a loop in any case
         if self.unroll is not None:
             return "stages" if self.unroll == "all" and several else self.unroll
-        if not isinstance(self.field, TracedField):
-            return "stages"
         few = steps * stages <= _FEW_EVALUATIONS
-        if self.field.convolves and few and not several and jax.default_backend() == "cpu":
+        convolves = isinstance(self.field, TracedField) and self.field.convolves
+        if convolves and few and not several and jax.default_backend() == "cpu":
             return "all"
-        return "stages" if stages * self.field.operations <= _WRITTEN_OUT else "none"
+        return "stages" if stages * self.operations <= _WRITTEN_OUT else "none"
+
+    @property
+    def operations(self) -> int:
+        """The number of operations of one evaluation of the field; a few if it is not known."""
+        return self.field.operations if isinstance(self.field, TracedField) else 16
 
     @property
     def own_times(self) -> bool:

@@ -141,7 +141,8 @@ class _Loop:
         if ts is not None:
             saved = jnp.zeros(ts.shape[1:] or lanes, jnp.int32)
             ys = jax.tree.map(lambda x: jnp.full((len(ts), *x.shape), jnp.nan, x.dtype), y)
-        tape = Tape.blank(y, self.tableau.stages, lanes, self.dtype, problem.max_steps) if taped else None
+        size = self.tableau.stages, lanes, self.dtype, problem.max_steps, problem.operations
+        tape = Tape.blank(y, *size) if taped else None
         h = jax.lax.stop_gradient(jnp.minimum(h, self.max_step)) * self.direction
         nothing = jnp.zeros(lanes, self.dtype)
         recorded = Recorded((nothing,) * len(problem.costs), (Picked(t, y, nothing, zero),) * len(problem.picks))

@@ -19,26 +19,31 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from ...._types import State, Time
 from ...base.spread import put
 
-_SLOT_BYTES = 4 * 2**20  # memory that may be spent on slots before steps are recomputed
+_BYTES_AN_OPERATION = 64 * 2**10  # memory for states, and as much for slopes, that one operation of the field is worth
+_LEAST_BYTES, _MOST_BYTES = 2**20, 4 * 2**20
 _FEWEST, _MOST = 8, 256
-_SLOPE_BYTES = 4 * 2**20  # memory that may be spent on slopes
 _MOST_SLOPES = 64  # steps whose slopes are kept
 _FEWEST_SLOPES = 4  # for fewer steps slopes are not kept
 _CHUNK_BYTES = 2 * 2**20  # memory that may be spent on recomputed steps
 
 
-def slots_for(y0: PyTree, max_steps: int) -> int:
-    """How many states to keep: a power of two, fewer for larger states.
+def bytes_for(operations: int) -> int:
+    """The memory for states, and as much for slopes: more for a field of more operations, which takes longer again."""
+    return int(np.clip(_BYTES_AN_OPERATION * operations, _LEAST_BYTES, _MOST_BYTES))
+
+
+def slots_for(y0: PyTree, max_steps: int, memory: int) -> int:
+    """How many states to keep in this memory: a power of two.
 
     Buffers are paid for at every solve: XLA fills them, so a generous one costs more than the solve.
     """
-    fit = int(np.clip(_SLOT_BYTES // _bytes(y0), _FEWEST, _MOST))
+    fit = int(np.clip(memory // _bytes(y0), _FEWEST, _MOST))
     return 2 ** min(int(np.log2(fit)), int(np.ceil(np.log2(max_steps))))
 
 
-def slopes_for(y0: PyTree, stages: int, max_steps: int) -> int:
-    """The slopes of how many steps to keep."""
-    fit = min(_SLOPE_BYTES // (_bytes(y0) * (stages + 1)), _MOST_SLOPES, max_steps)
+def slopes_for(y0: PyTree, stages: int, max_steps: int, memory: int) -> int:
+    """The slopes of how many steps to keep in this memory."""
+    fit = min(memory // (_bytes(y0) * (stages + 1)), _MOST_SLOPES, max_steps)
     return fit if fit >= _FEWEST_SLOPES else 0
 
 
@@ -65,9 +70,10 @@ class Tape(eqx.Module):
     chunk: int = eqx.field(static=True)
 
     @classmethod
-    def blank(cls, y0: State, stages: int, lanes: tuple[int, ...], dtype, max_steps: int) -> "Tape":
-        """A tape with room for max_steps steps."""
-        slots, slopes = slots_for(y0, max_steps), slopes_for(y0, stages, max_steps)
+    def blank(cls, y0: State, stages: int, lanes: tuple[int, ...], dtype, max_steps: int, operations: int) -> "Tape":
+        """A tape with room for max_steps steps of a field with so many operations."""
+        memory = bytes_for(operations)
+        slots, slopes = slots_for(y0, max_steps, memory), slopes_for(y0, stages, max_steps, memory)
         times = jnp.zeros((max_steps + 1, *lanes), dtype)
         states = jax.tree.map(lambda x: jnp.zeros((slots + 1, *x.shape), x.dtype), y0)
         shape = lambda x: (slopes + 1, *lanes, stages + 1, *x.shape[len(lanes) :])
