@@ -90,6 +90,7 @@ def _apart(z, labels):
     return bool((ConvexHull(differences).equations[:, 2] > 0).any())  # the origin is outside of the hull
 
 
+@pytest.mark.slow
 def test_the_grid_records_once_and_is_drawn(tmp_path):
     grid.main(["spheres", "--smoke", "--out", str(tmp_path)])
     found = records.read(tmp_path / "spheres.jsonl")
@@ -108,6 +109,7 @@ def test_the_grid_records_once_and_is_drawn(tmp_path):
     assert (tmp_path / "spheres-grid.png").exists() and (tmp_path / "spheres-lost.png").exists()
 
 
+@pytest.mark.slow
 def test_models_of_adaptive_steps_are_recorded_once(tmp_path, monkeypatch):
     monkeypatch.setattr(adaptive, "TRUTH", ("rk4", 8))
     for _ in range(2):
@@ -133,6 +135,7 @@ def test_mnist_runs(tmp_path, rng):
     assert len(records.read(tmp_path / "mnist.jsonl")) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weight", ["0", "1"])
 def test_consistency_runs(tmp_path, weight):
     if weight != "0" and not hasattr(kx, "Consistency"):

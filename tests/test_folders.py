@@ -302,6 +302,7 @@ def test_what_the_manifest_is_made_of(trained):
     assert module.manifest.digest(trained / "model.eqx") == found["files"]["model.eqx"]["sha256"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("any_certificate")
 def test_a_comparison_replaces_another_one_whole(tmp_path):
     out = tmp_path / "out"

@@ -228,6 +228,7 @@ def test_step_control_of_ones_own_solver():
     assert isinstance(trained.solver, AdamsBashforth2) and trained.controlled.turns
 
 
+@pytest.mark.slow
 def test_fit_with_ones_own_solver_and_task():
     options = kx.FitOptions(warm_up=0.2)
     found = kx.fit(Rotation(), solver=AdamsBashforth2(16), options=options, settings=SETTINGS)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from slowness import mostly_slow
 
 import kuttax as kx
 from kuttax.errors import UserError
@@ -31,7 +32,7 @@ def wave(t, y, args):
     return jnp.cos(t) * jnp.ones_like(y)
 
 
-@pytest.mark.parametrize("dtype", HALVES, ids=["float16", "bfloat16"])
+@pytest.mark.parametrize("dtype", mostly_slow(HALVES), ids=["float16", "bfloat16"])
 @pytest.mark.parametrize("name", SOLVERS)
 def test_many_small_steps(name, dtype):
     for field, y0, truth in ((decay, 1.0, math.exp(-1)), (wave, 0.0, math.sin(1))):

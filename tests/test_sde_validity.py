@@ -114,6 +114,7 @@ def test_noise_without_schemes_of_higher_order():
     assert [row.solver for row in found.measured.references] == names and found.in_law == "valid"
 
 
+@pytest.mark.slow
 def test_adaptive_steps():
     """diffrax's tree is one path at all tolerances; X = exp(W / 2) on it. They tell how far off the own one is."""
     sde = kx.SDE(lambda t, y, args: 0 * y, lambda t, y, args: 0.5 * y, calculus="stratonovich")
