@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Hashable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import equinox as eqx
 import jax
@@ -22,7 +22,7 @@ from ..solvers.base.event import Event, check_events
 from ..solvers.base.fields.closure import with_traced_field
 from ..solvers.base.once import naming_the_adjoint
 from ..solvers.base.precision import ComputedIn, carried_in, cast
-from ..solvers.base.problem import Problem
+from ..solvers.base.problem import Problem, Unroll
 from ..solvers.base.solution import Solution, Status, concluded, raise_for_status
 from ..solvers.base.solver import AbstractSolver
 from ..solvers.base.times.clock import Clock
@@ -56,7 +56,7 @@ def solve(
     penalty: AbstractPenalty | Penalties | None = None,
     key: PRNGKeyArray | None = None,
     max_steps: int = 4096,
-    unroll: bool | None = None,
+    unroll: Unroll | None = None,
     throw: bool = True,
 ) -> Solution:
     """Solve dy/dt = field(t, y, args), y(t0) = y0, or an `SDE`, up to t1.
@@ -94,9 +94,10 @@ def solve(
         penalty: A term to add to the loss, which keeps the field cheap to integrate (`kuttax.penalties`).
         key: Draws the noise of an SDE: the same key gives the same path. Penalties that draw at random use it too.
         max_steps: The largest number of steps, accepted and rejected, of an adaptive solver.
-        unroll: Whether the compiled program has all stages of a fixed step written out (true), or a loop over them, so
-            that a large field compiles faster (false). None: by the size of the field (docs/performance.md). An
-            adaptive step is always a loop.
+        unroll: What the compiled program of a solve with fixed steps has written out. "none": nothing, so that a large
+            field compiles fast. "stages": the stages of a step. "all": every step, if there are no `ts` and no `jumps`.
+            None: by the size of the field and whether it convolves (docs/performance.md). An adaptive solve is always a
+            loop.
         throw: Raise `SolveError` if the solve does not reach t1. Otherwise check `status`: y1 is then NaN. Inside a
             compiled function the error needs a callback to Python. `jax.export` refuses such a function, and JAX's
             compilation cache does not keep it: use `throw=False` there, and `kx.raise_for_status` on the result.
@@ -114,6 +115,8 @@ def solve(
         y0 = samples_first(y0, batch_axis)
     if isinstance(max_steps, bool) or not isinstance(max_steps, int) or not 1 <= max_steps < 2**31:
         raise UserError(f"max_steps must be a whole number from 1 to {2**31 - 1}, got {max_steps!r}")
+    if unroll not in (None, *get_args(Unroll)):
+        raise UserError(f"unroll must be 'none', 'stages', 'all' or None, got {unroll!r}")
     if key is not None:
         _check_key(key)
     check_field(field)

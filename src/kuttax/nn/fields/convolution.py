@@ -1,4 +1,4 @@
-"""Convolution: 3x3, zero padding, fast inside a solver's loop."""
+"""Convolution: 3x3, zero padding."""
 
 import equinox as eqx
 import jax
@@ -8,9 +8,6 @@ from jaxtyping import Array, DTypeLike, Float, PRNGKeyArray
 
 class Convolution(eqx.Module):
     """A 3x3 convolution with zero padding and a bias; height and width do not change.
-
-    On CPUs it is a sum of nine products, one for each entry of the kernel. XLA's own convolution is fast there only
-    outside of loops; in a solver's loop it is 5 times slower with its gradient (docs/performance.md).
 
     Attributes:
         weight: (outputs, inputs, 3, 3).
@@ -28,26 +25,4 @@ class Convolution(eqx.Module):
 
     def __call__(self, x: Float[Array, "inputs height width"]) -> Float[Array, "outputs height width"]:
         """The convolution of one sample."""
-        return convolve(x, self.weight) + self.bias[:, None, None]
-
-
-def convolve(
-    x: Float[Array, "inputs height width"], weight: Float[Array, "outputs inputs 3 3"]
-) -> Float[Array, "outputs height width"]:
-    """One sample convolved with kernels of 3x3, zeros around it."""
-    return jax.lax.platform_dependent(x, weight, cpu=_shifted_products, default=_convolution)
-
-
-def _convolution(x: Array, weight: Array) -> Array:
-    return jax.lax.conv_general_dilated(x[None], weight, (1, 1), "SAME")[0]
-
-
-def _shifted_products(x: Array, weight: Array) -> Array:
-    height, width = x.shape[1:]
-    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1)))
-    products = [
-        jnp.tensordot(weight[:, :, i, j], padded[:, i : i + height, j : j + width], 1)
-        for i in range(3)
-        for j in range(3)
-    ]
-    return sum(products[1:], start=products[0])
+        return jax.lax.conv_general_dilated(x[None], self.weight, (1, 1), "SAME")[0] + self.bias[:, None, None]

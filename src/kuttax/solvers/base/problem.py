@@ -15,11 +15,17 @@ from .pick import Pick
 from .times.clock import Clock
 from .times.nodes import Nodes, traced_nodes
 
-Derivative = Literal["none", "forward"] | Memory
-"""How a run is differentiated: not at all, in both modes by JAX's own rules, or in reverse mode with stored values."""
+Derivative = Literal["none", "forward", "default"] | Memory
+"""How a run is differentiated: not at all, in both modes by JAX's own rules, or in reverse mode with stored values, by
+default those that the program suits."""
 
+
+Unroll = Literal["none", "stages", "all"]
+"""What the program of a solve with fixed steps has written out: nothing, with loops over steps and stages; the stages
+of a step, with a loop over steps; or all steps."""
 
 _WRITTEN_OUT = 1000  # operations of all stages of a step together
+_FEW_EVALUATIONS = 16
 
 
 def everything(y: State) -> State:
@@ -54,7 +60,7 @@ class Problem(eqx.Module):
         jumps_at_outputs: Whether the jumps are known, at trace time, to be at the times in ts.
         events: The events that end the solve, each an `Event`.
         dense: Whether the solution holds its dense output.
-        unroll: Whether the stages of a fixed step are written out in the program; None: by the size of the field.
+        unroll: What is written out in the program of a solve with fixed steps; None: as the field requires.
         known_nodes: The nodes of a solve with a given number of steps, if there are jumps and all times are known.
     """
 
@@ -80,7 +86,7 @@ class Problem(eqx.Module):
     known_nodes: Nodes | None = None
     events: tuple[Any, ...] = ()
     dense: bool = eqx.field(static=True, default=False)
-    unroll: bool | None = eqx.field(static=True, default=None)
+    unroll: Unroll | None = eqx.field(static=True, default=None)
 
     @property
     def precision(self) -> Any:
@@ -112,14 +118,21 @@ class Problem(eqx.Module):
 
         return whole
 
-    def loops(self, stages: int) -> bool:
-        """Whether a fixed step of so many stages is to be a loop over them, and not written out.
+    def unrolled(self, steps: int, stages: int) -> Unroll:
+        """What to write out in the program of a solve with so many steps on its interval, each of so many stages.
 
-        Written out it is as fast or faster; its compilation takes time in proportion to the stages and the field.
+        Stages written out are as fast as a loop or faster, but compilation takes time in proportion to them and to the
+        field. XLA convolves on a CPU, and keeps intermediate values for a reverse pass, much faster outside of loops.
         """
+        several = self.ts is not None or self.jumps is not None  # intervals: a loop in any case
         if self.unroll is not None:
-            return not self.unroll
-        return isinstance(self.field, TracedField) and stages * self.field.operations > _WRITTEN_OUT
+            return "stages" if self.unroll == "all" and several else self.unroll
+        if not isinstance(self.field, TracedField):
+            return "stages"
+        few = steps * stages <= _FEW_EVALUATIONS
+        if self.field.convolves and few and not several and jax.default_backend() == "cpu":
+            return "all"
+        return "stages" if stages * self.field.operations <= _WRITTEN_OUT else "none"
 
     @property
     def own_times(self) -> bool:

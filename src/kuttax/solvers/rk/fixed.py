@@ -62,7 +62,7 @@ class AbstractTableSolver(AbstractGridSolver):
 
     def run(self, problem: Problem, derivative: Derivative) -> Solution:
         table, observed = self.table(problem.t0.dtype), problem.dense or bool(problem.events)
-        table = dataclasses.replace(table, looped=problem.loops(self.stages))
+        table = dataclasses.replace(table, unroll=problem.unrolled(self.steps, self.stages))
 
         def cross(at, t0, t1):
             if observed:

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from ..._types import State, VectorField
 from ..base.grid import GridState
 from ..base.memory import remembering
-from ..base.problem import Derivative
+from ..base.problem import Derivative, Unroll
 from .rolled import looped_stages
 from .stages import combine, stages
 from .tableau import Tableau
@@ -26,7 +26,7 @@ class StepTable(eqx.Module):
         sound: Whether the coefficients are reliable: false if a projection was ill-conditioned.
         a_used, b_used: The structural non-zeros (static): entries marked false are never computed.
         tableau: Of a classical scheme, whose dense output is its own; None for the cubic Hermite polynomial.
-        looped: Whether a step is a loop over its stages, or has all of them written out (static).
+        unroll: What a solve writes out in its program (static).
     """
 
     a: Float[Array, "n s s"]
@@ -37,7 +37,7 @@ class StepTable(eqx.Module):
     a_used: tuple[tuple[bool, ...], ...] = eqx.field(static=True)
     b_used: tuple[bool, ...] = eqx.field(static=True)
     tableau: Tableau | None = eqx.field(static=True, default=None)
-    looped: bool = eqx.field(static=True, default=False)
+    unroll: Unroll = eqx.field(static=True, default="stages")
 
     def grid(self, t0: Array, t1: Array) -> tuple[Array, Array]:
         """The start times and the sizes of the steps from t0 to t1; (N, *samples) each."""
@@ -52,7 +52,7 @@ class StepTable(eqx.Module):
     ) -> list[State]:
         """The slopes of the stages of one step of size h from y at t, with the coefficients (a, b, c) of one row."""
         a, _, c = row
-        each = looped_stages if self.looped else stages
+        each = looped_stages if self.unroll == "none" else stages
         return each(f, t, y, h, a, c, self.a_used, k1)
 
     def advance(self, f: Callable[[Array, State], State], row: tuple[Array, Array, Array], t, y: State, h) -> State:
@@ -69,5 +69,10 @@ class StepTable(eqx.Module):
             return at.on(self.advance(lambda t, y: field(t, y, args), (a, b, c), t, at.y, h), t, h), None
 
         if derivative not in ("none", "forward"):
-            step = remembering(step, derivative, start.y)
-        return jax.lax.scan(step, start, (self.a, self.b, self.c, *self.grid(t0, t1)))[0]
+            step = remembering(step, derivative, start.y, in_loop=self.unroll != "all")
+        rows = (self.a, self.b, self.c, *self.grid(t0, t1))
+        if self.unroll != "all":
+            return jax.lax.scan(step, start, rows)[0]
+        for n in range(len(self.h)):
+            start, _ = step(start, jax.tree.map(lambda x, n=n: x[n], rows))
+        return start

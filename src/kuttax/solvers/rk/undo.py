@@ -36,7 +36,8 @@ def solve_reversible(solver: Scheme, problem: Problem) -> Solution:
     one product.
     """
     table = solver.solver.table(problem.t0.dtype)
-    table = dataclasses.replace(table, looped=problem.loops(solver.solver.stages))
+    unroll = problem.unrolled(solver.solver.steps, 2 * solver.solver.stages)
+    table = dataclasses.replace(table, unroll="stages" if unroll == "all" else unroll)  # its reverse pass is a loop
     return _solve((converted(problem), table), jax.lax.stop_gradient(solver))
 
 

@@ -87,8 +87,7 @@ def _in_kernel(cotangent: Any, x: Any, kernel: Any, **parameters: Any) -> Array:
 
 
 def _mapped(arguments: Any, axes: Any, **parameters: Any) -> tuple[Array, int]:
-    axes = tuple(None if axis is batching.not_mapped else axis for axis in axes)
-    mapped = jax.vmap(lambda x, kernel: _convolve(x, kernel, **parameters), in_axes=axes)
+    mapped = jax.vmap(lambda x, kernel: _convolve(x, kernel, **parameters), in_axes=tuple(axes))
     return _rewritten(mapped, *arguments), 0
 
 

@@ -1,15 +1,15 @@
 """TracedField: a vector field as a program, traced once and evaluated any number of times."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
+from jax.extend.core import ClosedJaxpr, Jaxpr, Primitive, jaxpr_as_fun
 from jaxtyping import Array
 
-from .convolution import with_fast_convolutions
+from .convolution import fast_convolution, with_fast_convolutions
 
 
 class TracedField(eqx.Module):
@@ -21,12 +21,14 @@ class TracedField(eqx.Module):
     Attributes:
         values: What the function closes over, its leaves.
         operations: The number of operations of one evaluation: the size of its program.
+        convolves: Whether a convolution is among them.
         run: The compiled function of the values and the leaves of (t, y, args).
         takes, gives: The structures of (t, y, args) and of the slope.
     """
 
     values: list[Array]
     operations: int = eqx.field(static=True)
+    convolves: bool = eqx.field(static=True)
     run: Callable[..., list[Array]] = eqx.field(static=True)
     takes: Any = eqx.field(static=True)
     gives: Any = eqx.field(static=True)
@@ -57,17 +59,23 @@ def traced(function: Any, t: Any, y: Any, args: Any) -> TracedField:
         return jaxpr_as_fun(ClosedJaxpr(program.jaxpr, values))(*leaves)
 
     values = [jnp.asarray(x) for x in program.consts]
-    return TracedField(values, _operations(program.jaxpr), jax.jit(field), takes, jax.tree.structure(shape))
+    operations = list(_operations(program.jaxpr))
+    convolves = fast_convolution in operations
+    return TracedField(values, len(operations), convolves, jax.jit(field), takes, jax.tree.structure(shape))
 
 
-def _operations(program: Jaxpr) -> int:
-    """The number of operations of a program, those of the programs inside of it among them."""
+def _operations(program: Jaxpr) -> Iterator[Primitive]:
+    """The operations of a program; in place of one that has programs inside of it, theirs."""
+    for equation in program.eqns:
+        inside = [one for parameter in equation.params.values() for one in _programs(parameter)]
+        yield from (x for one in inside for x in _operations(one)) if inside else (equation.primitive,)
 
-    def inside(parameter: Any) -> int:
-        if isinstance(parameter, ClosedJaxpr):
-            return _operations(parameter.jaxpr)
-        if isinstance(parameter, Jaxpr):
-            return _operations(parameter)
-        return sum(map(inside, parameter)) if isinstance(parameter, tuple | list) else 0
 
-    return sum(max(1, sum(map(inside, equation.params.values()))) for equation in program.eqns)
+def _programs(parameter: Any) -> Iterator[Jaxpr]:
+    if isinstance(parameter, ClosedJaxpr):
+        yield parameter.jaxpr
+    elif isinstance(parameter, Jaxpr):
+        yield parameter
+    elif isinstance(parameter, tuple | list):
+        for one in parameter:
+            yield from _programs(one)

@@ -186,7 +186,7 @@ class _Loop:
         take = run.active & (error <= 1)
         tape = None if run.tape is None else run.tape.record(run.accepted, run.t, h, run.y, slopes, take)
         event, seen, found, last = self._search(run, take, end, h, ks)
-        saved, ys = self._save(run, take, last, h, ks)
+        saved, ys = self._save(run, take, last, h, slopes)
         factor = self.controller.factor(error, run.error, self.solver.error_exponent)
         h_next = jnp.clip(jax.lax.stop_gradient(h) * factor, -self.max_step, self.max_step)
         jumps, k1 = run.jumps, _where(take, ks[-1], ks[0])
@@ -297,7 +297,7 @@ class _Loop:
         status = jnp.where(take & reaches, int(Status.ok), status)
         return jnp.where(run.active, status, run.status).astype(jnp.int32)
 
-    def _save(self, run: AdaptiveState, take, end: Time, h: Time, ks: list[State]) -> tuple[Count, Any]:
+    def _save(self, run: AdaptiveState, take, end: Time, h: Time, slopes: State) -> tuple[Count, Any]:
         """Write the dense output at every time of ts that this step has reached."""
         ts = self.problem.ts
         if ts is None:
@@ -314,7 +314,7 @@ class _Loop:
         def write(carry):
             saved, ys = carry
             index, now = jnp.minimum(saved, count - 1), due(saved)
-            value = interpolate(self.tableau, run.y, run.t, h, ks, at(index))
+            value = interpolate(self.tableau, run.y, run.t, h, each_slope(slopes), at(index))
             ys = jax.tree.map(lambda buffer, x: put(buffer, index, _where(now, x, pick(buffer, index))), ys, value)
             return jnp.where(now, saved + 1, saved), ys
 

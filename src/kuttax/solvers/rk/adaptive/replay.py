@@ -1,7 +1,5 @@
 """The exact reverse pass of an adaptive solve: it goes through the accepted steps from the last to the first."""
 
-import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -17,10 +15,10 @@ from ...base.pick import Pick
 from ...base.problem import Problem
 from ...base.solution import Happened, Solution
 from ...base.spread import inner, pick, put, spread
-from ..rolled import blank_slopes, each_slope, pull_back, with_slopes
-from ..stages import combine
+from ..rolled import blank_slopes, with_slopes
 from ..step import Step, polynomial
 from .march import StepSizeControl, march
+from .step_back import StepBack
 from .tape import Tape
 
 
@@ -93,7 +91,6 @@ class _Replay:
         inside = any(pick.at is not None for pick, *_ in self.picks)  # of a step, where its dense output is needed
         self.pieces = self._pieces(cotangents.dense)
         self.inside = self.saves or inside or problem.dense or bool(problem.events)
-        self.needs_end = self.inside or (bool(self.charges) and solver.costs_see_end(problem))
         if problem.ts is not None and self.saves:
             count = len(problem.ts)
             zeros = jax.tree.map(lambda x: jnp.zeros((count, *x.shape), x.dtype), problem.y0)
@@ -101,6 +98,11 @@ class _Replay:
         self.varied, self.rest = parameters(problem, moved)
         self.jumps_move, self.ts_move = bool(moved.jumps), bool(moved.ts)
         self.ends_move = moved.t0 or moved.t1 or self.jumps_move
+        end = self.inside or (bool(self.charges) and solver.costs_see_end(problem))
+        many = (self.varied, end, bool(self.charges), self.ends_move)
+        self.one = StepBack(self.tableau, self._field, self._results, *many)
+        # Slopes of a large state cost more memory than its evaluations, if they are few operations, cost time.
+        self.written = not tape.slopes and problem.unrolled(1, self.tableau.stages) != "none"
         self.direction = problem.direction
 
     def _pieces(self, dense: Any) -> Pieces | None:
@@ -135,12 +137,12 @@ class _Replay:
     def _all_steps(self, pull: _Pull) -> _Pull:
         """Pull the cotangents back through all steps, from the last to the first.
 
-        The first `known` steps are one stretch: the tape holds their states and slopes. Each stretch before them (after
-        them in time) fits a buffer, and its steps are recomputed from the last kept state before it.
+        The first `known` steps are one stretch: the tape holds all that they need. The steps of each later stretch are
+        recomputed into a buffer, from the last kept state before it.
         """
         tape, total = self.tape, self.accepted.max()
         stride = tape.stride(jnp.maximum(total - 1, 0))
-        known = jnp.where(stride == 1, jnp.minimum(total, tape.slopes), 0)
+        known = jnp.where(stride == 1, jnp.minimum(total, tape.slots if self.written else tape.slopes), 0)
         length = jnp.where(stride == 1, tape.chunk, jnp.minimum(stride, tape.chunk))
 
         def stretch(carry):
@@ -152,8 +154,8 @@ class _Replay:
             def step(i, pull):
                 n = last - 1 - i
                 y, ks = jax.tree.map(lambda b: b[jnp.minimum(n - first, tape.chunk - 1)], buffer)
-                if tape.slopes:
-                    kept = tape.state(n), tape.slopes_of(n)
+                if self.written or tape.slopes:
+                    kept = tape.state(n), None if self.written else tape.slopes_of(n)
                     y, ks = jax.tree.map(lambda kept, again: jnp.where(stored, kept, again), kept, (y, ks))
                 return self._step(n, y, ks, pull)
 
@@ -161,7 +163,7 @@ class _Replay:
 
         room = lambda x: jnp.zeros((tape.chunk, *x.shape), x.dtype)
         y = self.problem.y0
-        blank = jax.tree.map(room, (y, blank_slopes(self.tableau, y)))
+        blank = jax.tree.map(room, (y, None if self.written else blank_slopes(self.tableau, y)))
         return jax.lax.while_loop(lambda carry: carry[0] > 0, stretch, (total, blank, pull))[2]
 
     def _recomputed(self, buffer: Any, kept: Count, first: Count, last: Count) -> Any:
@@ -172,8 +174,8 @@ class _Replay:
             t, h = self._times(n)
             y = self._present(n, y)
             f = self._field(self.varied, t)
-            y1, ks = with_slopes(self.tableau, f, t, y, h, ks, known=False, end=self.needs_end)
-            return y1, ks, _put(buffer, jnp.maximum(n - first, 0), (y, ks))
+            y1, ks = with_slopes(self.tableau, f, t, y, h, ks, known=False, end=self.one.end)
+            return y1, ks, _put(buffer, jnp.maximum(n - first, 0), (y, None if self.written else ks))
 
         start = (self.tape.state(kept), blank_slopes(self.tableau, self.problem.y0), buffer)
         return jax.lax.fori_loop(jnp.minimum(kept, last), last, advance, start)[2]
@@ -203,47 +205,27 @@ class _Replay:
         field = problem.vector_field(start)
         return lambda t, y: field(t, y, problem.args)
 
-    def _step(self, n, y: State, ks: State, pull: _Pull) -> _Pull:
-        """Pull the cotangent at the end of step n, whose slopes are `ks`, back to its start."""
-        t, h = self._times(n)
+    def _step(self, n, y: State, ks: Any, pull: _Pull) -> _Pull:
+        """Pull the cotangent at the end of step n back to its start. Without slopes `ks` the stages are written out."""
+        times = self._times(n)
         y = self._present(n, y)
-
-        each = each_slope(ks)
-        b = self.tableau.b
-        y1 = combine(y, h, jnp.asarray(b, h.dtype), each[:-1], [bool(x) for x in b != 0])
-
-        def results(varied, y, y1, each, times):
-            terms = polynomial(self.tableau.dense, y, times[1], each) if self.inside else ()
-            return terms, self._charged(varied, times, y, y1, each)
-
-        (terms, _), back = self._vjp(results, (t, h), self.varied, y, y1, each)
-        extra, pull = self._outputs(n, y, terms, (t, h), pull)
-        extra = self._picked(n, terms, (t, h), self._piece(n, extra))
+        (terms, _), back = self.one.written(y, times) if ks is None else self.one.looped(y, ks, times)
+        extra, pull = self._outputs(n, y, terms, times, pull)
+        extra = self._picked(n, terms, times, self._piece(n, extra))
         due = [jnp.where(n < self.accepted, d, jnp.zeros_like(d)) for d in self.dcosts]
-        of_costs, dy, dy1, dks, dtimes = back((extra.terms, due))
-        add = lambda *trees: jax.tree.map(lambda *x: functools.reduce(jnp.add, x), *trees)
-        total, dy_stages, dt_stages = pull_back(
-            self.tableau,
-            lambda varied: self._field(varied, t),
-            self.varied,
-            t,
-            y,
-            h,
-            ks,
-            y1,
-            add(pull.y, dy1),
-            dks if self.inside or self.charges else None,
-            total=add(pull.parameters, of_costs) if self.charges else pull.parameters,
-            end=self.needs_end,
-            times=self.ends_move,
-        )
-        dtimes = add(dtimes, dt_stages, extra.times)
+        total, dy, dtimes = back(pull.y, (extra.terms, due), pull.parameters)
+        dtimes = jax.tree.map(jnp.add, dtimes, extra.times)
         return pull._replace(
-            y=add(dy, dy_stages, extra.y),
+            y=jax.tree.map(jnp.add, dy, extra.y),
             parameters=total,
             ends=self._ends(n, pull.ends, dtimes),
             jumps=self._at_jumps(n, pull.jumps, dtimes),
         )
+
+    def _results(self, varied, y: State, y1: State, ks: list[State], times: tuple[Time, Time]) -> Any:
+        """The polynomial of a step, if there are values inside of it, and its costs."""
+        terms = polynomial(self.tableau.dense, y, times[1], ks) if self.inside else ()
+        return terms, self._charged(varied, times, y, y1, ks)
 
     def _piece(self, n, extra: "_Extra") -> "_Extra":
         """`extra` plus the cotangent of the dense output of step n."""
@@ -297,13 +279,6 @@ class _Replay:
             fit = lambda x: x if t.ndim == x.ndim else jnp.sum(x)
             moved = moved[0] - fit(rate), moved[1] - fit(rate * theta)
         return _Extra(extra.y, tuple(found), moved), rate
-
-    def _vjp(self, of, times: tuple[Time, Time], *moving) -> tuple[Any, Callable[[Any], Any]]:
-        """`jax.vjp` of of(*moving, times), with None as the cotangent of the times if they are not differentiated."""
-        if self.ends_move:
-            return jax.vjp(of, *moving, times)
-        value, back = jax.vjp(lambda *moving: of(*moving, times), *moving)
-        return value, lambda cotangent: (*back(cotangent), None)
 
     def _ends(self, n, ends: tuple[Array, Array] | None, dtimes: tuple[Time, Time] | None):
         """`ends` plus the contribution of step n: h = node after - node before; inner nodes are constants."""
