@@ -36,7 +36,7 @@ def solve(solver, y0=Y0, t0=T0, t1=T1, rate=0.7, **more):
     return kx.solve(field, y0, t0, t1, solver=solver, args=rate, dense=True, **more)
 
 
-@pytest.mark.parametrize("solver", mostly_slow(SOLVERS, ADAPTIVE[0], FIXED[1], DIFFRAX), ids=title)
+@pytest.mark.parametrize("solver", mostly_slow(SOLVERS, ADAPTIVE[0], FIXED[1]), ids=title)
 @pytest.mark.parametrize("way", [1, -1], ids=["forward", "backward"])
 def test_values_and_slopes(solver, way):
     """At many times at once, at the ends too; NaN outside."""
@@ -79,7 +79,8 @@ def test_gradients(solver, adjoint):
         np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.parametrize("solver", [slow(kx.Adaptive(DOPRI8, 1e-11, 1e-11)), FIXED[0]], ids=title)
+@pytest.mark.slow
+@pytest.mark.parametrize("solver", [kx.Adaptive(DOPRI8, 1e-11, 1e-11), FIXED[0]], ids=title)
 def test_gradients_of_slopes(solver):
     """The derivative of `derivative` in the parameter."""
     ts = jnp.asarray([0.6, 1.7, 3.3])

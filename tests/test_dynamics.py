@@ -64,7 +64,8 @@ def on_device(batch):
     return jax.tree.map(jnp.asarray, batch)
 
 
-@pytest.mark.parametrize(("steps", "verdict"), [(3, "valid"), slow(1, "invalid")])
+@pytest.mark.slow
+@pytest.mark.parametrize(("steps", "verdict"), [(3, "valid"), (1, "invalid")])
 def test_an_rmse_near_zero_has_a_floor_in_standard_deviations(steps, verdict, rng, key):
     """The truth, a slowly decaying rotation by 1.5 rad in an interval: the references' rmse is next to nothing.
 
@@ -392,6 +393,7 @@ def run(*arguments) -> int:
 SMALL = ("--train-steps", 4, "--batch-size", 8, "--width", 4, "--horizon", 3)
 
 
+@pytest.mark.slow
 def test_train_and_evaluate(tmp_path, capsys):
     out = tmp_path / "run"
     data = ("--system", "pendulum", "--trajectories", 12, "--samples", 81, "--noise", 0.05, "--segments", 2)

@@ -98,6 +98,7 @@ def test_a_time_is_uniform_and_the_state_there_is_the_solution(name, key):
         np.testing.assert_allclose(y, truth(start, seen.t[few, lane], t0, t1), rtol=0, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_a_time_in_a_solve_by_diffrax(key):
     """A budget of three steps: on the first two thirds of the interval."""
     keys, solver = jax.random.split(key, 500), kx.FromDiffrax(diffrax.Bosh3(), steps=400)
@@ -346,6 +347,7 @@ class Powered(GlobalError):
         return super().charge(step) ** self.power
 
 
+@pytest.mark.slow
 def test_a_cost_may_depend_on_traced_numbers(rng):
     """And has their derivative, by differences."""
 

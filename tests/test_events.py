@@ -59,7 +59,7 @@ def test_a_falling_ball(solver):
 
 
 @pytest.mark.parametrize("solver", mostly_slow([ADAPTIVE[0], FIXED[0], DIFFRAX]), ids=title)
-@pytest.mark.parametrize("mode", ["forward", "reverse"])
+@pytest.mark.parametrize("mode", mostly_slow(["forward", "reverse"], "reverse"))
 def test_a_curved_path(solver, mode):
     """Van der Pol's oscillator reaches y = 0.5: against SciPy, and the derivatives against its differences."""
     if isinstance(solver, kx.FixedSteps):
@@ -94,7 +94,7 @@ def test_a_curved_path(solver, mode):
 Y0 = np.array([[10.0, 0.0], [5.0, 3.0], [1.0, -2.0], [100.0, 0.0]])
 
 
-@pytest.mark.parametrize("solver", mostly_slow([*PER_SAMPLE, *FIXED], PER_SAMPLE[0], FIXED[0]), ids=title)
+@pytest.mark.parametrize("solver", mostly_slow([*PER_SAMPLE, *FIXED], PER_SAMPLE[0]), ids=title)
 def test_each_sample_at_its_own_time(solver):
     """Two events, of which one or the other comes first, and a sample that meets none; outputs after it are NaN."""
     events = [kx.Event(ground, direction=-1), kx.Event(lambda t, y, args: y[1] + 9.0, direction=-1)]
@@ -274,7 +274,8 @@ def test_a_change_of_sign_between_two_steps(start):
         np.testing.assert_allclose(sol.event.t, start, rtol=1e-5)
 
 
-@pytest.mark.parametrize("solver", mostly_slow([ADAPTIVE[0], FIXED[0], PER_SAMPLE[0]]), ids=title)
+@pytest.mark.slow
+@pytest.mark.parametrize("solver", [ADAPTIVE[0], FIXED[0], PER_SAMPLE[0]], ids=title)
 def test_a_condition_that_jumps(solver):
     """A setpoint falls below the state at T, where the field jumps too: the event is there, and moves with T alone."""
     batch = {"batch_axis": 0, "args_axes": None} if solver is PER_SAMPLE[0] else {}

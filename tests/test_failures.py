@@ -159,7 +159,7 @@ def test_raise_names_step_samples_and_cause(fault):
     assert isinstance(caught.value, kx.SolveError) == (fault in ("exploding", "stiff"))
 
 
-@pytest.mark.parametrize("fault", mostly_slow(FAULTS, "nan", "stiff"))
+@pytest.mark.parametrize("fault", mostly_slow(FAULTS, "nan", "overflow"))
 def test_skip_is_training_without_those_batches(fault):
     task, solver, _ = FAULTS[fault]
     task, seen = task(), []
@@ -171,7 +171,7 @@ def test_skip_is_training_without_those_batches(fault):
     assert all(np.isfinite(now.loss) for now in seen), "means are of the steps that did not fail"
 
 
-@pytest.mark.parametrize("fault", mostly_slow(FAULTS, "nan", "exploding"))
+@pytest.mark.parametrize("fault", mostly_slow(FAULTS, "nan", "gradient"))
 def test_rollback_goes_on_from_weights_that_have_survived(fault):
     """The batch is taken out of all steps but one, so that the run can be followed by hand."""
     task, solver, _ = FAULTS[fault]

@@ -161,6 +161,7 @@ def test_joint_against_differences_on_the_frozen_mesh(tableau):
     assert_close(gradient, differences(lambda x: replayed_loss(x, tableau, nodes), INPUTS), 1e-8)
 
 
+@pytest.mark.slow
 def test_backward_in_time_against_differences_on_the_frozen_mesh():
     solver = kx.Adaptive(DOPRI5, 1e-5, 1e-5)
     inputs = {**INPUTS, "y0": np.array([1.1, 0.7]), "t0": T1, "t1": T0, "ts": TS[::-1].copy()}
@@ -240,6 +241,7 @@ def test_per_sample_against_differences_on_the_frozen_meshes(axis):
     assert_close(gradient, differences(truth, BATCH, eps=1e-5), 1e-5)
 
 
+@pytest.mark.slow
 def test_joint_batch_is_the_gradient_of_the_whole():
     """Of a batch under joint control: the same as vmapping the field by hand."""
     solver = kx.Adaptive(HEUN2, 1e-3, 1e-3)
@@ -385,7 +387,7 @@ STEPPED = {
 }
 
 
-@pytest.mark.parametrize("name", STEPPED)
+@pytest.mark.parametrize("name", mostly_slow(STEPPED, "adaptive"))
 def test_forward_mode_is_the_transpose_of_reverse_mode(name):
     """jax.jvp along a direction against the gradient's inner product with it."""
     solver, adjoint = STEPPED[name]

@@ -42,7 +42,7 @@ def exact(y0, knots, values, t1, *, linear, xp=np):
 
 
 @pytest.mark.parametrize("solver", mostly_slow(SOLVERS), ids=title)
-@pytest.mark.parametrize("linear", [False, True], ids=["held", "linear"])
+@pytest.mark.parametrize("linear", mostly_slow([False, True]), ids=["held", "linear"])
 def test_knots_as_jumps(solver, linear, rng):
     """State, and gradient in the values; in the knots of a held input too, where diffrax's do not hide them."""
     values = rng.normal(size=6)

@@ -386,6 +386,7 @@ def test_a_latent_sde_is_trained(rng, key):
         task.trajectories(model, batch)
 
 
+@pytest.mark.slow
 def test_a_series_that_fails_is_lost_alone(rng, key):
     """Per-sample steps: the loss is that of the others."""
     task = task_of(series(rng, n=4), max_steps=64)
@@ -399,6 +400,7 @@ def test_a_series_that_fails_is_lost_alone(rng, key):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(slope.field))
 
 
+@pytest.mark.slow
 def test_solvers_are_distilled_on_the_way_of_each_series(rng, key):
     """One interval from where SciPy gets by then: series i at time i of the grid."""
     task = task_of(series(rng, n=4))

@@ -359,7 +359,7 @@ OF_TRAIN = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", mostly_slow(OF_TRAIN, "spiral-sde", "flow"))
+@pytest.mark.parametrize("name", mostly_slow(OF_TRAIN, "flow"))
 def test_every_option_of_train_changes_what_is_used_or_is_refused(used, name):
     options, base = list(names_of(train_command.Train)), f"train {name} {TINY[name]}"
     assert not [line for context in OF_TRAIN[name] for line in unused(used, base, context, options, task=False)]
@@ -372,7 +372,7 @@ OF_FIT = {
 }
 
 
-@pytest.mark.parametrize("name", mostly_slow(OF_FIT, "spiral-sde", "flow"))
+@pytest.mark.parametrize("name", mostly_slow(OF_FIT, "flow"))
 def test_every_option_of_fit_changes_what_is_used_or_is_refused(used, name):
     options, base = list(names_of(fit_command.Fit)), f"fit {name} {TINY[name]}"
     assert not [line for context in OF_FIT[name] for line in unused(used, base, context, options, task=False)]

@@ -222,6 +222,7 @@ def test_training_with_ones_own_parts_and_resuming(tmp_path):
     assert alone.validation.metric < 0.5
 
 
+@pytest.mark.slow
 def test_step_control_of_ones_own_solver():
     control = kx.validity.StepControl()
     trained = kx.training.Trainer(Rotation(), AdamsBashforth2(8), SETTINGS, control=control).run(seed=0)

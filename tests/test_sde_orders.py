@@ -81,6 +81,7 @@ def test_stratonovich_as_it_is_given():
         assert np.sqrt(np.mean((np.asarray(y1) - truth(1000, 64)) ** 2)) < 0.05
 
 
+@pytest.mark.slow
 def test_additive_noise_of_strong_order_three_halves():
     """dX = -sin X dt + (1 + t) G dW with two Wiener processes, against Taylor's scheme in NumPy on the finest cells."""
     matrix, n, cells = 2 * np.array([[0.4, 0.2], [-0.1, 0.5]]), 200, 1024

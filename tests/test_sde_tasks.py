@@ -268,6 +268,7 @@ def test_train_evaluate_and_certify(tmp_path, capsys):
     assert "NFE 1 of the drift, 1 of the diffusion" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_compare_and_report(tmp_path, capsys, any_certificate):
     out, options = tmp_path / "compare", ["--calculus", "ito", "--nfe", "1", "--seeds", "1"]
     assert run("compare", "spiral-sde", *OPTIONS, *options, "--out", out) == 0

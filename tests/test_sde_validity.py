@@ -89,6 +89,7 @@ def test_wrong_in_law():
     assert gap.low < (math.e - 2.25) / size < gap.high and gap.high - gap.low < 0.1
 
 
+@pytest.mark.slow
 def test_right_on_every_path():
     """Ornstein-Uhlenbeck by SRK, whose noise is additive."""
     sde = kx.SDE(lambda t, y, args: -y, lambda t, y, args: jnp.full_like(y, 0.4), "diagonal")
@@ -105,6 +106,7 @@ def test_a_scheme_with_coefficients_of_each_step_is_its_own_reference_with_each_
     assert all(len(solver.lower) == 4 for solver in found[2:])
 
 
+@pytest.mark.slow
 def test_noise_without_schemes_of_higher_order():
     """The references are the own scheme at many more steps."""
     found = certify(*swapped(geometric(0.0, 0.5, "general"), kx.EulerMaruyama(4, refine=3)), refine=())

@@ -337,6 +337,7 @@ def test_the_state_is_scipys(rng, key, solver, options):
         np.testing.assert_allclose(found.y1[i], z, rtol=1e-7, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_evaluations_are_windows_times_steps_times_stages(rng, key):
     for options, nfe in (({}, 5 * 2 * 2), ({"path": "cubic"}, 2 * 2), ({"windows": 1}, 2 * 2)):
         task = task_of(some(rng), **{"windows": 5, **options})
@@ -356,7 +357,8 @@ def test_an_interval_of_a_straight_line_may_be_cut(rng, key):
     np.testing.assert_allclose(*ends, rtol=1e-5)
 
 
-@pytest.mark.parametrize("path", mostly_slow(["linear", "cubic"]))
+@pytest.mark.slow
+@pytest.mark.parametrize("path", ["linear", "cubic"])
 def test_solvers_are_distilled_on_windows(rng, key, path):
     """The end of each problem is the state that the whole solve has there."""
     task = task_of(some(rng, n=6), windows=3, path=path)
@@ -396,6 +398,7 @@ def test_numbers_are_learned_in_standard_deviations(rng, key):
     assert task.metric.unit == "sd" and found.labels is None and found.outputs.shape == (12, 1)
 
 
+@pytest.mark.slow
 def test_a_series_that_fails_is_lost_alone(rng, key):
     task = task_of(some(rng, n=4), max_steps=64)
     solver = kx.Adaptive(kx.tableaus.BOSH3, 1e-3, 1e-3, control="per_sample")
@@ -468,6 +471,7 @@ def command(capsys, *arguments) -> str:
     return shown.out
 
 
+@pytest.mark.slow
 def test_from_a_file_to_a_certificate(tmp_path, rng, capsys, any_certificate):
     lines = [
         f"{i},{1e9 + k},{'' if rng.random() < 0.2 else rng.normal()},{'up' if i % 2 else 'down'}"

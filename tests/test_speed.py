@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from slowness import mostly_slow
 
 import kuttax as kx
 from kuttax.solvers.rk.tableaus import DOPRI5
@@ -58,7 +57,8 @@ def seconds(function, layers):
     return time.perf_counter() - start
 
 
-@pytest.mark.parametrize("mode", mostly_slow(["value", "gradient"]))
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["value", "gradient"])
 def test_per_sample_control_costs_less_than_twice_joint_control(mode):
     """64 samples, whose stiffness differs by 200, against a uniform batch: time per accepted step of the slowest."""
     functions, steps = {}, {}

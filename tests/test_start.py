@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import pytest
+from slowness import mostly_slow
 
 ENGINE = "import kuttax as kx; kx.solve; kx.Adaptive; kx.FixedSteps"
 COMMANDS = ("fit", "train", "compare", "evaluate", "certify", "distill", "report")
@@ -57,11 +58,12 @@ def test_all_public_names_import_nothing_of_data_and_reports():
     assert not loaded("from kuttax import *") & {*OF_DATA_AND_REPORTS, *OF_SCIPY}
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", mostly_slow(COMMANDS, "train"))
 def test_the_help_of_a_command_imports_nothing_of_data_and_reports(name):
     assert not loaded(command(name, "--help")) & {*OF_DATA_AND_REPORTS, *OF_SCIPY}
 
 
+@pytest.mark.slow
 def test_solver_files_are_read_before_the_class_of_the_solver_was_used(tmp_path):
     """Each class that kuttax registers, in a process that has used none of them."""
     writes = f"""
@@ -86,6 +88,7 @@ for kind in kinds:
     assert run.stdout.split() == [os.path.basename(path).removesuffix(".json") for path in files], run.stderr
 
 
+@pytest.mark.slow
 def test_a_stranger_cannot_take_the_name_of_a_class_that_was_not_used_yet():
     code = """
 import kuttax as kx
@@ -118,6 +121,7 @@ def of_diffrax():
     return seconds("-c", "import diffrax")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "most"),
     [

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from linear_flow import Flow
-from slowness import mostly_slow, slow
+from slowness import slow
 
 import kuttax as kx
 from kuttax.commands import main as cli
@@ -676,7 +676,8 @@ def test_a_learned_solver_keeps_what_it_learned_and_its_moments():
     assert int(carried["count"]) == 7 and carried["w"].all()
 
 
-@pytest.mark.parametrize("start", mostly_slow([4, 400]))
+@pytest.mark.slow
+@pytest.mark.parametrize("start", [4, 400])
 def test_certified_control_finds_the_steps_that_a_linear_flow_needs(start):
     """Held against exp(W) y: 95 % of the end states within 5 %, the error of the fit within 1 %."""
     control = CertifiedControl(tune=0.1, share=0.2)
