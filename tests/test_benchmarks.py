@@ -350,6 +350,7 @@ def test_the_table_marks_what_is_not_equal(tmp_path, capsys):
     assert "- Left out: torchode of wide-rk4 (it has no RK4)." in text
 
 
+@pytest.mark.slow
 def test_run_from_end_to_end(tmp_path, capsys):
     out = tmp_path / "records.jsonl"
     arguments = ["run", "--smoke", "--only", "small-rk4", "--libraries", "kuttax", "--out", str(out)]

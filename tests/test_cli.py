@@ -419,6 +419,7 @@ def test_evaluate_with_another_solver(trained, kuttax_main):
     assert code == 0 and "NFE 12" in out
 
 
+@pytest.mark.slow
 def test_certify_leaves_a_certificate_and_says_by_its_exit_code_whether_it_is_valid(trained, tmp_path, kuttax_main):
     run = shutil.copytree(trained, tmp_path / "run")
     code, out, err = kuttax_main("certify", run, "--samples", 144)
@@ -491,7 +492,7 @@ def test_evaluate_refuses_bad_options(trained, refused, options, says):
     [
         ("--solver rk4 --steps 2 --no-time-dependent --augmented 3", 8),
         slow("--solver bosh3 --rtol 1e-3 --atol 1e-3 --control per_sample", None),
-        ("--stages 1 --steps 2 --shared --equal-steps --field conv --width 1 --augmented 1 --depth 1", 2),
+        slow("--stages 1 --steps 2 --shared --equal-steps --field conv --width 1 --augmented 1 --depth 1", 2),
     ],
     ids=["rk4-augmented-autonomous", "per-sample", "conv"],
 )

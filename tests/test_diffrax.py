@@ -192,7 +192,8 @@ def learned(kind):
     return jax.tree.unflatten(structure, [leaf + 0.1 * rng.normal(size=leaf.shape) for leaf in leaves])
 
 
-@pytest.mark.parametrize("kind", mostly_slow(["per step", "closed"], "closed"))
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["per step", "closed"])
 def test_learned_solvers_train_there(kind):
     """Row by row under StepTo: the values and, through the default checkpointed adjoint, the gradients of kx.solve."""
 

@@ -32,12 +32,11 @@ DOCS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.m
 PAGES = ("README.md", *DOCS)
 IN_ONE_PIECE = ("getting_started", "distillation", "own_task")  # below, and in the tests of what they are about
 RUN = [page for page in PAGES if Path(page).stem not in IN_ONE_PIECE]
-QUICK = ("README.md", "docs/solvers.md")
 EXAMPLES = [(page, block) for page in RUN for block in blocks((ROOT / page).read_text(), "python")]
 
 
 @pytest.mark.parametrize(
-    ("page", "source"), [example if example[0] in QUICK else slow(*example) for example in EXAMPLES]
+    ("page", "source"), [example if example[0] == "README.md" else slow(*example) for example in EXAMPLES]
 )
 def test_python_blocks_run(page, source, capsys, any_certificate):
     """A block whose first line is "# needs NAME and NAME" runs where these packages are."""

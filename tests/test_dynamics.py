@@ -184,7 +184,8 @@ def test_bilinear_fields_contain_lorenz63(rng, key):
     np.testing.assert_allclose(field(0.0, jnp.asarray(state)), expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("options", [slow({"segments": 2, "curriculum": (1,)}), {"network": "bilinear", "width": 2}])
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [{"segments": 2, "curriculum": (1,)}, {"network": "bilinear", "width": 2}])
 def test_gradient_of_the_loss_is_its_finite_difference(rng, key, options):
     task = Dynamics("linear", linear(rng, irregular=True, driven=True), horizon=3, **{"width": 3, **options})
     cast = lambda x: jnp.asarray(x, jnp.float64) if np.issubdtype(x.dtype, np.floating) else jnp.asarray(x)

@@ -119,6 +119,7 @@ def test_models_of_adaptive_steps_are_recorded_once(tmp_path, monkeypatch):
     assert record["verdict"] == record["certificate"]["verdict"]
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_record(tmp_path):
     for name in ("first", "second"):
         grid.main(["spheres", "--smoke", "--steps", "2", "--out", str(tmp_path / name)])
@@ -127,6 +128,7 @@ def test_the_same_seed_gives_the_same_record(tmp_path):
     assert {k: v for k, v in first.items() if k not in vary} == {k: v for k, v in second.items() if k not in vary}
 
 
+@pytest.mark.slow
 def test_mnist_runs(tmp_path, rng):
     labels = np.repeat(np.arange(10), 10)
     images = rng.integers(0, 256, (100, 28, 28), np.uint8)
@@ -162,6 +164,7 @@ def test_windermere_records_and_draws(tmp_path):
     assert (tmp_path / "windermere.png").exists()
 
 
+@pytest.mark.slow
 def test_certificates_are_recorded(tmp_path, capsys):
     certify = pytest.importorskip("experiments.validity.certify")
     grid.main(["spheres", "--smoke", "--steps", "2", "--out", str(tmp_path)])

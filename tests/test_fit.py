@@ -156,6 +156,7 @@ def test_a_classical_scheme_is_trained_with_and_a_learned_one_fitted_to_its_fiel
     assert rmse[1] < 0.9 * rmse[0]
 
 
+@pytest.mark.slow
 def test_a_task_without_penalties_is_trained_without_them():
     found = kx.fit(Flow(), nfe=4, settings=QUICK)
     assert found.history[0].name == "training"
@@ -201,6 +202,7 @@ def test_the_first_rung_is_found_in_few_looks(rungs):
         assert len(looked) == len(set(looked)) <= 1 + 2 * math.log2(rungs + 1)
 
 
+@pytest.mark.slow
 def test_too_few_samples_are_no_cause_to_look_for_a_larger_budget():
     task = Whole()
     task.validation = jax.tree.map(lambda x: x[:20], task.validation)  # 59 are the least that show anything
@@ -213,7 +215,8 @@ class Killed(Exception):
     """As if the process had ended."""
 
 
-@pytest.mark.parametrize("stage", mostly_slow(["warm-up", "training"], "training"))
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["warm-up", "training"])
 def test_it_resumes_bit_for_bit(stage, fitted, tmp_path):
     def killer(name, steps, now):
         if name == stage:

@@ -279,6 +279,7 @@ def test_training_that_fails_leaves_the_old_result(run, monkeypatch, capsys):
     assert Folder(run, "").strangers() == []
 
 
+@pytest.mark.slow
 def test_certify_adds_its_files_to_the_manifest(run):
     with pytest.raises(SystemExit):
         cli.main(["certify", str(run), "--samples", "100"])

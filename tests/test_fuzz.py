@@ -21,7 +21,7 @@ def first_wrong_lines(count):
 @pytest.mark.parametrize(
     ("part", "cases"),
     [
-        (engine, range(0, 5 * engine.BLOCK, engine.BLOCK)),
+        slow(engine, range(0, 5 * engine.BLOCK, engine.BLOCK)),
         (commands, list(first_wrong_lines(12))),
         slow(files, range(0, 4 * len(files.READERS), len(files.READERS))),
     ],

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from slowness import mostly_slow, slow
+from slowness import mostly_slow
 
 import kuttax as kx
 from kuttax.errors import UserError
@@ -465,7 +465,8 @@ def test_derivatives_that_an_adjoint_does_not_have(name, derivative):
 # More accepted steps than the tape has slots.
 
 
-@pytest.mark.parametrize(("slots", "control"), [slow(4, "joint"), (2, "per_sample")])
+@pytest.mark.slow
+@pytest.mark.parametrize(("slots", "control"), [(4, "joint"), (2, "per_sample")])
 def test_recomputed_steps_are_exact(slots, control, monkeypatch):
     """Against ForwardMode, which keeps no tape; states are kept at a stride longer than the chunk they refill."""
     monkeypatch.setattr(tape_module, "_FEWEST", slots)

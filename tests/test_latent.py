@@ -327,6 +327,7 @@ def test_predictions_are_of_what_was_not_shown(rng, key):
     assert np.asarray(whole.outputs)[np.asarray(batch.mask)].all(), "where all is shown all is predicted"
 
 
+@pytest.mark.slow
 def test_times_that_are_masked_out_change_nothing(rng, key):
     """Longer rows, and a grid of twice the times, which an adaptive solver only reads off."""
     one = series(rng)

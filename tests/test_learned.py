@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from problems import circle_and_bell, solution
+from slowness import mostly_slow
 
 import kuttax as kx
 from kuttax.errors import UserError
@@ -115,7 +116,7 @@ def test_order_survives_any_update(kind, seed, scale):
     assert np.polyfit(np.log(spans[finest]), np.log(errors[finest]), 1)[0] >= solver.order + 1 - 0.2
 
 
-@pytest.mark.parametrize("kind", ["order 2", "closed 3", "closed 4"])
+@pytest.mark.parametrize("kind", mostly_slow(["order 2", "closed 3", "closed 4"]))
 def test_measured_order_over_more_and_more_intervals(kind):
     """The slope of the error at a fixed end, with the interval cut by ts into ever more parts."""
     solver = moved(start_of(kind), 3, 0.1)

@@ -331,7 +331,7 @@ OF_TASKS = {
 """What the task's options are tried beside."""
 
 
-@pytest.mark.parametrize("name", mostly_slow(TASKS, "digits", "mnist", "spheres", "flow"))
+@pytest.mark.parametrize("name", mostly_slow(TASKS, "spheres", "flow"))
 def test_every_option_of_a_task_changes_what_is_used_or_is_refused(used, files, name, monkeypatch):
     monkeypatch.chdir(files)
     solver = " --solver stochastic-heun --steps 1" if "sde" in name else " --solver euler --steps 1"
@@ -384,7 +384,8 @@ OF_COMPARE = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", mostly_slow(OF_COMPARE, "spiral-sde"))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OF_COMPARE)
 def test_every_option_of_compare_changes_what_is_used_or_is_refused(used, name):
     options = [(owner, option) for owner, option in names_of(compare_command.Compare) if option != "seeds"]
     base = f"compare {name} {TINY[name]} --seeds 1"

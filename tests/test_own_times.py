@@ -106,6 +106,7 @@ def test_gradients_against_the_closed_form(solver):
         np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_joint_gradients_of_own_outputs():
     """Joint control: the gradient in ts of each sample's own."""
     solver, ts = kx.Adaptive(DOPRI8, 1e-12, 1e-12), jnp.asarray([[0.1, 1.0], [0.5, 0.6], [1.5, 1.9], [0.2, 2.0]])

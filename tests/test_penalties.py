@@ -17,7 +17,7 @@ from differences import assert_gradient_is_a_difference
 from looking import Looks, looked
 from scipy import stats
 from scipy.integrate import quad
-from slowness import mostly_slow, slow
+from slowness import mostly_slow
 
 import kuttax as kx
 from kuttax.errors import UserError
@@ -239,7 +239,7 @@ def step_by_hand(tableau, f, t, y, h, k1):
     return jnp.log1p(jnp.sqrt(jnp.mean(jnp.square(estimate / scale))))
 
 
-@pytest.mark.parametrize("through", ["stages", "step"])
+@pytest.mark.parametrize("through", mostly_slow(["stages", "step"], "step"))
 def test_gradient_through_the_step_alone(through, key):
     """Start, time and size are constants, and of the stages alone the first slope: any adjoint serves."""
     at, y0, solver = jnp.asarray(WEIGHTS), jnp.asarray(Y0), kx.Adaptive(BOSH3, 1e-6, 1e-6)
@@ -665,7 +665,8 @@ FLAT = (
 )
 
 
-@pytest.mark.parametrize(("control", "dtype"), [("per_sample", np.float64), slow("joint", np.float32)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("control", "dtype"), [("per_sample", np.float64), ("joint", np.float32)])
 def test_gradients_are_finite_where_nothing_happens(control, dtype, key):
     """A field that is zero or constant, and an interval of no length: errors of zero, and equal stages."""
     solver = kx.Adaptive(HEUN2, 1e-3, 1e-3, control=control)

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 from looking import looked
-from slowness import mostly_slow
 
 import kuttax as kx
 from kuttax.errors import UserError
@@ -101,7 +100,8 @@ GRADIENTS = {
 }
 
 
-@pytest.mark.parametrize("name", mostly_slow(GRADIENTS))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", GRADIENTS)
 def test_gradients_on_a_fixed_path(name, key):
     """The penalty's noise is as fixed as the path's. One forwards, one backwards."""
     sde, solver, penalty = GRADIENTS[name]

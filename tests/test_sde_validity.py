@@ -80,6 +80,7 @@ def test_wrong_on_paths_and_right_in_law(of_euler):
     assert said["in_law"] == "valid" and said["rows"][3]["mean_gap"]["low"] == 0
 
 
+@pytest.mark.slow
 def test_wrong_in_law():
     """With a drift the mean is (1 + 1/2)^2 after two steps, and e."""
     found = certify(*swapped(geometric(1.0, 0.3), kx.EulerMaruyama(2)), refine=())

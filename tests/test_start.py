@@ -10,7 +10,6 @@ import subprocess
 import sys
 
 import pytest
-from slowness import mostly_slow
 
 ENGINE = "import kuttax as kx; kx.solve; kx.Adaptive; kx.FixedSteps"
 COMMANDS = ("fit", "train", "compare", "evaluate", "certify", "distill", "report")
@@ -54,11 +53,13 @@ def test_the_engine_imports_jax_and_equinox_alone():
         assert loaded(code) & HEAVY == {"jax", "numpy", "equinox"}
 
 
+@pytest.mark.slow
 def test_all_public_names_import_nothing_of_data_and_reports():
     assert not loaded("from kuttax import *") & {*OF_DATA_AND_REPORTS, *OF_SCIPY}
 
 
-@pytest.mark.parametrize("name", mostly_slow(COMMANDS, "train"))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COMMANDS)
 def test_the_help_of_a_command_imports_nothing_of_data_and_reports(name):
     assert not loaded(command(name, "--help")) & {*OF_DATA_AND_REPORTS, *OF_SCIPY}
 

@@ -122,6 +122,7 @@ def test_times_of_any_size(unit):
     assert sol.stats.accepted < 20
 
 
+@pytest.mark.slow
 def test_no_absolute_tolerance():
     """A component that is zero has no error, and holds nothing up."""
     field = lambda t, y, args: jnp.stack([jnp.zeros_like(t), -y[1]])
