@@ -4,10 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= runs/demo
 
-# Test files for `make test` and `make coverage`, such as T=tests/test_solve.py; empty for the whole suite.
+# Test files for `make test`, `make test-all` and `make coverage`, such as T=tests/test_solve.py; empty for every file.
 T =
+PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: setup demo test coverage lint docs bench-gpu clean
+.PHONY: setup demo test test-all coverage lint docs bench-gpu clean
 
 setup: $(VENV)/.installed
 
@@ -23,16 +24,21 @@ demo: setup
 	$(BIN)/kuttax compare digits --out $(OUT) --overwrite
 
 # What one test has compiled serves the others, their processes, and the next run.
-test coverage: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/$(VENV)/jax-cache
-test coverage: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0.3
-test coverage: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES = 0
+test test-all coverage: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/$(VENV)/jax-cache
+test test-all coverage: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0.3
+test test-all coverage: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES = 0
+
+# The quick tests: five minutes on two cores, with nothing compiled before.
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=15 $(T)
+	$(PYTEST) --durations=15 -m "not slow" $(T)
+
+# Those marked slow too. .ci/run calls it.
+test-all: setup
+	$(PYTEST) --durations=15 $(T)
 
 # The suite with line coverage of src/, the least covered files first. With T the limit of the whole suite does not hold.
 coverage: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term $(T) \
-		$(if $(T),--cov-fail-under=0)
+	$(PYTEST) --cov --cov-report=term $(T) $(if $(T),--cov-fail-under=0)
 
 lint: setup
 	$(BIN)/ruff check .

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from problems import PROBLEMS, WIDTH, any_problem, circle_and_bell, solution
+from slowness import mostly_slow
 
 import kuttax as kx
 from kuttax.errors import UserError
@@ -18,7 +19,7 @@ from kuttax.solvers.rk.order import order_conditions
 from kuttax.solvers.rk.tableaus import ALL, DOPRI5, DOPRI8
 
 PAIRS = {"bosh3": diffrax.Bosh3, "dopri5": diffrax.Dopri5, "tsit5": diffrax.Tsit5, "dopri8": diffrax.Dopri8}
-EACH_PAIR = pytest.mark.parametrize("name", PAIRS)
+EACH_PAIR = pytest.mark.parametrize("name", mostly_slow(PAIRS, "dopri5"))
 EACH_PROBLEM = pytest.mark.parametrize("index", range(len(PROBLEMS)), ids=[p.name for p in PROBLEMS])
 TOLERANCES = (1e-4, 1e-6, 1e-8, 1e-10)
 ENDS = (0.25, 0.5, 0.75, 1.0)
@@ -186,7 +187,7 @@ def replay(tableau, field, y, nodes):
 
 
 @pytest.mark.parametrize(("t0", "t1"), [(0.0, 3.0), (2.0, -1.0)], ids=["forward", "backward"])
-@pytest.mark.parametrize("tableau", [DOPRI5, DOPRI8], ids=["dopri5", "dopri8"])
+@pytest.mark.parametrize("tableau", mostly_slow([DOPRI5, DOPRI8]), ids=["dopri5", "dopri8"])
 def test_outputs_at_accepted_nodes_are_the_steps_own_states(tableau, t0, t1):
     """To rounding; and ts, however many, changes neither the steps nor their cost."""
     solver = kx.Adaptive(tableau, 1e-7, 1e-7)

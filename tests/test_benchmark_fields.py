@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from slowness import slow
 
 import kuttax as kx
 from benchmarks.blueprints import FREQUENCIES, HEADS, NORM_GROUPS
@@ -93,7 +94,7 @@ def transformer(t, y, layers):
 @pytest.mark.parametrize(
     ("problem", "expected"),
     [
-        (Problem("unet", (2, 8, 16, 24), batch=2, side=8), unet),
+        slow(Problem("unet", (2, 8, 16, 24), batch=2, side=8), unet),
         (Problem("transformer", (8, 12), batch=2, tokens=5), transformer),
     ],
 )

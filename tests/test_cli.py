@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from matplotlib.image import imread
+from slowness import slow
 
 import kuttax
 from kuttax.commands import compare
@@ -418,6 +419,7 @@ def test_evaluate_with_another_solver(trained, kuttax_main):
     assert code == 0 and "NFE 12" in out
 
 
+@pytest.mark.slow
 def test_certify_leaves_a_certificate_and_says_by_its_exit_code_whether_it_is_valid(trained, tmp_path, kuttax_main):
     run = shutil.copytree(trained, tmp_path / "run")
     code, out, err = kuttax_main("certify", run, "--samples", 144)
@@ -489,8 +491,8 @@ def test_evaluate_refuses_bad_options(trained, refused, options, says):
     ("options", "nfe"),
     [
         ("--solver rk4 --steps 2 --no-time-dependent --augmented 3", 8),
-        ("--solver bosh3 --rtol 1e-3 --atol 1e-3 --control per_sample", None),
-        ("--stages 1 --steps 2 --shared --equal-steps --field conv --width 1 --augmented 1 --depth 1", 2),
+        slow("--solver bosh3 --rtol 1e-3 --atol 1e-3 --control per_sample", None),
+        slow("--stages 1 --steps 2 --shared --equal-steps --field conv --width 1 --augmented 1 --depth 1", 2),
     ],
     ids=["rk4-augmented-autonomous", "per-sample", "conv"],
 )
@@ -555,6 +557,7 @@ def test_the_options_reach_the_trainer(refused, tmp_path, monkeypatch, command):
     assert seen[1].penalty is None
 
 
+@pytest.mark.slow
 def test_train_with_a_penalty_says_so_in_its_files(kuttax_main, tmp_path):
     """A weight so large that the field nearly vanishes: it then takes fewer evaluations than without."""
     options = (*SMALL, "--train-steps", "60", "--per-dispatch", "20")
@@ -584,6 +587,7 @@ def penalties_compared(tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_compared_penalties_share_solver_and_weights_and_nothing_else(penalties_compared):
     found = [r for r in read(penalties_compared / "records.jsonl") if r["kind"] == "run"]
     kinetic = PENALTIES["kinetic"].weight
@@ -600,6 +604,7 @@ def test_compared_penalties_share_solver_and_weights_and_nothing_else(penalties_
         assert load_run(directory)[0].name == "digits"
 
 
+@pytest.mark.slow
 def test_table_of_penalties_sets_them_against_none(penalties_compared):
     table = (penalties_compared / "table.md").read_text().splitlines()
     assert table[0].startswith("| penalty | NFE |") and "vs vanilla" in table[0]
@@ -614,6 +619,7 @@ def test_table_of_penalties_sets_them_against_none(penalties_compared):
         assert imread(penalties_compared / name).ndim == 3
 
 
+@pytest.mark.slow
 def test_resumed_penalties_are_those_of_before(penalties_compared, tmp_path, kuttax_main, refused, monkeypatch):
     out = tmp_path / "out"
     shutil.copytree(penalties_compared, out)
@@ -656,6 +662,7 @@ def faked(monkeypatch):
     return ran
 
 
+@pytest.mark.slow
 def test_all_penalties_are_those_that_the_solver_can_have(tmp_path, kuttax_main, faked):
     code, out, err = kuttax_main(
         "compare", "digits", "--penalties", "all", "--solver", "bosh3", "--seeds", "1", "--out", tmp_path / "out"
@@ -666,6 +673,7 @@ def test_all_penalties_are_those_that_the_solver_can_have(tmp_path, kuttax_main,
     assert all(f"left out {name}: Bosh3 has no two stages" in out for name in lacking)
 
 
+@pytest.mark.slow
 def test_a_penalty_that_a_task_cannot_have_is_left_out_of_all_and_refused_by_name(
     tmp_path, kuttax_main, refused, faked
 ):
@@ -679,6 +687,7 @@ def test_a_penalty_that_a_task_cannot_have_is_left_out_of_all_and_refused_by_nam
     assert "steer" not in faked and {None, "kinetic", "consistency"} <= {*faked}
 
 
+@pytest.mark.slow
 def test_one_penalty_beside_a_solver_compared(tmp_path, kuttax_main):
     options = ("--nfe", "2", "--seeds", "1", "--methods", "learned", "--penalty", "local-error", *SMALL)
     code, _, err = kuttax_main("compare", "digits", *options, "--out", tmp_path / "out")
@@ -798,6 +807,7 @@ def test_stop_in_the_middle_keeps_what_is_finished(tmp_path, refused, monkeypatc
     assert runs(tmp_path / "out") == [("midpoint", 0)]
 
 
+@pytest.mark.slow
 def test_failed_run_is_recorded_and_fails_the_command(tmp_path, kuttax_main):
     options = ("--nfe", "2", "--seeds", "1", "--methods", "dopri5", "midpoint", "--max-steps", "1", *SMALL)
     code, out, err = kuttax_main("compare", "digits", *options, "--out", tmp_path / "out")
@@ -832,6 +842,7 @@ def test_process_refuses_in_one_line(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_process_trains_in_float32_and_says_nothing_on_standard_error(tmp_path):
     done = process("train", "digits", "--stages", "2", "--steps", "1", *SMALL, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
@@ -841,6 +852,7 @@ def test_process_trains_in_float32_and_says_nothing_on_standard_error(tmp_path):
     assert solver.dtype == np.float32
 
 
+@pytest.mark.slow
 def test_process_whose_reader_leaves_ends_quietly():
     command = f"{sys.executable} -m kuttax train digits --help | head -n 1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=300)
@@ -850,6 +862,7 @@ def test_process_whose_reader_leaves_ends_quietly():
 # MNIST
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not MNIST_10K.exists(), reason=f"no {MNIST_10K}")
 def test_mnist_trains_from_a_directory(kuttax_main, tmp_path):
     with np.load(MNIST_10K) as archive:

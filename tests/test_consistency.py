@@ -13,6 +13,7 @@ from differences import assert_gradient_is_a_difference
 from looking import looked
 from scipy.integrate import solve_ivp
 from scipy.linalg import expm
+from slowness import mostly_slow
 
 import kuttax as kx
 from kuttax.errors import UserError
@@ -84,7 +85,7 @@ CASES = {
 TRANSFORMS = {"outputs": "plain", "learned": "log", "backward": "scaled", "adaptive": "log"}
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", mostly_slow(CASES, "outputs", "adaptive"))
 def test_a_linear_problem_in_closed_form(name, key):
     """R(h A) y of the row that the step has, against exp(h A) y, or the reference's own powers."""
     solver, (t0, t1), ts, options, finer, transform = CASES[name]
@@ -179,7 +180,7 @@ def test_gradient_through_the_state(key, rng):
     assert_gradient_is_a_difference(value, {"weights": jnp.asarray(MATRIX), "y0": jnp.asarray(Y0), "solver": free}, rng)
 
 
-@pytest.mark.parametrize("moves", ["both", "field", "solver"])
+@pytest.mark.parametrize("moves", mostly_slow(["both", "field", "solver"], "solver"))
 def test_gradient_through_the_step(moves, key, rng):
     """Of field and solver, or of one alone, what the field closes over too; the start is a constant."""
     solver, part = learned(), Consistency(moves=moves, reference=RK4, substeps=40, **TOLERANCES)

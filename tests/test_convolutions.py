@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from slowness import mostly_slow
 
 import kuttax as kx
 from kuttax import FixedSteps
@@ -102,7 +103,7 @@ class Network(eqx.Module):
 
 
 @pytest.mark.parametrize("batched", [False, True], ids=["whole", "samples"])
-@pytest.mark.parametrize("unroll", ["none", "stages", "all"])
+@pytest.mark.parametrize("unroll", mostly_slow(["none", "stages", "all"], "all"))
 def test_the_solve_of_a_network_is_that_of_a_plain_loop(unroll, batched, key):
     network, y0 = Network(key), jax.random.normal(key, (2, 2, 4, 4), jnp.float64)
 

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from slowness import mostly_slow, slow
 
 import kuttax as kx
 from kuttax.errors import UserError
@@ -35,7 +36,7 @@ def solve(solver, y0=Y0, t0=T0, t1=T1, rate=0.7, **more):
     return kx.solve(field, y0, t0, t1, solver=solver, args=rate, dense=True, **more)
 
 
-@pytest.mark.parametrize("solver", SOLVERS, ids=title)
+@pytest.mark.parametrize("solver", mostly_slow(SOLVERS, ADAPTIVE[0], FIXED[1]), ids=title)
 @pytest.mark.parametrize("way", [1, -1], ids=["forward", "backward"])
 def test_values_and_slopes(solver, way):
     """At many times at once, at the ends too; NaN outside."""
@@ -53,7 +54,7 @@ def test_values_and_slopes(solver, way):
     np.testing.assert_allclose(sol.y1, same.y1, rtol=1e-14)
 
 
-@pytest.mark.parametrize("solver", [*ADAPTIVE[:3], *FIXED, DIFFRAX], ids=title)
+@pytest.mark.parametrize("solver", mostly_slow([*ADAPTIVE[:3], *FIXED, DIFFRAX], ADAPTIVE[0], FIXED[1]), ids=title)
 @pytest.mark.parametrize("adjoint", [None, kx.ForwardMode()], ids=["discrete", "forward"])
 def test_gradients(solver, adjoint):
     """Of values and slopes, in everything: against the closed form."""
@@ -78,6 +79,7 @@ def test_gradients(solver, adjoint):
         np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", [kx.Adaptive(DOPRI8, 1e-11, 1e-11), FIXED[0]], ids=title)
 def test_gradients_of_slopes(solver):
     """The derivative of `derivative` in the parameter."""
@@ -92,7 +94,7 @@ OWN_Y0 = np.array([[1.0, 2.0], [0.5, -1.0], [3.0, 0.1]])
 
 
 @pytest.mark.parametrize(
-    "solver", [kx.Adaptive(DOPRI8, 1e-10, 1e-10, control="per_sample"), FIXED[0], FIXED[2]], ids=title
+    "solver", [slow(kx.Adaptive(DOPRI8, 1e-10, 1e-10, control="per_sample")), slow(FIXED[0]), FIXED[2]], ids=title
 )
 def test_samples_with_their_own_times(solver):
     """A row of times for each sample, as `ts` takes them; common times give NaN to samples that do not reach them."""
@@ -118,6 +120,7 @@ def test_samples_with_their_own_times(solver):
     assert np.isnan(common[2]).all() and np.isfinite(common[:2]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", [ADAPTIVE[0], FIXED[0], DIFFRAX], ids=title)
 def test_with_jumps_and_an_event(solver):
     """A field that jumps: polynomials on both sides, the derivative in the jump; nothing after the event."""
@@ -139,6 +142,7 @@ def test_with_jumps_and_an_event(solver):
         assert np.isnan(late)
 
 
+@pytest.mark.slow
 def test_under_vmap_jit_and_scan():
     """Solutions cross these borders, and are evaluated inside and outside of them."""
     solver, ts = ADAPTIVE[2], jnp.asarray([1.0, 2.0])
@@ -189,6 +193,7 @@ def test_late_times_in_float32(known):
     assert np.isnan(sol.evaluate(t0 - 1.0)) and np.isnan(sol.evaluate(t0 + 61.0))
 
 
+@pytest.mark.slow
 def test_gradients_beside_times_that_are_none():
     """Rows that end in NaN, and times outside of the interval, leave the gradient of the others as it is."""
     rows = jnp.asarray([[0.6, 1.0], [0.8, np.nan], [jnp.inf, 9.0]])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy.linalg import expm
 from scipy.stats import multivariate_normal, norm
+from slowness import slow
 
 import kuttax as kx
 from kuttax.data.tables.points import Points, PointSplits, points
@@ -351,7 +352,7 @@ def of_scale(rate):
     return predict
 
 
-@pytest.mark.parametrize(("steps", "verdict"), [(4, "invalid"), (400, "valid")])
+@pytest.mark.parametrize(("steps", "verdict"), [(4, "invalid"), slow(400, "valid")])
 def test_a_likelihood_is_judged_in_nats_with_its_doubt(steps, verdict, rng):
     x = rng.standard_normal((200, 2))
     exact = lambda rate: -norm.logpdf(x * np.exp(-rate)).sum(axis=1).mean() + 2 * rate

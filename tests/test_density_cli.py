@@ -44,6 +44,7 @@ def test_a_run_on_a_toy_leaves_its_record_and_picture(tmp_path, capsys, monkeypa
         assert np.isfinite(drawn["log_density"]).all() and drawn["samples"].shape == (64, 2)
 
 
+@pytest.mark.slow
 def test_flow_trains_on_a_table_of_ones_own(tmp_path, rng):
     path = tmp_path / "mine.csv"
     np.savetxt(path, rng.standard_normal((200, 3)), delimiter=",", header="a,b,c", comments="")

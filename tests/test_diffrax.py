@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
+from slowness import mostly_slow, slow
 
 import kuttax as kx
 from kuttax.errors import UserError
@@ -30,16 +31,13 @@ def run_in_diffrax(solver, controller, dt0=None, y0=Y0, t1=2.0, ts=None):
 
 METHODS = [diffrax.Euler, diffrax.Heun, diffrax.Midpoint, diffrax.Ralston, diffrax.Bosh3, diffrax.Dopri5, diffrax.Tsit5]
 METHODS += [diffrax.Dopri8]
-EXPLICIT = [
-    pytest.param(kx.FromDiffrax(kind(), steps=7), id=f"{kind.__name__}, steps")
-    for kind in (*METHODS[:2], diffrax.Dopri5)
-]
-EXPLICIT += [pytest.param(kx.FromDiffrax(kind(), 1e-4, 1e-4), id=kind.__name__) for kind in METHODS[1:]]
+EXPLICIT = {f"{kind.__name__}, steps": kx.FromDiffrax(kind(), steps=7) for kind in (*METHODS[:2], diffrax.Dopri5)}
+EXPLICIT |= {kind.__name__: kx.FromDiffrax(kind(), 1e-4, 1e-4) for kind in METHODS[1:]}
 
 
-@pytest.mark.parametrize("solver", EXPLICIT)
-def test_nfe_is_what_the_field_counts(solver):
-    calls = [0]
+@pytest.mark.parametrize("name", mostly_slow(EXPLICIT, "Heun, steps", "Tsit5"))
+def test_nfe_is_what_the_field_counts(name):
+    solver, calls = EXPLICIT[name], [0]
 
     def counted(t, y, args):
         jax.debug.callback(lambda: calls.__setitem__(0, calls[0] + 1))
@@ -151,7 +149,7 @@ def test_none_of_its_numbers_are_trained():
 
 
 @pytest.mark.parametrize(
-    ("tableau", "theirs"), [(DOPRI5, diffrax.Dopri5), (BOSH3, diffrax.Bosh3)], ids=["dopri5", "bosh3"]
+    ("tableau", "theirs"), [(DOPRI5, diffrax.Dopri5), slow(BOSH3, diffrax.Bosh3)], ids=["dopri5", "bosh3"]
 )
 def test_tableaus_under_the_controllers_of_diffrax(tableau, theirs):
     """Our tableau there takes the very steps of its own implementation of the method."""
@@ -163,6 +161,7 @@ def test_tableaus_under_the_controllers_of_diffrax(tableau, theirs):
     assert one.stats["num_rejected_steps"] == other.stats["num_rejected_steps"]
 
 
+@pytest.mark.slow
 def test_dense_output_there():
     """Third-order Hermite: right to the fourth power of the step."""
     ts = jnp.linspace(0.0, 2.0, 11)
@@ -193,6 +192,7 @@ def learned(kind):
     return jax.tree.unflatten(structure, [leaf + 0.1 * rng.normal(size=leaf.shape) for leaf in leaves])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["per step", "closed"])
 def test_learned_solvers_train_there(kind):
     """Row by row under StepTo: the values and, through the default checkpointed adjoint, the gradients of kx.solve."""
@@ -222,6 +222,7 @@ def test_backward_in_time_there():
     np.testing.assert_allclose(theirs.ys[0], kx.solve(field, Y0, 2.0, 1.0, solver=solver).y1, rtol=1e-13)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [10.0, 50.0])
 def test_implicit_solvers_in_float32_begin_with_steps_that_are_long_enough(rate):
     """In a very short first step the state changes by less than Newton's tolerance, and no step succeeds."""

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
+from slowness import mostly_slow
 
 import kuttax as kx
 from kuttax.commands import main as cli
@@ -89,6 +90,7 @@ def test_it_carries_its_interval_and_warns_on_another(fitted):
         kx.solve(pendulum, starts(1)[0], 0.0, 1.5, solver=fitted.solver)
 
 
+@pytest.mark.slow
 def test_a_linear_field_is_learned_exactly_by_any_kind():
     """One step of s stages has s free coefficients of its stability polynomial, enough for exp(A h) of a rotation."""
     turn = jnp.array([[0.0, 1.0], [-1.0, 0.0]])
@@ -111,6 +113,7 @@ def test_teacher_is_exact_for_pytrees_backwards_in_time_with_args():
     np.testing.assert_allclose(y1["b"], y0["b"] * np.exp(-(0.25 - 1) / 2), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_float32_programs_get_a_float64_teacher():
     """With JAX's flag off, what a field closes over keeps its float32 values and the ends are float64."""
     with jax.enable_x64(False):
@@ -126,6 +129,7 @@ def test_float32_programs_get_a_float64_teacher():
     assert jax.config.jax_numpy_dtype_promotion == "strict"
 
 
+@pytest.mark.slow
 def test_parameters_that_the_error_does_not_see_stay_where_rounding_does_no_harm():
     """Of order 3, the four weights of four stages follow from A: sum b c^k = 1 / (k + 1), sum b A c = 1 / 6."""
     student = kx.LearnedRK.from_tableau(kx.tableaus.RK4, 1, order=3, dtype=np.float32)
@@ -147,6 +151,7 @@ def starts3(number):
     return np.random.default_rng(0).normal(size=(number, 3)).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_adam_where_least_squares_would_be_too_large(monkeypatch):
     """Two optimisers that share nothing but the error end at the same one."""
 
@@ -162,7 +167,7 @@ def test_adam_where_least_squares_would_be_too_large(monkeypatch):
     assert fit(max_steps=200).error == found.error
 
 
-@pytest.mark.parametrize("reverse", [True, False])
+@pytest.mark.parametrize("reverse", mostly_slow([True, False], False))
 def test_the_jacobian_is_that_of_finite_differences(reverse):
     y0 = starts(3)
     pairs = Pairs(y0, ends_by_scipy(y0, 0.0, 1.0))
@@ -287,6 +292,7 @@ def test_double_precision_leaves_no_trace():
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.slow
 def test_the_page_runs(capsys):
     page = (ROOT / "docs" / "distillation.md").read_text()
     names = {}

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
+from slowness import slow
 
 import kuttax
 from benchmarks import table
@@ -31,10 +32,11 @@ DOCS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.m
 PAGES = ("README.md", *DOCS)
 IN_ONE_PIECE = ("getting_started", "distillation", "own_task")  # below, and in the tests of what they are about
 RUN = [page for page in PAGES if Path(page).stem not in IN_ONE_PIECE]
+EXAMPLES = [(page, block) for page in RUN for block in blocks((ROOT / page).read_text(), "python")]
 
 
 @pytest.mark.parametrize(
-    ("page", "source"), [(page, block) for page in RUN for block in blocks((ROOT / page).read_text(), "python")]
+    ("page", "source"), [example if example[0] == "README.md" else slow(*example) for example in EXAMPLES]
 )
 def test_python_blocks_run(page, source, capsys, any_certificate):
     """A block whose first line is "# needs NAME and NAME" runs where these packages are."""
@@ -52,6 +54,7 @@ def test_no_block_escapes():
         assert len(re.findall(r"```\s*\{?\.?py", text)) == len(blocks(text, "python")), page
 
 
+@pytest.mark.slow
 def test_a_newcomer_gets_from_a_file_to_forecasts(tmp_path, monkeypatch, capsys):
     """The page's blocks and its command, in its order and in an empty folder; with a tenth of the training."""
     monkeypatch.chdir(tmp_path)
@@ -127,6 +130,7 @@ def test_options_shown_are_known(command, capsys):
     assert main(*command, "--help") == 0, capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_experiment_runs(tmp_path, rng, capsys, any_certificate):
     """What the experiment's own script asks of kuttax, for two training steps of one seed; the run is narrowed to one
     method and to made images."""

@@ -11,6 +11,7 @@ import pytest
 from scipy.integrate import solve_ivp
 from scipy.interpolate import CubicHermiteSpline
 from scipy.linalg import expm
+from slowness import mostly_slow, slow
 
 import kuttax as kx
 from kuttax.commands.main import main
@@ -63,6 +64,7 @@ def on_device(batch):
     return jax.tree.map(jnp.asarray, batch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("steps", "verdict"), [(3, "valid"), (1, "invalid")])
 def test_an_rmse_near_zero_has_a_floor_in_standard_deviations(steps, verdict, rng, key):
     """The truth, a slowly decaying rotation by 1.5 rad in an interval: the references' rmse is next to nothing.
@@ -88,7 +90,7 @@ def test_an_rmse_near_zero_has_a_floor_in_standard_deviations(steps, verdict, rn
     )
 
 
-@pytest.mark.parametrize(("irregular", "driven"), [(False, False), (True, False), (True, True)])
+@pytest.mark.parametrize(("irregular", "driven"), [slow(False, False), slow(True, False), (True, True)])
 def test_a_known_field_forecasts_exactly(rng, key, irregular, driven):
     """Scaling, clock, control inputs and solve together: the network is silent and the physics complete."""
     task = Dynamics("linear", linear(rng, irregular=irregular, driven=driven), known=known, horizon=5, width=4)
@@ -115,8 +117,8 @@ def interpolated(t, u, kind):
     return CubicHermiteSpline(t, u, np.concatenate([slope[:1], slope]))
 
 
-@pytest.mark.parametrize("kind", ["hold", "linear", "cubic"])
-@pytest.mark.parametrize("irregular", [False, True])
+@pytest.mark.parametrize("kind", mostly_slow(["hold", "linear", "cubic"]))
+@pytest.mark.parametrize("irregular", mostly_slow([False, True], True))
 def test_control_inputs_between_observations(rng, key, kind, irregular):
     """Windows against SciPy, from observation to observation, under fixed steps and an adaptive solver."""
     parts = linear(rng, irregular=irregular, driven=True)
@@ -145,6 +147,7 @@ def test_solvers_are_distilled_for_one_interval(rng, key):
         driven.trajectories(driven.init(key), driven.test)
 
 
+@pytest.mark.slow
 def test_samples_with_args_of_their_own(rng):
     """args_axes of solve, under joint and per-sample control and fixed steps: y' = a y, an a for every sample."""
     a, y0 = jnp.asarray(rng.uniform(-2, 1, 5)), jnp.asarray(rng.standard_normal((5, 1)))
@@ -181,6 +184,7 @@ def test_bilinear_fields_contain_lorenz63(rng, key):
     np.testing.assert_allclose(field(0.0, jnp.asarray(state)), expected, rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"segments": 2, "curriculum": (1,)}, {"network": "bilinear", "width": 2}])
 def test_gradient_of_the_loss_is_its_finite_difference(rng, key, options):
     task = Dynamics("linear", linear(rng, irregular=True, driven=True), horizon=3, **{"width": 3, **options})
@@ -197,6 +201,7 @@ def test_gradient_of_the_loss_is_its_finite_difference(rng, key, options):
     np.testing.assert_allclose(sum(jax.tree.leaves(slope)), expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_curriculum_grows_the_horizon(rng, key):
     """Against models of the single horizons, at the shares of training where each is due."""
     parts = linear(rng)
@@ -305,6 +310,7 @@ def test_one_forecast_that_diverges_leaves_the_others_alone(rng, key):
 # Training and the command line
 
 
+@pytest.mark.slow
 def test_training_finds_the_field(rng, key):
     """A bilinear field of a linear system; its slopes against the matrix, in the data's units."""
     task = Dynamics("linear", linear(rng, count=12), network="bilinear", width=1, horizon=3, curriculum=(1,))
@@ -320,6 +326,7 @@ def test_training_finds_the_field(rng, key):
     assert trained.validation.metric < 0.02 and trained.validation.nfe == 3
 
 
+@pytest.mark.slow
 def test_a_validation_that_fails_on_the_way_does_not_end_training(key):
     class Late(Dynamics):
         """Its validation cannot be solved while the field grows fast."""
@@ -387,6 +394,7 @@ def run(*arguments) -> int:
 SMALL = ("--train-steps", 4, "--batch-size", 8, "--width", 4, "--horizon", 3)
 
 
+@pytest.mark.slow
 def test_train_and_evaluate(tmp_path, capsys):
     out = tmp_path / "run"
     data = ("--system", "pendulum", "--trajectories", 12, "--samples", 81, "--noise", 0.05, "--segments", 2)
@@ -402,6 +410,7 @@ def test_train_and_evaluate(tmp_path, capsys):
     assert "NFE 12" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_compare_draws_forecasts_of_ones_own_file(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     t = 0.1 * np.arange(80)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from slowness import mostly_slow
 
 import kuttax as kx
 from kuttax.errors import UserError
@@ -148,8 +149,8 @@ def test_an_interval_that_the_dtype_cannot_hold():
 # Derivatives in times, against the closed form y1 = exp(-(t1 - t0)).
 
 
-@pytest.mark.parametrize("t0", [0.0, 3.0])
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("t0", mostly_slow([0.0, 3.0]))
+@pytest.mark.parametrize("name", mostly_slow(ALL, "adaptive", "fixed"))
 def test_derivatives_in_the_ends(name, t0):
     def end(times):
         return kx.solve(lambda t, y, args: -y, jnp.ones(1), times[0], times[1], solver=ALL[name]).y1[0]
@@ -158,6 +159,7 @@ def test_derivatives_in_the_ends(name, t0):
     np.testing.assert_allclose(jax.grad(end)(jnp.array([t0, t0])), [1, -1], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_derivatives_of_outputs_on_an_empty_interval():
     def outputs(ts):
         return kx.solve(lambda t, y, args: -y, jnp.ones(1), 0.0, 0.0, ts=ts, solver=ALL["diffrax"]).ys[:, 0]

@@ -120,6 +120,7 @@ def test_what_interrupts_do_is_as_before_afterwards(ended):
     assert (signal.getsignal(signal.SIGINT), sys.unraisablehook) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.2, 0.5, 0.9])
 def test_interrupt_in_the_first_seconds_is_one_line(seconds):
     process = subprocess.Popen([*PROGRAM, "certify", "nowhere"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -15,6 +15,7 @@ from jax.flatten_util import ravel_pytree
 from looking import looked
 from scipy import stats
 from scipy.integrate import solve_ivp
+from slowness import mostly_slow
 
 import kuttax as kx
 from kuttax.penalties import GlobalError, GlobalStiffness, LocalError
@@ -77,7 +78,7 @@ def ends(name):
     return (T1, T0) if name == "backward" else (T0, T1)
 
 
-@pytest.mark.parametrize("name", ["backward", "per sample"])
+@pytest.mark.parametrize("name", mostly_slow(["backward", "per sample"], "per sample"))
 def test_a_time_is_uniform_and_the_state_there_is_the_solution(name, key):
     """And the step is as long as the one that the solver took across that time, but for the end of the solve."""
     (solver, y0, options), (t0, t1) = ADAPTIVE[name], ends(name)
@@ -97,6 +98,7 @@ def test_a_time_is_uniform_and_the_state_there_is_the_solution(name, key):
         np.testing.assert_allclose(y, truth(start, seen.t[few, lane], t0, t1), rtol=0, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_a_time_in_a_solve_by_diffrax(key):
     """A budget of three steps: on the first two thirds of the interval."""
     keys, solver = jax.random.split(key, 500), kx.FromDiffrax(diffrax.Bosh3(), steps=400)
@@ -111,7 +113,9 @@ CROWDED = np.append(np.linspace(T0, T0 + 0.1 * (T1 - T0), 12), T1)
 """Outputs that nearly all lie in the first tenth of the interval."""
 
 
-@pytest.mark.parametrize("solver", [kx.Adaptive(BOSH3, 1e-4, 1e-4), kx.FromDiffrax(diffrax.Bosh3(), 1e-4, 1e-4)])
+@pytest.mark.parametrize(
+    "solver", mostly_slow([kx.Adaptive(BOSH3, 1e-4, 1e-4), kx.FromDiffrax(diffrax.Bosh3(), 1e-4, 1e-4)])
+)
 def test_a_time_is_uniform_however_outputs_crowd(solver, key):
     keys = jax.random.split(key, DRAWS)
     options = {"args": ARGS, "solver": solver, "ts": CROWDED}
@@ -128,7 +132,7 @@ def test_a_step_between_crowded_outputs_is_picked_by_its_length(key):
     assert stats.chisquare(counts, DRAWS * np.diff(nodes) / (T1 - T0)).pvalue > LEAST_P
 
 
-@pytest.mark.parametrize("name", ["forward", "per sample"])
+@pytest.mark.parametrize("name", mostly_slow(["forward", "per sample"], "per sample"))
 def test_every_step_is_as_likely(name, key):
     """Its own steps for every sample, whatever the outputs are."""
     (solver, y0, options), (t0, t1) = ADAPTIVE[name], ends(name)
@@ -253,7 +257,7 @@ COSTLY = {
 }
 
 
-@pytest.mark.parametrize("name", COSTLY)
+@pytest.mark.parametrize("name", mostly_slow(COSTLY, "per sample"))
 def test_costs_are_those_of_a_plain_loop(name, rng):
     """In value, and, on the frozen mesh, in their derivative along a direction of everything."""
     solver, y0, axis = COSTLY[name]
@@ -294,7 +298,7 @@ REPLAYED = {
 }
 
 
-@pytest.mark.parametrize("name", REPLAYED)
+@pytest.mark.parametrize("name", mostly_slow(REPLAYED))
 def test_replay_has_the_derivative_of_forward_mode(name, key, rng, monkeypatch):
     """Of picks, costs, outputs and the end; with more steps than the tape holds too."""
     control, ts, slots = REPLAYED[name]
@@ -343,6 +347,7 @@ class Powered(GlobalError):
         return super().charge(step) ** self.power
 
 
+@pytest.mark.slow
 def test_a_cost_may_depend_on_traced_numbers(rng):
     """And has their derivative, by differences."""
 

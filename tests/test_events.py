@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
+from slowness import mostly_slow
 
 import kuttax as kx
 from kuttax.errors import UserError
@@ -40,7 +41,7 @@ def impact(height, speed, g, xp=np):
     return t, speed - g * t
 
 
-@pytest.mark.parametrize("solver", [*ADAPTIVE, *FIXED, DIFFRAX], ids=title)
+@pytest.mark.parametrize("solver", mostly_slow([*ADAPTIVE, *FIXED, DIFFRAX], ADAPTIVE[0], FIXED[0]), ids=title)
 def test_a_falling_ball(solver):
     """Time and state of the impact, and all their derivatives, in closed form."""
 
@@ -57,8 +58,8 @@ def test_a_falling_ball(solver):
     np.testing.assert_allclose(found, expected, rtol=1e-7)
 
 
-@pytest.mark.parametrize("solver", [ADAPTIVE[0], FIXED[0], DIFFRAX], ids=title)
-@pytest.mark.parametrize("mode", ["forward", "reverse"])
+@pytest.mark.parametrize("solver", mostly_slow([ADAPTIVE[0], FIXED[0], DIFFRAX]), ids=title)
+@pytest.mark.parametrize("mode", mostly_slow(["forward", "reverse"], "reverse"))
 def test_a_curved_path(solver, mode):
     """Van der Pol's oscillator reaches y = 0.5: against SciPy, and the derivatives against its differences."""
     if isinstance(solver, kx.FixedSteps):
@@ -93,7 +94,7 @@ def test_a_curved_path(solver, mode):
 Y0 = np.array([[10.0, 0.0], [5.0, 3.0], [1.0, -2.0], [100.0, 0.0]])
 
 
-@pytest.mark.parametrize("solver", [*PER_SAMPLE, *FIXED], ids=title)
+@pytest.mark.parametrize("solver", mostly_slow([*PER_SAMPLE, *FIXED], PER_SAMPLE[0]), ids=title)
 def test_each_sample_at_its_own_time(solver):
     """Two events, of which one or the other comes first, and a sample that meets none; outputs after it are NaN."""
     events = [kx.Event(ground, direction=-1), kx.Event(lambda t, y, args: y[1] + 9.0, direction=-1)]
@@ -134,7 +135,7 @@ def test_each_sample_at_its_own_time(solver):
         np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-8)
 
 
-@pytest.mark.parametrize("solver", [ADAPTIVE[0], FIXED[0], DIFFRAX], ids=title)
+@pytest.mark.parametrize("solver", mostly_slow([ADAPTIVE[0], FIXED[0], DIFFRAX]), ids=title)
 def test_a_late_origin_and_backward_time(solver):
     """The time is the user's, to the last digits, and a solve may run backwards."""
     start = 1e4
@@ -144,6 +145,7 @@ def test_a_late_origin_and_backward_time(solver):
     np.testing.assert_allclose(back.event.t, (3.0 - np.sqrt(9.0 + 10.0 * G)) / G, rtol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", [ADAPTIVE[1], FIXED[0], PER_SAMPLE[0]], ids=title)
 def test_with_own_times_and_jumps(solver):
     """A push of each sample's own at a time of its own, then the event; its derivative in the time of the push."""
@@ -177,6 +179,7 @@ def test_with_own_times_and_jumps(solver):
         np.testing.assert_allclose(got, want, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_bouncing_ball():
     """Impact after impact under `lax.scan`: times in closed form, and the derivative through all of them."""
     keep = 0.8
@@ -223,6 +226,7 @@ def test_evaluations_are_counted(rng):
         assert len(counted) == int(sol.stats.nfe)
 
 
+@pytest.mark.slow
 def test_under_vmap():
     heights = jnp.asarray([1.0, 5.0, 40.0])
     fly = lambda h: kx.solve(
@@ -233,6 +237,7 @@ def test_under_vmap():
     np.testing.assert_allclose(slopes, 1 / np.sqrt(2 * G * heights), rtol=1e-7)
 
 
+@pytest.mark.slow
 def test_certificates_of_models_with_events(rng):
     """References end each sample at its own event: fine steps are valid, coarse ones are not."""
 
@@ -258,6 +263,7 @@ def test_no_event():
     assert int(call(kx.Event(ground, required=True), throw=False).status) == int(kx.Status.no_event)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", [1.0, 0.7, 3.0])
 def test_a_change_of_sign_between_two_steps(start):
     """The zero is where a step ends: rounding may put it on either side of that time."""
@@ -270,6 +276,7 @@ def test_a_change_of_sign_between_two_steps(start):
         np.testing.assert_allclose(sol.event.t, start, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", [ADAPTIVE[0], FIXED[0], PER_SAMPLE[0]], ids=title)
 def test_a_condition_that_jumps(solver):
     """A setpoint falls below the state at T, where the field jumps too: the event is there, and moves with T alone."""
@@ -288,7 +295,7 @@ def test_a_condition_that_jumps(solver):
     np.testing.assert_allclose(jax.jacrev(value, (0, 1))(*at), [[0.0, 1.0], [1.0, 1.0]], atol=1e-9)
 
 
-@pytest.mark.parametrize("solver", [ADAPTIVE[0], FIXED[0]], ids=title)
+@pytest.mark.parametrize("solver", mostly_slow([ADAPTIVE[0], FIXED[0]]), ids=title)
 def test_an_event_at_the_time_of_a_jump(solver):
     """The condition is smooth there, and its derivative is its own."""
     f = lambda c: kx.solve(lambda t, y, args: -y, np.ones(1), 0.0, 2.0, solver=solver, jumps=[1.0], event=event(c))

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from rich.console import Console
+from slowness import mostly_slow, slow
 
 import kuttax as kx
 from kuttax.data import BatchStream, Dataset, Splits
@@ -133,7 +134,6 @@ FAULTS = {
     "exploding": (lambda: Flow("exploding"), JOINT, "blows up|NaN or infinite"),
     "stiff": (lambda: Flow("stiff"), JOINT, "used up max_steps.*stiffness"),
 }
-faults = pytest.mark.parametrize("fault", FAULTS)
 
 
 def with_bad():
@@ -143,7 +143,7 @@ def with_bad():
 # The policies
 
 
-@faults
+@pytest.mark.parametrize("fault", FAULTS)
 def test_raise_names_step_samples_and_cause(fault):
     task, solver, cause = FAULTS[fault]
     with pytest.raises(TrainingError, match=cause) as caught:
@@ -159,7 +159,7 @@ def test_raise_names_step_samples_and_cause(fault):
     assert isinstance(caught.value, kx.SolveError) == (fault in ("exploding", "stiff"))
 
 
-@faults
+@pytest.mark.parametrize("fault", mostly_slow(FAULTS, "nan", "overflow"))
 def test_skip_is_training_without_those_batches(fault):
     task, solver, _ = FAULTS[fault]
     task, seen = task(), []
@@ -171,7 +171,7 @@ def test_skip_is_training_without_those_batches(fault):
     assert all(np.isfinite(now.loss) for now in seen), "means are of the steps that did not fail"
 
 
-@faults
+@pytest.mark.parametrize("fault", mostly_slow(FAULTS, "nan", "gradient"))
 def test_rollback_goes_on_from_weights_that_have_survived(fault):
     """The batch is taken out of all steps but one, so that the run can be followed by hand."""
     task, solver, _ = FAULTS[fault]
@@ -201,6 +201,7 @@ def test_rollback_goes_on_from_weights_that_have_survived(fault):
     assert trained.failures == Failures(steps=1, lr_scale=0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["exploding", "stiff"])
 def test_a_sample_with_steps_of_its_own_is_lost_alone(kind):
     task = Flow(kind)
@@ -285,10 +286,10 @@ def small_dynamics(rng, irregular=False):
 @pytest.mark.parametrize(
     ("make", "spoilt"),
     [
-        (small_classification, np.nan),
-        (small_classification, np.inf),
-        (small_density, np.nan),
-        (small_dynamics, np.nan),
+        slow(small_classification, np.nan),
+        slow(small_classification, np.inf),
+        slow(small_density, np.nan),
+        slow(small_dynamics, np.nan),
         (lambda rng: small_dynamics(rng, irregular=True), np.nan),
     ],
     ids=["classification", "infinite", "density", "dynamics", "irregular"],

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from linear_flow import Flow
 from scipy.linalg import expm
+from slowness import mostly_slow
 
 import kuttax as kx
 from kuttax._fit import phases
@@ -140,6 +141,7 @@ def test_a_solver_that_does_not_get_through_the_field_ends_no_fit(monkeypatch):
     assert tried.name == "more evaluations" and math.isnan(tried.validation.metric)
 
 
+@pytest.mark.slow
 def test_a_classical_scheme_is_trained_with_and_a_learned_one_fitted_to_its_field():
     off = kx.FitOptions(warm_up=0.0, learned="never", consistency=0.0)
     found = kx.fit(Whole(), nfe=3, settings=QUICK, options=off)
@@ -154,6 +156,7 @@ def test_a_classical_scheme_is_trained_with_and_a_learned_one_fitted_to_its_fiel
     assert rmse[1] < 0.9 * rmse[0]
 
 
+@pytest.mark.slow
 def test_a_task_without_penalties_is_trained_without_them():
     found = kx.fit(Flow(), nfe=4, settings=QUICK)
     assert found.history[0].name == "training"
@@ -167,7 +170,7 @@ def deviating(w, starts, steps):
     return np.mean(far > 0.05)
 
 
-@pytest.mark.parametrize("allow_more", [False, True])
+@pytest.mark.parametrize("allow_more", mostly_slow([False, True], True))
 def test_the_least_budget_is_the_first_that_is_beyond_doubt(allow_more):
     off = kx.FitOptions(warm_up=0.0, learned="never", consistency=0.0, distill=False)
     task = Whole()
@@ -199,6 +202,7 @@ def test_the_first_rung_is_found_in_few_looks(rungs):
         assert len(looked) == len(set(looked)) <= 1 + 2 * math.log2(rungs + 1)
 
 
+@pytest.mark.slow
 def test_too_few_samples_are_no_cause_to_look_for_a_larger_budget():
     task = Whole()
     task.validation = jax.tree.map(lambda x: x[:20], task.validation)  # 59 are the least that show anything
@@ -211,6 +215,7 @@ class Killed(Exception):
     """As if the process had ended."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["warm-up", "training"])
 def test_it_resumes_bit_for_bit(stage, fitted, tmp_path):
     def killer(name, steps, now):
@@ -260,6 +265,7 @@ TINY = (
 )
 
 
+@pytest.mark.slow
 def test_the_command_saves_what_it_says(tmp_path, capsys):
     out = tmp_path / "run"
     code = command("digits", *TINY, "--out", out)

@@ -279,6 +279,7 @@ def test_training_that_fails_leaves_the_old_result(run, monkeypatch, capsys):
     assert Folder(run, "").strangers() == []
 
 
+@pytest.mark.slow
 def test_certify_adds_its_files_to_the_manifest(run):
     with pytest.raises(SystemExit):
         cli.main(["certify", str(run), "--samples", "100"])
@@ -302,6 +303,7 @@ def test_what_the_manifest_is_made_of(trained):
     assert module.manifest.digest(trained / "model.eqx") == found["files"]["model.eqx"]["sha256"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("any_certificate")
 def test_a_comparison_replaces_another_one_whole(tmp_path):
     out = tmp_path / "out"

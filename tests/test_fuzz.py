@@ -5,6 +5,7 @@ import itertools
 
 import numpy as np
 import pytest
+from slowness import slow
 
 import kuttax as kx
 from tests.fuzz import commands, engine, files, outcome
@@ -20,9 +21,9 @@ def first_wrong_lines(count):
 @pytest.mark.parametrize(
     ("part", "cases"),
     [
-        (engine, range(0, 5 * engine.BLOCK, engine.BLOCK)),
+        slow(engine, range(0, 5 * engine.BLOCK, engine.BLOCK)),
         (commands, list(first_wrong_lines(12))),
-        (files, range(0, 4 * len(files.READERS), len(files.READERS))),
+        slow(files, range(0, 4 * len(files.READERS), len(files.READERS))),
     ],
     ids=["engine", "commands", "files"],
 )

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from slowness import mostly_slow
 
 import kuttax as kx
 from kuttax.errors import UserError
@@ -150,7 +151,7 @@ def replayed_loss(inputs, tableau, nodes):
     return measure(y1, ys, np)
 
 
-@pytest.mark.parametrize("tableau", [BOSH3, DOPRI5, DOPRI8], ids=["bosh3", "dopri5", "dopri8"])
+@pytest.mark.parametrize("tableau", mostly_slow([BOSH3, DOPRI5, DOPRI8], DOPRI5), ids=["bosh3", "dopri5", "dopri8"])
 def test_joint_against_differences_on_the_frozen_mesh(tableau):
     solver = kx.Adaptive(tableau, 1e-4, 1e-4)
     nodes = nodes_of(solver, INPUTS)
@@ -160,6 +161,7 @@ def test_joint_against_differences_on_the_frozen_mesh(tableau):
     assert_close(gradient, differences(lambda x: replayed_loss(x, tableau, nodes), INPUTS), 1e-8)
 
 
+@pytest.mark.slow
 def test_backward_in_time_against_differences_on_the_frozen_mesh():
     solver = kx.Adaptive(DOPRI5, 1e-5, 1e-5)
     inputs = {**INPUTS, "y0": np.array([1.1, 0.7]), "t0": T1, "t1": T0, "ts": TS[::-1].copy()}
@@ -218,7 +220,7 @@ def _with_axis(slope):
     return slope[0], slope[1][None]
 
 
-@pytest.mark.parametrize("axis", [0, -1])
+@pytest.mark.parametrize("axis", mostly_slow([0, -1]))
 def test_per_sample_against_differences_on_the_frozen_meshes(axis):
     """With twenty times as many steps for the stiffest sample; summed over the batch for what is shared."""
     solver = kx.Adaptive(BOSH3, 1e-4, 1e-4, control="per_sample")
@@ -239,6 +241,7 @@ def test_per_sample_against_differences_on_the_frozen_meshes(axis):
     assert_close(gradient, differences(truth, BATCH, eps=1e-5), 1e-5)
 
 
+@pytest.mark.slow
 def test_joint_batch_is_the_gradient_of_the_whole():
     """Of a batch under joint control: the same as vmapping the field by hand."""
     solver = kx.Adaptive(HEUN2, 1e-3, 1e-3)
@@ -288,13 +291,14 @@ TIGHT = {
 }
 
 
-@pytest.mark.parametrize("name", TIGHT)
+@pytest.mark.parametrize("name", mostly_slow(TIGHT, "backsolve"))
 def test_against_diffrax_at_tight_tolerance(name):
     solver, adjoint = TIGHT[name]
     gradient = jax.jit(jax.grad(lambda x: loss(x, solver, adjoint, max_steps=1000)))(traced(INPUTS))
     assert_close(gradient, diffrax_gradient(), 1e-6)
 
 
+@pytest.mark.slow
 def test_backsolve_of_a_batch():
     """Per-sample forwards; the adjoint equation is solved jointly, and backwards the stiff batch would blow up."""
     solver = kx.Adaptive(DOPRI5, 1e-10, 1e-10, control="per_sample")
@@ -318,7 +322,7 @@ def test_backsolve_refuses_a_learned_tableau():
 # Learned tableaus.
 
 
-@pytest.mark.parametrize("tableau", [RK4, HEUN3], ids=["projected", "closed"])
+@pytest.mark.parametrize("tableau", mostly_slow([RK4, HEUN3]), ids=["projected", "closed"])
 def test_learned_tableau_against_differences(tableau):
     """Of free coefficients and step sizes, through the order conditions; the mesh moves with the learned steps."""
     start = kx.LearnedRK.from_tableau(tableau, 3, order=2 if tableau is RK4 else 3, per_step=True, learn_steps=True)
@@ -357,6 +361,7 @@ def test_fixed_steps_against_differences():
 # Under vmap, and in other modes.
 
 
+@pytest.mark.slow
 def test_vmap_of_gradients_is_a_loop():
     """And of the gradient with respect to what is shared: a sum."""
     solver = kx.Adaptive(HEUN2, 1e-3, 1e-3)
@@ -382,7 +387,7 @@ STEPPED = {
 }
 
 
-@pytest.mark.parametrize("name", STEPPED)
+@pytest.mark.parametrize("name", mostly_slow(STEPPED, "adaptive"))
 def test_forward_mode_is_the_transpose_of_reverse_mode(name):
     """jax.jvp along a direction against the gradient's inner product with it."""
     solver, adjoint = STEPPED[name]
@@ -401,7 +406,7 @@ HESSIANS = {
 }
 
 
-@pytest.mark.parametrize("name", HESSIANS)
+@pytest.mark.parametrize("name", mostly_slow(HESSIANS, "fixed"))
 def test_hessian_against_differences_of_the_gradient(name):
     """The mesh must not move between the evaluations: steps of 0.3, none of which is rejected."""
     solver, adjoint = HESSIANS[name]
@@ -447,7 +452,7 @@ REFUSING = {
 }
 
 
-@pytest.mark.parametrize("name", REFUSING)
+@pytest.mark.parametrize("name", mostly_slow(REFUSING))
 @pytest.mark.parametrize("derivative", [jax.jacfwd, lambda f: jax.jacrev(jax.jacrev(f))], ids=["forward", "twice"])
 def test_derivatives_that_an_adjoint_does_not_have(name, derivative):
     solver, adjoint = REFUSING[name]
@@ -460,6 +465,7 @@ def test_derivatives_that_an_adjoint_does_not_have(name, derivative):
 # More accepted steps than the tape has slots.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("slots", "control"), [(4, "joint"), (2, "per_sample")])
 def test_recomputed_steps_are_exact(slots, control, monkeypatch):
     """Against ForwardMode, which keeps no tape; states are kept at a stride longer than the chunk they refill."""

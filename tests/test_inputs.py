@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from slowness import mostly_slow
 
 import kuttax as kx
 from kuttax.errors import UserError
@@ -40,8 +41,8 @@ def exact(y0, knots, values, t1, *, linear, xp=np):
     return y
 
 
-@pytest.mark.parametrize("solver", SOLVERS, ids=title)
-@pytest.mark.parametrize("linear", [False, True], ids=["held", "linear"])
+@pytest.mark.parametrize("solver", mostly_slow(SOLVERS), ids=title)
+@pytest.mark.parametrize("linear", mostly_slow([False, True]), ids=["held", "linear"])
 def test_knots_as_jumps(solver, linear, rng):
     """State, and gradient in the values; in the knots of a held input too, where diffrax's do not hide them."""
     values = rng.normal(size=6)
@@ -69,7 +70,7 @@ PER_SAMPLE = [
 OWN = np.array([[0.0, 0.5, 1.0, 3.0], [0.2, 0.7, 2.0, 2.9], [0.1, 1.5, 3.1, np.nan]])
 
 
-@pytest.mark.parametrize("solver", PER_SAMPLE, ids=title)
+@pytest.mark.parametrize("solver", mostly_slow(PER_SAMPLE, PER_SAMPLE[0], PER_SAMPLE[2]), ids=title)
 @pytest.mark.parametrize("known", [True, False], ids=["known", "traced"])
 def test_each_sample_has_its_own_input(solver, known, rng):
     """Rows of knots, one of which ends early."""
@@ -106,7 +107,7 @@ def test_any_callable_and_two_paths(rng):
     assert int(sol.stats.nfe) == 7 * SOLVERS[2].nfe  # 0.4, 0.8, 1.1, 1.9, 2.2, 2.6 and 3
 
 
-@pytest.mark.parametrize("solver", [*PER_SAMPLE], ids=title)
+@pytest.mark.parametrize("solver", mostly_slow(PER_SAMPLE, PER_SAMPLE[2]), ids=title)
 def test_jumps_at_the_outputs_up_to_the_last(solver, rng):
     """jumps="ts" and t1=None: traced rows cost one interval for each output, and no more."""
     ts = np.sort(rng.uniform(0.5, 3.0, size=(3, 4)), axis=1)

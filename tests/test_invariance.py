@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from slowness import mostly_slow
 
 import kuttax as kx
 from kuttax.solvers.rk.tableaus import ALL, BOSH3, DOPRI5, DOPRI8, RK4, TSIT5
@@ -23,7 +24,7 @@ SOLVERS = {
     "diffrax, implicit": kx.FromDiffrax(diffrax.Kvaerno3(), 1e-4, 1e-5),
     "noise": kx.EulerMaruyama(7),
 }
-EACH = pytest.mark.parametrize("name", SOLVERS)
+EACH = pytest.mark.parametrize("name", mostly_slow(SOLVERS, "adaptive, per sample", "fixed", "learned"))
 FEW = settings(max_examples=6, deadline=None, derandomize=True)
 Y0 = np.array([[1.0, -0.5], [0.3, 2.0]])
 SPAN = 3.0

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from slowness import mostly_slow
 
 import kuttax as kx
 from kuttax.errors import UserError
@@ -47,7 +48,7 @@ def relaxed(y0, t, jumps, t0=0.0, rate=1.3, xp=np):
     return y
 
 
-@pytest.mark.parametrize("solver", SOLVERS, ids=title)
+@pytest.mark.parametrize("solver", mostly_slow(SOLVERS, TIGHT[0], FIXED[1]), ids=title)
 def test_against_the_closed_form(solver):
     """At the end, and at outputs: one at a jump, one between two, one at t0."""
     ts = np.array([0.0, 0.2, 1.1, 1.7, 2.5, 3.0])
@@ -59,7 +60,7 @@ def test_against_the_closed_form(solver):
     np.testing.assert_allclose(sol.ys, expected, rtol=loose, atol=loose)
 
 
-@pytest.mark.parametrize("solver", [TIGHT[0], TIGHT[2], FIXED[0], DIFFRAX], ids=title)
+@pytest.mark.parametrize("solver", mostly_slow([TIGHT[0], TIGHT[2], FIXED[0], DIFFRAX]), ids=title)
 @pytest.mark.parametrize("t0", [0.0, 100.0, 1e4, -1e4], ids=str)
 def test_the_origin_of_time_does_not_matter(solver, t0):
     """A step reads the field on its own side of a jump, however the times round."""
@@ -79,7 +80,7 @@ def test_narrow_dtypes(dtype):
     )
 
 
-@pytest.mark.parametrize("solver", [*TIGHT[:3], FIXED[0], DIFFRAX], ids=title)
+@pytest.mark.parametrize("solver", mostly_slow([*TIGHT[:3], FIXED[0], DIFFRAX]), ids=title)
 def test_backward_in_time(solver):
     """From T1 to 0, where the field before a jump is what the step after it reads."""
     y1 = relaxed(Y0, T1, JUMPS)
@@ -98,7 +99,9 @@ def test_either_convention_at_the_jump(solver, convention):
     np.testing.assert_allclose(sol.y1, relaxed(Y0, T1, JUMPS), rtol=1e-8)
 
 
-@pytest.mark.parametrize("solver", [kx.Adaptive(DOPRI5, 1e-6, 1e-6), kx.FromDiffrax(diffrax.Tsit5(), 1e-6, 1e-6)])
+@pytest.mark.parametrize(
+    "solver", mostly_slow([kx.Adaptive(DOPRI5, 1e-6, 1e-6), kx.FromDiffrax(diffrax.Tsit5(), 1e-6, 1e-6)])
+)
 def test_evaluations_are_those_of_the_pieces(solver):
     """Each jump costs one evaluation beside the steps; without jumps the same accuracy costs many more."""
     counted = []
@@ -117,7 +120,7 @@ def test_evaluations_are_those_of_the_pieces(solver):
 
 
 @pytest.mark.parametrize("kind", ["hold", "linear"])
-@pytest.mark.parametrize("pair", [DOPRI5, TSIT5, BOSH3], ids=lambda pair: pair.name)
+@pytest.mark.parametrize("pair", mostly_slow([DOPRI5, TSIT5, BOSH3]), ids=lambda pair: pair.name)
 def test_inputs_with_a_hundred_knots(kind, pair, rng):
     """Within five times the tolerance, with fewer evaluations than without the knots."""
     knots, values = np.linspace(0.0, 10.0, 101), rng.normal(size=101)
@@ -141,7 +144,7 @@ def jumped(y0, jumps, rate, t1, xp=jnp):
     return xp.sum(xp.sin(relaxed(y0, t1, jumps, rate=rate, xp=xp)))
 
 
-@pytest.mark.parametrize("solver", [*TIGHT[:3], *FIXED, DIFFRAX], ids=title)
+@pytest.mark.parametrize("solver", mostly_slow([*TIGHT[:3], *FIXED, DIFFRAX]), ids=title)
 @pytest.mark.parametrize("adjoint", [kx.DiscreteAdjoint(), kx.ForwardMode()], ids=lambda a: type(a).__name__)
 def test_gradients_in_the_jumps(solver, adjoint):
     """In the times of the jumps, the start, the end and a parameter: each against the closed form."""
@@ -161,6 +164,7 @@ def test_gradients_in_the_jumps(solver, adjoint):
         np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", [TIGHT[0], TIGHT[2]], ids=title)
 def test_gradients_of_outputs_between_jumps(solver):
     """Outputs inside of steps that a jump bounds: their derivative in the jumps."""
@@ -186,12 +190,11 @@ OWN = np.array([[0.3, 1.1, 2.0], [0.5, 1.0, 2.9], [1.5, np.nan, np.nan]])
 OWN_Y0 = np.array([[1.0, 2.0], [0.0, 1.0], [-1.0, 0.5]])
 
 
-@pytest.mark.parametrize(
-    "solver",
-    [*(kx.Adaptive(pair, 1e-11, 1e-11, control="per_sample") for pair in (DOPRI5, DOPRI8)), *FIXED[:2], FIXED[2]],
-    ids=title,
-)
-@pytest.mark.parametrize("own_ends", [False, True], ids=["common ends", "own ends"])
+PER_SAMPLE = [kx.Adaptive(pair, 1e-11, 1e-11, control="per_sample") for pair in (DOPRI5, DOPRI8)]
+
+
+@pytest.mark.parametrize("solver", mostly_slow([*PER_SAMPLE, *FIXED]), ids=title)
+@pytest.mark.parametrize("own_ends", mostly_slow([False, True], True), ids=["common ends", "own ends"])
 def test_jumps_of_each_sample(solver, own_ends):
     """Rows of jumps, one of which ends early; with gradients, and with t0 and t1 of each sample's own."""
     t0 = np.array([0.0, 0.2, -1.0]) if own_ends else 0.0

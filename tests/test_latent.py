@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 from scipy.special import expit
+from slowness import mostly_slow
 
 import kuttax as kx
 from kuttax.commands.main import main
@@ -326,6 +327,7 @@ def test_predictions_are_of_what_was_not_shown(rng, key):
     assert np.asarray(whole.outputs)[np.asarray(batch.mask)].all(), "where all is shown all is predicted"
 
 
+@pytest.mark.slow
 def test_times_that_are_masked_out_change_nothing(rng, key):
     """Longer rows, and a grid of twice the times, which an adaptive solver only reads off."""
     one = series(rng)
@@ -348,7 +350,7 @@ def test_times_that_are_masked_out_change_nothing(rng, key):
             np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("stochastic", [False, True])
+@pytest.mark.parametrize("stochastic", mostly_slow([False, True], True))
 def test_gradient_of_the_loss_is_its_finite_difference(stochastic, rng, key):
     task = task_of(series(rng, n=3, last=3, length=3), last=3, share=0.5, stochastic=stochastic)
     solver = kx.EulerMaruyama(1) if stochastic else RK4
@@ -362,6 +364,7 @@ def test_gradient_of_the_loss_is_its_finite_difference(stochastic, rng, key):
     np.testing.assert_allclose(sum(jax.tree.leaves(slope)), (moved(1e-5) - moved(-1e-5)) / 2e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_latent_sde_is_trained(rng, key):
     """With a correction that is a constant its divergence is known; the same key gives the same path."""
     task = task_of(series(rng), stochastic=True)
@@ -384,6 +387,7 @@ def test_a_latent_sde_is_trained(rng, key):
         task.trajectories(model, batch)
 
 
+@pytest.mark.slow
 def test_a_series_that_fails_is_lost_alone(rng, key):
     """Per-sample steps: the loss is that of the others."""
     task = task_of(series(rng, n=4), max_steps=64)
@@ -397,6 +401,7 @@ def test_a_series_that_fails_is_lost_alone(rng, key):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(slope.field))
 
 
+@pytest.mark.slow
 def test_solvers_are_distilled_on_the_way_of_each_series(rng, key):
     """One interval from where SciPy gets by then: series i at time i of the grid."""
     task = task_of(series(rng, n=4))
@@ -447,6 +452,7 @@ def command(capsys, *arguments) -> str:
     return shown.out
 
 
+@pytest.mark.slow
 def test_from_training_to_its_evaluation(tmp_path, capsys):
     out = tmp_path / "run"
     shown = command(
@@ -462,6 +468,7 @@ def test_from_training_to_its_evaluation(tmp_path, capsys):
     assert "MSE" in command(capsys, f"evaluate {out} --solver rk4 --steps 1")
 
 
+@pytest.mark.slow
 def test_a_fit():
     task = build("latent", samples=20, rounding=1.0, **SMALL)
     settings = Settings(train_steps=2, batch_size=4, per_dispatch=2, evaluations=1)

@@ -90,6 +90,7 @@ def test_products_are_kept_where_they_are_small():
     assert cost(64, "products") == cost(64, "steps")
 
 
+@pytest.mark.slow
 def test_a_forgotten_input_costs_nothing():
     """Gradients in y0 alone need no product with the weights: XLA counts the operations of what it compiled."""
     for solver in (ADAPTIVE, kx.Reversible(kx.FixedSteps(RK4, 5))):

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from slowness import mostly_slow
 
 import kuttax as kx
 from kuttax._fit import phases
@@ -330,7 +331,7 @@ OF_TASKS = {
 """What the task's options are tried beside."""
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", mostly_slow(TASKS, "spheres", "flow"))
 def test_every_option_of_a_task_changes_what_is_used_or_is_refused(used, files, name, monkeypatch):
     monkeypatch.chdir(files)
     solver = " --solver stochastic-heun --steps 1" if "sde" in name else " --solver euler --steps 1"
@@ -358,7 +359,7 @@ OF_TRAIN = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", OF_TRAIN)
+@pytest.mark.parametrize("name", mostly_slow(OF_TRAIN, "flow"))
 def test_every_option_of_train_changes_what_is_used_or_is_refused(used, name):
     options, base = list(names_of(train_command.Train)), f"train {name} {TINY[name]}"
     assert not [line for context in OF_TRAIN[name] for line in unused(used, base, context, options, task=False)]
@@ -371,7 +372,7 @@ OF_FIT = {
 }
 
 
-@pytest.mark.parametrize("name", OF_FIT)
+@pytest.mark.parametrize("name", mostly_slow(OF_FIT, "flow"))
 def test_every_option_of_fit_changes_what_is_used_or_is_refused(used, name):
     options, base = list(names_of(fit_command.Fit)), f"fit {name} {TINY[name]}"
     assert not [line for context in OF_FIT[name] for line in unused(used, base, context, options, task=False)]
@@ -383,6 +384,7 @@ OF_COMPARE = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OF_COMPARE)
 def test_every_option_of_compare_changes_what_is_used_or_is_refused(used, name):
     options = [(owner, option) for owner, option in names_of(compare_command.Compare) if option != "seeds"]

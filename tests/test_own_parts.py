@@ -222,12 +222,14 @@ def test_training_with_ones_own_parts_and_resuming(tmp_path):
     assert alone.validation.metric < 0.5
 
 
+@pytest.mark.slow
 def test_step_control_of_ones_own_solver():
     control = kx.validity.StepControl()
     trained = kx.training.Trainer(Rotation(), AdamsBashforth2(8), SETTINGS, control=control).run(seed=0)
     assert isinstance(trained.solver, AdamsBashforth2) and trained.controlled.turns
 
 
+@pytest.mark.slow
 def test_fit_with_ones_own_solver_and_task():
     options = kx.FitOptions(warm_up=0.2)
     found = kx.fit(Rotation(), solver=AdamsBashforth2(16), options=options, settings=SETTINGS)

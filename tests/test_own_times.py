@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from differences import assert_gradient_is_a_difference
+from slowness import mostly_slow, slow
 
 import kuttax as kx
 from kuttax.errors import UserError
@@ -44,7 +45,7 @@ def solve(solver, y0=Y0, t0=T0, t1=T1, ts=TS, args=ARGS, **more):
     return kx.solve(field, y0, t0, t1, solver=solver, args=args, ts=ts, batch_axis=0, args_axes=(None, 0), **more)
 
 
-@pytest.mark.parametrize("solver", SOLVERS, ids=title)
+@pytest.mark.parametrize("solver", mostly_slow(SOLVERS, PER_SAMPLE[0], FIXED[1]), ids=title)
 @pytest.mark.parametrize("way", [1, -1], ids=["forward", "backward"])
 def test_against_the_closed_form(solver, way):
     t0, t1, ts = (T0, T1, TS) if way == 1 else (T1, T0, np.sort(-TS, axis=1) * -1)
@@ -56,7 +57,7 @@ def test_against_the_closed_form(solver, way):
     assert np.all(np.asarray(sol.status) == 0)
 
 
-@pytest.mark.parametrize("solver", [*SOLVERS, kx.Adaptive(DOPRI8, 1e-12, 1e-12)], ids=title)
+@pytest.mark.parametrize("solver", mostly_slow([*SOLVERS, kx.Adaptive(DOPRI8, 1e-12, 1e-12)]), ids=title)
 def test_one_interval_with_own_outputs(solver):
     """Joint control takes own ts too: the interval is common."""
     ts = np.array([[0.1, 1.0, 2.0], [0.5, 0.6, 0.7], [1.5, np.nan, np.nan], [0.0, 2.0, np.nan]])
@@ -66,7 +67,7 @@ def test_one_interval_with_own_outputs(solver):
     np.testing.assert_allclose(sol.y1, truth(Y0, 0.0, 2.0, RATE, PULSE), rtol=1e-8)
 
 
-@pytest.mark.parametrize("solver", SOLVERS, ids=title)
+@pytest.mark.parametrize("solver", mostly_slow(SOLVERS), ids=title)
 def test_only_one_end_is_its_own(solver):
     np.testing.assert_allclose(solve(solver, t1=5.5, ts=None).y1, truth(Y0, T0, 5.5, RATE, PULSE), rtol=1e-8)
     np.testing.assert_allclose(solve(solver, t0=-2.0, ts=None).y1, truth(Y0, -2.0, T1, RATE, PULSE), rtol=1e-8)
@@ -83,7 +84,7 @@ def measure(y1, ys, ts):
     return jnp.sum(jnp.sin(y1)) + jnp.sum(jnp.where(there, ys * WEIGHTS + ys**2, 0.0))
 
 
-@pytest.mark.parametrize("solver", SOLVERS, ids=title)
+@pytest.mark.parametrize("solver", mostly_slow(SOLVERS, PER_SAMPLE[0], FIXED[1]), ids=title)
 def test_gradients_against_the_closed_form(solver):
     """Of y0, t0, t1, ts and args at once: each entry of the gradient."""
 
@@ -105,6 +106,7 @@ def test_gradients_against_the_closed_form(solver):
         np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_joint_gradients_of_own_outputs():
     """Joint control: the gradient in ts of each sample's own."""
     solver, ts = kx.Adaptive(DOPRI8, 1e-12, 1e-12), jnp.asarray([[0.1, 1.0], [0.5, 0.6], [1.5, 1.9], [0.2, 2.0]])
@@ -120,8 +122,8 @@ def test_joint_gradients_of_own_outputs():
         np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-9)
 
 
-@pytest.mark.parametrize("adjoint", [kx.ForwardMode(), kx.DiscreteAdjoint("steps")], ids=title)
-@pytest.mark.parametrize("solver", [PER_SAMPLE[0], FIXED[0]], ids=title)
+@pytest.mark.parametrize("adjoint", [slow(kx.ForwardMode()), kx.DiscreteAdjoint("steps")], ids=title)
+@pytest.mark.parametrize("solver", mostly_slow([PER_SAMPLE[0], FIXED[0]]), ids=title)
 def test_adjoints_agree(solver, adjoint):
     value = lambda adjoint: lambda t1: jnp.sum(solve(solver, t1=t1, ts=None, adjoint=adjoint, max_steps=200).y1)
     t1 = jnp.asarray(T1)
@@ -139,7 +141,7 @@ def test_adjoints_agree(solver, adjoint):
         )
 
 
-@pytest.mark.parametrize("solver", [PER_SAMPLE[0], FIXED[0]], ids=title)
+@pytest.mark.parametrize("solver", mostly_slow([PER_SAMPLE[0], FIXED[0]]), ids=title)
 def test_under_vmap_and_scan(solver):
     """Several sets of own times at once, and a scan that solves on from where it was."""
     shift = jnp.asarray([0.0, 0.5])
@@ -156,7 +158,7 @@ def test_under_vmap_and_scan(solver):
     np.testing.assert_allclose(y1, truth(Y0, T0, np.asarray(t1), RATE, PULSE), rtol=1e-8)
 
 
-@pytest.mark.parametrize("solver", [PER_SAMPLE[1], FIXED[0]], ids=title)
+@pytest.mark.parametrize("solver", mostly_slow([PER_SAMPLE[1], FIXED[0]]), ids=title)
 def test_late_starts_of_float32_lose_no_digits(solver):
     """Known times are subtracted in float64, for every sample."""
     late = np.array([1e6, 2e6, 0.0, 3e6])
@@ -179,7 +181,7 @@ PENALTIES = {
 }
 
 
-@pytest.mark.parametrize("name", PENALTIES)
+@pytest.mark.parametrize("name", mostly_slow(PENALTIES, "local", "global", "kinetic", "steer"))
 @pytest.mark.parametrize(
     "solver", [kx.Adaptive(BOSH3, 1e-3, 1e-3, control="per_sample"), kx.FixedSteps(RK4, 3)], ids=str
 )
@@ -254,6 +256,7 @@ def test_a_gap_in_a_traced_row_is_a_status():
     assert np.all(np.asarray(status) == int(kx.Status.unordered_times))
 
 
+@pytest.mark.slow
 def test_differences_of_everything(rng):
     """A network's field, whose gradient in all that moves is a difference."""
     weights = rng.normal(size=(2, 2))
@@ -268,6 +271,7 @@ def test_differences_of_everything(rng):
     assert_gradient_is_a_difference(value, jax.tree.map(jnp.asarray, at), rng)
 
 
+@pytest.mark.slow
 def test_certificates_of_models_with_own_times():
     """References step each sample on its own, and know the jumps: a fine model is valid, a coarse one is not."""
     jumps = np.array([[0.5, 1.0], [0.0, 0.7], [3.0, 4.0], [1.0, np.nan]])

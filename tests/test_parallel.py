@@ -47,6 +47,7 @@ def found(directory):
     return json.loads((directory / "devices.json").read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_two_devices_train_as_one(found, name):
     one, two = found["one"][name], found["two"][name]
@@ -56,11 +57,13 @@ def test_two_devices_train_as_one(found, name):
     assert (two["failures"], two["turns"]) == (one["failures"], one["turns"])
 
 
+@pytest.mark.slow
 def test_a_lost_sample_is_lost_on_its_device_alone(found):
     assert found["two"]["per-sample"]["failures"]["samples"] > 0
     assert found["two"]["per-sample"]["failures"]["steps"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["learned", "joint"])
 def test_devices_exchange_sums_and_no_states(found, name):
     """The partitioner has shared the solve, and its gradient, rather than gathering the batch on every device."""
@@ -68,10 +71,12 @@ def test_devices_exchange_sums_and_no_states(found, name):
     assert all(found["two"][name]["reduces"])
 
 
+@pytest.mark.slow
 def test_a_stopped_run_on_two_devices_ends_in_the_same_bits(found):
     assert found["resumed"]["weights"] == found["two"]["learned"]["weights"]
 
 
+@pytest.mark.slow
 def test_mistakes_are_one_line(found):
     assert found["uneven"]["code"] == 2
     assert found["uneven"]["errors"] == (
@@ -80,6 +85,7 @@ def test_mistakes_are_one_line(found):
     assert "JAX_NUM_PROCESSES" in found["incomplete"] and "\n" not in found["incomplete"]
 
 
+@pytest.mark.slow
 def test_two_processes_stop_and_resume_and_train_as_one(found, directory):
     """Of a run in two processes, of two devices each, the second is told to stop; both do, and go on from there."""
     with socket.socket() as free:
@@ -99,6 +105,7 @@ def test_two_processes_stop_and_resume_and_train_as_one(found, directory):
     assert (record["devices"], record["processes"]) == (4, 2)
 
 
+@pytest.mark.slow
 def test_the_experiment_records_a_run(tmp_path):
     """experiments/scale-out, for a few steps of one case."""
     command = [sys.executable, "-m", "experiments.scale-out.run", "--smoke", "--out", str(tmp_path)]

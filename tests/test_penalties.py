@@ -17,6 +17,7 @@ from differences import assert_gradient_is_a_difference
 from looking import Looks, looked
 from scipy import stats
 from scipy.integrate import quad
+from slowness import mostly_slow
 
 import kuttax as kx
 from kuttax.errors import UserError
@@ -74,7 +75,7 @@ PAIRS = {
 }
 
 
-@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("name", mostly_slow(PAIRS, "tsit5, log, joint", "dopri5, plain, per_sample"))
 def test_error_is_that_of_diffrax(name, key, rng):
     """Its estimate for the same step, held against the tolerances: of the whole batch, or of each sample."""
     tableau, theirs, transform, of_error = PAIRS[name]
@@ -238,7 +239,7 @@ def step_by_hand(tableau, f, t, y, h, k1):
     return jnp.log1p(jnp.sqrt(jnp.mean(jnp.square(estimate / scale))))
 
 
-@pytest.mark.parametrize("through", ["stages", "step"])
+@pytest.mark.parametrize("through", mostly_slow(["stages", "step"], "step"))
 def test_gradient_through_the_step_alone(through, key):
     """Start, time and size are constants, and of the stages alone the first slope: any adjoint serves."""
     at, y0, solver = jnp.asarray(WEIGHTS), jnp.asarray(Y0), kx.Adaptive(BOSH3, 1e-6, 1e-6)
@@ -268,7 +269,7 @@ GRIDS = {
 }
 
 
-@pytest.mark.parametrize("name", GRIDS)
+@pytest.mark.parametrize("name", mostly_slow(GRIDS, "learned"))
 def test_gradient_through_the_state_on_a_grid(name, key, rng):
     """In weights and start, and in the coefficients of a learned solver."""
     solver, penalty = GRIDS[name]
@@ -318,7 +319,7 @@ ORDERS = {
 }
 
 
-@pytest.mark.parametrize("name", ORDERS)
+@pytest.mark.parametrize("name", mostly_slow(ORDERS, "taylor 2"))
 def test_derivatives_of_the_solution_against_quadrature(name):
     """The mean over samples; backward in time the same, from where the solution is then."""
     penalty, order, control = ORDERS[name]
@@ -411,7 +412,7 @@ SOLVERS = {
 }
 
 
-@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("name", mostly_slow(SOLVERS))
 def test_integrals_change_nothing_else(name, key, rng):
     """They are kept out of the error norm: the same steps, the same evaluations, the same states."""
     y0, options = jnp.asarray(rng.normal(size=(4, 3))), {"args": jnp.asarray(2 * WEIGHTS), "batch_axis": 0}
@@ -425,6 +426,7 @@ def test_integrals_change_nothing_else(name, key, rng):
     np.testing.assert_allclose(penalised.ys, free.ys, rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_integrals_have_the_gradient_of_the_adjoint_equation(key, rng):
     """Discretise, then optimise against optimise, then discretise, at tight tolerance; the noise belongs to samples."""
     x = (jnp.asarray(WEIGHTS), jnp.asarray(rng.normal(size=(2, 3))))
@@ -609,7 +611,8 @@ def test_refused(name):
 # With everything else.
 
 
-@pytest.mark.parametrize("control", ["joint", "per_sample"])
+@pytest.mark.slow
+@pytest.mark.parametrize("control", mostly_slow(["joint", "per_sample"]))
 def test_vmap_of_gradients_is_a_loop(control, key, rng):
     """Over batches of two samples and keys, compiled."""
     penalty = LocalError("biased", size="solver", through="state") + GlobalError()
@@ -636,7 +639,7 @@ TREE = {
 }
 
 
-@pytest.mark.parametrize("name", TREE)
+@pytest.mark.parametrize("name", mostly_slow(TREE, "global", "steer"))
 def test_a_tree_costs_what_its_numbers_cost_in_one_array(name, key):
     """RMS norms and squares are over all numbers of a state, however they are arranged."""
     if name == "integrals":  # its noise is drawn leaf by leaf: a single leaf, nested, draws the same
@@ -662,6 +665,7 @@ FLAT = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("control", "dtype"), [("per_sample", np.float64), ("joint", np.float32)])
 def test_gradients_are_finite_where_nothing_happens(control, dtype, key):
     """A field that is zero or constant, and an interval of no length: errors of zero, and equal stages."""

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from slowness import mostly_slow, slow
 
 import kuttax as kx
 from kuttax.errors import UserError
@@ -31,8 +32,8 @@ def wave(t, y, args):
     return jnp.cos(t) * jnp.ones_like(y)
 
 
-@pytest.mark.parametrize("dtype", HALVES, ids=["float16", "bfloat16"])
-@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("dtype", mostly_slow(HALVES), ids=["float16", "bfloat16"])
+@pytest.mark.parametrize("name", [slow(name) if name == "diffrax" else name for name in SOLVERS])
 def test_many_small_steps(name, dtype):
     for field, y0, truth in ((decay, 1.0, math.exp(-1)), (wave, 0.0, math.sin(1))):
         sol = kx.solve(field, jnp.full(1, y0, dtype), 0.0, 1.0, solver=SOLVERS[name], ts=[0.5, 1.0])

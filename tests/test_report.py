@@ -347,6 +347,7 @@ def test_the_terminal_table_fits_its_width_and_cuts_no_number(width):
 # Plots
 
 
+@pytest.mark.slow
 def test_plots_are_drawn_for_odd_rows_too(tmp_path):
     diverged = run("learned", 0, None, nfe=None)
     odd = {

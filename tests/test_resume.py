@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from slowness import mostly_slow
 
 import kuttax as kx
 from kuttax.commands import main as cli
@@ -182,8 +183,8 @@ def inside_a_check(patch, bomb):
 PLACES = {f.__name__: f for f in (before_each_step, after_each_step, inside_a_write, inside_a_check)}
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("case", mostly_slow(CASES, "plain", "learned", "rollback"))
+@pytest.mark.parametrize("place", mostly_slow(PLACES, "before_each_step"))
 def test_killed_runs_end_in_the_same_bits(trainers, tmp_path, monkeypatch, rng, case, place):
     trainer = trainers(case)
     kills = [1, 2, *rng.integers(1, 7, 5)]
@@ -192,6 +193,7 @@ def test_killed_runs_end_in_the_same_bits(trainers, tmp_path, monkeypatch, rng, 
     assert bits(done) == bits(trainer.whole)
 
 
+@pytest.mark.slow
 def test_the_certified_run_is_one_with_a_closing(trainers):
     """What the test above kills has checks, fine-tuning and certificates after training, and a solver that changed."""
     controlled = trainers("certified").whole.controlled
@@ -426,6 +428,7 @@ def uninterrupted(tmp_path_factory, main):
     return out
 
 
+@pytest.mark.slow
 def test_a_process_that_is_asked_to_stop_ends_in_the_same_bits(uninterrupted, tmp_path, main, capsys):
     """Stopped in its first checkpoints, then resumed to the end. Kills: tests/test_experiments.py."""
     out = tmp_path / "run"
@@ -460,6 +463,7 @@ def _wait_for(number, folder, process):
     raise AssertionError(f"checkpoint {number} never came")
 
 
+@pytest.mark.slow
 def test_a_finished_run_says_so(uninterrupted, main, capsys, monkeypatch):
     monkeypatch.setattr(Trainer, "run", lambda *_: pytest.fail("training began"))
     before = {path: path.read_bytes() for path in uninterrupted.iterdir()}
@@ -469,6 +473,7 @@ def test_a_finished_run_says_so(uninterrupted, main, capsys, monkeypatch):
     assert {path: path.read_bytes() for path in uninterrupted.iterdir()} == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "says"),
     [
@@ -494,6 +499,7 @@ def test_a_folder_without_a_run_is_refused(tmp_path, main, capsys):
     assert "holds no run that can be resumed" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_comparison_goes_on_in_the_midst_of_a_run(tmp_path, main, capsys, monkeypatch):
     compare = [*SHORT.split(), *FAST]
     assert main(*compare, "--out", tmp_path / "whole") == 0

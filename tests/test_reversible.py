@@ -328,6 +328,7 @@ def square(y):
     return sum(jnp.sum(x * x) for x in jax.tree.leaves(y))
 
 
+@pytest.mark.slow
 def test_trees_and_batches():
     """Samples along the last axis, and `jax.vmap`, against the naive loop on one sample after another."""
     batch = jax.tree.map(lambda x: jnp.stack([x, 1.2 * x, 1.4 * x], -1), STATE)

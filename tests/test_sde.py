@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from sde_problems import ITO, START, diffusion, drift
+from slowness import mostly_slow
 
 import kuttax as kx
 from kuttax.errors import UserError
@@ -101,7 +102,7 @@ PURE = {
 }
 
 
-@pytest.mark.parametrize("noise", PURE)
+@pytest.mark.parametrize("noise", mostly_slow(PURE, "diagonal", "general"))
 def test_one_key_is_one_path(noise, key):
     """Whatever the scheme, the steps and whether noise is drawn for each sample: X1 - X0 = g W(1)."""
     sde, y0 = PURE[noise], jnp.zeros((5, 3))
@@ -146,7 +147,7 @@ def test_outputs_lie_on_the_path(key):
     assert np.all(np.isfinite(slope))
 
 
-@pytest.mark.parametrize("name", ["EulerMaruyama", "Milstein", "StochasticHeun", "SRK", "LearnedSRK"])
+@pytest.mark.parametrize("name", mostly_slow(["EulerMaruyama", "Milstein", "StochasticHeun", "SRK", "LearnedSRK"]))
 def test_a_path_does_not_depend_on_its_outputs(name, key):
     """Outputs at t0, twice at one time, or none: where steps are the same, so is the path."""
     solver = kx.LearnedSRK.from_tableau(steps=4) if name == "LearnedSRK" else getattr(kx, name)(4)
@@ -202,7 +203,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", mostly_slow(CASES, "euler", "heun"))
 def test_gradients_on_a_fixed_path(name, key, rng):
     """Exact, whatever is kept, and in forward mode: against a central difference along one direction of everything."""
     solver, sde, memories = CASES[name]

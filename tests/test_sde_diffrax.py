@@ -87,6 +87,7 @@ def test_closed_form_and_gradient_under_step_size_control(key):
     assert np.abs(fine.ys[0] - coarse.ys[0]).max() < 0.1
 
 
+@pytest.mark.slow
 def test_additive_noise(key):
     """Two methods, two tolerances, one path: the same end, on the way to which all evaluations are counted."""
     ends = []
@@ -101,6 +102,7 @@ def test_additive_noise(key):
     np.testing.assert_allclose(*ends, rtol=0, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", [diffrax.Euler(), diffrax.SlowRK()], ids=lambda solver: type(solver).__name__)
 def test_equal_steps(solver, key):
     """Near the closed form, and every evaluation counted."""
@@ -120,6 +122,7 @@ def end_of_path_without_areas(key):
     return diffrax.VirtualBrownianTree(0.0, 1.0, 0.5, shape, key).evaluate(0.0, 1.0)
 
 
+@pytest.mark.slow
 def test_a_wrapped_solver(key):
     """HalfSolver gives SlowRK an estimate; what it evaluates is not known."""
     solver = kx.FromDiffrax(diffrax.HalfSolver(diffrax.SlowRK()), 1e-2, 1e-2)
@@ -128,6 +131,7 @@ def test_a_wrapped_solver(key):
     np.testing.assert_allclose(sol.y1, np.exp(MU + S * np.asarray(end_of_path(key))), rtol=0.02)
 
 
+@pytest.mark.slow
 def test_steps_that_would_be_too_short(key):
     """The tree is made for steps of a given length; shorter ones are refused, not taken wrong. All are counted."""
     sde, calls = counted(GEOMETRIC)

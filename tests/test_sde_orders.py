@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.interpolate import CubicSpline
 from sde_problems import ITO, MEAN, MU, PATH_KEY, START, THETA, B, S, diffusion, drift, starts, truth
+from slowness import mostly_slow
 
 import kuttax as kx
 from kuttax.solvers.base.problem import Problem
@@ -50,7 +51,7 @@ ORDERS = {
 STEPS, SAMPLES = (16, 32, 64), 4000
 
 
-@pytest.mark.parametrize("kind", ORDERS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", mostly_slow(ORDERS), ids=lambda kind: kind.__name__)
 def test_measured_strong_and_weak_orders(kind):
     """Weak: of the mean. The Stratonovich scheme solves the Ito equations after the correction of the drift."""
     sde = ITO.to_stratonovich() if kind is kx.StochasticHeun else ITO
@@ -80,6 +81,7 @@ def test_stratonovich_as_it_is_given():
         assert np.sqrt(np.mean((np.asarray(y1) - truth(1000, 64)) ** 2)) < 0.05
 
 
+@pytest.mark.slow
 def test_additive_noise_of_strong_order_three_halves():
     """dX = -sin X dt + (1 + t) G dW with two Wiener processes, against Taylor's scheme in NumPy on the finest cells."""
     matrix, n, cells = 2 * np.array([[0.4, 0.2], [-0.1, 0.5]]), 200, 1024
@@ -114,6 +116,7 @@ def strong_error(solver):
     return jnp.sqrt(jnp.mean((sol.y1 - truth(1000, 64)) ** 2, 0))
 
 
+@pytest.mark.slow
 def test_learned_scheme_keeps_strong_order_one(rng):
     """Wherever its parameters are."""
     steps, start = (8, 16, 32), apart(rng, 0.2, steps=8)
@@ -121,6 +124,7 @@ def test_learned_scheme_keeps_strong_order_one(rng):
     assert np.all(slope(steps, errors) > 0.85) and np.all(np.asarray(errors[-1]) > 1e-3)
 
 
+@pytest.mark.slow
 def test_learned_scheme_learns(rng):
     """Its gradient is right along a direction, and steps down it make the strong error smaller."""
     solver = apart(rng, 0.1, steps=4, refine=64 // 4, per_step=True)

@@ -69,6 +69,7 @@ def test_error_is_that_of_diffrax(key, rng):
         np.testing.assert_allclose(cost, np.sqrt(np.mean((estimate / scale) ** 2)), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_law_of_a_step_by_halves():
     """Euler's two half steps less one whole, of geometric Brownian motion: X (m + s W1) (m + s W2), m = mu h / 2."""
     mu, s, h, n = 0.8, 0.7, 0.5, 40_000
@@ -99,6 +100,7 @@ GRADIENTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GRADIENTS)
 def test_gradients_on_a_fixed_path(name, key):
     """The penalty's noise is as fixed as the path's. One forwards, one backwards."""
@@ -225,6 +227,7 @@ def spark():
     return kx.FromDiffrax(diffrax.SPaRK(), TOL, TOL)
 
 
+@pytest.mark.slow
 def test_global_error_and_its_gradient(adaptive):
     """The sum over diffrax's steps, and its difference on the same steps and path."""
     key, ts, ys, charged = adaptive
@@ -243,6 +246,7 @@ def test_global_error_and_its_gradient(adaptive):
         np.testing.assert_allclose(slope[name], (ends[0] - ends[1]) / (2 * eps), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_states_of_adaptive_steps(adaptive):
     key, ts, ys, _ = adaptive
     seen = seen_on_path(300, STRATONOVICH, 1.2, solver=spark(), key=key, args=ARGS, max_steps=MOST)

@@ -252,6 +252,7 @@ def test_one_line_says_what_to_use(arguments, says, capsys, monkeypatch, tmp_pat
     assert re.search(says, error) and error.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_train_evaluate_and_certify(tmp_path, capsys):
     out = tmp_path / "run"
     assert run("train", "spiral-sde", *OPTIONS, "--rtol", "0.1", "--atol", "0.1", "--out", out) == 0
@@ -267,6 +268,7 @@ def test_train_evaluate_and_certify(tmp_path, capsys):
     assert "NFE 1 of the drift, 1 of the diffusion" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_compare_and_report(tmp_path, capsys, any_certificate):
     out, options = tmp_path / "compare", ["--calculus", "ito", "--nfe", "1", "--seeds", "1"]
     assert run("compare", "spiral-sde", *OPTIONS, *options, "--out", out) == 0
@@ -279,6 +281,7 @@ def test_compare_and_report(tmp_path, capsys, any_certificate):
     assert "SRK(steps=16)" in (out / "index.html").read_text()
 
 
+@pytest.mark.slow
 def test_fit(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(fit_command, "fit", functools.partial(kx.fit, most_nfe=2))
     out = tmp_path / "fit"

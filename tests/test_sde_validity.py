@@ -80,6 +80,7 @@ def test_wrong_on_paths_and_right_in_law(of_euler):
     assert said["in_law"] == "valid" and said["rows"][3]["mean_gap"]["low"] == 0
 
 
+@pytest.mark.slow
 def test_wrong_in_law():
     """With a drift the mean is (1 + 1/2)^2 after two steps, and e."""
     found = certify(*swapped(geometric(1.0, 0.3), kx.EulerMaruyama(2)), refine=())
@@ -89,6 +90,7 @@ def test_wrong_in_law():
     assert gap.low < (math.e - 2.25) / size < gap.high and gap.high - gap.low < 0.1
 
 
+@pytest.mark.slow
 def test_right_on_every_path():
     """Ornstein-Uhlenbeck by SRK, whose noise is additive."""
     sde = kx.SDE(lambda t, y, args: -y, lambda t, y, args: jnp.full_like(y, 0.4), "diagonal")
@@ -105,6 +107,7 @@ def test_a_scheme_with_coefficients_of_each_step_is_its_own_reference_with_each_
     assert all(len(solver.lower) == 4 for solver in found[2:])
 
 
+@pytest.mark.slow
 def test_noise_without_schemes_of_higher_order():
     """The references are the own scheme at many more steps."""
     found = certify(*swapped(geometric(0.0, 0.5, "general"), kx.EulerMaruyama(4, refine=3)), refine=())
@@ -114,6 +117,7 @@ def test_noise_without_schemes_of_higher_order():
     assert [row.solver for row in found.measured.references] == names and found.in_law == "valid"
 
 
+@pytest.mark.slow
 def test_adaptive_steps():
     """diffrax's tree is one path at all tolerances; X = exp(W / 2) on it. They tell how far off the own one is."""
     sde = kx.SDE(lambda t, y, args: 0 * y, lambda t, y, args: 0.5 * y, calculus="stratonovich")

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
+from slowness import mostly_slow
 
 import kuttax as kx
 from kuttax.commands.main import main
@@ -319,7 +320,7 @@ def numpy_field(model: NeuralCDE):
     return f
 
 
-@pytest.mark.parametrize("solver", [kx.FixedSteps(kx.tableaus.DOPRI8, 40), FINE], ids=str)
+@pytest.mark.parametrize("solver", mostly_slow([kx.FixedSteps(kx.tableaus.DOPRI8, 40), FINE], FINE), ids=str)
 @pytest.mark.parametrize("options", [{}, {"log_signature": 2}, {"path": "cubic"}], ids=str)
 def test_the_state_is_scipys(rng, key, solver, options):
     """Window after window, dX/ds as a polynomial; series of different lengths."""
@@ -336,6 +337,7 @@ def test_the_state_is_scipys(rng, key, solver, options):
         np.testing.assert_allclose(found.y1[i], z, rtol=1e-7, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_evaluations_are_windows_times_steps_times_stages(rng, key):
     for options, nfe in (({}, 5 * 2 * 2), ({"path": "cubic"}, 2 * 2), ({"windows": 1}, 2 * 2)):
         task = task_of(some(rng), **{"windows": 5, **options})
@@ -355,6 +357,7 @@ def test_an_interval_of_a_straight_line_may_be_cut(rng, key):
     np.testing.assert_allclose(*ends, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["linear", "cubic"])
 def test_solvers_are_distilled_on_windows(rng, key, path):
     """The end of each problem is the state that the whole solve has there."""
@@ -395,6 +398,7 @@ def test_numbers_are_learned_in_standard_deviations(rng, key):
     assert task.metric.unit == "sd" and found.labels is None and found.outputs.shape == (12, 1)
 
 
+@pytest.mark.slow
 def test_a_series_that_fails_is_lost_alone(rng, key):
     task = task_of(some(rng, n=4), max_steps=64)
     solver = kx.Adaptive(kx.tableaus.BOSH3, 1e-3, 1e-3, control="per_sample")
@@ -408,6 +412,7 @@ def test_a_series_that_fails_is_lost_alone(rng, key):
 # The task
 
 
+@pytest.mark.slow
 def test_spirals_are_learned_and_certified():
     task = build("series", samples=400, noise=0.1, windows=8, state=8, width=16)
     settings = Settings(train_steps=60, batch_size=32, lr=1e-2, per_dispatch=20, evaluations=2)
@@ -466,6 +471,7 @@ def command(capsys, *arguments) -> str:
     return shown.out
 
 
+@pytest.mark.slow
 def test_from_a_file_to_a_certificate(tmp_path, rng, capsys, any_certificate):
     lines = [
         f"{i},{1e9 + k},{'' if rng.random() < 0.2 else rng.normal()},{'up' if i % 2 else 'down'}"
@@ -480,6 +486,7 @@ def test_from_a_file_to_a_certificate(tmp_path, rng, capsys, any_certificate):
     assert "accuracy" in command(capsys, f"evaluate {out} --solver rk4 --steps 1")
 
 
+@pytest.mark.slow
 def test_a_fit(rng):
     task = task_of(some(rng), windows=2)
     settings = Settings(train_steps=2, batch_size=8, per_dispatch=2, evaluations=1)

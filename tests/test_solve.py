@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from counting import counted
 from problems import circle_and_bell, solution
+from slowness import mostly_slow
 
 import kuttax as kx
 from kuttax.errors import UserError
@@ -185,7 +186,7 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("kind", OTHERS)
+@pytest.mark.parametrize("kind", mostly_slow(OTHERS, "per sample", "learned"))
 def test_changed_numbers_do_not_recompile(kind):
     """Tolerances, controller, coefficients, step sizes, t0, t1, ts, y0 and args: neither values nor gradients."""
 

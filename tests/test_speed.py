@@ -57,6 +57,7 @@ def seconds(function, layers):
     return time.perf_counter() - start
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["value", "gradient"])
 def test_per_sample_control_costs_less_than_twice_joint_control(mode):
     """64 samples, whose stiffness differs by 200, against a uniform batch: time per accepted step of the slowest."""

@@ -53,15 +53,18 @@ def test_the_engine_imports_jax_and_equinox_alone():
         assert loaded(code) & HEAVY == {"jax", "numpy", "equinox"}
 
 
+@pytest.mark.slow
 def test_all_public_names_import_nothing_of_data_and_reports():
     assert not loaded("from kuttax import *") & {*OF_DATA_AND_REPORTS, *OF_SCIPY}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_help_of_a_command_imports_nothing_of_data_and_reports(name):
     assert not loaded(command(name, "--help")) & {*OF_DATA_AND_REPORTS, *OF_SCIPY}
 
 
+@pytest.mark.slow
 def test_solver_files_are_read_before_the_class_of_the_solver_was_used(tmp_path):
     """Each class that kuttax registers, in a process that has used none of them."""
     writes = f"""
@@ -86,6 +89,7 @@ for kind in kinds:
     assert run.stdout.split() == [os.path.basename(path).removesuffix(".json") for path in files], run.stderr
 
 
+@pytest.mark.slow
 def test_a_stranger_cannot_take_the_name_of_a_class_that_was_not_used_yet():
     code = """
 import kuttax as kx
@@ -118,6 +122,7 @@ def of_diffrax():
     return seconds("-c", "import diffrax")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "most"),
     [

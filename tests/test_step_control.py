@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from linear_flow import Flow
+from slowness import slow
 
 import kuttax as kx
 from kuttax.commands import main as cli
@@ -659,6 +660,7 @@ def test_the_end_is_tuned_certified_and_returned():
     assert [now.step for now in reports] == [10, 20, 30, 40]
 
 
+@pytest.mark.slow
 def test_a_learned_solver_keeps_what_it_learned_and_its_moments():
     start = kx.LearnedRK.from_tableau(MIDPOINT, 2, order=1, per_step=True, learn_steps=True)
     trainer = Trainer(Flow(), start, how(train_steps=20, solver_lr=0.0), control=Script(4))
@@ -674,6 +676,7 @@ def test_a_learned_solver_keeps_what_it_learned_and_its_moments():
     assert int(carried["count"]) == 7 and carried["w"].all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", [4, 400])
 def test_certified_control_finds_the_steps_that_a_linear_flow_needs(start):
     """Held against exp(W) y: 95 % of the end states within 5 %, the error of the fit within 1 %."""
@@ -701,8 +704,8 @@ def digits():
     ("control", "solver"),
     [
         (StepControl(every=10), euler(3)),
-        (StepControl(every=10), kx.LearnedRK.from_tableau(MIDPOINT, 2, order=2, per_step=True, dtype=np.float32)),
-        (ToleranceControl(every=10), kx.Adaptive(kx.tableaus.BOSH3, 1e-2, 1e-2)),
+        slow(StepControl(every=10), kx.LearnedRK.from_tableau(MIDPOINT, 2, order=2, per_step=True, dtype=np.float32)),
+        slow(ToleranceControl(every=10), kx.Adaptive(kx.tableaus.BOSH3, 1e-2, 1e-2)),
     ],
     ids=["euler", "learned", "adaptive"],
 )
@@ -714,6 +717,7 @@ def test_three_checks_on_digits(control, solver):
     assert all(np.isfinite(turn.reading.strain) and turn.reading.nfe > 0 for turn in turns)
 
 
+@pytest.mark.slow
 def test_step_control_on_the_command_line(tmp_path, capsys):
     options = "--width 4 --train-steps 20 --per-dispatch 10 --evaluations 1 --batch-size 72"
     chosen = f"--solver euler --step-control ott {options} --out {tmp_path / 'r'}"

@@ -205,6 +205,7 @@ def test_unknown_names():
         build("digits", widht=3)
 
 
+@pytest.mark.slow
 def test_the_documented_task_of_ones_own_runs():
     """In a process of its own: the page promises that its blocks are complete, and they run without strict settings."""
     page = Path(__file__).parents[1] / "docs" / "own_task.md"

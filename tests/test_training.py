@@ -223,6 +223,7 @@ def test_solver_lr_zero_keeps_every_bit_of_the_solver_while_the_field_moves():
     assert np.abs(np.asarray(trained.model["w"]) - TARGET / 2).min() > 1e-3
 
 
+@pytest.mark.slow
 def test_classical_solvers_never_move_and_all_start_from_the_same_weights():
     still = settings(train_steps=1, lr=1e-30, solver_lr=0.1, batch_size=8)  # too little to change a float32 weight
     solvers = (MIDPOINT, bosh3(), learned(dtype=np.float64))

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from slowness import mostly_slow, slow
 
 import kuttax as kx
 from kuttax.errors import UserError
@@ -22,7 +23,7 @@ def quiet(field, y0, t1, **options):
     return kx.solve(field, y0, 0.0, t1, throw=False, **options)
 
 
-@pytest.mark.parametrize("solver", [PAIR, kx.FixedSteps(RK4, 10), THEIRS], ids=["adaptive", "fixed", "diffrax"])
+@pytest.mark.parametrize("solver", [PAIR, kx.FixedSteps(RK4, 10), slow(THEIRS)], ids=["adaptive", "fixed", "diffrax"])
 def test_a_result_beyond_the_largest_number(solver):
     """y = 1e18 t^3 / 3 is 3e41 at the end."""
     sol = quiet(lambda t, y, args: 1e18 * t * t * jnp.ones_like(y), 0 * F32, 1e8, solver=solver, ts=[1.0, 1e8])
@@ -86,7 +87,7 @@ def test_useless_solves_hand_back_nothing():
     assert np.isnan(sol.ys).all()
 
 
-@pytest.mark.parametrize("solver", [PAIR, THEIRS], ids=["adaptive", "diffrax"])
+@pytest.mark.parametrize("solver", mostly_slow([PAIR, THEIRS]), ids=["adaptive", "diffrax"])
 def test_a_trial_step_out_of_the_domain(solver):
     """sqrt(y2)' = -1/2: the first trial makes y2 negative, where the field is NaN."""
     field = lambda t, y, args: jnp.stack([jnp.zeros_like(t), -jnp.sqrt(y[1])])
@@ -105,7 +106,7 @@ def test_a_blow_up_ends_soon():
 # States, tolerances and times of any size.
 
 
-@pytest.mark.parametrize("solver", [PAIR, THEIRS], ids=["adaptive", "diffrax"])
+@pytest.mark.parametrize("solver", mostly_slow([PAIR, THEIRS]), ids=["adaptive", "diffrax"])
 @pytest.mark.parametrize("size", [1e-30, 1e20, 1e30])
 def test_states_of_any_size(solver, size):
     sized = dataclasses.replace(solver, atol=1e-5 * size)
@@ -121,6 +122,7 @@ def test_times_of_any_size(unit):
     assert sol.stats.accepted < 20
 
 
+@pytest.mark.slow
 def test_no_absolute_tolerance():
     """A component that is zero has no error, and holds nothing up."""
     field = lambda t, y, args: jnp.stack([jnp.zeros_like(t), -y[1]])
@@ -133,12 +135,14 @@ def test_no_absolute_tolerance():
         np.testing.assert_allclose(np.ravel(sol.y1), [0, math.exp(-1)], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_no_absolute_tolerance_for_implicit_solvers():
     """Their root finders divide by the size of a slope, which is zero at rest."""
     with pytest.raises(UserError, match=r"an implicit solver finds its stages .* give an atol > 0"):
         kx.FromDiffrax(diffrax.Kvaerno5(), 1e-4, 0.0)
 
 
+@pytest.mark.slow
 def test_diffrax_gives_up_soon():
     """A field that is NaN at the start, and one that has a wall: not after 4,096 attempts."""
     nowhere = lambda t, y, args: jnp.full_like(y, jnp.nan)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from slowness import mostly_slow
 
 import kuttax as kx
 from kuttax.errors import UserError
@@ -76,7 +77,9 @@ def test_the_stages_of_an_adaptive_solve_do_not_make_its_program_longer():
     assert len(set(counts.values())) == 1, counts
 
 
-@pytest.mark.parametrize("tableau", [EULER, HEUN2, BOSH3, RK4, DOPRI5, DOPRI8], ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "tableau", mostly_slow([EULER, HEUN2, BOSH3, RK4, DOPRI5, DOPRI8], BOSH3), ids=lambda one: one.name
+)
 @pytest.mark.parametrize("end", [False, True], ids=["stages", "end"])
 @pytest.mark.parametrize("own", [False, True], ids=["common", "own"])
 def test_a_step_in_a_loop_is_the_step_written_out(tableau, end, own, rng):
@@ -137,9 +140,9 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("control", ["joint", "per_sample"])
-@pytest.mark.parametrize("asks", ["end", "outputs", "penalty"])
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("control", mostly_slow(["joint", "per_sample"], "per_sample"))
+@pytest.mark.parametrize("asks", mostly_slow(["end", "outputs", "penalty"]))
+@pytest.mark.parametrize("way", mostly_slow(WAYS, "slopes on the tape", "slopes computed again", "written out"))
 def test_every_way_back_through_an_adaptive_solve_is_jaxs_own_derivative(way, asks, control, monkeypatch):
     """In weights, start, times; JAX differentiates the solve's own operations under ForwardMode."""
     sizes, unroll = WAYS[way]
@@ -167,7 +170,7 @@ def test_every_way_back_through_an_adaptive_solve_is_jaxs_own_derivative(way, as
         np.testing.assert_allclose(one, other, rtol=1e-8, atol=1e-9 * np.abs(other).max())
 
 
-@pytest.mark.parametrize("memory", [None, "steps", "products", "stages"])
+@pytest.mark.parametrize("memory", mostly_slow([None, "steps", "products", "stages"]))
 @pytest.mark.parametrize("ts", [None, [0.3, 1.0]], ids=["end", "outputs"])
 def test_results_do_not_depend_on_what_is_written_out(memory, ts):
     solver, adjoint = kx.FixedSteps(RK4, 3), kx.DiscreteAdjoint(memory=memory)

@@ -163,6 +163,7 @@ def test_a_fan_of_errors_is_no_ode():
     assert found.verdict == "invalid" and "points" in found.reasons[0]
 
 
+@pytest.mark.slow
 def test_a_stiff_field_takes_implicit_references():
     """y' = -1e5 (y - cos t) - sin t, solved by cos t: too stiff for the explicit references.
 
