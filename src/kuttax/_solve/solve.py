@@ -18,8 +18,8 @@ from ..errors import UserError
 from ..knots import knots_of
 from ..penalties.base import AbstractPenalty, Penalties
 from ..penalties.engine import solve_penalised
+from ..solvers.base.closure import with_traced_field
 from ..solvers.base.event import Event, check_events
-from ..solvers.base.fields.closure import with_traced_field
 from ..solvers.base.once import naming_the_adjoint
 from ..solvers.base.precision import ComputedIn, carried_in, cast
 from ..solvers.base.problem import Problem, Unroll

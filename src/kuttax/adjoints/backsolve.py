@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from .._types import State
 from ..errors import UserError
-from ..solvers.base.fields.closure import converted, cotangent, parameters, with_parameters
+from ..solvers.base.closure import converted, cotangent, parameters, with_parameters
 from ..solvers.base.once import once
 from ..solvers.base.problem import Problem
 from ..solvers.base.solution import Solution, Status

@@ -10,7 +10,7 @@ from jaxtyping import Array
 
 from .._types import State, Time
 from ..errors import UserError
-from ..solvers.base.fields.closure import converted
+from ..solvers.base.closure import converted
 from ..solvers.base.grid import checked_steps
 from ..solvers.base.numbers import number
 from ..solvers.base.pick import Pick

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from ..._types import State
-from ..base.fields.closure import converted, cotangent, parameters, with_parameters
+from ..base.closure import converted, cotangent, parameters, with_parameters
 from ..base.grid import nodes_of
 from ..base.problem import Problem
 from ..base.solution import Solution

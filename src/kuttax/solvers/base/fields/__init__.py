@@ -1,1 +1,1 @@
-"""The vector field as a program: traced once, with fast convolutions, and with all values that it depends on."""
+"""The vector field as a program: traced once, with fast convolutions."""

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from ...._types import Count, State, Time
+from ...base.closure import converted, cotangent, parameters, with_parameters
 from ...base.dense import Pieces, derived, horner, share
-from ...base.fields.closure import converted, cotangent, parameters, with_parameters
 from ...base.once import once
 from ...base.pick import Pick
 from ...base.problem import Problem

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from ..problem import Problem
-from .traced import traced
+from .fields.traced import traced
+from .problem import Problem
 
 
 def with_traced_field(problem: Problem) -> Problem:
