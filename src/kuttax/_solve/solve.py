@@ -96,8 +96,8 @@ def solve(
         max_steps: The largest number of steps, accepted and rejected, of an adaptive solver.
         unroll: What the compiled program of a solve with fixed steps has written out. "none": nothing, so that a large
             field compiles fast. "stages": the stages of a step. "all": every step, if there are no `ts` and no `jumps`.
-            None: by the size of the field and whether it convolves (docs/performance.md). An adaptive solve is always a
-            loop.
+            None: by the size of the field and whether it convolves (docs/performance.md). An adaptive solve is a loop;
+            only the reverse pass of a large state reads this option.
         throw: Raise `SolveError` if the solve does not reach t1. Otherwise check `status`: y1 is then NaN. Inside a
             compiled function the error needs a callback to Python. `jax.export` refuses such a function, and JAX's
             compilation cache does not keep it: use `throw=False` there, and `kx.raise_for_status` on the result.

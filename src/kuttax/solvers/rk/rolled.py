@@ -26,6 +26,11 @@ def blank_slopes(tableau: Tableau, y: State) -> State:
     return jax.tree.map(lambda x: jnp.zeros((tableau.stages + 1, *x.shape), x.dtype), y)
 
 
+def with_first(ks: State, k1: State) -> State:
+    """The slopes with `k1` as the first."""
+    return jax.tree.map(lambda ks, k1: put(ks, jnp.asarray(0), k1), ks, k1)
+
+
 def each_slope(ks: State) -> list[State]:
     """The slopes of the stages and of the end, one by one."""
     return [jax.tree.map(lambda k, i=i: k[i], ks) for i in range(len(jax.tree.leaves(ks)[0]))]
@@ -45,7 +50,7 @@ def looped_stages(
     first = 0 if k1 is None else 1
     ks = jax.tree.map(lambda x: jnp.zeros((len(sparsity), *x.shape), x.dtype), y)
     if k1 is not None:
-        ks = jax.tree.map(lambda ks, k1: put(ks, jnp.asarray(0), k1), ks, k1)
+        ks = with_first(ks, k1)
 
     def stage(ks: State, row: Any) -> tuple[State, None]:
         i, a, c, used = row

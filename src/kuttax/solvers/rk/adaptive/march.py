@@ -18,7 +18,7 @@ from ...base.problem import Problem
 from ...base.solution import Happened, Solution, Stats, Status, all_finite
 from ...base.spread import pick, put, spread
 from ..controller import Controller, initial_step
-from ..rolled import blank_slopes, each_slope, with_slopes
+from ..rolled import blank_slopes, each_slope, with_first, with_slopes
 from ..step import Step, interpolate, polynomial
 from ..tableau import Tableau
 from .tape import Tape
@@ -150,7 +150,7 @@ class _Loop:
         event = none_yet(problem) if problem.events else None
         numbers = (nothing + 1, zero, zero, status, saved, ys)
         seen = nothing_seen(problem)
-        ks = _with_first(blank_slopes(self.tableau, y), k1)
+        ks = with_first(blank_slopes(self.tableau, y), k1)
         return AdaptiveState(t, y, ks, h, *numbers, recorded, tape, jumps, event, seen, self._blank(y, nothing))
 
     def _blank(self, y: State, nothing: Time) -> Pieces | None:
@@ -205,7 +205,7 @@ class _Loop:
         return AdaptiveState(
             t=jnp.where(take, end, run.t),
             y=y,
-            ks=_with_first(slopes, k1),
+            ks=with_first(slopes, k1),
             h=jnp.where(run.active, h_next, run.h),
             error=jnp.where(take, error, run.error),
             accepted=accepted,
@@ -324,10 +324,6 @@ class _Loop:
             maybe = lambda _, carry: jax.lax.cond(due(carry[0]).any(), write, lambda c: c, carry)
             return jax.lax.fori_loop(0, count, maybe, start)
         return jax.lax.while_loop(lambda carry: due(carry[0]).any(), write, start)
-
-
-def _with_first(ks: State, k1: State) -> State:
-    return jax.tree.map(lambda ks, k1: put(ks, jnp.asarray(0), k1), ks, k1)
 
 
 def _where(take: Array, new: State, old: State) -> State:

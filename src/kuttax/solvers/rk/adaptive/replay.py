@@ -101,7 +101,7 @@ class _Replay:
         end = self.inside or (bool(self.charges) and solver.costs_see_end(problem))
         many = (self.varied, end, bool(self.charges), self.ends_move)
         self.one = StepBack(self.tableau, self._field, self._results, *many)
-        # Slopes of a large state cost more memory than its evaluations, if they are few operations, cost time.
+        # The slopes of a large state are slow to store. A small field is evaluated again in less time.
         self.written = not tape.slopes and problem.unrolled(1, self.tableau.stages) != "none"
         self.direction = problem.direction
 
