@@ -23,7 +23,7 @@ _BYTES_AN_OPERATION = 64 * 2**10  # memory for states, and as much for slopes, t
 _LEAST_BYTES, _MOST_BYTES = 2**20, 4 * 2**20
 _FEWEST, _MOST = 8, 256
 _MOST_SLOPES = 64  # steps whose slopes are kept
-_FEWEST_SLOPES = 4  # for fewer steps slopes are not kept
+_FEWEST_SLOPES = 3  # for fewer steps slopes are not kept
 _CHUNK_BYTES = 2 * 2**20  # memory that may be spent on recomputed steps
 
 
