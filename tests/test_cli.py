@@ -126,7 +126,7 @@ BAD_OPTIONS = [
     ("train", "--steps 1.5", "--steps must be a whole number, got '1.5'"),
     ("train", "--train-steps many", "--train-steps must be a whole number, got 'many'"),
     ("train", "--lr fast", "--lr must be a number, got 'fast'"),
-    ("train", "--field circle", "--field must be one of 'mlp', 'conv', 'conv1d', got 'circle'"),
+    ("train", "--field circle", "--field must be one of 'mlp', 'conv', 'conv1d', 'bottleneck', got 'circle'"),
     ("train", "--solver dopri5 --control both", "--control must be one of 'joint', 'per_sample', got 'both'"),
     ("train", "--solver rk5", "unknown solver 'rk5'; known: learned, euler, .*rk4, .*dopri5"),
     ("train", "--steps -1", "steps must be .*>= 1, got -1"),

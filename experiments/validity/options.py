@@ -4,19 +4,20 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from .study import Study, mnist, spheres
+from .study import Study, cifar10, mnist, spheres
 
 HERE = Path(__file__).parent
+STUDIES = ("spheres", "mnist", "cifar10")
 
 
-def parser(description: str | None, *, studies: Sequence[str] = ("spheres", "mnist")) -> argparse.ArgumentParser:
+def parser(description: str | None, *, studies: Sequence[str] = STUDIES) -> argparse.ArgumentParser:
     """A parser with the options for where the records go, and for which study they are."""
     made = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     if studies:
         made.add_argument("study", choices=studies)
-        made.add_argument("--data-dir", type=Path, help="of MNIST; without it MNIST is downloaded")
+        made.add_argument("--data-dir", type=Path, help="of the images; without it they are downloaded")
         made.add_argument("--seeds", type=int, nargs="+", help="default: all of the study")
     made.add_argument("--out", type=Path, default=HERE, help="where records and runs go")
     made.add_argument("--smoke", action="store_true", help="tiny sizes, to see that it runs")
@@ -25,7 +26,8 @@ def parser(description: str | None, *, studies: Sequence[str] = ("spheres", "mni
 
 def study_of(given: argparse.Namespace) -> Study:
     """The study that was asked for."""
-    return spheres(given.smoke) if given.study == "spheres" else mnist(given.data_dir, given.smoke)
+    of_images = {"mnist": mnist, "cifar10": cifar10}
+    return spheres(given.smoke) if given.study == "spheres" else of_images[given.study](given.data_dir, given.smoke)
 
 
 def seeds_of(given: argparse.Namespace, study: Study) -> list[int]:

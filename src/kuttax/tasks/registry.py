@@ -23,6 +23,8 @@ _WHERE = {
     "spiral-sde": ("stochastic.spiral_sde", "SpiralSDE"),
     "mnist-sde": ("stochastic.mnist_sde", "MnistSDE"),
     "moons": ("classification.moons", "Moons"),
+    "cifar10": ("classification.cifar10", "Cifar10"),
+    "fashion-mnist": ("classification.fashion_mnist", "FashionMnist"),
 }
 """Name -> module and class of the options."""
 

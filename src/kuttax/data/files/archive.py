@@ -1,9 +1,10 @@
 """Gzipped tar archives from outside: only files, and no more bytes than a limit."""
 
+import contextlib
 import gzip
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -24,6 +25,16 @@ class _Limited:
         return found
 
 
+def contents(path: Path, names: Collection[str], most: int) -> dict[str, bytes]:
+    """The contents of the files of an archive that have one of these names, in whatever folder.
+
+    Raises:
+        UserError: As `files`.
+    """
+    with _explained(path):
+        return {Path(name).name: file.read() for name, file in files(path, most) if Path(name).name in names}
+
+
 def files(path: Path, most: int) -> Iterator[tuple[str, IO[bytes]]]:
     """The files of an archive, one after another: name, and an open file, valid until the next one.
 
@@ -36,20 +47,27 @@ def files(path: Path, most: int) -> Iterator[tuple[str, IO[bytes]]]:
     Raises:
         UserError: The archive is damaged, is larger than that, or contains anything but files and folders.
     """
+    with (
+        _explained(path),
+        gzip.open(path) as unpacked,
+        tarfile.open(fileobj=_Limited(unpacked, most), mode="r|") as archive,  # pyright: ignore
+    ):
+        for member in archive:
+            if member.isdir():
+                continue
+            file = None if not member.isreg() or member.issparse() else archive.extractfile(member)
+            if file is None:
+                raise tarfile.TarError(f"{member.name} is a link or no plain file")
+            yield member.name, file
+        while unpacked.read(1 << 20):  # to its end, where gzip's checksum is
+            pass
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Defects of the archive as one line."""
     try:
-        with (
-            gzip.open(path) as unpacked,
-            tarfile.open(fileobj=_Limited(unpacked, most), mode="r|") as archive,  # pyright: ignore
-        ):
-            for member in archive:
-                if member.isdir():
-                    continue
-                file = None if not member.isreg() or member.issparse() else archive.extractfile(member)
-                if file is None:
-                    raise tarfile.TarError(f"{member.name} is a link or no plain file")
-                yield member.name, file
-            while unpacked.read(1 << 20):  # to its end, where gzip's checksum is
-                pass
+        yield
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         if isinstance(error, FileNotFoundError):
             raise

@@ -1,21 +1,33 @@
-"""MNIST: 60,000 training and 10,000 test images of handwritten digits, 28x28 (LeCun, Cortes, Burges, 1998)."""
+"""MNIST: 60,000 training and 10,000 test images of handwritten digits, 28x28 (LeCun, Cortes, Burges, 1998).
+
+Fashion-MNIST has the same form: articles of clothing (Xiao, Rasul & Vollgraf 2017, arXiv 1708.07747).
+"""
 
 from pathlib import Path
 
 import numpy as np
 
 from ...errors import UserError
-from ..dataset import Dataset, check_dataset
+from ..dataset import Dataset
 from ..files.download import cache
 from ..files.download import download as download_file
 from ..files.npz import read_npz
+from .folder import existing
 from .idx import read_idx
+from .pixels import to_dataset
 
 URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
 SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
 NPZ_NAMES = ("mnist.npz", "mnist10k.npz")
 NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test")
 IDX_NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+FASHION_URL = "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion"
+FASHION_MD5 = {
+    "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+    "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
+    "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
+    "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
+}
 CLASSES = 10
 
 
@@ -35,13 +47,32 @@ def load(data_dir: str | Path | None = None) -> tuple[Dataset, Dataset]:
     """
     if data_dir is None:
         return _load_npz(download(URL, SHA256, cache()))
-    directory = Path(data_dir).expanduser()
-    if not directory.is_dir():
-        what = "is not a directory" if directory.exists() else "does not exist"
-        raise UserError(f"data directory {directory} {what}; leave it out to download MNIST")
+    directory = existing(data_dir, "MNIST")
     for name in NPZ_NAMES:
         if (directory / name).is_file():
             return _load_npz(directory / name)
+    return _load_idx(directory)
+
+
+def load_fashion(data_dir: str | Path | None = None) -> tuple[Dataset, Dataset]:
+    """Loads Fashion-MNIST from a directory, or downloads it once into the user's cache.
+
+    Args:
+        data_dir: A directory that holds the four IDX files, gzipped or not. None downloads them and checks the MD5 sums
+            that its authors publish.
+
+    Returns:
+        As `load`.
+
+    Raises:
+        UserError: As `load`.
+    """
+    if data_dir is not None:
+        return _load_idx(existing(data_dir, "Fashion-MNIST"))
+    directory = cache() / "fashion-mnist"
+    for name, md5 in FASHION_MD5.items():
+        instead = "or give a data directory with the four IDX files"
+        download_file(f"{FASHION_URL}/{name}", f"md5:{md5}", name, directory, instead)
     return _load_idx(directory)
 
 
@@ -69,7 +100,7 @@ def _load_idx(directory: Path) -> tuple[Dataset, Dataset]:
     if missing:
         raise UserError(
             f"data directory {directory} holds neither {' nor '.join(NPZ_NAMES)} nor the IDX files "
-            f"{', '.join(missing)} (.gz or not); put them there or leave the directory out to download MNIST"
+            f"{', '.join(missing)} (.gz or not); put them there or leave the directory out to download the set"
         )
     found = [path for path in paths if path is not None]
     x_train, y_train, x_test, y_test = (read_idx(path) for path in found)
@@ -84,31 +115,4 @@ def _find_idx(directory: Path, name: str) -> Path | None:
 
 
 def _to_dataset(images: np.ndarray, labels: np.ndarray, images_name: str, labels_name: str) -> Dataset:
-    if images.ndim != 3 or images.shape[1:] != (28, 28) or len(images) == 0:
-        raise UserError(f"{images_name} has shape {images.shape}, expected (n, 28, 28), n >= 1; give MNIST's images")
-    if labels.shape != (len(images),):
-        raise UserError(f"{labels_name} has shape {labels.shape}, expected ({len(images)},): one label for each image")
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise UserError(f"{labels_name} has dtype {labels.dtype}, expected integers in 0..{CLASSES - 1}")
-    outside = np.flatnonzero((labels < 0) | (labels >= CLASSES))
-    if len(outside):
-        row = outside[0]
-        raise UserError(f"{labels_name} holds label {labels[row]} in row {row}; labels must lie in 0..{CLASSES - 1}")
-    scaled = _scale(images, images_name)
-    return check_dataset(images_name, Dataset(scaled[:, None], labels.astype(np.int32)))
-
-
-def _scale(images: np.ndarray, name: str) -> np.ndarray:
-    """Maps integers from 0..255 to [0, 1]; floats must already be in [0, 1], because their scale is unknown."""
-    if np.issubdtype(images.dtype, np.integer):
-        top = 255
-    elif np.issubdtype(images.dtype, np.floating):
-        top = 1
-    else:
-        raise UserError(f"{name} has dtype {images.dtype}, expected integers in 0..255 or floats in [0, 1]")
-    # NaN and infinity pass here; check_dataset refuses them with their row.
-    outside = np.isfinite(images) & ((images < 0) | (images > top))
-    if outside.any():
-        row = int(np.argwhere(outside)[0, 0])
-        raise UserError(f"{name} ({images.dtype}) holds {images[outside][0]} in row {row}; it must lie in [0, {top}]")
-    return images.astype(np.float32) / np.float32(top)
+    return to_dataset(images, labels, images_name, labels_name, shape=(28, 28), classes=CLASSES)

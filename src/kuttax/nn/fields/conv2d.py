@@ -13,7 +13,7 @@ from .layer_stack import apply_layers
 
 
 class ConvField(eqx.Module):
-    """3x3 convolutions with zero padding, which keep height and width; the time is a channel of every layer's input.
+    """Convolutions with zero padding, which keep height and width; the time is a channel of every layer's input.
 
     The time-dependent convolution of Dupont, Doucet, Teh (Augmented Neural ODEs, NeurIPS 2019, appendix D).
 
@@ -36,6 +36,7 @@ class ConvField(eqx.Module):
         key: PRNGKeyArray,
         time_dependent: bool = True,
         activation: Callable[[Array], Array] = jnp.tanh,
+        bottleneck: bool = False,
         dtype: DTypeLike = jnp.float32,
     ):
         """Draws the weights as `Convolution` does.
@@ -47,20 +48,25 @@ class ConvField(eqx.Module):
             key: Draws the initial weights.
             time_dependent: See the attribute.
             activation: See the attribute.
+            bottleneck: Whether the first and the last of at least three layers look at one pixel alone, 1x1, as for
+                CIFAR-10 by Ott et al. (ICLR 2021); all others are 3x3.
             dtype: Dtype of the weights; the computation follows the state's dtype.
 
         Raises:
-            UserError: channels or hidden is below 1, or depth below 0.
+            UserError: channels or hidden is below 1, depth below 0, or a bottleneck has fewer than three layers.
         """
         if channels < 1 or hidden < 1 or depth < 0:
             raise UserError(
                 f"ConvField needs channels >= 1, hidden >= 1, depth >= 0, got {channels}, {hidden}, {depth}"
             )
+        if bottleneck and depth < 2:
+            raise UserError(f"a bottleneck field needs depth >= 2: a 3x3 layer between two of 1x1, got {depth}")
         sizes = [channels, *[hidden] * depth, channels]
+        kernels = [1, *[3] * (depth - 1), 1] if bottleneck else [3] * (depth + 1)
         keys = jax.random.split(key, depth + 1)
         self.layers = tuple(
-            Convolution(inputs + time_dependent, outputs, dtype=dtype, key=layer_key)
-            for inputs, outputs, layer_key in zip(sizes[:-1], sizes[1:], keys, strict=True)
+            Convolution(inputs + time_dependent, outputs, size=size, dtype=dtype, key=layer_key)
+            for inputs, outputs, size, layer_key in zip(sizes[:-1], sizes[1:], kernels, keys, strict=True)
         )
         self.time_dependent = time_dependent
         self.activation = activation

@@ -1,4 +1,4 @@
-"""Convolution: 3x3, zero padding."""
+"""Convolution: square, with zero padding."""
 
 import equinox as eqx
 import jax
@@ -7,19 +7,19 @@ from jaxtyping import Array, DTypeLike, Float, PRNGKeyArray
 
 
 class Convolution(eqx.Module):
-    """A 3x3 convolution with zero padding and a bias; height and width do not change.
+    """A square convolution with zero padding and a bias; height and width do not change.
 
     Attributes:
-        weight: (outputs, inputs, 3, 3).
+        weight: (outputs, inputs, size, size).
         bias: (outputs,).
     """
 
-    weight: Float[Array, "outputs inputs 3 3"]
+    weight: Float[Array, "outputs inputs size size"]
     bias: Float[Array, " outputs"]
 
-    def __init__(self, inputs: int, outputs: int, *, key: PRNGKeyArray, dtype: DTypeLike = jnp.float32):
-        """Draws the weights as `equinox.nn.Conv2d` does: uniform within 1 / sqrt(9 inputs)."""
-        drawn = eqx.nn.Conv2d(inputs, outputs, kernel_size=3, padding=1, dtype=dtype, key=key)
+    def __init__(self, inputs: int, outputs: int, *, key: PRNGKeyArray, size: int = 3, dtype: DTypeLike = jnp.float32):
+        """Draws the weights as `equinox.nn.Conv2d` does: uniform within 1 / sqrt(size^2 inputs); `size` is odd."""
+        drawn = eqx.nn.Conv2d(inputs, outputs, kernel_size=size, padding=size // 2, dtype=dtype, key=key)
         assert drawn.bias is not None
         self.weight, self.bias = drawn.weight, drawn.bias[:, 0, 0]
 

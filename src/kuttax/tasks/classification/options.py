@@ -18,16 +18,16 @@ class ClassificationOptions(TaskOptions):
     """The model and the split of the data."""
 
     field: FieldKind = "mlp"
-    """The vector field: a multilayer perceptron (mlp), or a convolutional network over images (conv) or coordinates
-    (conv1d)."""
+    """The vector field: a multilayer perceptron (mlp), a convolutional network over images (conv; bottleneck: its first
+    and last layer are 1x1) or over coordinates (conv1d)."""
     width: Size = 64
-    """Hidden units (mlp) or hidden channels (conv, conv1d)."""
+    """Hidden units (mlp) or hidden channels (all others)."""
     depth: Depth = 1
     """Number of hidden layers."""
     time_dependent: Annotated[bool, tyro.conf.arg(help="Hide the time from the vector field.")] = True
     """Whether the vector field depends on the time."""
     augmented: Annotated[int, at_least(0, most=65536)] = 0
-    """Append this many zeros to the features (mlp), or zero channels to the image (conv)."""
+    """Append this many zeros to the features (mlp), or zero channels to the image (conv, bottleneck)."""
     validation_fraction: Share = 0.2
     """Keep this share of the training set for validation."""
     split_seed: Seed = 0

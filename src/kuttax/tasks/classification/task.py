@@ -1,5 +1,6 @@
 """Classification of images or feature vectors by a neural ODE."""
 
+import functools
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -23,9 +24,15 @@ from ..abilities import LossOption
 from ..base import Metric, Trajectories
 from ..reached import mean_over_reached, zero_where_lost
 
-FieldKind = Literal["mlp", "conv", "conv1d"]
+FieldKind = Literal["mlp", "conv", "conv1d", "bottleneck"]
 
-_FIELDS = {"mlp": MLPField, "conv": ConvField, "conv1d": Conv1dField}
+_FIELDS = {
+    "mlp": MLPField,
+    "conv": ConvField,
+    "conv1d": Conv1dField,
+    "bottleneck": functools.partial(ConvField, bottleneck=True),
+}
+_OVER_IMAGES = ("conv", "bottleneck")
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,11 +42,12 @@ class Classification:
     Attributes:
         name: Its name in records and tables.
         splits: The data, inputs `(n, features)` or `(n, channels, height, width)` and integer classes from 0.
-        field: "mlp" and "conv1d" (along the coordinates) flatten the inputs; "conv" needs images.
+        field: "mlp" and "conv1d" (along the coordinates) flatten the inputs; "conv" (3x3) and "bottleneck" (1x1, 3x3,
+            1x1; Ott et al., ICLR 2021) need images.
         width: Hidden units of the MLP, hidden channels of a convolutional field.
         depth: Number of hidden layers.
         time_dependent: Whether the field sees the time.
-        augmented: Zeros appended to the features ("mlp") or channels ("conv").
+        augmented: Zeros appended to the features ("mlp") or channels ("conv", "bottleneck").
         interval: The time interval of the solve.
         he_head: The head's initial weights, see `NeuralODEClassifier`.
         adjoint: For `kuttax.solve`; None for its default.
@@ -68,20 +76,22 @@ class Classification:
         check_sizes(self.name, width=self.width, depth=self.depth, augmented=self.augmented, max_steps=self.max_steps)
         if self.field not in _FIELDS:
             raise UserError(f"{self.name}: unknown field {self.field!r}; known: {', '.join(_FIELDS)}")
+        if self.field == "bottleneck" and self.depth < 2:
+            raise UserError(f"{self.name}: a bottleneck field needs depth >= 2, got {self.depth}")
         object.__setattr__(self, "splits", Splits(*map(self._prepare, Splits._fields, self.splits)))
 
     def _prepare(self, part: str, dataset: Dataset) -> Dataset:
         """The part in the field's form: checked, float32, flat for an MLP."""
         x, y = check_dataset(f"{self.name}, {part}", dataset)
-        if self.field == "conv" and x.ndim != 4:
+        if self.field in _OVER_IMAGES and x.ndim != 4:
             raise UserError(
-                f"{self.name}: a conv field needs images (n, channels, height, width), got {x.shape}; use mlp"
+                f"{self.name}: a {self.field} field needs images (n, channels, height, width), got {x.shape}; use mlp"
             )
         if y.ndim != 1 or y.dtype.kind not in "iu":
             raise UserError(f"{self.name}, {part}: y must be integers of shape (n,), got {y.dtype} {y.shape}")
         if y.min() < 0:
             raise UserError(f"{self.name}, {part}: classes count from 0, got {y.min()} in row {y.argmin()}")
-        x = x if self.field == "conv" else x.reshape(len(x), -1)
+        x = x if self.field in _OVER_IMAGES else x.reshape(len(x), -1)
         return Dataset(x.astype("float32"), y.astype("int32"))
 
     @property
