@@ -244,7 +244,7 @@ def test_a_shorter_pulse_is_seen_with_a_largest_step():
         return kx.Prediction(sol.y1, jnp.mean(sol.y1), stats=sol.stats, status=sol.status)
 
     own, starts = kx.FixedSteps(RK4, 100), STARTS.astype(np.float64)
-    assert certify(predict, own, starts, refine=()).verdict == "valid", "it is stepped over: docs/validity.md"
+    assert certify(predict, own, starts, refine=()).verdict == "valid", "it is stepped over: docs/certificate.md"
     assert certify(predict, own, starts, refine=(), max_step=0.01).verdict == "invalid"
     with pytest.raises(kx.errors.UserError, match="max_step must be a number > 0"):
         certify(predict, own, starts, max_step=0.0)

@@ -26,7 +26,7 @@ from kuttax.training.loop import Trainer
 from kuttax.training.program import carried_over
 from kuttax.training.settings import Settings
 from kuttax.validity import Band, CertifiedControl, StepControl, ToleranceControl, Tolerances
-from kuttax.validity.control.control import CertifyRequest, CheckRequest, Moment, TuneRequest
+from kuttax.validity.control.control import CertifyRequest, CheckRequest, Moment, RevertRequest, TuneRequest
 from kuttax.validity.control.first_step import FirstStep, first_steps
 from kuttax.validity.control.ladder import Ladder
 from kuttax.validity.control.reading import Reading, readings
@@ -378,8 +378,33 @@ def test_after_training_it_settles_tunes_and_refines_until_the_certificate_is_va
     tune()
     check(0.6)
     certificate("valid")
-    assert control.closing(state, now()) is None and state.verdict == "valid"
     assert done == [68, 68, 83, 83, 91, 100]
+
+    # then it descends, one rung at a time, and gives each two tries
+    tune()
+    assert state.dial.size(state.h) == 91
+    certificate("invalid")
+    tune()
+    assert state.dial.size(state.h) == 91
+    certificate("valid")
+    tune()
+    assert state.dial.size(state.h) == 83
+    certificate("undecided")
+    tune()
+    certificate("invalid")
+    assert control.closing(state, now()) == RevertRequest()
+    assert state.dial.size(state.h) == 91
+    state = control.closed(RevertRequest(), state)
+    assert control.closing(state, now()) is None and state.verdict == "valid"
+
+
+def test_the_descent_ends_at_one_step_and_after_so_many_rounds():
+    control = CertifiedControl(certify=lambda *_: None)
+    for start, rounds, end in ((3, 16, 1), (100, 2, 83)):
+        state = control.init(euler(start))._replace(phase="certify", rounds=16 - rounds)
+        while (action := control.closing(state, now())) is not None:
+            state = control.closed(action if isinstance(action, TuneRequest) else "valid", state)
+        assert state.dial.size(state.h) == end and state.verdict == "valid"
 
 
 def test_without_a_certificate_the_last_check_decides():
@@ -661,6 +686,32 @@ def test_the_end_is_tuned_certified_and_returned():
 
 
 @pytest.mark.slow
+def test_a_control_can_return_to_the_weights_of_the_last_valid_certificate():
+    """Fine-tuned with other steps in between, whose cost stays counted."""
+    seen = []
+
+    class Back(Script):
+        actions = (CertifyRequest(), TuneRequest(10), CertifyRequest(), RevertRequest())
+
+        def closing(self, state, now):
+            return self.actions[state.ends] if state.ends < 4 else None
+
+        def closed(self, done, state):
+            return state._replace(ends=state.ends + 1, size={0: 5, 2: 6}.get(state.ends, state.size))
+
+    def certify(predict, solver, batch):
+        seen.append(solver.steps)
+        return type("Certificate", (), {"verdict": "valid" if len(seen) == 1 else "invalid"})
+
+    control = Back(6, certify=certify)
+    trained = Trainer(Flow(), euler(4), how(), control=control).run(0)
+    plain = Trainer(Flow(), euler(4), how(), control=Script(6)).run(0)
+    assert seen == [6, 5] and trained.solver.steps == 6
+    np.testing.assert_array_equal(trained.model["w"], plain.model["w"])
+    assert trained.controlled.verdict == "valid"
+    assert trained.controlled.nfe_train > plain.controlled.nfe_train
+
+
 def test_a_learned_solver_keeps_what_it_learned_and_its_moments():
     start = kx.LearnedRK.from_tableau(MIDPOINT, 2, order=1, per_step=True, learn_steps=True)
     trainer = Trainer(Flow(), start, how(train_steps=20, solver_lr=0.0), control=Script(4))

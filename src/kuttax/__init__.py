@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from .distillation import distill as distill
     from .distillation import student as student
     from .errors import UserError as UserError
+    from .growth import GrowthRates as GrowthRates
+    from .growth import growth_rates as growth_rates
     from .inputs import ZeroOrderHold as ZeroOrderHold
     from .penalties import AbstractPenalty as AbstractPenalty
     from .penalties import Consistency as Consistency
@@ -54,6 +56,7 @@ else:
             "ForwardMode": ".adjoints",
             "GlobalError": ".penalties",
             "GlobalStiffness": ".penalties",
+            "GrowthRates": ".growth",
             "LocalError": ".penalties",
             "LocalStiffness": ".penalties",
             "Penalties": ".penalties",
@@ -65,6 +68,7 @@ else:
             "certify": ".validity",
             "distill": ".distillation",
             "fit": "._fit.fit",
+            "growth_rates": ".growth",
             "solve": "._solve.solve",
             "student": ".distillation",
             **dict.fromkeys(solvers.__all__, ".solvers"),

@@ -24,6 +24,7 @@ def fit(
     options: FitOptions | None = None,
     settings: Settings | None = None,
     allow_more: bool = False,
+    least: bool = False,
     most_nfe: int | None = None,
     seed: int = 0,
     report: ReportProgress = lambda phase, steps, progress: None,
@@ -36,7 +37,8 @@ def fit(
     2. Training at the budget trains model and learned solver together, with a penalty on the solver's own error.
     3. Distillation fits the solver once more to the finished field.
     4. The certificate says whether other solvers predict the same. If it is not valid, `fit` searches for the smallest
-       NFE whose certificate is. If only samples are lacking, it does not search.
+       NFE whose certificate is. If only samples are lacking, it does not search. If it is valid, `least` lets `fit`
+       search in the other direction.
 
     Args:
         task: Data, model and loss: `kx.tasks.build("digits")`, or your own task (docs/own_task.md).
@@ -48,6 +50,8 @@ def fit(
         settings: Training settings; None for the defaults.
         allow_more: If the certificate at the budget is not valid, return the solver of the smallest NFE with a valid
             one.
+        least: If the certificate at the budget is valid, train on with fewer steps, one less at a time, and return the
+            last model whose certificate is valid and whose metric is no worse (up to what a certificate allows).
         most_nfe: The largest NFE of that search; None for eight times the budget.
         seed: Decides the initial weights and the order of the data.
         report: Called after every dispatch of training with the phase's name, its optimiser steps, and `Progress`.
@@ -87,13 +91,16 @@ def fit(
         now = phases.distilled(work, now)
         history.append(now.phase)
 
-    least = None
+    least_nfe = None
+    if least and now.certificate.verdict == "valid":
+        now, tried = phases.fewer_steps(work, options, now, distills=distills)
+        history += tried
     if now.certificate.verdict != "valid" and not now.certificate.lacks_samples:
         found, tried = phases.least_steps(work, now, most * start.number_of_steps() // budget, distills=distills)
         history += tried
-        least = None if found is None else found.solver.evaluations_per_interval()
+        least_nfe = None if found is None else found.solver.evaluations_per_interval()
         now = found if found is not None and allow_more else now
-    return Fitted(now.model, now.solver, now.certificate, tuple(history), least)
+    return Fitted(now.model, now.solver, now.certificate, tuple(history), least_nfe)
 
 
 def _start(

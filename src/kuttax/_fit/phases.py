@@ -37,6 +37,8 @@ _STARTS = 512  # initial states for a distillation
 _WARM_TOLERANCE = 1e-3
 _DISTILL_STEPS = 500
 _EXACT = 0.1  # fraction of the output tolerance
+_TUNE = 0.1  # of the optimiser steps, with one step less
+_FEWER = "fewer evaluations"
 _CONSISTENCY = 0.1  # keeps learned solvers of digits valid at no loss (experiments/validity)
 
 ReportProgress = Callable[[str, int, Progress], None]
@@ -82,6 +84,12 @@ def consistency_of(task: Task) -> AbstractPenalty | Penalties | None:
     return _CONSISTENCY * (Consistency() if calculus_of(task) is None else LocalError(size="solver"))
 
 
+def _weighted(task: Task, options: FitOptions) -> AbstractPenalty | Penalties | None:
+    """That penalty times the factor of the options; None if there is none."""
+    penalty, weight = consistency_of(task), options.consistency
+    return weight * penalty if weight and penalty is not None else None
+
+
 def warm_up_steps(task: Task, options: FitOptions, settings: Settings) -> int:
     """Optimiser steps of the warm-up; none for a task without penalties, nor for an SDE, whose adaptive steps are the
     most expensive."""
@@ -108,8 +116,7 @@ def warm_up(work: Work, steps: int, train_steps: int) -> tuple[Any, Phase]:
 
 def train(work: Work, options: FitOptions, model: Any, solver: AbstractSolver, done: int) -> PhaseResult:
     """Train model and solver together at the budget, after `done` optimiser steps of warm-up."""
-    begin, penalty, weight = time.perf_counter(), consistency_of(work.task), options.consistency
-    penalty = weight * penalty if weight and penalty is not None else None
+    begin, penalty = time.perf_counter(), _weighted(work.task, options)
     trained = _train(work, "training", solver, (done, work.settings.train_steps), penalty, model)
     certificate = _certificate(work, trained.model, trained.solver)
     seconds = time.perf_counter() - begin
@@ -147,6 +154,44 @@ def least_steps(
         return PhaseResult(model, solver, certificate, phases[-1]) if certificate.verdict == "valid" else None
 
     return first_found(valid, list(ladder(before.solver.number_of_steps(), most))), phases
+
+
+def fewer_steps(
+    work: Work, options: FitOptions, before: PhaseResult, *, distills: bool
+) -> tuple[PhaseResult, list[Phase]]:
+    """The fewest steps whose certificate is valid and whose metric is no worse, and all trials.
+
+    From a valid certificate down, one step less at a time: the model trains a little more with it, until a certificate
+    is not valid, or the metric is worse by more than the certificate allows.
+    """
+    best, phases, all_steps = before, [], work.settings.train_steps
+    tuning = max(1, round(_TUNE * all_steps))
+    penalty = _weighted(work.task, options)
+    while (steps := best.solver.number_of_steps() - 1) >= 1:
+        begin, solver = time.perf_counter(), best.solver.with_steps(steps)
+        name = f"fewer-evaluations-{solver.evaluations_per_interval()}"
+        trained = _train(work, name, solver, (all_steps - tuning, all_steps), penalty, best.model)
+        model, solver = trained.model, trained.solver
+        if distills:
+            solver = _fitted(work, model, solver)
+        certificate, validation = _certificate(work, model, solver), _evaluate(work, model, solver)
+        seconds = time.perf_counter() - begin
+        good = certificate.verdict == "valid" and _no_worse(work.task, validation, before)
+        phases.append(
+            Phase(_FEWER if good else f"{_FEWER}, not kept", title(solver), validation, certificate.verdict, seconds)
+        )
+        if not good:
+            break
+        best = PhaseResult(model, solver, certificate, phases[-1])
+    return best, phases
+
+
+def _no_worse(task: Task, now: Evaluation, before: PhaseResult) -> bool:
+    """Whether the metric on validation data is as good as before, up to the change that a certificate allows."""
+    sign = 1 if task.metric.higher_is_better else -1
+    kind, was = before.certificate.measured.kind, before.phase.validation.metric
+    unit = kind.unit if kind.is_absolute else max(abs(was), kind.least)
+    return sign * (now.metric - was) >= -before.certificate.thresholds.metric * unit
 
 
 def can_distill(task: Task, solver: AbstractSolver) -> bool:

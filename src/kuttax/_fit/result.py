@@ -11,7 +11,8 @@ class Phase(NamedTuple):
     """One phase of `fit`.
 
     Attributes:
-        name: "warm-up", "training", "distillation", "distillation, not kept" or "more evaluations".
+        name: "warm-up", "training", "distillation", "more evaluations" or "fewer evaluations"; with ", not kept" behind
+            it if `fit` returns an earlier model or solver.
         solver: The solver at the end of the phase.
         validation: Metric, loss and NFE on validation data, with that solver.
         verdict: The verdict of the certificate on validation data; None if there is no certificate.
@@ -30,7 +31,7 @@ class Fitted(NamedTuple):
 
     Attributes:
         model: Trained weights.
-        solver: The solver with the budget's NFE, or with `least_nfe` if more was allowed.
+        solver: The solver with the budget's NFE, or with fewer or more evaluations if that was asked for.
         certificate: Certificate of this model with this solver, on validation data.
         history: The phases, in order.
         least_nfe: If the certificate is not valid at the budget: the smallest number of evaluations at which it is, for

@@ -76,6 +76,9 @@ class Fit:
     """Evaluations in one step (default: the largest of 4, 3, 2, 1 that divides --nfe)."""
     allow_more: bool = False
     """If the certificate is not valid at --nfe, keep the solver with the fewest evaluations whose certificate is."""
+    least: bool = False
+    """If the certificate is valid at --nfe, train on with fewer evaluations, and keep the fewest whose certificate is
+    valid at no loss."""
     warm_up: Annotated[float, between(0, 1, "[)")] = 0.2
     """Train with an adaptive solver for this share of the optimiser steps first; 0 for none."""
     consistency: Annotated[float, at_least(0)] = 1.0
@@ -146,6 +149,7 @@ class Fit:
                 options=self._components,
                 settings=self.training,
                 allow_more=self.allow_more,
+                least=self.least,
                 seed=self.seed,
                 report=logs,
                 saved=folder.path / CHECKPOINTS,
@@ -209,6 +213,6 @@ class Fit:
         """The options that must be the same to continue a run."""
         own = {
             key: getattr(self, key)
-            for key in ("nfe", "stages", "allow_more", "seed", *(f.name for f in fields(FitOptions)))
+            for key in ("nfe", "stages", "allow_more", "least", "seed", *(f.name for f in fields(FitOptions)))
         }
         return {"task": name, "options": of_task(options), "training": asdict(self.training), **own}

@@ -50,7 +50,7 @@ class Consistency(AbstractPenalty):
         rtol, atol: The allowed error of one step: E is one there. Choose it by what the predictions are for, not by
             what the solver can reach.
 
-        Raises:
+    Raises:
         UserError: An option is unknown, or a number is out of its range.
     """
 

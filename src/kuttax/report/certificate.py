@@ -19,7 +19,7 @@ _COLOUR = {"valid": "#009E73", "invalid": "#D55E00", "undecided": "#6B6B6B"}
 _LINE = "#0072B2"
 _TITLE = 60  # characters of a line
 _LEAST_NAME = 26  # characters for the name of a solver
-_GIVE_WAY = ("max", "median", "calibration", "crossings")  # columns to drop, in this order, if space is short
+_GIVE_WAY = ("max", "median", "calibration", "crossings", "growth")  # columns to drop, in this order, if space is short
 
 Shown = tuple[str, str, Callable[[CertificateRecord], str]]
 """A column: heading, unit, and the cell for a row; a missing number is an empty cell."""
@@ -106,6 +106,7 @@ def _columns(record: CertificateRecord) -> list[Shown]:
         ("calibration", "shift", lambda row: _number(row["calibration_shift"], 1, "+.4f")),
         ("gradient", "cosine", lambda row: _number(row["gradient_cosine"], 1, ".4f")),
         ("crossings", "%", lambda row: _number(row["crossings"], 100, ".2f")),
+        ("growth", "1 / time", lambda row: _number((row.get("growth") or [None])[0], 1, "+.3g")),
     ]
 
 
@@ -133,6 +134,8 @@ def _caption(record: CertificateRecord) -> list[Text]:
     lines.append(
         Text("A deviation is that of a sample's worst output, in percent of the output's spread over the samples.")
     )
+    if any(row.get("growth") for row in record["rows"]):
+        lines.append(Text("Growth is the largest growth rate: below zero, solutions approach each other."))
     return lines
 
 

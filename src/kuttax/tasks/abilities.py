@@ -5,6 +5,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from jaxtyping import Array, PyTree
 
+from ..growth import GrowthRates
 from ..penalties.base import AbstractPenalty, Penalties
 from ..solvers.base.solver import AbstractSolver, Calculus
 from .base import Trajectories
@@ -78,6 +79,15 @@ class HasTrajectories(Protocol):
     """It gives the initial value problems that a model solves, so that a solver can be distilled for it."""
 
     def trajectories(self, model: Any, batch: PyTree[Array]) -> Trajectories: ...
+
+
+@runtime_checkable
+class HasGrowth(Protocol):
+    """It gives the growth rates of its models' fields, for certificates."""
+
+    def growth(self, model: Any, solver: AbstractSolver, batch: PyTree[Array]) -> GrowthRates:
+        """The growth rates along the solutions from a batch's states, as this solver computes them."""
+        ...
 
 
 @runtime_checkable

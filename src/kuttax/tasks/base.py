@@ -62,6 +62,7 @@ class Task(Protocol):
     Optional methods: `warm_up_penalty(steps)` is the penalty of `kx.fit`'s warm-up on the error of one of `steps`
     steps, weighted for this loss, `0.1 * kx.LocalError(steps=steps)` for a task without it;
     `trajectories(model, batch) -> Trajectories` lets solvers be distilled for its models;
+    `growth(model, solver, batch) -> kx.GrowthRates` lets certificates compare growth rates (`kx.growth_rates`);
     `portrait(model) -> Portrait | None` gives plots of a density in the plane (`kuttax.tasks.density.portrait`);
     `forecast(model, solver) -> dict` gives the quality of long forecasts (`kuttax.tasks.dynamics.forecast`);
     `reconstruct(model, solver) -> Reconstruction` gives plots of time series (`kuttax.tasks.latent.reconstruction`);

@@ -1,13 +1,17 @@
 """The certificate of a trained model on held-out data of its task."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
 import jax
 from jaxtyping import PyTree
 
 from ..errors import UserError
+from ..growth import GrowthRates
 from ..solvers.base.solver import AbstractSolver
+from ..tasks.abilities import HasGrowth
 from ..tasks.base import Task
 from ..validity import Certificate, certify
 from .evaluate import predict_parts
@@ -50,12 +54,23 @@ def certify_run(
     size = count // parts
     cut = [jax.tree.map(lambda x: x[i * size : (i + 1) * size], data) for i in range(parts)]  # noqa: B023
     predict = lambda solver, parts: predict_parts(task, model, solver, parts)
+    growth = None
+    if isinstance(task, HasGrowth):
+        rates = task.growth
+        growth = lambda solver, parts: _growth(rates, model, solver, parts[0])
     return certify(
         predict,
         solver,
         cut,
+        growth=growth,
         metric_tolerance=metric_tolerance,
         output_tolerance=output_tolerance,
         metric_scale=task.metric.scale,
         max_step=max_step,
     )
+
+
+@eqx.filter_jit
+def _growth(rates: Callable[..., GrowthRates], model: Any, solver: AbstractSolver, batch: PyTree) -> GrowthRates:
+    """The task's growth rates, compiled."""
+    return rates(model, solver, batch)

@@ -1,6 +1,7 @@
 """Run: the weights, the optimiser's state and the batches of one seed, step by step."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -113,6 +114,16 @@ class Run:
             self.state = self.place.replicated(state)
         self.varied, self.constants = self.place.replicated((varied, constants))
 
+    def weights(self) -> list[Any]:
+        """A copy of all that training has changed, for `go_back`."""
+        return [np.asarray(leaf) for leaf in jax.tree.leaves((self.varied, self.state, self.constants[1]))]
+
+    def go_back(self, weights: Sequence[Any]) -> None:
+        """Continue from weights that this run had with a solver of the present structure; its cost stays counted."""
+        now = (self.varied, self.state, self.constants[1])
+        self.varied, self.state, solver = self.place.replicated(restored(weights, now))
+        self.constants = (self.constants[0], solver)
+
     def saved(self) -> TrainingState:
         """All that `restore` needs: a model's constants follow from the seed, a solver's may have changed."""
         plain = {
@@ -130,9 +141,7 @@ class Run:
         Raises:
             UserError: The state belongs to other weights or another solver.
         """
-        now = (self.varied, self.state, self.constants[1])
-        self.varied, self.state, solver = self.place.replicated(restored(saved.arrays, now))
-        self.constants = (self.constants[0], solver)
+        self.go_back(saved.arrays)
         plain = saved.plain
         self.step, self.seconds, self.nfe_train = plain["step"], plain["seconds"], plain["nfe_train"]
         self.failures = Failures(**plain["failures"])

@@ -13,7 +13,8 @@ from ..errors import UserError
 from ..solvers.base.solution import Status
 from ..solvers.base.solver import AbstractSolver
 from ..tasks.base import Metric, Task
-from ..validity.control.control import CertifyRequest, Control, Moment, TuneRequest
+from ..validity.control.control import CertifyRequest, Control, Moment, RevertRequest, TuneRequest
+from ..validity.control.dial import size_of
 from ..validity.control.reading import Reading, readings
 from ..validity.prediction import Prediction, mean_nfe
 from .checkpoints import TrainingState, restored
@@ -79,6 +80,7 @@ class Watch:
         samples = len(jax.tree.leaves(task.validation)[0])
         self._order = np.random.default_rng(0).permutation(samples)
         self._ended, self._tuned = False, 0
+        self._kept: list[Any] = []  # the weights of the last valid certificate
 
     @property
     def controlled(self) -> Controlled:
@@ -110,6 +112,8 @@ class Watch:
                 self.state, self._tuned = self.control.closed(action, self.state), 0
             elif isinstance(action, CertifyRequest):
                 self._certify()
+            elif isinstance(action, RevertRequest):
+                self._revert()
             else:
                 self._check()
             look(now=True)
@@ -123,7 +127,7 @@ class Watch:
             "ended": self._ended,
             "tuned": self._tuned,
         }
-        return TrainingState(plain, (self._since, self._order))
+        return TrainingState(plain, [self._since, self._order, *self._kept])
 
     def restore(self, saved: TrainingState) -> None:
         """Continue from there, bit for bit; the run gets a solver with the structure in use at that time.
@@ -133,7 +137,8 @@ class Watch:
         """
         plain = saved.plain
         self.nfe_checks, self._ended, self._tuned = plain["nfe_checks"], plain["ended"], plain["tuned"]
-        self._since, self._order = restored(saved.arrays, (self._since, self._order))
+        both, self._kept = saved.arrays[:2], list(saved.arrays[2:])
+        self._since, self._order = restored(both, (self._since, self._order))
         self.turns = [
             Turn(**{**turn, "reading": turn["reading"] and Reading(**turn["reading"])}) for turn in plain["turns"]
         ]
@@ -171,12 +176,20 @@ class Watch:
         self._go_on()
 
     def _certify(self) -> None:
-        size, certify = self.turns[-1].size, self.control.certify
+        size, certify = size_of(self.run.solver), self.control.certify
         assert certify is not None  # otherwise the control would not have requested it
         verdict = certify(self._predict, self.run.solver, self._held_out()).verdict
+        if verdict == "valid":
+            self._kept = self.run.weights()
         self.state = self.control.closed(verdict, self.state)
         self.turns.append(Turn(self.run.step, size, None, verdict))
         self._go_on()
+
+    def _revert(self) -> None:
+        """Back to the weights and the solver of the last valid certificate."""
+        self.run.go_back(self._kept)
+        self.state = self.control.closed(RevertRequest(), self.state)
+        self.turns.append(Turn(self.run.step, size_of(self.run.solver), None, "valid"))
 
     def _go_on(self) -> None:
         solver = self.run.solver

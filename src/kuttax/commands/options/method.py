@@ -72,7 +72,7 @@ def solvers_of_sdes(
         penalty: The penalty that each is trained with.
         say: Reports the rows left out.
 
-        Raises:
+    Raises:
         UserError: A name or budget is invalid, or the penalty does not fit one.
     """
     known = sde_solvers.fitting(calculus)

@@ -13,6 +13,7 @@ from ...training.watch import Controlled
 from ...validity.certificate.certificate import certify
 from ...validity.control.certified import CertifiedControl
 from ...validity.control.control import Control
+from ...validity.control.dial import size_of
 from ...validity.control.first_step import first_steps
 from ...validity.control.published import StepControl, ToleranceControl
 
@@ -51,18 +52,13 @@ def history(controlled: Controlled, start: AbstractSolver, end: AbstractSolver) 
         for turn in controlled.turns
     ]
     return {
-        "start": _size(start),
-        "final": _size(end),
+        "start": size_of(start),
+        "final": size_of(end),
         "verdict": controlled.verdict,
         "nfe_train": controlled.nfe_train,
         "nfe_checks": controlled.nfe_checks,
         "turns": turns,
     }
-
-
-def _size(solver: AbstractSolver) -> float:
-    """The relative tolerance, or else the number of steps."""
-    return solver.tolerance() if solver.chooses_steps else solver.number_of_steps()
 
 
 def describe(record: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from ..._solve.solve import solve
 from ...data.systems.trajectory import is_regular
 from ...data.systems.windows import Course, Scaling, TrajectorySplits, Windows, windows
 from ...errors import UserError
+from ...growth import GrowthRates, growth_rates
 from ...nn.fields.bilinear import BilinearField
 from ...nn.fields.identified import Identified
 from ...nn.fields.known_physics import Known
@@ -35,6 +36,7 @@ NetworkKind = Literal["mlp", "bilinear"]
 
 _WEIGHT = 3e-4  # of penalties in `kx.fit`, whose errors are in units of about a thousandth of a standard deviation
 _LONGEST = 1000  # default limit on the intervals of a forecast
+_GROWING = 128  # windows whose growth rates a certificate compares
 _ENOUGH_WINDOWS = 128  # for a certificate: 59 windows suffice if none deviates, 124 if two do
 
 
@@ -246,6 +248,16 @@ class Dynamics:
             )
         return Trajectories(model.field, jnp.asarray(batch.z[:, 0]), *self.interval)
 
+    def growth(self, model: DynamicsModel, solver: AbstractSolver, batch: Windows) -> GrowthRates:
+        """The growth rates along the first windows of a batch, in the data's unit of time."""
+        few = jax.tree.map(lambda x: jnp.asarray(x[:_GROWING]), batch)
+        asked = self._asked(few.course, self.horizon)
+        ts = jnp.arange(self.horizon + 1, dtype=few.z.dtype)
+        found = growth_rates(model.field, few.z[:, 0], ts, solver=solver, max_steps=self.max_steps, **asked)
+        return found._replace(
+            rates=found.rates / self.scaling.interval, duration=found.duration * self.scaling.interval
+        )
+
     def forecast(self, model: DynamicsModel, solver: AbstractSolver) -> dict[str, Any]:
         """Long forecasts of the test trajectories: see `kuttax.tasks.dynamics.forecast.describe`."""
         shortest = min(len(one.t) for one in self.parts.test) - 1
@@ -283,14 +295,17 @@ class Dynamics:
         **asked: Any,
     ) -> "CrossedWindow":
         """The states at `horizon` observations after the start, in one solve whose time counts observations."""
-        ts, args, jumps = np.arange(horizon + 1), None, None
-        if course is not None:
-            args = drive_of(course, horizon, self.input)
-            jumps = None if self.regular and self.input == "cubic" else "ts"
         options = {"adjoint": self.adjoint, "max_steps": self.max_steps, "throw": False, **asked}
-        options |= {"solver": solver, "batch_axis": 0, "args": args, "args_axes": None if args is None else 0}
-        sol = solve(model.field, start, 0.0, float(horizon), ts=ts, jumps=jumps, **options)
+        options |= {"solver": solver, "batch_axis": 0, **self._asked(course, horizon)}
+        sol = solve(model.field, start, 0.0, float(horizon), ts=np.arange(horizon + 1), **options)
         return CrossedWindow(jnp.swapaxes(sol.ys, 0, 1), sol.stats, sol.status, sol.penalty)
+
+    def _asked(self, course: Course | None, horizon: int) -> dict[str, Any]:
+        """The options of a solve for what drives the windows."""
+        if course is None:
+            return {}
+        jumps = None if self.regular and self.input == "cubic" else "ts"
+        return {"args": drive_of(course, horizon, self.input), "args_axes": 0, "jumps": jumps}
 
 
 class CrossedWindow(NamedTuple):

@@ -11,6 +11,7 @@ from jaxtyping import PRNGKeyArray
 from ...errors import UserError
 from ...io.records import as_json
 from ...solvers.base.solver import AbstractSolver
+from .growing import Growth
 from .interval import CONFIDENCE
 from .judge import MOST_DEVIATING, Judgement, Thresholds, Verdict, judge
 from .measure import Measurement, SolverRow, measure
@@ -78,6 +79,7 @@ class Certificate:
                 "thresholds": {**asdict(self.thresholds), "most_deviating": MOST_DEVIATING},
                 "confidence": CONFIDENCE,
                 "scales": measured.scales,
+                "growth_time": measured.growth_time,
                 "order": measured.order,
                 "expected_order": measured.expected_order,
                 "rows": [_row_to_json(row) for row in self.rows],
@@ -98,6 +100,7 @@ def certify(
     batch: Any,
     *,
     loss: Loss | None = None,
+    growth: Growth | None = None,
     metric_tolerance: float = 0.01,
     output_tolerance: float = 0.05,
     metric_scale: float | None = None,
@@ -111,7 +114,7 @@ def certify(
     A model trained with too coarse a solver is no ODE: more accurate solvers give other predictions (Ott, Katiyar,
     Hennig & Tiemann, ICLR 2021, arXiv 2007.15386). `certify` solves the batch again with the same scheme at 2 and 4
     times the steps (tolerance / 10 and / 100), and with Tsit5 and Dopri8 at a tight tolerance (Kvaerno5 and Kvaerno3 if
-    those fail). The references decide; the finer steps show the order of convergence. docs/validity.md explains both.
+    those fail). The references decide; the finer steps show the order of convergence (docs/certificate.md).
 
     With an SDE solver on a fixed grid, all solvers follow one Brownian path. The key that `predict` passes to `solve`
     draws it: use the same key for all. References are then SRK at 16 times the steps (512 at least) and Milstein at
@@ -124,6 +127,9 @@ def certify(
         solver: The model's own solver.
         batch: Held-out data, passed to `predict` unchanged.
         loss: `loss(solver, batch) -> (value, gradient)` of the model's parameters, for the cosine of the gradients.
+        growth: `growth(solver, batch) -> kx.GrowthRates`, from `kx.growth_rates`. A rate that is negative with the own
+            solver and positive in the field itself, or the reverse, makes the certificate invalid: the field grows
+            where the data decay, or decays where they grow (Lu & Tsai 2025, arXiv 2507.14491).
         metric_tolerance: The largest allowed change of the metric. For an accuracy it is a share of the samples (0.01
             is one point, whether the metric is in percent or not), for a negative log-likelihood it is in the metric's
             unit (0.01 nats); for any other metric it is relative to the larger value. A metric counts as an accuracy if
@@ -148,9 +154,9 @@ def certify(
         A `Certificate`. The verdict is "undecided", with the reason, if outputs are not finite, references fail or
         disagree, or there are too few samples.
 
-        Raises:
+    Raises:
         UserError: The batch is empty, a tolerance is not above zero, the solver cannot be refined, `max_step` is given
-            for an SDE, or `predict` or `loss` returns a value of the wrong kind.
+            for an SDE, or `predict`, `loss` or `growth` returns a value of the wrong kind.
     """
     asked = {"metric_tolerance": metric_tolerance, "output_tolerance": output_tolerance}
     optional = {"reference_tolerance": reference_tolerance, "metric_scale": metric_scale, "max_step": max_step}
@@ -167,13 +173,15 @@ def certify(
     thresholds = Thresholds(float(metric_tolerance), float(output_tolerance))
     key = jax.random.key(0) if key is None else key
     scale = 0.0 if metric_scale is None else float(metric_scale)
-    measured = measure(predict, solver, batch, loss, sorted(refine), reference_tolerance, key, scale, max_step)
+    measured = measure(predict, solver, batch, loss, sorted(refine), reference_tolerance, key, scale, max_step, growth)
     return Certificate(measured, judge(measured, thresholds), thresholds)
 
 
 def _row_to_json(row: SolverRow) -> dict[str, Any]:
     moments = {name: gap and gap._asdict() for name, gap in (("mean_gap", row.mean_gap), ("std_gap", row.std_gap))}
-    return {**vars(row), **moments, "from_own": _summary(row.from_own), "from_reference": _summary(row.from_reference)}
+    growth = None if row.growth is None else row.growth.mean(axis=0).tolist()
+    found = {**vars(row), **moments, "growth": growth}
+    return found | {name: _summary(getattr(row, name)) for name in ("from_own", "from_reference")}
 
 
 def _summary(deviations: np.ndarray | None) -> dict[str, float] | None:

@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from .growing import disagreement
 from .interval import CONFIDENCE, Interval, of_mean, of_net_change, of_share
 from .measure import Measurement, SolverRow
 from .references import NEEDED
@@ -43,12 +44,14 @@ class Criterion:
     """One comparison with one reference.
 
     Attributes:
-        name: "metric", "flips" or "deviating"; for an SDE in law also "mean" or "standard deviation".
+        name: "metric", "flips" or "deviating"; "growth" if a growth rate has another sign; for an SDE in law also
+            "mean" or "standard deviation".
         reference: The solver that replaced the model's own.
         value: The measured change.
         interval: Its confidence interval, each bound with `CONFIDENCE`; None if only the value is known.
         threshold: The allowed absolute value.
         verdict: "valid" if the interval lies within the threshold, "invalid" if it lies beyond.
+        said: The criterion in words, if they need more than these numbers.
     """
 
     name: str
@@ -57,6 +60,7 @@ class Criterion:
     interval: Interval | None
     threshold: float
     verdict: Verdict
+    said: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,9 +81,9 @@ def judge(measured: Measurement, thresholds: Thresholds) -> Judgement:
     """Compare the changes under every reference with the thresholds, with confidence bounds.
 
     Valid: with confidence, no reference changes the metric or the outputs by more than the thresholds. Invalid: with
-        confidence, each reference changes one of them by more. Undecided: neither, or there is no sound basis: no
-        finite predictions, references that fail or disagree, too few samples, or solvers that leave no trace in the
-        predictions.
+    confidence, each reference changes one of them by more, or gives a growth rate another sign. Undecided: neither, or
+    there is no sound basis: no finite predictions, references that fail or disagree, too few samples, or solvers that
+    leave no trace in the predictions.
 
     For an SDE this verdict is on its paths. The reasons also give the verdict on its law: on its metric, its means and
     its standard deviations, which may agree if paths do not.
@@ -181,7 +185,9 @@ def _disagreement(measured: Measurement, thresholds: Thresholds) -> str | None:
 
 
 def _criteria(row: SolverRow, measured: Measurement, thresholds: Thresholds) -> list[Criterion]:
-    return [_metric(row, measured, thresholds.metric), _outputs(row, measured, thresholds.outputs)]
+    found = [_metric(row, measured, thresholds.metric), _outputs(row, measured, thresholds.outputs)]
+    growth = _growth(row, measured, thresholds.outputs)
+    return found if growth is None else [growth, *found]
 
 
 def _in_law(row: SolverRow, measured: Measurement, thresholds: Thresholds) -> list[Criterion]:
@@ -226,7 +232,6 @@ def _change(
         apart: The deviation of each sample between the two.
         flips: The number of predicted classes that differ; None without labels.
         measured: All measured numbers.
-        measured: All that was measured.
     """
     kind = measured.kind
     change = gap / _unit(row, other, kind)
@@ -249,6 +254,22 @@ def _outputs(row: SolverRow, measured: Measurement, threshold: float) -> Criteri
     return Criterion("deviating", row.solver, count / n, interval, MOST_DEVIATING, _decide(interval, MOST_DEVIATING))
 
 
+def _growth(row: SolverRow, measured: Measurement, threshold: float) -> Criterion | None:
+    """A growth rate whose sign differs from the own solver's; None if there is none."""
+    own, time = measured.own.growth, measured.growth_time
+    if own is None or row.growth is None or time is None:
+        return None
+    found = disagreement(own, row.growth, time, threshold)
+    if found is None:
+        return None
+    does = lambda rate: f"{'grow' if rate > 0 else 'decay'} ({rate:+.3g} per unit of time)"
+    said = (
+        f"wrong sign: differences between solutions {does(found.own)} with {measured.own.solver}, but "
+        f"{does(found.reference)} in the field itself, under {row.solver}"
+    )
+    return Criterion("growth", row.solver, found.gap, found.interval, threshold, "invalid", said)
+
+
 def _unit(row: SolverRow, other: SolverRow, kind: MetricKind) -> float:
     """100 or 1 for an accuracy, 1 for a likelihood; else the larger of the two values, or the metric's scale."""
     assert row.metric is not None and other.metric is not None
@@ -263,6 +284,8 @@ def _decide(interval: Interval, threshold: float) -> Verdict:
 
 def _said(c: Criterion, kind: MetricKind) -> str:
     """A criterion as text: shares of the samples in percent, changes of an accuracy in points."""
+    if c.said:
+        return c.said
     if c.name == "metric" and kind.name == "NLL":
         bounds = "" if c.interval is None else f" ({c.interval.low:.3g} to {c.interval.high:.3g})"
         return f"NLL changes by {c.value:+.3g}{bounds} under {c.reference}; at most {c.threshold:g} is allowed"

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from jaxtyping import PRNGKeyArray
 from ...errors import UserError
 from ...solvers.base.solver import AbstractSolver, Refined, title
 from .crossing import chosen, crossing_share
+from .growing import Grown, Growth, growth_of
 from .interval import standard_error
 from .moments import MomentGap, of_moment
 from .one_path import on_fine_path
@@ -52,6 +53,8 @@ class SolverRow:
         from_reference: Their deviation from the first reference's, (n,).
         mean_gap, std_gap: The differences of the outputs' means and standard deviations from the own solver's; SDEs
             only.
+        growth: The growth rates of the field along each trajectory, as this solver computes them, (n, k), in units of 1
+            / time.
     """
 
     role: Literal["own", "finer", "reference"]
@@ -74,6 +77,7 @@ class SolverRow:
     from_reference: np.ndarray | None = None
     mean_gap: MomentGap | None = None
     std_gap: MomentGap | None = None
+    growth: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +91,7 @@ class Measurement:
         scales: The unit of deviations of each component of the outputs; empty if the own solver failed.
         order: The observed order of convergence; None if errors are too small or too few to tell.
         expected_order: The order of the scheme.
+        growth_time: The time over which the growth rates are averages; None without them.
     """
 
     samples: int
@@ -95,6 +100,7 @@ class Measurement:
     scales: tuple[float, ...] = ()
     order: float | None = None
     expected_order: float | None = None
+    growth_time: float | None = None
 
     @property
     def own(self) -> SolverRow:
@@ -117,6 +123,7 @@ class _Try:
     note: str = ""
     times: int | None = None
     gradient: np.ndarray | None = None
+    growth: Grown | None = None
 
 
 def measure(
@@ -129,19 +136,20 @@ def measure(
     key: PRNGKeyArray,
     metric_scale: float = 0.0,
     max_step: float | None = None,
+    growth: Growth | None = None,
 ) -> Measurement:
     """Solve the batch with every solver and compare.
 
     Args:
-        predict, solver, batch, loss, refine: As for `kuttax.validity.certify`.
+        predict, solver, batch, loss, refine, growth: As for `kuttax.validity.certify`.
         tolerance: Tolerance of the references, `reference_tolerance` there.
         key: Draws the trajectories to compare if there are many.
         metric_scale: As for `certify`; 0 for None.
         max_step: Largest step of the references, as for `certify`.
 
-        Raises:
-        UserError: The batch is empty, the solver cannot be refined, or `predict` or `loss` returns a value of the wrong
-            kind.
+    Raises:
+        UserError: The batch is empty, the solver cannot be refined, or `predict`, `loss` or `growth` returns a value of
+            the wrong kind.
     """
     leaves = [leaf for leaf in jax.tree.leaves(batch) if np.ndim(leaf)]
     if leaves and all(len(leaf) == 0 for leaf in leaves):
@@ -153,9 +161,11 @@ def measure(
         return Measurement(0, MetricKind("metric"), (SolverRow(role="own", solver=own.solver, failure=own.result),))
     dtype = own.result.dtype
     fine = [_finer(predict, solver.refined(times, dtype), times, solver, batch) for times in refine]
-    references = _references(predict, batch, families(solver, dtype, tolerance, max_step), loss)
-    if loss is not None and references:
-        own = _Try(own.role, own.solver, own.result, times=1, gradient=gradient_of(loss, solver, batch))
+    references = _references(predict, batch, families(solver, dtype, tolerance, max_step), loss, growth)
+    if references:
+        gradient = None if loss is None else gradient_of(loss, solver, batch)
+        grown = None if growth is None else growth_of(growth, solver, batch)
+        own = replace(own, gradient=gradient, growth=grown)
     return _compared([own, *fine, *references], solver, key, tolerance, metric_scale)
 
 
@@ -167,7 +177,11 @@ def _finer(predict: Predict, better: Refined, times: int, solver: AbstractSolver
 
 
 def _references(
-    predict: Predict, batch: Any, families: Iterable[tuple[AbstractSolver, ...]], loss: Loss | None
+    predict: Predict,
+    batch: Any,
+    families: Iterable[tuple[AbstractSolver, ...]],
+    loss: Loss | None,
+    growth: Growth | None,
 ) -> list[_Try]:
     """The references in order, until enough of them have reached the end."""
     found: list[_Try] = []
@@ -182,7 +196,8 @@ def _references(
                 note = "; ".join(filter(None, notes)) if solved else ""
                 # Penalties in a loss check the class of a solver, so they get the solver without its limit.
                 gradient = None if loss is None or not solved else gradient_of(loss, without_limit(solver), batch)
-                found.append(_Try("reference", title(solver), result, note, gradient=gradient))
+                grown = None if growth is None or not solved else growth_of(growth, solver, batch)
+                found.append(_Try("reference", title(solver), result, note, gradient=gradient, growth=grown))
                 break
     return found
 
@@ -229,7 +244,16 @@ def _compared(
     noisy = solver.keeps_path()
     rows = tuple(_row(one, tries[0], yardstick, looked_at, noisy) for one in tries)
     order = _observed_order(rows, own.dtype)
-    return Measurement(len(own.outputs), kind, rows, tuple(map(float, scales)), order, solver.convergence_order())
+    grown = tries[0].growth
+    return Measurement(
+        len(own.outputs),
+        kind,
+        rows,
+        tuple(map(float, scales)),
+        order,
+        solver.convergence_order(),
+        None if grown is None else grown.duration,
+    )
 
 
 def _scales(references: Sequence[Solved], tolerance: float | None) -> np.ndarray:
@@ -262,6 +286,7 @@ def _row(one: _Try, own: _Try, yardstick: _Yardstick, looked_at: np.ndarray, noi
         from_reference=None if reference is None else yardstick.far(theirs, reference),
         mean_gap=moment(1) if noisy else None,
         std_gap=moment(2) if noisy else None,
+        growth=None if one.growth is None else one.growth.rates,
         **_sample_changes(theirs, yardstick),
     )
 

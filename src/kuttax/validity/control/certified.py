@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 from ...errors import UserError
 from ...solvers.base.solver import AbstractSolver
 from ..certificate.one_path import on_one_path
-from .control import CertifyRequest, CheckRequest, Moment, TuneRequest
+from .control import CertifyRequest, CheckRequest, Moment, RevertRequest, TuneRequest
 from .dial import Dial, StepDial, ToleranceDial
 from .reading import Reading, Tolerances
 
@@ -48,7 +48,7 @@ class CertifiedState(NamedTuple):
         needed: The average of the h that checks during training aimed at.
         grew: Whether the last of them refined h.
         phase: "search" until a first h is found, "train", "approach" towards the end of training; after training
-            "settle", "tune", "certify", "done".
+            "settle", "tune", "certify", "revert", "done".
         checked: Optimiser steps at the last check.
         trained: Training NFE at the last check.
         spent: NFE of checks before it.
@@ -56,6 +56,7 @@ class CertifiedState(NamedTuple):
         refined: Whether h was refined after training; then it is never made coarser again.
         failed: How many checks in a row, after training, found too much strain at this h.
         verdict: The verdict of the last certificate.
+        kept: The h of the last valid certificate; None before it. From then on the control tries coarser steps.
         pending: Whether the check continues.
     """
 
@@ -64,7 +65,7 @@ class CertifiedState(NamedTuple):
     probe: float
     needed: float | None = None
     grew: bool = False
-    phase: Literal["search", "train", "approach", "settle", "tune", "certify", "done"] = "search"
+    phase: Literal["search", "train", "approach", "settle", "tune", "certify", "revert", "done"] = "search"
     checked: int = 0
     trained: float = 0.0
     spent: float = 0.0
@@ -72,6 +73,7 @@ class CertifiedState(NamedTuple):
     refined: bool = False
     failed: int = 0
     verdict: str | None = None
+    kept: float | None = None
     pending: bool = False
 
 
@@ -91,7 +93,8 @@ class CertifiedControl:
     make the strain large or small by chance, so the control averages what later checks aim at. A model that is no ODE
     during training may still become one, so the metric may change more until the last part of training. After training
     the control sets h on more samples and with the certificate's confidence, with some optimiser steps between two
-    checks, and refines h until the certificate is valid.
+    checks, and refines h until the certificate is valid. Then it descends: coarser steps, some optimiser steps, another
+    certificate, until none is valid. It returns to the last model whose certificate was.
 
     Attributes:
         most: The allowed changes by the discretisation.
@@ -107,7 +110,8 @@ class CertifiedControl:
         training, final: The bands of the strain.
         tune: Optimiser steps between the checks after training, as a fraction of all.
         rounds: The largest number of such fine-tunings.
-        looks: Checks after training that must find too much strain before h is refined.
+        looks: Checks after training that must find too much strain before h is refined, and certificates that must be
+            invalid before the control stops trying coarser steps.
         most_steps: The largest number of steps of the solver.
         dtype: Dtype of the state; it limits the relative tolerance.
 
@@ -207,8 +211,10 @@ class CertifiedControl:
         """The state at the end of training: h is to be set."""
         return state._replace(phase="settle")
 
-    def closing(self, state: CertifiedState, now: Moment) -> CheckRequest | TuneRequest | CertifyRequest | None:
-        """Checks and fine-tuning until h is set, then a certificate, until it is valid."""
+    def closing(
+        self, state: CertifiedState, now: Moment
+    ) -> CheckRequest | TuneRequest | CertifyRequest | RevertRequest | None:
+        """Checks and fine-tuning until h is set, then a certificate, until it is valid; then coarser steps."""
         match state.phase:
             case "settle":
                 return CheckRequest()
@@ -216,15 +222,37 @@ class CertifiedControl:
                 return TuneRequest(max(1, round(self.tune * now.of)))
             case "certify":
                 return None if self.certify is None else CertifyRequest()
+            case "revert":
+                return RevertRequest()
         return None
 
-    def closed(self, done: TuneRequest | str, state: CertifiedState) -> CertifiedState:
-        """After fine-tuning, check again; after a certificate that is not valid, refine."""
+    def closed(self, done: TuneRequest | RevertRequest | str, state: CertifiedState) -> CertifiedState:
+        """After fine-tuning, check again; after a certificate, refine, or descend once one was valid."""
         if isinstance(done, TuneRequest):
-            return state._replace(phase="settle")
-        if done == "valid" or state.rounds >= self.rounds:
-            return state._replace(phase="done", verdict=done)
-        return self._changed(state._replace(verdict=done, refined=True), state.dial.finer(state.h))
+            return state._replace(phase="settle" if state.kept is None else "certify")
+        if isinstance(done, RevertRequest):
+            return state._replace(phase="done", verdict="valid")
+        state = state._replace(verdict=done)
+        if done == "valid":
+            return self._descended(state._replace(kept=state.h))
+        if state.kept is not None:
+            return self._stayed(state, state.kept)
+        if state.rounds >= self.rounds:
+            return state._replace(phase="done")
+        return self._changed(state._replace(refined=True), state.dial.finer(state.h))
+
+    def _descended(self, state: CertifiedState) -> CertifiedState:
+        """After a valid certificate: coarser steps, if there are any."""
+        coarser = state.dial.coarser(state.h)
+        if state.rounds >= self.rounds or state.dial.size(coarser) == state.dial.size(state.h):
+            return state._replace(phase="done")
+        return self._changed(state, coarser)
+
+    def _stayed(self, state: CertifiedState, kept: float) -> CertifiedState:
+        """After a certificate that is not valid, at steps coarser than those `kept`: once more, or back to them."""
+        if state.rounds < self.rounds and state.failed + 1 < self.looks:
+            return self._changed(state, state.h)._replace(failed=state.failed + 1)
+        return state._replace(h=kept, phase="revert")
 
     def _searched(self, state: CertifiedState, strain: float) -> CertifiedState:
         """From coarse to fine until the strain is allowed."""

@@ -35,6 +35,10 @@ class TuneRequest(NamedTuple):
     steps: int
 
 
+class RevertRequest(NamedTuple):
+    """A request after training: return to the weights, and the solver, of the last valid certificate."""
+
+
 class CheckRequest(NamedTuple):
     """A request after training: check now."""
 
@@ -107,10 +111,10 @@ class Control(Protocol):
         """The state at the end of training."""
         ...
 
-    def closing(self, state: Any, now: Moment) -> CheckRequest | TuneRequest | CertifyRequest | None:
+    def closing(self, state: Any, now: Moment) -> CheckRequest | TuneRequest | CertifyRequest | RevertRequest | None:
         """The next action after training; None if there is none."""
         ...
 
-    def closed(self, done: TuneRequest | str, state: Any) -> Any:
-        """The state after fine-tuning, or after a certificate with this verdict."""
+    def closed(self, done: TuneRequest | RevertRequest | str, state: Any) -> Any:
+        """The state after fine-tuning, after a return, or after a certificate with this verdict."""
         ...

@@ -69,6 +69,10 @@ class StepDial:
         """The h of the next rung."""
         return 1 / self.ladder.next(self.size(h))
 
+    def coarser(self, h: float) -> float:
+        """The h of the next lower rung, down to one step; h itself if there is none."""
+        return 1 / self.ladder.below(self.size(h))
+
     def turned(self, solver: AbstractSolver, h: float) -> AbstractSolver:
         """The same solver, with all learned parameters, at h."""
         steps = self.size(h)
@@ -151,6 +155,10 @@ class ToleranceDial:
         """A little less than h."""
         return self.within(h / 1.5)
 
+    def coarser(self, h: float) -> float:
+        """A little more than h."""
+        return self.within(1.5 * h)
+
     def turned(self, solver: AbstractSolver, h: float) -> AbstractSolver:
         """The same solver at h."""
         tolerance = self.size(h)
@@ -179,3 +187,9 @@ class ToleranceDial:
 
 
 Dial = StepDial | ToleranceDial
+"""What a control changes."""
+
+
+def size_of(solver: AbstractSolver) -> float:
+    """The relative tolerance of a solver that chooses its steps, or else its number of steps."""
+    return solver.tolerance() if solver.chooses_steps else solver.number_of_steps()

@@ -44,6 +44,13 @@ class Ladder:
         """The next higher rung; for the highest, itself."""
         return self.above(rung + 1)
 
+    def below(self, rung: int) -> int:
+        """The next lower rung; for the lowest, itself."""
+        k = math.ceil(self._index(rung)) + 1
+        while self._rung(k) >= rung > 1:
+            k -= 1
+        return self._rung(k)
+
     @property
     def _top(self) -> int:
         """The index of the highest rung."""

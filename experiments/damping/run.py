@@ -1,0 +1,161 @@
+"""Damped systems learned from exact observations with coarse steps: the sign of what is learned.
+
+    python -m experiments.damping.run [--out DIR] [--systems NAME ...] [--seeds N] [--smoke]
+
+One record a finished run goes to records.jsonl; what is recorded there is not repeated. `draw.py` makes the table and
+the pictures from the records alone.
+"""
+
+import argparse
+import functools
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+import kuttax as kx
+from kuttax.commands import ending
+from kuttax.commands.options.solver import LearnedOptions
+from kuttax.data.systems.windows import split_trajectories
+from kuttax.solvers.base.solver import title
+from kuttax.tasks import Dynamics
+from kuttax.training.certify import certify_run
+from kuttax.training.evaluate import evaluate
+from kuttax.training.loop import Trainer
+from kuttax.training.settings import Settings
+
+from ..ledger import Ledger
+from . import draw
+from .algebra import TABLEAUS, learned_eigenvalue
+from .systems import SYSTEMS, Damped, eigenvalues, jacobian
+
+STEPS = (1, 2, 4)
+SETTINGS = {"train_steps": 3000, "batch_size": 64, "lr": 5e-3, "lr_decay": 0.01}
+_DIFFERENCE = 1e-2  # of central differences of a float32 field
+LONG = 40  # observations: how far ahead the learned field is solved
+
+
+def methods() -> Iterator[tuple[dict[str, Any], kx.AbstractSolver | None]]:
+    """What a record says of each method, and its solver; None for `kx.fit`, which makes its own."""
+    for steps in STEPS:
+        for name, tableau in TABLEAUS.items():
+            yield {"method": name, "steps": steps}, kx.FixedSteps(tableau, steps)
+        yield {"method": "learned", "steps": steps}, LearnedOptions().learned(4, steps)
+    for nfe in (4, 8):
+        yield {"method": "fit", "nfe": nfe}, None
+
+
+def task_of(system: Damped) -> Dynamics:
+    """The identification of a system from its observations, as `kuttax train dynamics --file` has it."""
+    parts = split_trajectories(system.trajectories(), 0.15, 0)
+    return Dynamics("dynamics", parts, width=32, depth=system.depth)
+
+
+def trained(task: Dynamics, solver: kx.AbstractSolver, settings: Settings, seed: int) -> tuple[Any, Any, Any]:
+    """A model, its solver and its certificate, by plain training."""
+    found = Trainer(task, solver, settings).run(seed)
+    certificate = certify_run(task, found.model, found.solver, task.validation, settings.batch_size)
+    return found.model, found.solver, certificate
+
+
+def fitted(task: Dynamics, nfe: int, settings: Settings, seed: int) -> tuple[Any, Any, Any]:
+    """The same by `kx.fit`."""
+    found = kx.fit(task, nfe=nfe, most_nfe=nfe, settings=settings, seed=seed)
+    return found.model, found.solver, found.certificate
+
+
+def field_of(task: Dynamics, model: Any) -> Callable[[np.ndarray], np.ndarray]:
+    """The learned field in the data's own units."""
+    scaling = task.scaling
+
+    def rate(x: np.ndarray) -> np.ndarray:
+        z = jnp.asarray((x - scaling.mean) / scaling.std, jnp.float32)
+        return np.asarray(model.field(0.0, z, None), np.float64) * scaling.std / scaling.interval
+
+    return rate
+
+
+def path_of(task: Dynamics, model: Any, start: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """The solution of the learned field at these times, at the tolerance of float32; NaN from where it diverges."""
+    scaling, solver = task.scaling, kx.Adaptive(kx.tableaus.DOPRI5, 1e-6, 1e-6)
+    z = jnp.asarray((start - scaling.mean) / scaling.std, jnp.float32)
+    ts = t / scaling.interval
+    sol = kx.solve(model.field, z, 0.0, ts[-1], ts=ts, solver=solver, max_steps=20_000, throw=False)
+    return np.asarray(sol.ys, np.float64) * scaling.std + scaling.mean
+
+
+def cycle_rate(rate: Callable[[np.ndarray], np.ndarray], path: np.ndarray) -> float:
+    """The rate at which differences across the cycle decay: the mean divergence over the second half of a path."""
+    late = path[len(path) // 2 :]
+    return (
+        float(np.mean([np.trace(jacobian(rate, x, _DIFFERENCE)) for x in late])) if np.isfinite(late).all() else np.inf
+    )
+
+
+def look(system: Damped, task: Dynamics, model: Any, solver: Any, certificate: Any) -> dict[str, Any]:
+    """What was learned, and what the certificate says of it."""
+    rate = field_of(task, model)
+    t = system.interval * np.linspace(0, LONG, 10 * LONG + 1)
+    start = np.array(system.centre) + np.array([system.radii[1], 0.0])
+    path = path_of(task, model, start if system.rests else 0.9 * start, t)
+    found = eigenvalues(rate, np.array(system.centre), _DIFFERENCE)
+    decay = float(found.real.max()) if system.rests else cycle_rate(rate, path)
+    wrong = not (np.isfinite(decay) and decay < 0)
+    named = any(reason.startswith("wrong sign") for reason in certificate.reasons)
+    return {
+        "solver": title(solver),
+        "rate": decay if np.isfinite(decay) else None,
+        "true_rate": system.true_rate,
+        "eigenvalues": [[float(x.real), float(x.imag)] for x in found] if np.isfinite(found).all() else None,
+        "wrong_sign": wrong,
+        "named": named,
+        "verdict": certificate.verdict,
+        "reasons": list(certificate.reasons),
+        "growth": [row.growth.mean(axis=0).tolist() if row.growth is not None else None for row in certificate.rows],
+        "test": evaluate(task, model, solver, task.test, 1024).metric,
+        "path": np.round(path[:: 1 if system.depth == 0 else 5], 4).tolist() if np.isfinite(path).all() else None,
+    }
+
+
+def study(name: str, options: argparse.Namespace, ledger: Ledger) -> None:
+    """Run what is not recorded yet of a system."""
+    system, settings = SYSTEMS[name], Settings(**{**SETTINGS, **({"train_steps": 8} if options.smoke else {})})
+    task = functools.cache(lambda: task_of(system))
+    for seed in range(options.seeds):
+        for about, solver in methods():
+            ledger.attempt(
+                {"system": name, **about, "seed": seed},
+                functools.partial(_one, system, task, about, solver, settings, seed),
+            )
+
+
+def _one(system: Damped, task: Callable[[], Dynamics], about: dict[str, Any], solver: Any, settings: Any, seed: int):
+    begin = time.perf_counter()
+    found = fitted(task(), about["nfe"], settings, seed) if solver is None else trained(task(), solver, settings, seed)
+    predicted = None
+    if about["method"] in TABLEAUS and system.rests:
+        h = system.interval / about["steps"]
+        value = learned_eigenvalue(TABLEAUS[about["method"]], complex(system.eigenvalues[0]), h)
+        predicted = [value.real, abs(value.imag)]
+    return {**look(system, task(), *found), "predicted": predicted, "seconds": time.perf_counter() - begin}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS), metavar="NAME")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--smoke", action="store_true", help="eight training steps, to see that it works")
+    options = parser.parse_args(arguments)
+    ledger = Ledger(options.out / "records.jsonl")
+    for name in options.systems:
+        study(name, options, ledger)
+    draw.main(options.out)
+
+
+if __name__ == "__main__":
+    ending.run(main, program="experiments")
