@@ -212,3 +212,21 @@ def test_a_kill_is_recorded_and_its_run_ends_in_the_same_bits(tmp_path):
     done = subprocess.run([*command, "--out", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "| midpoint | 1 |" in (tmp_path / "table.md").read_text()
+
+
+@pytest.mark.slow
+def test_damping_runs_and_its_algebra_is_the_closed_form(tmp_path, monkeypatch):
+    run, algebra = (importlib.import_module(f"experiments.damping.{name}") for name in ("run", "algebra"))
+    true = complex(-0.05, 1.5)
+    assert algebra.learned_eigenvalue(kx.tableaus.EULER, true, 1.0) == pytest.approx(np.exp(true) - 1, abs=1e-10)
+    few = [one for one in run.methods() if one[0] in ({"method": "rk4", "steps": 1}, {"method": "fit", "nfe": 4})]
+    monkeypatch.setattr(run, "methods", lambda: iter(few))
+    call = ["--smoke", "--seeds", "1", "--systems", "rotation", "limit-cycle", "--out", str(tmp_path)]
+    run.main(call)
+    found = read(tmp_path / "records.jsonl")
+    assert [r["method"] for r in found] == ["rk4", "fit"] * 2
+    assert found[0]["predicted"] == pytest.approx([0.01456, 1.51755], abs=1e-5)
+    run.main(call)
+    assert read(tmp_path / "records.jsonl") == found
+    assert "| rotation | RK4, 1 step |" in (tmp_path / "table.md").read_text()
+    assert (tmp_path / "spirals.png").stat().st_size > 0

@@ -193,6 +193,24 @@ def test_no_budget_is_enough_where_the_search_ends():
     assert found.least_nfe is None and found.verdict != "valid" and found.solver.steps == 2
 
 
+def test_it_descends_to_the_fewest_steps_that_are_valid_at_no_loss():
+    """From a budget that is more than enough: step by step, each with a certificate, until one fails."""
+    off = kx.FitOptions(warm_up=0.0, learned="never", consistency=0.0, distill=False)
+    task = Whole()
+    found = kx.fit(task, nfe=12, settings=QUICK, options=off, least=True)
+    tried = [phase for phase in found.history if phase.name.startswith("fewer evaluations")]
+    kept = [phase for phase in tried if phase.name == "fewer evaluations"]
+    assert [phase.validation.nfe for phase in tried] == [8, 4][: len(tried)] and kept
+    assert found.verdict == "valid" and found.solver.nfe == 12 - 4 * len(kept)
+    assert len(tried) > len(kept) or found.solver.steps == 1
+    assert all(phase.verdict == "valid" for phase in kept)
+    w, starts = np.asarray(found.model["w"], float), task.validation.x
+    one = sum(np.linalg.matrix_power(w / found.solver.steps, k) / math.factorial(k) for k in range(5))  # RK4
+    own = starts @ np.linalg.matrix_power(one, found.solver.steps).T
+    far = np.abs(own - starts @ expm(w).T) / np.std(starts @ expm(w).T, axis=0)
+    assert np.mean(far.max(axis=1) > 0.05) <= 0.05
+
+
 @pytest.mark.parametrize("rungs", [1, 2, 7, 16])
 def test_the_first_rung_is_found_in_few_looks(rungs):
     for first in range(rungs + 1):

@@ -239,7 +239,7 @@ def _used_by_fit(task, options, with_task):
             phases.warm_up(work, start.steps, steps)
         phases.train(work, chosen, None, start, steps)
     distills = chosen.distill and phases.can_distill(task, start)
-    return made, distills, options["allow_more"]
+    return made, distills, options["allow_more"], options["least"]
 
 
 # Values that are not the default

@@ -107,7 +107,7 @@ def _cycle(x: np.ndarray) -> np.ndarray:
 SYSTEMS = {
     "rotation": Damped(_rotation, (0.0, 0.0), (0.5, 2.0), 1.0, depth=0),
     "pendulum": Damped(_pendulum, (0.0, 0.0), (0.3, 2.0), 1.5),
-    "fitzhugh-nagumo": Damped(_fitzhugh_nagumo, (-1.0, -0.4), (0.1, 0.8), 4.0),
+    "fitzhugh-nagumo": Damped(_fitzhugh_nagumo, (-1.0, -0.4), (0.05, 0.5), 4.0),
     "limit-cycle": Damped(_cycle, (0.0, 0.0), (0.5, 1.5), 1.0, rests=False),
 }
 """A damped rotation (linear); a pendulum with friction; FitzHugh and Nagumo's neuron below its threshold of firing; the

@@ -109,6 +109,9 @@ class Fit:
         return {
             **self.training.unused(learns=learns(start)),
             **unless(learns(able), ["learned"], "with a solver that has nothing to learn", "raise --nfe"),
+            **unless(
+                start.number_of_steps() > 1, ["least"], "with a solver of one step", "raise --nfe, or lower --stages"
+            ),
             **unless(bool(warm_up) or not self.warm_up, ["warm_up"], "with so few training steps", "train for longer"),
             **unless(ode, ["warm_up", "distill"], of_sde),
             **unless(options.consistent, ["warm_up", "consistency"], unpenalised),
