@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -25,8 +26,8 @@ Shown = tuple[str, str, Callable[[CertificateRecord], str]]
 """A column: heading, unit, and the cell for a row; a missing number is an empty cell."""
 
 
-def terminal(record: CertificateRecord, width: int = 120) -> Table:
-    """The rows of a certificate as a rich table, with the verdict and its reasons below.
+def terminal(record: CertificateRecord, width: int = 120) -> Group:
+    """The rows of a certificate as a table, with the verdict and its reasons below.
 
     Args:
         record: the result of `Certificate.to_json()`.
@@ -38,8 +39,6 @@ def terminal(record: CertificateRecord, width: int = 120) -> Table:
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
         show_edge=False,
-        caption=Text("\n").join(_caption(record)),
-        caption_justify="left",
     )
     table.add_column(Text("solver", style="bold"), overflow="fold", min_width=_LEAST_NAME)
     for name, unit, _ in columns:
@@ -47,7 +46,7 @@ def terminal(record: CertificateRecord, width: int = 120) -> Table:
         table.add_column(head, justify="right", overflow="ellipsis", no_wrap=True)
     for row in record["rows"]:
         table.add_row(_name(row), *(cell(row) or MISSING for _, _, cell in columns))
-    return table
+    return Group(table, *_notes(record))  # as a caption, notes would be cut where they are wider than the table
 
 
 def plot(record: CertificateRecord, path: str | os.PathLike[str]) -> tuple[Path, Path]:
@@ -122,7 +121,7 @@ def _name(row: CertificateRecord) -> Text:
     return text
 
 
-def _caption(record: CertificateRecord) -> list[Text]:
+def _notes(record: CertificateRecord) -> list[Text]:
     verdict = Text("\n").append(record["verdict"], style=f"bold {_COLOUR[record['verdict']]}")
     verdict.append(f" on {record['samples']} samples", style="not dim")
     lines = [verdict, *(Text(f"  {reason}") for reason in record["reasons"])]
