@@ -3,6 +3,7 @@
 import gc
 import importlib
 import os
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -47,6 +48,19 @@ with install_import_hook(_ENGINE, "strict_types.checked"):
 
     for module in _ENGINE:  # here, not when they are first used, after the hook is gone
         importlib.import_module(module)
+
+
+_MOST_BYTES = 3 * 2**30
+
+
+@pytest.fixture(scope="module", autouse=True)
+def bounded_memory():
+    """What JAX has compiled stays in memory, for the tests of one file too; a large part of it is let go."""
+    yield
+    statm = Path("/proc/self/statm")
+    if statm.exists() and int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") > _MOST_BYTES:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture

@@ -71,6 +71,7 @@ def test_the_sum_of_all_rates_is_the_mean_divergence(name, starts):
     found = kx.growth_rates(field, starts, jnp.linspace(0.0, 4.0, 9), solver=EXACT)
     expected = -0.3 if divergence is None else divergence
     np.testing.assert_allclose(found.rates.sum(axis=1), expected, atol=1e-5)
+    np.testing.assert_allclose(found.volume, expected, atol=1e-5)
 
 
 @pytest.mark.slow
@@ -112,12 +113,14 @@ def test_a_field_that_grows_where_its_solver_decays_is_named(starts):
     assert found.real == pytest.approx(0.0146, abs=1e-4)
     certificate = certified(rotation, kx.FixedSteps(RK4, 1), starts, (found.real, found.imag))
     assert certificate.verdict == "invalid"
-    assert certificate.reasons[0].startswith("wrong sign: differences between solutions decay (-0.05 per unit of time)")
+    assert certificate.reasons[0].startswith(
+        "wrong sign: distances between nearby solutions shrink (-0.05 per unit of time) with FixedSteps"
+    )
     assert "but grow (+0.0146 per unit of time) in the field itself" in certificate.reasons[0]
     record = certificate.to_json()
     assert record["growth_time"] == 4
-    assert record["rows"][0]["growth"] == pytest.approx([DECAY, DECAY])
-    assert record["rows"][-1]["growth"] == pytest.approx([found.real] * 2)
+    assert record["rows"][0]["growth"] == {"rates": pytest.approx([DECAY] * 2), "volume": pytest.approx(2 * DECAY)}
+    assert record["rows"][-1]["growth"]["rates"] == pytest.approx([found.real] * 2)
 
 
 @pytest.mark.parametrize(("rate", "turn", "steps"), [(-0.05, 1.5, 16), (0.0, 1.5, 16), (1e-6, 1.5, 8)], ids=str)
@@ -125,6 +128,17 @@ def test_true_signs_and_rates_near_zero_are_not_named(rate, turn, steps, starts)
     """An oscillator without friction has rates of zero; the own solver's are -1e-6, which no one minds."""
     certificate = certified(rotation, kx.FixedSteps(RK4, steps), starts, (rate, turn))
     assert certificate.verdict == "valid"
+
+
+def test_volumes_tell_where_shear_makes_distances_grow(starts):
+    """A pendulum's frequency depends on its amplitude, so distances grow for a while, whatever the friction."""
+    step = kx.FixedSteps(RK4, 1)
+    pendulum = lambda t, y, args: args[0] * jnp.stack([y[1], -jnp.sin(y[0]) + args[1] * y[1]])
+    certificate = certified(pendulum, step, starts, (1.5, 0.02))
+    (_, own), (_, field) = ((r.growth.rates.mean(0), r.growth.volume.mean()) for r in certificate.rows[:2])
+    assert own < 0 < field == pytest.approx(1.5 * 0.02, abs=1e-5)
+    assert certificate.verdict == "invalid"
+    assert certificate.reasons[0].startswith("wrong sign: volumes of sets of nearby solutions shrink (-")
 
 
 def test_a_solver_that_growth_does_not_take_says_nothing(starts):

@@ -1,4 +1,4 @@
-"""Four systems whose solutions come to rest, or to one cycle: data, and the rate at which they do."""
+"""Four systems whose solutions come to rest, or to one cycle: data, and the growth rate at the rest."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +22,6 @@ class Damped:
         centre: Starts lie around this point; Newton's method finds the equilibrium from here.
         radii: The smallest and the largest distance of a start from it.
         interval: The time between observations.
-        rests: Whether solutions come to rest; otherwise they approach a cycle.
         depth: Hidden layers of the network that learns it; 0 for a linear field.
     """
 
@@ -30,7 +29,6 @@ class Damped:
     centre: tuple[float, float]
     radii: tuple[float, float]
     interval: float
-    rests: bool = True
     depth: int = 2
 
     def trajectories(self, seed: int = 0) -> list[Trajectory]:
@@ -53,8 +51,8 @@ class Damped:
 
     @property
     def true_rate(self) -> float:
-        """The rate at which differences decay in the end: towards the equilibrium, or towards the cycle."""
-        return float(self.eigenvalues.real.max()) if self.rests else -2 * _GAIN
+        """The largest real part of the eigenvalues: below zero, solutions nearby come to rest."""
+        return float(self.eigenvalues.real.max())
 
 
 def solved(rate: Callable[[np.ndarray], np.ndarray], start: np.ndarray, t: np.ndarray) -> np.ndarray:
@@ -91,7 +89,7 @@ def _rotation(x: np.ndarray) -> np.ndarray:
 
 
 def _pendulum(x: np.ndarray) -> np.ndarray:
-    return np.array([x[1], -np.sin(x[0]) - 0.1 * x[1]])
+    return np.array([x[1], -np.sin(x[0]) - 0.05 * x[1]])
 
 
 def _fitzhugh_nagumo(x: np.ndarray) -> np.ndarray:
@@ -107,8 +105,8 @@ def _cycle(x: np.ndarray) -> np.ndarray:
 SYSTEMS = {
     "rotation": Damped(_rotation, (0.0, 0.0), (0.5, 2.0), 1.0, depth=0),
     "pendulum": Damped(_pendulum, (0.0, 0.0), (0.3, 2.0), 1.5),
-    "fitzhugh-nagumo": Damped(_fitzhugh_nagumo, (-1.0, -0.4), (0.05, 0.5), 4.0),
-    "limit-cycle": Damped(_cycle, (0.0, 0.0), (0.5, 1.5), 1.0, rests=False),
+    "fitzhugh-nagumo": Damped(_fitzhugh_nagumo, (-1.0, -0.4), (0.05, 0.5), 5.5),
+    "limit-cycle": Damped(_cycle, (0.0, 0.0), (0.1, 1.5), 1.0),
 }
 """A damped rotation (linear); a pendulum with friction; FitzHugh and Nagumo's neuron below its threshold of firing; the
-normal form of a Hopf bifurcation, whose solutions approach the unit circle."""
+normal form of a Hopf bifurcation, whose rest repels and whose solutions approach the unit circle."""

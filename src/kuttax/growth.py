@@ -22,11 +22,14 @@ class GrowthRates(NamedTuple):
         rates: For each of n trajectories the k largest rates, in decreasing order, in units of 1 / time, (n, k). A
             positive rate: nearby solutions move apart. For a linear field the rates tend to the real parts of its
             eigenvalues.
+        volume: The rate at which the volume of a set of nearby solutions grows, (n,): the sum of all d rates, and the
+            mean divergence of the field along the trajectory (Liouville). None if only some rates are computed.
         duration: The time over which they are averages, ().
         status: A `Status` as an integer, (): the worst one of all solves.
     """
 
     rates: Float[Array, "n k"]
+    volume: Float[Array, " n"] | None
     duration: Float[Array, ""]
     status: Int[Array, ""]
 
@@ -84,7 +87,8 @@ def growth_rates(
     _, (grown, status) = jax.lax.scan(interval, (y0, first), jnp.stack([ts[:-1], ts[1:]], axis=1))
     duration = ts[-1] - ts[0]
     rates = jnp.sum(grown, axis=0) / duration.astype(grown.dtype)
-    return GrowthRates(-jnp.sort(-rates, axis=1), duration, jnp.max(status))
+    volume = jnp.sum(rates, axis=1) if k == d else None
+    return GrowthRates(-jnp.sort(-rates, axis=1), volume, duration, jnp.max(status))
 
 
 def _with_tangents(field: VectorField) -> VectorField:

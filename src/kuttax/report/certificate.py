@@ -105,8 +105,12 @@ def _columns(record: CertificateRecord) -> list[Shown]:
         ("calibration", "shift", lambda row: _number(row["calibration_shift"], 1, "+.4f")),
         ("gradient", "cosine", lambda row: _number(row["gradient_cosine"], 1, ".4f")),
         ("crossings", "%", lambda row: _number(row["crossings"], 100, ".2f")),
-        ("growth", "1 / time", lambda row: _number((row.get("growth") or [None])[0], 1, "+.3g")),
+        ("growth", "1 / time", lambda row: _number(_largest_rate(row), 1, "+.3g")),
     ]
+
+
+def _largest_rate(row: CertificateRecord) -> float | None:
+    return row["growth"]["rates"][0] if row.get("growth") else None
 
 
 def _number(value: float | None, factor: float, form: str) -> str:

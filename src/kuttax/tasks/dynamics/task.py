@@ -254,9 +254,9 @@ class Dynamics:
         asked = self._asked(few.course, self.horizon)
         ts = jnp.arange(self.horizon + 1, dtype=few.z.dtype)
         found = growth_rates(model.field, few.z[:, 0], ts, solver=solver, max_steps=self.max_steps, **asked)
-        return found._replace(
-            rates=found.rates / self.scaling.interval, duration=found.duration * self.scaling.interval
-        )
+        per_time = lambda rates: rates / self.scaling.interval
+        rates, volume = jax.tree.map(per_time, (found.rates, found.volume))
+        return GrowthRates(rates, volume, found.duration * self.scaling.interval, found.status)
 
     def forecast(self, model: DynamicsModel, solver: AbstractSolver) -> dict[str, Any]:
         """Long forecasts of the test trajectories: see `kuttax.tasks.dynamics.forecast.describe`."""

@@ -11,7 +11,7 @@ from jaxtyping import PRNGKeyArray
 from ...errors import UserError
 from ...io.records import as_json
 from ...solvers.base.solver import AbstractSolver
-from .growing import Growth
+from .growing import Grown, Growth
 from .interval import CONFIDENCE
 from .judge import MOST_DEVIATING, Judgement, Thresholds, Verdict, judge
 from .measure import Measurement, SolverRow, measure
@@ -79,7 +79,7 @@ class Certificate:
                 "thresholds": {**asdict(self.thresholds), "most_deviating": MOST_DEVIATING},
                 "confidence": CONFIDENCE,
                 "scales": measured.scales,
-                "growth_time": measured.growth_time,
+                "growth_time": None if measured.own.growth is None else measured.own.growth.duration,
                 "order": measured.order,
                 "expected_order": measured.expected_order,
                 "rows": [_row_to_json(row) for row in self.rows],
@@ -179,9 +179,16 @@ def certify(
 
 def _row_to_json(row: SolverRow) -> dict[str, Any]:
     moments = {name: gap and gap._asdict() for name, gap in (("mean_gap", row.mean_gap), ("std_gap", row.std_gap))}
-    growth = None if row.growth is None else row.growth.mean(axis=0).tolist()
-    found = {**vars(row), **moments, "growth": growth}
+    found = {**vars(row), **moments, "growth": _growth_to_json(row.growth)}
     return found | {name: _summary(getattr(row, name)) for name in ("from_own", "from_reference")}
+
+
+def _growth_to_json(growth: Grown | None) -> dict[str, Any] | None:
+    """The means over the trajectories."""
+    if growth is None:
+        return None
+    volume = None if growth.volume is None else float(growth.volume.mean())
+    return {"rates": growth.rates.mean(axis=0).tolist(), "volume": volume}
 
 
 def _summary(deviations: np.ndarray | None) -> dict[str, float] | None:

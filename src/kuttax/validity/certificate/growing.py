@@ -19,6 +19,8 @@ class Rates(Protocol):
     @property
     def rates(self) -> Any: ...
     @property
+    def volume(self) -> Any: ...
+    @property
     def duration(self) -> Any: ...
     @property
     def status(self) -> Any: ...
@@ -33,10 +35,12 @@ class Grown(NamedTuple):
 
     Attributes:
         rates: Of each trajectory, in decreasing order, in units of 1 / time, (n, k).
+        volume: The growth rate of volumes, (n,); None if it is not known.
         duration: The time over which they are averages.
     """
 
     rates: Float[np.ndarray, "n k"]
+    volume: Float[np.ndarray, " n"] | None
     duration: float
 
 
@@ -44,11 +48,13 @@ class Disagreement(NamedTuple):
     """A growth rate with one sign under the own solver and the other under a reference.
 
     Attributes:
+        what: "distances" or "volumes".
         own, reference: The means over the trajectories, in units of 1 / time.
         gap: Reference minus own, times the duration: the logarithm of the factor between the two.
         interval: The confidence interval of `gap`.
     """
 
+    what: str
     own: float
     reference: float
     gap: float
@@ -65,35 +71,42 @@ def growth_of(growth: Growth, solver: AbstractSolver, batch: Any) -> Grown | Non
         found = jax.block_until_ready(growth(solver, batch))
     except (RuntimeError, UserError):  # a failed solve, or one with a solver that does not fit the larger state
         return None
-    if not all(hasattr(found, name) for name in ("rates", "duration", "status")):
+    if not all(hasattr(found, name) for name in ("rates", "volume", "duration", "status")):
         raise UserError(f"growth must return kx.growth_rates(...), got {type(found).__name__}")
     rates = np.asarray(found.rates, np.float64)
     if rates.ndim != 2 or len(rates) == 0:
         raise UserError(f"growth's rates must have shape (n, k), got {rates.shape}")
     whole = int(np.max(np.asarray(found.status))) == Status.ok and bool(np.isfinite(rates).all())
-    return Grown(rates, float(found.duration)) if whole else None
+    volume = None if found.volume is None else np.asarray(found.volume, np.float64)
+    return Grown(rates, volume, float(found.duration)) if whole else None
 
 
-def disagreement(own: np.ndarray, reference: np.ndarray, duration: float, least: float) -> Disagreement | None:
-    """The rate whose sign differs most; None if no sign differs.
+def disagreement(own: Grown, reference: Grown, least: float) -> Disagreement | None:
+    """The rate whose sign differs most, or that of volumes; None if no sign differs.
 
     A sign differs if, with confidence over the trajectories, the rate is below zero under one solver and above under
-    the other, and the two are so far apart that distances differ by more than the share `least` at the end.
+    the other, and the two are so far apart that distances, or volumes, differ by more than the share `least` at the
+    end. Distances that shear makes grow for a while can hide a wrong sign; volumes cannot.
 
     Args:
-        own, reference: Rates of the same n trajectories, (n, k).
-        duration: The time over which they are averages.
+        own, reference: Rates along the same n trajectories.
         least: A share.
     """
-    n = len(own)
-    if n < 2 or own.shape != reference.shape:
+    if len(own.rates) < 2 or own.rates.shape != reference.rates.shape:
         return None
-    found = []
-    for mine, theirs in zip(own.T, reference.T, strict=True):
-        bounds = lambda values: of_mean(float(values.mean()), standard_error(values), n)
-        a, b, apart = bounds(mine), bounds(theirs), bounds(duration * (theirs - mine))
-        opposite = (a.high < 0 < b.low) or (b.high < 0 < a.low)
-        if opposite and min(abs(apart.low), abs(apart.high)) > least:
-            gap = duration * float((theirs - mine).mean())
-            found.append(Disagreement(float(mine.mean()), float(theirs.mean()), gap, apart))
-    return max(found, key=lambda one: abs(one.gap), default=None)
+    mine, theirs = own.rates.T, reference.rates.T
+    found = [_opposite("distances", a, b, own.duration, least) for a, b in zip(mine, theirs, strict=True)]
+    if own.volume is not None and reference.volume is not None and not any(found):
+        found.append(_opposite("volumes", own.volume, reference.volume, own.duration, least))
+    return max(filter(None, found), key=lambda one: abs(one.gap), default=None)
+
+
+def _opposite(what: str, own: np.ndarray, reference: np.ndarray, time: float, least: float) -> Disagreement | None:
+    """The disagreement about one rate, (n,), if its sign differs."""
+    bounds = lambda values: of_mean(float(values.mean()), standard_error(values), len(values))
+    a, b, apart = bounds(own), bounds(reference), bounds(time * (reference - own))
+    opposite = (a.high < 0 < b.low) or (b.high < 0 < a.low)
+    if not opposite or min(abs(apart.low), abs(apart.high)) <= least:
+        return None
+    gap = time * float((reference - own).mean())
+    return Disagreement(what, float(own.mean()), float(reference.mean()), gap, apart)

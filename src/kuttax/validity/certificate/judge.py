@@ -256,15 +256,14 @@ def _outputs(row: SolverRow, measured: Measurement, threshold: float) -> Criteri
 
 def _growth(row: SolverRow, measured: Measurement, threshold: float) -> Criterion | None:
     """A growth rate whose sign differs from the own solver's; None if there is none."""
-    own, time = measured.own.growth, measured.growth_time
-    if own is None or row.growth is None or time is None:
-        return None
-    found = disagreement(own, row.growth, time, threshold)
+    own = measured.own.growth
+    found = None if own is None or row.growth is None else disagreement(own, row.growth, threshold)
     if found is None:
         return None
-    does = lambda rate: f"{'grow' if rate > 0 else 'decay'} ({rate:+.3g} per unit of time)"
+    does = lambda rate: f"{'grow' if rate > 0 else 'shrink'} ({rate:+.3g} per unit of time)"
+    between = "between" if found.what == "distances" else "of sets of"
     said = (
-        f"wrong sign: differences between solutions {does(found.own)} with {measured.own.solver}, but "
+        f"wrong sign: {found.what} {between} nearby solutions {does(found.own)} with {measured.own.solver}, but "
         f"{does(found.reference)} in the field itself, under {row.solver}"
     )
     return Criterion("growth", row.solver, found.gap, found.interval, threshold, "invalid", said)

@@ -53,8 +53,7 @@ class SolverRow:
         from_reference: Their deviation from the first reference's, (n,).
         mean_gap, std_gap: The differences of the outputs' means and standard deviations from the own solver's; SDEs
             only.
-        growth: The growth rates of the field along each trajectory, as this solver computes them, (n, k), in units of 1
-            / time.
+        growth: The growth rates of the field along each trajectory, as this solver computes them.
     """
 
     role: Literal["own", "finer", "reference"]
@@ -77,7 +76,7 @@ class SolverRow:
     from_reference: np.ndarray | None = None
     mean_gap: MomentGap | None = None
     std_gap: MomentGap | None = None
-    growth: np.ndarray | None = None
+    growth: Grown | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +90,6 @@ class Measurement:
         scales: The unit of deviations of each component of the outputs; empty if the own solver failed.
         order: The observed order of convergence; None if errors are too small or too few to tell.
         expected_order: The order of the scheme.
-        growth_time: The time over which the growth rates are averages; None without them.
     """
 
     samples: int
@@ -100,7 +98,6 @@ class Measurement:
     scales: tuple[float, ...] = ()
     order: float | None = None
     expected_order: float | None = None
-    growth_time: float | None = None
 
     @property
     def own(self) -> SolverRow:
@@ -244,16 +241,7 @@ def _compared(
     noisy = solver.keeps_path()
     rows = tuple(_row(one, tries[0], yardstick, looked_at, noisy) for one in tries)
     order = _observed_order(rows, own.dtype)
-    grown = tries[0].growth
-    return Measurement(
-        len(own.outputs),
-        kind,
-        rows,
-        tuple(map(float, scales)),
-        order,
-        solver.convergence_order(),
-        None if grown is None else grown.duration,
-    )
+    return Measurement(len(own.outputs), kind, rows, tuple(map(float, scales)), order, solver.convergence_order())
 
 
 def _scales(references: Sequence[Solved], tolerance: float | None) -> np.ndarray:
@@ -286,7 +274,7 @@ def _row(one: _Try, own: _Try, yardstick: _Yardstick, looked_at: np.ndarray, noi
         from_reference=None if reference is None else yardstick.far(theirs, reference),
         mean_gap=moment(1) if noisy else None,
         std_gap=moment(2) if noisy else None,
-        growth=None if one.growth is None else one.growth.rates,
+        growth=one.growth,
         **_sample_changes(theirs, yardstick),
     )
 
