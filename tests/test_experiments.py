@@ -219,14 +219,13 @@ def test_damping_runs_and_its_algebra_is_the_closed_form(tmp_path, monkeypatch):
     run, algebra = (importlib.import_module(f"experiments.damping.{name}") for name in ("run", "algebra"))
     true = complex(-0.05, 1.5)
     assert algebra.learned_eigenvalue(kx.tableaus.EULER, true, 1.0) == pytest.approx(np.exp(true) - 1, abs=1e-10)
-    few = [one for one in run.methods() if one[0] in ({"method": "rk4", "steps": 1}, {"method": "fit", "nfe": 4})]
+    few = [one for one in run.methods() if one[0] == {"method": "rk4", "steps": 1}]
     monkeypatch.setattr(run, "methods", lambda: iter(few))
-    call = ["--smoke", "--seeds", "1", "--systems", "rotation", "limit-cycle", "--out", str(tmp_path)]
+    call = ["--smoke", "--seeds", "1", "--systems", "rotation", "--out", str(tmp_path)]
     run.main(call)
     found = read(tmp_path / "records.jsonl")
-    assert [r["method"] for r in found] == ["rk4", "fit"] * 2
     assert found[0]["predicted"] == pytest.approx([0.01456, 1.51755], abs=1e-5)
     run.main(call)
     assert read(tmp_path / "records.jsonl") == found
     assert "| rotation | RK4, 1 step |" in (tmp_path / "table.md").read_text()
-    assert (tmp_path / "spirals.png").stat().st_size > 0
+    assert (tmp_path / "rates.png").stat().st_size > 0

@@ -31,7 +31,7 @@ from kuttax.commands import main as cli
 from kuttax.commands import train as train_command
 from kuttax.commands.run import reference
 from kuttax.data import Dataset
-from kuttax.data.images import mnist
+from kuttax.data.images import cifar10, mnist
 from kuttax.data.series import aeon_sets, physionet
 from kuttax.data.series.labelled import Labelled
 from kuttax.data.series.series import Observed
@@ -155,7 +155,8 @@ def files(tmp_path_factory):
 def used(monkeypatch, tmp_path):
     """Runs a command line up to where training begins; returns what it uses, or the refusal."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(mnist, "load", lambda data_dir=None: (_images(100, data_dir), _images(20, data_dir)))
+    for module, load in ((mnist, "load"), (mnist, "load_fashion"), (cifar10, "load")):
+        monkeypatch.setattr(module, load, lambda data_dir=None: (_images(100, data_dir), _images(20, data_dir)))
     monkeypatch.setattr(maf, "load", lambda name, data_dir=None: _table(name, data_dir))
     monkeypatch.setattr(physionet, "load", _stays)
     monkeypatch.setattr(aeon_sets, "load", _archived)

@@ -132,7 +132,7 @@ def main(out: Path) -> None:
     """Write the table and the pictures beside the records."""
     found = Ledger(out / "records.jsonl").all()
     (out / "table.md").write_text(table(found))
-    if any(r["system"] == "rotation" and r.get("path") for r in found):
+    if {"rk4", "fit"} <= {r["method"] for r in found if r["system"] == "rotation"}:
         spirals(found, out / "spirals.png")
     rates(found, out / "rates.png")
 
