@@ -41,11 +41,10 @@ def test_rates_of_a_scheme_are_those_of_its_stability_function(tableau, starts):
         assert found.duration == 4 * h
 
 
-@pytest.mark.parametrize(
-    "solver",
-    [EXACT, kx.FixedSteps(RK4, 64), kx.Adaptive(kx.tableaus.DOPRI5, rtol=1e-10, atol=1e-10, control="per_sample")],
-    ids=str,
-)
+PER_SAMPLE = kx.Adaptive(kx.tableaus.DOPRI5, rtol=1e-10, atol=1e-10, control="per_sample")
+
+
+@pytest.mark.parametrize("solver", [EXACT, slow(kx.FixedSteps(RK4, 64)), slow(PER_SAMPLE)], ids=str)
 def test_rates_of_the_exact_flow_are_the_real_parts(solver, starts):
     found = kx.growth_rates(rotation, starts, jnp.arange(4.0), solver=solver, args=(DECAY, TURN))
     np.testing.assert_allclose(found.rates, DECAY, atol=2e-8)
@@ -123,7 +122,7 @@ def test_a_field_that_grows_where_its_solver_decays_is_named(starts):
     assert record["rows"][-1]["growth"]["rates"] == pytest.approx([found.real] * 2)
 
 
-@pytest.mark.parametrize(("rate", "turn", "steps"), [(-0.05, 1.5, 16), (0.0, 1.5, 16), (1e-6, 1.5, 8)], ids=str)
+@pytest.mark.parametrize(("rate", "turn", "steps"), [slow(-0.05, 1.5, 16), (0.0, 1.5, 16), slow(1e-6, 1.5, 8)], ids=str)
 def test_true_signs_and_rates_near_zero_are_not_named(rate, turn, steps, starts):
     """An oscillator without friction has rates of zero; the own solver's are -1e-6, which no one minds."""
     certificate = certified(rotation, kx.FixedSteps(RK4, steps), starts, (rate, turn))

@@ -64,6 +64,7 @@ def checked(script: str, folder: Path) -> str:
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False).stdout
 
 
+@pytest.mark.slow
 def test_every_public_name_has_a_type(tmp_path):
     """Names that are imported when they are used are none that a type checker cannot see."""
     packages = {"kx": kx, "kx.solvers": kx.solvers, "kx.penalties": kx.penalties, "kx.tasks": kx.tasks}
