@@ -146,6 +146,8 @@ class Train:
         for line in forecast.describe(record["forecast"]) if "forecast" in record else ():
             console.out(line)
         console.out(f"{describe_verdict(record['certificate'])}; the whole certificate: kuttax certify {out}")
+        if record["certificate"]["verdict"] == "invalid":
+            console.out(f"  {record['certificate']['reasons'][0]}")
         again = "" if "in_law" in record["certificate"] else " --solver tsit5 --rtol 1e-6 --atol 1e-6"
         console.out(f"Saved in {out}. Look again: kuttax evaluate {out}{again}")
 
