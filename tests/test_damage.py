@@ -153,6 +153,21 @@ def make_npz(folder):
     return folder
 
 
+def test_an_archive_that_ends_inside_of_a_file_is_noticed(tmp_path):
+    """So large a file that its damage shows while it is read, not when its name is."""
+    rng = np.random.default_rng(0)
+    lines = [f"{i // 60 % 48:02d}:{i % 60:02d},HR,{x:.17g}" for i, x in enumerate(rng.uniform(50, 90, 40_000))]
+    text = "\n".join(["Time,Parameter,Value", *lines, ""]).encode()
+    path = tmp_path / "set-a.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        about = tarfile.TarInfo("set-a/1.txt")
+        about.size = len(text)
+        archive.addfile(about, io.BytesIO(text))
+    path.write_bytes(path.read_bytes()[:-50_000])
+    with pytest.raises(UserError, match=r"set-a\.tar\.gz: not a readable archive"):
+        list(physionet.load(tmp_path))
+
+
 KINDS = {
     "comparison": (make_comparison, comparison),
     "configuration": (make_configuration, configuration),

@@ -4,7 +4,7 @@ import contextlib
 import gzip
 import tarfile
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -25,17 +25,18 @@ class _Limited:
         return found
 
 
-def contents(path: Path, names: Collection[str], most: int) -> dict[str, bytes]:
-    """The contents of the files of an archive that have one of these names, in whatever folder.
+class _Member:
+    """A file inside of an archive. What is wrong with the archive may show only while the file is read."""
 
-    Raises:
-        UserError: As `files`.
-    """
-    with _explained(path):
-        return {Path(name).name: file.read() for name, file in files(path, most) if Path(name).name in names}
+    def __init__(self, file: IO[bytes], path: Path):
+        self.file, self.path = file, path
+
+    def read(self, size: int = -1) -> bytes:
+        with _explained(self.path):
+            return self.file.read(size)
 
 
-def files(path: Path, most: int) -> Iterator[tuple[str, IO[bytes]]]:
+def files(path: Path, most: int) -> Iterator[tuple[str, _Member]]:
     """The files of an archive, one after another: name, and an open file, valid until the next one.
 
     Folders are skipped.
@@ -45,7 +46,8 @@ def files(path: Path, most: int) -> Iterator[tuple[str, IO[bytes]]]:
         most: The largest number of bytes that it may unpack to.
 
     Raises:
-        UserError: The archive is damaged, is larger than that, or contains anything but files and folders.
+        UserError: The archive is damaged, is larger than that, or contains anything but files and folders; also from
+            `read` of a file.
     """
     with (
         _explained(path),
@@ -58,7 +60,7 @@ def files(path: Path, most: int) -> Iterator[tuple[str, IO[bytes]]]:
             file = None if not member.isreg() or member.issparse() else archive.extractfile(member)
             if file is None:
                 raise tarfile.TarError(f"{member.name} is a link or no plain file")
-            yield member.name, file
+            yield member.name, _Member(file, path)
         while unpacked.read(1 << 20):  # to its end, where gzip's checksum is
             pass
 

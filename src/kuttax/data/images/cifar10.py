@@ -7,7 +7,7 @@ import numpy as np
 
 from ...errors import UserError
 from ..dataset import Dataset
-from ..files.archive import contents
+from ..files.archive import files
 from ..files.download import cache, download
 from ..files.npz import read_npz
 from .folder import existing
@@ -66,7 +66,9 @@ def _from_npz(path: Path) -> tuple[Dataset, Dataset]:
 
 
 def _from_archive(path: Path) -> tuple[Dataset, Dataset]:
-    return _from_batches(contents(path, (*TRAIN, *TEST), _MOST_BYTES), path)
+    names = {*TRAIN, *TEST}
+    found = {Path(name).name: file.read() for name, file in files(path, _MOST_BYTES) if Path(name).name in names}
+    return _from_batches(found, path)
 
 
 def _from_batches(found: Mapping[str, bytes], where: Path) -> tuple[Dataset, Dataset]:
