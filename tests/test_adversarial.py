@@ -17,7 +17,6 @@ from kuttax.validity import certify
 EULER, MIDPOINT, RK4 = kx.tableaus.EULER, kx.tableaus.MIDPOINT, kx.tableaus.RK4
 FINE, COARSE = kx.FixedSteps(RK4, 16), kx.FixedSteps(EULER, 4)
 SAMPLES = 400
-SPIRAL = np.array([[-0.3, -2.0], [2.0, -0.3]])
 
 
 def linear(t, y, args):
@@ -239,12 +238,8 @@ PATH = tuple(np.linspace(0.1, 1.0, 10))
 fixed = kx.FixedSteps
 
 
-def rates(solver, batch):
-    return kx.growth_rates(damped, GAUSSIAN, jnp.arange(2.0), solver=solver)
-
-
-def true_rates(solver, batch):
-    return kx.growth_rates(linear, GAUSSIAN, jnp.arange(2.0), solver=solver)
+def growth_of(field):
+    return lambda solver, batch: kx.growth_rates(field, GAUSSIAN, jnp.arange(2.0), solver=solver)
 
 
 def cases():
@@ -281,8 +276,8 @@ def cases():
     yield "many bad samples", Model(turning, SLOW_AND_FAST(0.2), typical), some, False
     yield "wide bump", Model(bump, GAUSSIAN, as_states), fixed(RK4, 32), True
     yield "pulse between steps", Model(pulse, GAUSSIAN, as_states), fixed(RK4, 8), False
-    yield "growth", Model(linear, GAUSSIAN, as_states, options={"growth": true_rates}), FINE, True
-    yield "growth", Model(damped, GAUSSIAN, as_states, options={"growth": rates}), fixed(RK4, 1), False
+    yield "growth", Model(linear, GAUSSIAN, as_states, options={"growth": growth_of(linear)}), FINE, True
+    yield "growth", Model(damped, GAUSSIAN, as_states, options={"growth": growth_of(damped)}), fixed(RK4, 1), False
 
 
 CASES = list(cases())

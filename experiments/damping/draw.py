@@ -1,6 +1,8 @@
 """The table and the pictures of this experiment, from records.jsonl alone.
 
-python -m experiments.damping.draw [--out DIR]
+    python -m experiments.damping.draw [--out DIR]
+
+Writes table.md, spirals and rates beside the records.
 """
 
 import argparse
@@ -16,10 +18,9 @@ from kuttax.report.figure import INK, figure
 
 from ..ledger import Ledger
 from .algebra import TABLEAUS, learned_eigenvalue
-from .systems import SYSTEMS
+from .systems import SYSTEMS, solved
 
 HERE = Path(__file__).parent
-TRUE, WRONG, RIGHT = INK, "#D55E00", "#009E73"
 COLOURS = {"euler": "#71717a", "midpoint": "#1d4ed8", "rk4": "#D55E00", "learned": "#a21caf", "fit": "#009E73"}
 NAMES = {"euler": "Euler", "midpoint": "midpoint", "rk4": "RK4", "learned": "learned, 4 stages", "fit": "kx.fit"}
 
@@ -68,13 +69,10 @@ def spirals(found: Sequence[Record], path: Path) -> None:
         r for r in found if r["system"] == "rotation" and r["seed"] == 0 and about.items() <= r.items()
     )
     fit, coarse = pick(method="fit", nfe=4), pick(method="rk4", steps=1)
-    t = np.linspace(0, 40 * system.interval, 401)
-    angle, radius = 1.5 * t, 2.0 * np.exp(-0.05 * t)
-    true = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
     shown = (
-        ("The data:\nthey spiral in", true, TRUE, f"rate {system.true_rate:+.3f}"),
-        ("A model trained with one RK4 step:\nit spirals out", np.array(coarse["path"]), WRONG, _rate(coarse)),
-        ("kuttax fit at the same cost:\nit spirals in", np.array(fit["path"]), RIGHT, _rate(fit)),
+        ("The data:\nthey spiral in", solved(system.rate, *system.ahead), INK, f"rate {system.true_rate:+.3f}"),
+        ("A model trained with one RK4 step:\nit spirals out", np.array(coarse["path"]), COLOURS["rk4"], _rate(coarse)),
+        ("kuttax fit at the same cost:\nit spirals in", np.array(fit["path"]), COLOURS["fit"], _rate(fit)),
     )
     with figure(10.5, 4.6, path) as canvas:
         panels = canvas.subplots(1, 3, sharex=True, sharey=True)

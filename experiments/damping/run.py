@@ -36,7 +36,6 @@ STEPS = (1, 2, 4)
 CURRICULUM = (1, 3)  # horizons before ten: a frequency cannot be found from ten intervals at once
 SETTINGS = {"train_steps": 4000, "batch_size": 64, "lr": 5e-3, "lr_decay": 0.01}
 _DIFFERENCE = 1e-2  # of central differences of a float32 field
-LONG = 40  # observations: how far ahead the learned field is solved
 
 
 def methods() -> Iterator[tuple[dict[str, Any], kx.AbstractSolver | None]]:
@@ -91,9 +90,7 @@ def path_of(task: Dynamics, model: Any, start: np.ndarray, t: np.ndarray) -> np.
 def look(system: Damped, task: Dynamics, model: Any, solver: Any, certificate: Any) -> dict[str, Any]:
     """What was learned, and what the certificate says of it."""
     rate = field_of(task, model)
-    t = system.interval * np.linspace(0, LONG, 10 * LONG + 1)
-    start = np.array(system.centre) + np.array([system.radii[1], 0.0])
-    path = path_of(task, model, start, t)
+    path = path_of(task, model, *system.ahead)
     found = eigenvalues(rate, np.array(system.centre), _DIFFERENCE)
     grows = float(found.real.max())
     wrong = bool(np.sign(grows) != np.sign(system.true_rate))  # also where there is no rest

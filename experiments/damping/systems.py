@@ -10,6 +10,7 @@ import scipy
 from kuttax.data.systems.trajectory import Trajectory
 
 TRAJECTORIES, SAMPLES = 60, 31
+LONG = 40  # observations: how far ahead a learned field is solved
 _TOLERANCE = 1e-11
 
 
@@ -39,6 +40,13 @@ class Damped:
             Trajectory(t, solved(self.rate, start, t), np.zeros((SAMPLES, 0)))
             for start in self._starts(rng, TRAJECTORIES)
         ]
+
+    @property
+    def ahead(self) -> tuple[np.ndarray, np.ndarray]:
+        """The start and the times of the path that pictures show."""
+        return np.array(self.centre) + np.array([self.radii[1], 0.0]), self.interval * np.linspace(
+            0, LONG, 10 * LONG + 1
+        )
 
     def _starts(self, rng: Any, n: int) -> np.ndarray:
         angle, radius = rng.uniform(0, 2 * np.pi, n), rng.uniform(*self.radii, n)

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ._solve.solve import solve
@@ -66,7 +67,7 @@ def growth_rates(
     Raises:
         UserError: `y0` is not one array (n, d), `ts` has fewer than two times, or `kx.solve` refuses the solver.
     """
-    if not hasattr(y0, "shape") or jnp.ndim(y0) != 2:
+    if not isinstance(y0, jax.Array | np.ndarray) or y0.ndim != 2:
         raise UserError("growth_rates needs starts of shape (n, d): one array with one row a trajectory")
     y0, ts = jnp.asarray(y0), jnp.asarray(ts)
     if ts.ndim != 1 or len(ts) < 2:

@@ -38,7 +38,6 @@ _WARM_TOLERANCE = 1e-3
 _DISTILL_STEPS = 500
 _EXACT = 0.1  # fraction of the output tolerance
 _TUNE = 0.1  # of the optimiser steps, with one step less
-_FEWER = "fewer evaluations"
 _CONSISTENCY = 0.1  # keeps learned solvers of digits valid at no loss (experiments/validity)
 
 ReportProgress = Callable[[str, int, Progress], None]
@@ -128,13 +127,10 @@ def distilled(work: Work, before: PhaseResult) -> PhaseResult:
     """Fit the solver to the finished field; keep the solver of `before` if it is better."""
     begin, model = time.perf_counter(), before.model
     solver = _fitted(work, model, before.solver)
-    certificate, validation = _certificate(work, model, solver), _evaluate(work, model, solver)
+    found = _looked_at(work, "distillation", model, solver, begin)
     sign = 1 if work.task.metric.higher_is_better else -1
-    rank = lambda certificate, metric: (certificate.verdict == "valid", sign * metric)
-    better = rank(certificate, validation.metric) >= rank(before.certificate, before.phase.validation.metric)
-    name = "distillation" if better else "distillation, not kept"
-    phase = Phase(name, title(solver), validation, certificate.verdict, time.perf_counter() - begin)
-    return PhaseResult(model, solver, certificate, phase) if better else before._replace(phase=phase)
+    rank = lambda one: (one.certificate.verdict == "valid", sign * one.phase.validation.metric)
+    return found if rank(found) >= rank(before) else before._replace(phase=_not_kept(found.phase))
 
 
 def least_steps(
@@ -148,10 +144,9 @@ def least_steps(
         solver = before.solver.with_steps(steps)
         if distills:
             solver = _fitted(work, model, solver)
-        certificate, validation = _certificate(work, model, solver), _evaluate(work, model, solver)
-        seconds = time.perf_counter() - begin
-        phases.append(Phase("more evaluations", title(solver), validation, certificate.verdict, seconds))
-        return PhaseResult(model, solver, certificate, phases[-1]) if certificate.verdict == "valid" else None
+        found = _looked_at(work, "more evaluations", model, solver, begin)
+        phases.append(found.phase)
+        return found if found.certificate.verdict == "valid" else None
 
     return first_found(valid, list(ladder(before.solver.number_of_steps(), most))), phases
 
@@ -174,24 +169,20 @@ def fewer_steps(
         model, solver = trained.model, trained.solver
         if distills:
             solver = _fitted(work, model, solver)
-        certificate, validation = _certificate(work, model, solver), _evaluate(work, model, solver)
-        seconds = time.perf_counter() - begin
-        good = certificate.verdict == "valid" and _no_worse(work.task, validation, before)
-        phases.append(
-            Phase(_FEWER if good else f"{_FEWER}, not kept", title(solver), validation, certificate.verdict, seconds)
-        )
-        if not good:
+        found = _looked_at(work, "fewer evaluations", model, solver, begin)
+        if found.certificate.verdict != "valid" or not _no_worse(work.task, found.phase.validation, before):
+            phases.append(_not_kept(found.phase))
             break
-        best = PhaseResult(model, solver, certificate, phases[-1])
+        phases.append(found.phase)
+        best = found
     return best, phases
 
 
 def _no_worse(task: Task, now: Evaluation, before: PhaseResult) -> bool:
     """Whether the metric on validation data is as good as before, up to the change that a certificate allows."""
     sign = 1 if task.metric.higher_is_better else -1
-    kind, was = before.certificate.measured.kind, before.phase.validation.metric
-    unit = kind.unit if kind.is_absolute else max(abs(was), kind.least)
-    return sign * (now.metric - was) >= -before.certificate.thresholds.metric * unit
+    certificate, was = before.certificate, before.phase.validation.metric
+    return sign * (now.metric - was) >= -certificate.thresholds.metric * certificate.measured.kind.size(was)
 
 
 def can_distill(task: Task, solver: AbstractSolver) -> bool:
@@ -245,6 +236,17 @@ def _fitted(work: Work, model: Any, solver: AbstractSolver) -> AbstractSolver:
     student: Any = learning(solver)
     student = student.for_interval(*work.task.interval)
     return distill(field, y0, t0, t1, student=student, args=args, max_steps=_DISTILL_STEPS, key=fit_key).solver
+
+
+def _looked_at(work: Work, name: str, model: Any, solver: AbstractSolver, begin: float) -> PhaseResult:
+    """A model and a solver with their certificate and their evaluation, of a phase that began at this time."""
+    certificate, validation = _certificate(work, model, solver), _evaluate(work, model, solver)
+    phase = Phase(name, title(solver), validation, certificate.verdict, time.perf_counter() - begin)
+    return PhaseResult(model, solver, certificate, phase)
+
+
+def _not_kept(phase: Phase) -> Phase:
+    return phase._replace(name=f"{phase.name}, not kept")
 
 
 def _certificate(work: Work, model: Any, solver: AbstractSolver) -> Certificate:

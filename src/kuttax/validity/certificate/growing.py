@@ -1,7 +1,7 @@
 """Growing: growth rates under one solver as plain numbers, and whether two solvers disagree about their sign."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -13,6 +13,7 @@ from ...solvers.base.solver import AbstractSolver
 from .interval import Interval, of_mean, standard_error
 
 
+@runtime_checkable
 class Rates(Protocol):
     """What `growth` returns: a `kuttax.GrowthRates`, or an object like it."""
 
@@ -71,7 +72,7 @@ def growth_of(growth: Growth, solver: AbstractSolver, batch: Any) -> Grown | Non
         found = jax.block_until_ready(growth(solver, batch))
     except (RuntimeError, UserError):  # a failed solve, or one with a solver that does not fit the larger state
         return None
-    if not all(hasattr(found, name) for name in ("rates", "volume", "duration", "status")):
+    if not isinstance(found, Rates):
         raise UserError(f"growth must return kx.growth_rates(...), got {type(found).__name__}")
     rates = np.asarray(found.rates, np.float64)
     if rates.ndim != 2 or len(rates) == 0:

@@ -272,7 +272,7 @@ def _growth(row: SolverRow, measured: Measurement, threshold: float) -> Criterio
 def _unit(row: SolverRow, other: SolverRow, kind: MetricKind) -> float:
     """100 or 1 for an accuracy, 1 for a likelihood; else the larger of the two values, or the metric's scale."""
     assert row.metric is not None and other.metric is not None
-    return kind.unit if kind.is_absolute else max(abs(row.metric), abs(other.metric), kind.least) or 1.0
+    return kind.size(row.metric, other.metric) or 1.0
 
 
 def _decide(interval: Interval, threshold: float) -> Verdict:

@@ -38,6 +38,10 @@ class MetricKind(NamedTuple):
         """The smallest size, in the metric's unit, that changes are relative to: one nat for a cross-entropy."""
         return max(self.scale, 1.0) if self.name == "cross-entropy" else self.scale
 
+    def size(self, *values: float) -> float:
+        """What a change between these values is relative to: the unit, or the largest of them."""
+        return self.unit if self.is_absolute else max(*map(abs, values), self.least)
+
 
 def recognise(predictions: Sequence[Solved]) -> MetricKind:
     """The kind of these predictions' metric: accuracy or cross-entropy of the outputs, or mean negative log-likelihood.
