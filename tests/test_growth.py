@@ -140,6 +140,19 @@ def test_volumes_tell_where_shear_makes_distances_grow(starts):
     assert certificate.reasons[0].startswith("wrong sign: volumes of sets of nearby solutions shrink (-")
 
 
+def test_a_rest_that_repels_is_found_where_most_trajectories_are_damped(starts):
+    """The damping depends on the amplitude: volumes grow at a rate of 1.5 (0.02 - 0.05 x^2), so only near the rest."""
+    step = kx.FixedSteps(RK4, 1)
+    field = lambda t, y, args: 1.5 * jnp.stack([y[1], -y[0] + (0.02 - 0.05 * y[0] ** 2) * y[1]])
+    certificate = certified(field, step, starts)
+    own, reference = (row.growth.volume for row in certificate.rows[:2])
+    assert own.mean() < 0 and reference.mean() < 0  # on average the sign is right
+    near = np.abs(starts).max(1) < 0.4
+    assert near.any() and (own[near] < 0).all() and (reference[near] > 0).all()
+    assert certificate.reasons[0].startswith("wrong sign: volumes of sets of nearby solutions shrink (-")
+    assert certificate.reasons[0].endswith("% of the trajectories")
+
+
 def test_a_solver_that_growth_does_not_take_says_nothing(starts):
     def growth(solver, batch):
         raise UserError("not this one")

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from ...errors import UserError
 from ...solvers.base.solution import Status
 from ...solvers.base.solver import AbstractSolver
-from .interval import Interval, of_mean, standard_error
+from .interval import Interval, of_mean, of_share, standard_error
 
 
 @runtime_checkable
@@ -49,17 +49,20 @@ class Disagreement(NamedTuple):
     """A growth rate with one sign under the own solver and the other under a reference.
 
     Attributes:
-        what: "distances" or "volumes".
-        own, reference: The means over the trajectories, in units of 1 / time.
-        gap: Reference minus own, times the duration: the logarithm of the factor between the two.
-        interval: The confidence interval of `gap`.
+        what: "distances", on average over the trajectories, or "volumes", along a share of them.
+        own, reference: The means, for volumes along the trajectories of that share, in units of 1 / time.
+        value: For distances, reference minus own, times the duration: the logarithm of the factor between the two.
+            For volumes the share.
+        interval: The confidence interval of `value`.
+        most: The bound that `value` exceeds.
     """
 
     what: str
     own: float
     reference: float
-    gap: float
+    value: float
     interval: Interval
+    most: float
 
 
 def growth_of(growth: Growth, solver: AbstractSolver, batch: Any) -> Grown | None:
@@ -82,32 +85,51 @@ def growth_of(growth: Growth, solver: AbstractSolver, batch: Any) -> Grown | Non
     return Grown(rates, volume, float(found.duration)) if whole else None
 
 
-def disagreement(own: Grown, reference: Grown, least: float) -> Disagreement | None:
-    """The rate whose sign differs most, or that of volumes; None if no sign differs.
+def disagreement(own: Grown, reference: Grown, least: float, most: float) -> Disagreement | None:
+    """A rate whose sign differs: of distances first, else of volumes. None if no sign differs.
 
-    A sign differs if, with confidence over the trajectories, the rate is below zero under one solver and above under
-    the other, and the two are so far apart that distances, or volumes, differ by more than the share `least` at the
-    end. Distances that shear makes grow for a while can hide a wrong sign; volumes cannot.
+    The rate of distances is a mean: with confidence over the trajectories, it is below zero under one solver and above
+    under the other, and the two are so far apart that distances differ by more than `least` at the end. Shear makes
+    distances grow for a while and can hide a wrong sign. It does not change volumes, whose rate counts along each
+    trajectory: with confidence, more than `most` of them have opposite signs and volumes that differ by more than
+    `least` at the end. An equilibrium that repels where it should attract shows this way, close to it.
 
     Args:
         own, reference: Rates along the same n trajectories.
-        least: A share.
+        least: A relative difference of distances, or volumes.
+        most: A share of the trajectories.
     """
     if len(own.rates) < 2 or own.rates.shape != reference.rates.shape:
         return None
-    mine, theirs = own.rates.T, reference.rates.T
-    found = [_opposite("distances", a, b, own.duration, least) for a, b in zip(mine, theirs, strict=True)]
-    if own.volume is not None and reference.volume is not None and not any(found):
-        found.append(_opposite("volumes", own.volume, reference.volume, own.duration, least))
-    return max(filter(None, found), key=lambda one: abs(one.gap), default=None)
+    rates = zip(own.rates.T, reference.rates.T, strict=True)
+    distances = [_opposite_means(mine, theirs, own.duration, least) for mine, theirs in rates]
+    worst = max(filter(None, distances), key=lambda one: abs(one.value), default=None)
+    if worst is not None or own.volume is None or reference.volume is None:
+        return worst
+    return _opposite_share(own.volume, reference.volume, own.duration, least, most)
 
 
-def _opposite(what: str, own: np.ndarray, reference: np.ndarray, time: float, least: float) -> Disagreement | None:
-    """The disagreement about one rate, (n,), if its sign differs."""
+def _opposite_means(own: np.ndarray, reference: np.ndarray, time: float, least: float) -> Disagreement | None:
+    """Whether the mean of one rate of distances, (n,), changes its sign."""
     bounds = lambda values: of_mean(float(values.mean()), standard_error(values), len(values))
     a, b, apart = bounds(own), bounds(reference), bounds(time * (reference - own))
     opposite = (a.high < 0 < b.low) or (b.high < 0 < a.low)
     if not opposite or min(abs(apart.low), abs(apart.high)) <= least:
         return None
     gap = time * float((reference - own).mean())
-    return Disagreement(what, float(own.mean()), float(reference.mean()), gap, apart)
+    return Disagreement("distances", float(own.mean()), float(reference.mean()), gap, apart, least)
+
+
+def _opposite_share(
+    own: np.ndarray, reference: np.ndarray, time: float, least: float, most: float
+) -> Disagreement | None:
+    """Whether the rate of volumes, (n,), changes its sign along too many trajectories, from below zero or to it."""
+    apart = time * (reference - own)
+    kinds = [(own < 0) & (reference > 0) & (apart > least), (own > 0) & (reference < 0) & (apart < -least)]
+    worst = max(kinds, key=np.count_nonzero)
+    count, n = int(np.count_nonzero(worst)), len(worst)
+    interval = of_share(count, n)
+    if interval.low <= most:
+        return None
+    mean = lambda rates: float(rates[worst].mean())
+    return Disagreement("volumes", mean(own), mean(reference), count / n, interval, most)

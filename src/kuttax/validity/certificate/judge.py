@@ -256,17 +256,20 @@ def _outputs(row: SolverRow, measured: Measurement, threshold: float) -> Criteri
 
 def _growth(row: SolverRow, measured: Measurement, threshold: float) -> Criterion | None:
     """A growth rate whose sign differs from the own solver's; None if there is none."""
-    own = measured.own.growth
-    found = None if own is None or row.growth is None else disagreement(own, row.growth, threshold)
+    own, theirs = measured.own.growth, row.growth
+    found = None if own is None or theirs is None else disagreement(own, theirs, threshold, MOST_DEVIATING)
     if found is None:
         return None
     does = lambda rate: f"{'grow' if rate > 0 else 'shrink'} ({rate:+.3g} per unit of time)"
-    between = "between" if found.what == "distances" else "of sets of"
+    what, where = {
+        "distances": ("distances between nearby solutions", ""),
+        "volumes": ("volumes of sets of nearby solutions", f", along {100 * found.value:.3g} % of the trajectories"),
+    }[found.what]
     said = (
-        f"wrong sign: {found.what} {between} nearby solutions {does(found.own)} with {measured.own.solver}, but "
-        f"{does(found.reference)} in the field itself, under {row.solver}"
+        f"wrong sign: {what} {does(found.own)} with {measured.own.solver}, but {does(found.reference)} in the field "
+        f"itself, under {row.solver}{where}"
     )
-    return Criterion("growth", row.solver, found.gap, found.interval, threshold, "invalid", said)
+    return Criterion("growth", row.solver, found.value, found.interval, found.most, "invalid", said)
 
 
 def _unit(row: SolverRow, other: SolverRow, kind: MetricKind) -> float:
