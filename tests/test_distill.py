@@ -21,7 +21,7 @@ from kuttax.distillation.best import BestStudent
 from kuttax.distillation.least_squares import _Errors
 from kuttax.distillation.precision import double_precision
 from kuttax.distillation.starts import split
-from kuttax.distillation.teacher import dopri5_at_1e_8, ends
+from kuttax.distillation.teacher import ends, teacher_of
 from kuttax.errors import UserError
 from kuttax.tasks import build
 from kuttax.training.checkpoint import load_run, save_run
@@ -108,7 +108,7 @@ def test_teacher_is_exact_for_pytrees_backwards_in_time_with_args():
     def field(t, y, rate):
         return {"a": rate * y["a"], "b": -t * y["b"]}
 
-    y1 = ends(field, y0, 1.0, -0.5, np.float64(0.7), dopri5_at_1e_8())
+    y1 = ends(field, y0, 1.0, -0.5, np.float64(0.7), teacher_of(field))
     np.testing.assert_allclose(y1["a"], y0["a"] * np.exp(-1.5 * 0.7), rtol=1e-6)
     np.testing.assert_allclose(y1["b"], y0["b"] * np.exp(-(0.25 - 1) / 2), rtol=1e-6)
 
@@ -119,7 +119,8 @@ def test_float32_programs_get_a_float64_teacher():
     with jax.enable_x64(False):
         rate = jnp.asarray([0.1, 0.7], jnp.float32)
         y0 = starts(24, dtype=np.float32)
-        y1 = ends(lambda t, y, a: rate * y, y0, 0.0, 1.0, None, dopri5_at_1e_8())
+        field = lambda t, y, a: rate * y
+        y1 = ends(field, y0, 0.0, 1.0, None, teacher_of(field))
         assert y1.dtype == np.float64
         np.testing.assert_allclose(y1, y0 * np.exp(np.asarray(rate, np.float64)), rtol=1e-7)
         d = kx.distill(lambda t, y, a: rate * y, y0, 0.0, 1.0, student=kx.student("shared", 2), key=KEY)

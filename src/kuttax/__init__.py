@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .penalties import LocalError as LocalError
     from .penalties import LocalStiffness as LocalStiffness
     from .penalties import Penalties as Penalties
+    from .pytorch.field import from_torch as from_torch
     from .solvers import *  # noqa: F403
     from .validity import certify as certify
     from .validity.prediction import Prediction as Prediction
@@ -68,6 +69,7 @@ else:
             "certify": ".validity",
             "distill": ".distillation",
             "fit": "._fit.fit",
+            "from_torch": ".pytorch.field",
             "growth_rates": ".growth",
             "solve": "._solve.solve",
             "student": ".distillation",

@@ -14,6 +14,7 @@ from jaxtyping import PRNGKeyArray, PyTree
 from .._types import VectorField
 from ..adjoints.base import AbstractAdjoint
 from ..adjoints.discrete import DiscreteAdjoint
+from ..callbacks import told
 from ..errors import UserError
 from ..knots import knots_of
 from ..penalties.base import AbstractPenalty, Penalties
@@ -154,12 +155,12 @@ def solve(
     times = times._replace(ends=None, ts=None, jumps=None, nodes=None)
     functions = (*functions_of(field), *(one.condition for one in problem.events), *beside_arrays(args))
     state = tuple(reads(function) for function in functions)
-    with naming_the_adjoint():
+    with naming_the_adjoint(), told():
         sol = _solve(problem, times, solver, adjoint, penalty, key, state)
-    for function, before in zip(functions, state, strict=True):
-        note_own_changes(function, before)
-    if throw:
-        sol = _raised(sol)
+        for function, before in zip(functions, state, strict=True):
+            note_own_changes(function, before)
+        if throw:
+            sol = _raised(sol)
     if batch_axis is not None:
         sol = samples_back(sol, batch_axis)
     return sol

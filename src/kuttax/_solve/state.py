@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from ..arrays import as_jax
 from ..errors import UserError
 from ..solvers.base.problem import Problem
 from ..solvers.base.solution import Solution
@@ -17,6 +18,7 @@ from ..solvers.base.solution import Solution
 def checked_state(y0: PyTree) -> PyTree:
     if isinstance(y0, list) and all(isinstance(x, (int, float)) for x in jax.tree.leaves(y0)):
         y0 = _array_of(y0)
+    y0 = as_jax(y0)
     leaves = jax.tree.leaves(y0)
     if not leaves:
         raise UserError("y0 holds no arrays: give a state with at least one")

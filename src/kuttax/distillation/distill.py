@@ -20,7 +20,7 @@ from .classical import SchemeRow
 from .frozen import Frozen
 from .precision import cast, double_precision
 from .starts import Pairs, checked_starts, split
-from .teacher import dopri5_at_1e_8, ends
+from .teacher import ends, teacher_of
 
 
 class Distilled(NamedTuple):
@@ -94,7 +94,7 @@ def distill(
     frozen = Frozen(field, args, float(t0), float(t1))
     student = student.for_interval(t0, t1)
     eqx.filter_eval_shape(frozen.end, student, jax.tree.map(lambda x: x[0], y0))  # raises for slopes unlike the state
-    pairs = Pairs(y0, ends(field, y0, t0, t1, args, dopri5_at_1e_8() if teacher is None else teacher))
+    pairs = Pairs(y0, ends(field, y0, t0, t1, args, teacher_of(field) if teacher is None else teacher))
     seen, held = pairs.rows(rows), pairs.rows(held_rows)
     best = _fit(frozen, student, seen, held, max_steps, int(jax.random.randint(batch_key, (), 0, 2**31 - 1)))
     solver = jax.tree.map(lambda old, new: jnp.asarray(np.asarray(new), old.dtype), student, best.student)

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray, PyTree
 
+from ..arrays import as_jax
 from ..errors import UserError
 
 
@@ -38,6 +39,7 @@ def checked_starts(y0: PyTree) -> PyTree:
         UserError: It has no floating-point arrays with a common leading axis of at least two starts, or a number in it
             is not finite.
     """
+    y0 = as_jax(y0)
     leaves = jax.tree.leaves(y0)
     shapes = [np.shape(leaf) for leaf in leaves]
     if not leaves or not all(shapes) or len({shape[0] for shape in shapes}) > 1:

@@ -1,6 +1,6 @@
 """The teacher: the ends of a frozen field's starts, in float64."""
 
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -17,9 +17,16 @@ from ..solvers.rk.tableaus import DOPRI5
 from .precision import cast, double_precision
 
 
-def dopri5_at_1e_8() -> Adaptive:
-    """DOPRI5 at 1e-8, every start with its own steps."""
-    return Adaptive(DOPRI5, 1e-8, 1e-8, control="per_sample")
+@runtime_checkable
+class HasTeacher(Protocol):
+    """A field that knows how to be solved accurately, as one that computes in float32 does."""
+
+    def teacher(self) -> AbstractSolver: ...
+
+
+def teacher_of(field: VectorField) -> AbstractSolver:
+    """The field's own teacher; else DOPRI5 at 1e-8, every start with its own steps."""
+    return field.teacher() if isinstance(field, HasTeacher) else Adaptive(DOPRI5, 1e-8, 1e-8, control="per_sample")
 
 
 def ends(field: VectorField, y0: PyTree, t0: float, t1: float, args: Any, solver: AbstractSolver) -> PyTree:
@@ -30,7 +37,7 @@ def ends(field: VectorField, y0: PyTree, t0: float, t1: float, args: Any, solver
         y0: The starts, along the leading axis.
         t0, t1: The interval.
         args: Passed to the field.
-        solver: An accurate one, such as `dopri5_at_1e_8()`.
+        solver: An accurate one, such as `teacher_of(field)`.
 
     Raises:
         UserError: The field computes in a fixed dtype, or this solver finds no solution.
