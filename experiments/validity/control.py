@@ -1,10 +1,11 @@
 """Step control from a start that is far too coarse, and from one that is far too fine: where does it end?
 
     python -m experiments.validity.control spheres
+    python -m experiments.validity.control cifar10 --data-dir DIR
 
 Ott's control and the certified one, on the training data, seeds and settings of the grid, so that the critical number
-of steps is that of the same seed. What is held out is drawn afresh: 2,000 samples more, which cost nothing on spheres.
-A second record per certified run says what was possible: with how few steps that run's own field, fine-tuned, is
+of steps is that of the same seed. On spheres what is held out is drawn afresh: 2,000 samples more, which cost nothing.
+There a second record per certified run says what was possible: with how few steps that run's own field, fine-tuned, is
 still valid by the truth. Appends to control.jsonl and skips what is recorded.
 """
 
@@ -34,7 +35,7 @@ from .study import Study
 from .trained import ALLOWED, TRUTH
 
 CONTROLS = {"ott": "Ott et al.", "certified": "certified"}
-STARTS = (2, 1000)
+STARTS = {"spheres": (2, 1000), "cifar10": (1, 32)}
 HELD_OUT = 2000
 PER_DISPATCH = 50
 RATIO = 1.1  # between the numbers of steps that a run's own field is fine-tuned at
@@ -44,8 +45,10 @@ BELOW = 2  # numbers of steps in a row that have to fail before the search ends
 
 
 def task_of(study: Study, smoke: bool) -> Any:
-    """The study's task, with held-out samples of its own."""
+    """The study's task, on spheres with held-out samples of its own."""
     task: Any = build(study.task, **study.options)
+    if study.name != "spheres":
+        return task
     held_out = spheres.load(test=40 if smoke else HELD_OUT, seed=1)[1]
     return replace(task, splits=task.splits._replace(validation=held_out))
 
@@ -130,25 +133,26 @@ def draw(runs: list[Record], critical: dict[int, int | None], path: Any) -> None
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    options = parser(__doc__, studies=("spheres",))
+    options = parser(__doc__, studies=tuple(STARTS))
     options.add_argument("--controls", nargs="+", choices=tuple(CONTROLS), default=tuple(CONTROLS))
-    options.add_argument("--starts", type=int, nargs="+", default=STARTS, help="numbers of steps to begin with")
+    options.add_argument("--starts", type=int, nargs="+", help="numbers of steps to begin with")
     given = options.parse_args(arguments)
     study = study_of(given)
     task, ledger = task_of(study, given.smoke), Ledger(given.out / "control.jsonl")
     settings = replace(study.settings, per_dispatch=PER_DISPATCH)
     for kind in given.controls:
-        for steps in given.starts:
+        for steps in given.starts or STARTS[study.name]:
             start = kx.FixedSteps(kx.tableaus.EULER, steps)
             trainer = Trainer(task, start, settings, control=control_of(kind, start))
             for seed in seeds_of(given, study):
                 about = {"kind": "controlled", "study": study.name, "control": kind, "from": steps, "seed": seed}
                 run = given.out / "runs" / f"{study.name}-{kind}-from{steps}-seed{seed}"
                 ledger.once(about, lambda: measure(trainer, task, start, study, seed, run))  # noqa: B023
-                if kind == "certified":
+                if kind == "certified" and study.name == "spheres":
                     ledger.once({**about, "kind": "smallest"}, lambda: smallest(run, task, study, seed))  # noqa: B023
     found = Ledger(given.out / f"{study.name}.jsonl").all(kind="critical")
-    draw(ledger.all(kind="controlled"), {r["seed"]: r["critical"] for r in found}, given.out / "control")
+    name = "control" if study.name == "spheres" else f"control-{study.name}"
+    draw(ledger.all(kind="controlled", study=study.name), {r["seed"]: r["critical"] for r in found}, given.out / name)
 
 
 if __name__ == "__main__":

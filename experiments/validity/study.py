@@ -58,13 +58,13 @@ def mnist(data_dir: Path | None, smoke: bool) -> Study:
 
 
 def cifar10(data_dir: Path | None, smoke: bool) -> Study:
-    """CIFAR-10 with the field of Ott et al. (ICLR 2021) at a quarter of its width, which two cores can train."""
-    options = {"data_dir": data_dir, "width": 2 if smoke else 32, "time_dependent": False}
+    """CIFAR-10 with the field of Ott et al. (ICLR 2021) at a sixteenth of its width, which two cores can train."""
+    options = {"data_dir": data_dir, "width": 2 if smoke else 8, "time_dependent": False}
     settings = Settings(
         train_steps=1 if smoke else 600, batch_size=16 if smoke else 128,
         lr=1e-2, lr_decay=0.1, evaluations=1, per_dispatch=50,
     )  # fmt: skip
-    ladder = (1, 2) if smoke else (1, 2, 4, 8, 16, 32)
+    ladder = (1, 2) if smoke else (1, 2, 4, 8, 16)
     return Study(
         "cifar10", "cifar10", options, settings, ladder, (0.25, 0.5, 1.0, 2.0), 1 if smoke else 3, 20 if smoke else 2000
     )
