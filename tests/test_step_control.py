@@ -380,7 +380,7 @@ def test_after_training_it_settles_tunes_and_refines_until_the_certificate_is_va
     certificate("valid")
     assert done == [68, 68, 83, 83, 91, 100]
 
-    # then it descends, one rung at a time, and gives each two tries
+    # then it descends, one rung at a time, gives each two tries, and gives up after two rungs
     tune()
     assert state.dial.size(state.h) == 91
     certificate("invalid")
@@ -392,8 +392,16 @@ def test_after_training_it_settles_tunes_and_refines_until_the_certificate_is_va
     certificate("undecided")
     tune()
     certificate("invalid")
+    tune()
+    assert state.dial.size(state.h) == 75
+    certificate("valid")
+    for size in (68, 62):
+        for verdict in ("undecided", "invalid"):
+            tune()
+            assert state.dial.size(state.h) == size
+            certificate(verdict)
     assert control.closing(state, now()) == RevertRequest()
-    assert state.dial.size(state.h) == 91
+    assert state.dial.size(state.h) == 75
     state = control.closed(RevertRequest(), state)
     assert control.closing(state, now()) is None and state.verdict == "valid"
 

@@ -57,6 +57,7 @@ class CertifiedState(NamedTuple):
         failed: How many checks in a row, after training, found too much strain at this h.
         verdict: The verdict of the last certificate.
         kept: The h of the last valid certificate; None before it. From then on the control tries coarser steps.
+        missed: How many such steps in a row had no valid certificate.
         pending: Whether the check continues.
     """
 
@@ -74,6 +75,7 @@ class CertifiedState(NamedTuple):
     failed: int = 0
     verdict: str | None = None
     kept: float | None = None
+    missed: int = 0
     pending: bool = False
 
 
@@ -110,8 +112,9 @@ class CertifiedControl:
         training, final: The bands of the strain.
         tune: Optimiser steps between the checks after training, as a fraction of all.
         rounds: The largest number of such fine-tunings.
-        looks: Checks after training that must find too much strain before h is refined, and certificates that must be
-            invalid before the control stops trying coarser steps.
+        looks: Checks after training that must find too much strain before h is refined, and certificates that must not
+            be valid before the control gives up a coarser step.
+        misses: Coarser steps in a row that it must give up before it stops: validity has the noise of training.
         most_steps: The largest number of steps of the solver.
         dtype: Dtype of the state; it limits the relative tolerance.
 
@@ -133,11 +136,12 @@ class CertifiedControl:
     tune: float = 0.03
     rounds: int = 16
     looks: int = 2
+    misses: int = 2
     most_steps: int = 10_000
     dtype: Any = "float32"
 
     def __post_init__(self):
-        for name in ("few", "many", "rounds", "looks", "most_steps"):
+        for name in ("few", "many", "rounds", "looks", "misses", "most_steps"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be >= 1, got {getattr(self, name)}")
         for name in ("drift", "share", "early", "patience", "approach", "tune"):
@@ -234,7 +238,7 @@ class CertifiedControl:
             return state._replace(phase="done", verdict="valid")
         state = state._replace(verdict=done)
         if done == "valid":
-            return self._descended(state._replace(kept=state.h))
+            return self._descended(state._replace(kept=state.h, missed=0))
         if state.kept is not None:
             return self._stayed(state, state.kept)
         if state.rounds >= self.rounds:
@@ -242,16 +246,18 @@ class CertifiedControl:
         return self._changed(state._replace(refined=True), state.dial.finer(state.h))
 
     def _descended(self, state: CertifiedState) -> CertifiedState:
-        """After a valid certificate: coarser steps, if there are any."""
+        """Try coarser steps, if there are any; else end with those kept."""
         coarser = state.dial.coarser(state.h)
         if state.rounds >= self.rounds or state.dial.size(coarser) == state.dial.size(state.h):
-            return state._replace(phase="done")
+            return state._replace(phase="done" if state.kept == state.h else "revert", h=state.kept or state.h)
         return self._changed(state, coarser)
 
     def _stayed(self, state: CertifiedState, kept: float) -> CertifiedState:
-        """After a certificate that is not valid, at steps coarser than those `kept`: once more, or back to them."""
+        """After a certificate that is not valid, at steps coarser than those `kept`: once more, coarser, or back."""
         if state.rounds < self.rounds and state.failed + 1 < self.looks:
             return self._changed(state, state.h)._replace(failed=state.failed + 1)
+        if state.missed + 1 < self.misses:
+            return self._descended(state._replace(missed=state.missed + 1))
         return state._replace(h=kept, phase="revert")
 
     def _searched(self, state: CertifiedState, strain: float) -> CertifiedState:
