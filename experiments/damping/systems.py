@@ -102,7 +102,7 @@ def _pendulum(x: np.ndarray) -> np.ndarray:
 
 def _fitzhugh_nagumo(x: np.ndarray) -> np.ndarray:
     v, w = x
-    return np.array([v - v**3 / 3 - w + 0.3, 0.08 * (v + 0.7 - 0.8 * w)])
+    return np.array([v - v**3 / 3 - w, 0.08 * (v + 0.7 - 0.8 * w)])
 
 
 def _cycle(x: np.ndarray) -> np.ndarray:
@@ -113,7 +113,7 @@ def _cycle(x: np.ndarray) -> np.ndarray:
 SYSTEMS = {
     "rotation": Damped(_rotation, (0.0, 0.0), (0.5, 2.0), 1.0, depth=0),
     "pendulum": Damped(_pendulum, (0.0, 0.0), (0.3, 2.0), 1.5),
-    "fitzhugh-nagumo": Damped(_fitzhugh_nagumo, (-1.0, -0.4), (0.05, 0.5), 5.5),
+    "fitzhugh-nagumo": Damped(_fitzhugh_nagumo, (-1.1994, -0.6243), (0.02, 0.1), 4.0),
     "limit-cycle": Damped(_cycle, (0.0, 0.0), (0.1, 1.5), 1.0),
 }
 """A damped rotation (linear); a pendulum with friction; FitzHugh and Nagumo's neuron below its threshold of firing; the

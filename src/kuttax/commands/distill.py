@@ -36,11 +36,14 @@ class Distill:
     """Evaluations of the field in one solve."""
     student: StudentKind = "per_step"
     """Fit this kind of solver. per_step: each step has its own coefficients and a learned size. shared: all steps share
-    one set of coefficients. anchored: one step of --nfe stages."""
+    one set of coefficients. anchored: one step of --nfe stages. free: a sampler without an order, which comes closest
+    to the teacher and has no certificate."""
     stages: WholeNumber | None = None
     """Evaluations in one step (default: the largest of 4, 3, 2, 1 that divides --nfe)."""
-    order: Annotated[int, at_least(1, most=64)] = 1
-    """Keep at least this order of accuracy, whatever the solver learns."""
+    order: Annotated[int, at_least(1, most=64)] | None = None
+    """Keep at least this order of accuracy, whatever the solver learns (default: 1)."""
+    window: WholeNumber | None = None
+    """With --student free: let each update use this many of the last slopes (default: all)."""
     starts: Annotated[int, at_least(2)] = 512
     """Start from this many training samples."""
     holdout: Share = 0.2
@@ -57,15 +60,18 @@ class Distill:
 
     def unused(self) -> dict[str, Unused]:
         """The options that have no effect beside the others."""
-        if self.student == "anchored":
-            return unless(False, ["stages"], "with --student anchored, whose one step has as many stages as --nfe")
+        unused = unless(self.student == "free", ["window"], f"with --student {self.student}")
+        if self.student in ("anchored", "free"):
+            why = f"with --student {self.student}, whose one step has as many stages as --nfe"
+            unused |= unless(False, ["stages"], why)
+            return unused | unless(self.student == "anchored", ["order"], "with --student free, which has none")
         one_step = self.student == "shared" and stages_of(self.nfe, self.stages) == self.nfe
-        return unless(not one_step, ["student"], *ONE_STEP)
+        return unused | unless(not one_step, ["student"], *ONE_STEP)
 
     def __call__(self, directory: Path, console: Console) -> int:
         """Run the command; returns the exit code."""
         out = directory / f"distilled-nfe{self.nfe}" if self.out is None else self.out
-        start = student(self.student, self.nfe, stages=self.stages, order=self.order)
+        start = student(self.student, self.nfe, stages=self.stages, order=self.order, window=self.window)
         size, about = batch_size_of(directory), read_run(directory)
         with Output(out, "distill", overwrite=self.overwrite) as output:
             output.refuse_used()

@@ -107,6 +107,11 @@ class AbstractSolver(eqx.Module):
         raise UserError(f"{title(self)} cannot be given {steps} steps: {_write(self, 'with_steps')}")
 
     @property
+    def consistent(self) -> bool:
+        """Whether its result approaches the solution as its steps get smaller."""
+        return True
+
+    @property
     def chooses_steps(self) -> bool:
         """Whether it chooses its steps by a tolerance."""
         return False

@@ -19,7 +19,6 @@ import numpy as np
 from jaxtyping import Array
 
 from ...errors import UserError
-from ..base.numbers import as_list
 from .order import condition_number, project
 from .tableau import Tableau
 
@@ -36,9 +35,23 @@ class AbstractChart(eqx.Module):
     order: eqx.AbstractVar[int]
     stages: eqx.AbstractVar[int]
 
+    @classmethod
+    @abstractmethod
+    def of_arrays(cls, arrays: dict[str, Array], order: int, stages: int) -> "AbstractChart":
+        """The chart with these parameters, by their names."""
+
+    @property
+    @abstractmethod
+    def widths(self) -> dict[str, int]:
+        """How many parameters a row of each array has."""
+
     @abstractmethod
     def coefficients(self) -> tuple[Array, Array, Array]:
         """The methods (a, b), shapes (rows, s, s) and (rows, s), and whether each is reliable, (rows,)."""
+
+    def nodes(self, a: Array) -> Array:
+        """The nodes c of the methods with these a, (rows, s)."""
+        return a.sum(-1)
 
     def canonical(self) -> "AbstractChart":
         """The same methods, with parameters that are least sensitive to rounding."""
@@ -68,8 +81,16 @@ class Projected(AbstractChart):
                 f"({condition:.1e}, at most {MOST_CONDITION:.0e}): ask for a lower order or start at another tableau"
             )
         lower = tableau.a[np.tril_indices(tableau.stages, -1)]
-        lower, weights = _rows(lower, rows, dtype), _rows(tableau.b, rows, dtype)
+        lower, weights = in_rows(lower, rows, dtype), in_rows(tableau.b, rows, dtype)
         return cls(lower=lower, weights=weights, order=order, stages=tableau.stages)
+
+    @classmethod
+    def of_arrays(cls, arrays: dict[str, Array], order: int, stages: int) -> "Projected":
+        return cls(**arrays, order=order, stages=stages)
+
+    @property
+    def widths(self) -> dict[str, int]:
+        return {"lower": self.stages * (self.stages - 1) // 2, "weights": self.stages}
 
     def coefficients(self) -> tuple[Array, Array, Array]:
         def one(lower, weights):
@@ -115,6 +136,15 @@ class AbstractClosed(AbstractChart):
     @abstractmethod
     def bend(free: Array) -> tuple[Array, ...]:
         """The member with these free parameters; the inverse of `flatten`."""
+
+    @classmethod
+    def of_arrays(cls, arrays: dict[str, Array], order: int, stages: int) -> "AbstractClosed":
+        parameters: Any = {"free": arrays["free"]}
+        return cls(**parameters)
+
+    @property
+    def widths(self) -> dict[str, int]:
+        return {"free": len(self.bend(jnp.zeros(self.stages)))}
 
     def coefficients(self) -> tuple[Array, Array, Array]:
         def one(free):
@@ -258,7 +288,7 @@ def closed_at(tableau: Tableau, rows: int, dtype) -> AbstractClosed:
                 parameters = family.parameters(tableau.a)
                 free = np.asarray(family.flatten(*parameters), np.float64)
                 if np.isfinite(free).all() and _is_member(family.method(*parameters), tableau):
-                    return family(_rows(free, rows, dtype))
+                    return family(in_rows(free, rows, dtype))
     s = tableau.stages
     raise UserError(
         f"the chart of {s}-stage methods of order {s} cannot reach {tableau.name}: "
@@ -279,38 +309,10 @@ def moderate(*coefficients: Array) -> Array:
     return jnp.stack([jnp.max(jnp.abs(x)) for x in coefficients]).max() < MOST_DRIFT
 
 
-def _rows(values: np.ndarray, rows: int, dtype) -> Array:
+def in_rows(values: np.ndarray, rows: int, dtype) -> Array:
+    """The same values in every row."""
     return jnp.asarray(np.tile(values, (rows, 1)), dtype)
 
 
 def _logit(p: float) -> float:
     return np.log(p / (1 - p))
-
-
-def chart_data(chart: AbstractChart) -> dict[str, Any]:
-    """The free parameters of a chart, in types that JSON can hold."""
-    if isinstance(chart, Projected):
-        return {"family": "Projected", "lower": as_list(chart.lower), "weights": as_list(chart.weights)}
-    assert isinstance(chart, AbstractClosed)
-    return {"family": type(chart).__name__, "free": as_list(chart.free)}
-
-
-def chart_of_data(data: dict[str, Any], dtype) -> AbstractChart:
-    """The chart of a solver with these `data`, as `chart_data` wrote it.
-
-    Raises:
-        ValueError: The parameters do not fit the number of stages.
-    """
-    chart = data["chart"]
-    arrays = {k: jnp.asarray(np.array(v, np.float64), dtype) for k, v in chart.items() if k != "family"}
-    if chart["family"] == "Projected":
-        result = Projected(**arrays, order=data["order"], stages=data["stages"])
-        widths = {"lower": result.stages * (result.stages - 1) // 2, "weights": result.stages}
-    else:
-        family = {family.__name__: family for family in CLOSED}[chart["family"]]
-        result = family(**arrays)
-        widths = {"free": len(family.bend(jnp.zeros(family.stages)))}
-    rows = len(next(iter(arrays.values())))
-    if any(arrays[name].shape != (rows, width) for name, width in widths.items()):
-        raise ValueError("parameters that do not fit the number of stages")
-    return result

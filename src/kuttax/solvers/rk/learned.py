@@ -17,7 +17,8 @@ from ..base.numbers import as_list, floating
 from ..base.problem import Problem
 from ..base.registry import register_solver
 from ..base.solver import Refined
-from .chart import AbstractChart, Projected, chart_data, chart_of_data, closed_at
+from .chart import AbstractChart, Projected, closed_at
+from .charts import chart_data, chart_of_data
 from .fixed import AbstractTableSolver
 from .table import StepTable
 from .tableau import Tableau
@@ -121,14 +122,19 @@ class LearnedRK(AbstractTableSolver):
     @eqx.filter_jit
     def table(self, dtype) -> StepTable:
         a, b, sound = self.chart.coefficients()
+        c = self.chart.nodes(a)
         if self.logits is None:
             h = jnp.full(self.steps, 1 / self.steps, dtype)
         else:
             h = _LEAST_SHARE / self.steps + (1 - _LEAST_SHARE) * jax.nn.softmax(self.logits)
         n, s = self.steps, self.stages
-        a, b = jnp.broadcast_to(a.astype(dtype), (n, s, s)), jnp.broadcast_to(b.astype(dtype), (n, s))
+        a, b, c = (jnp.broadcast_to(x.astype(dtype), (n, *x.shape[1:])) for x in (a, b, c))
         lower = tuple(tuple(j < i for j in range(s)) for i in range(s))
-        return StepTable(a, b, a.sum(-1), h.astype(dtype), sound.all(), lower, (True,) * s)
+        return StepTable(a, b, c, h.astype(dtype), sound.all(), lower, (True,) * s)
+
+    @property
+    def consistent(self) -> bool:
+        return self.order > 0
 
     def check(self, problem: Problem) -> None:
         if self.trained_for is None:
@@ -229,7 +235,7 @@ class LearnedRK(AbstractTableSolver):
             label = "every step" if self.rows == 1 and self.logits is None else f"step {n + 1}"
             lines += [
                 f"{label}: h = {float(table.h[n]):.6g} T",
-                _butcher(*(np.asarray(x[n]) for x in (table.a, table.b))),
+                _butcher(*(np.asarray(x[n]) for x in (table.a, table.b, table.c))),
             ]
         return "\n".join(lines)
 
@@ -269,8 +275,7 @@ def _known(ts) -> list:
     return [ts] if isinstance(ts, Tracer) else list(np.asarray(ts))
 
 
-def _butcher(a: np.ndarray, b: np.ndarray) -> str:
-    c = a.sum(-1)
+def _butcher(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> str:
     rows = [f"{c[i]:9.5f} |" + "".join(f"{x:10.5f}" for x in a[i, :i]) for i in range(len(b))]
     return "\n".join([*rows, "-" * 10 + "+" + "-" * 10 * len(b), " " * 10 + "|" + "".join(f"{x:10.5f}" for x in b)])
 

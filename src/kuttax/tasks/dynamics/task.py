@@ -15,7 +15,7 @@ from ..._solve.solve import solve
 from ...data.systems.trajectory import is_regular
 from ...data.systems.windows import Course, Scaling, TrajectorySplits, Windows, windows
 from ...errors import UserError
-from ...growth import GrowthRates, growth_rates
+from ...growth import GrowthRates, Rests, growth_rates
 from ...nn.fields.bilinear import BilinearField
 from ...nn.fields.identified import Identified
 from ...nn.fields.known_physics import Known
@@ -37,6 +37,7 @@ NetworkKind = Literal["mlp", "bilinear"]
 _WEIGHT = 3e-4  # of penalties in `kx.fit`, whose errors are in units of about a thousandth of a standard deviation
 _LONGEST = 1000  # default limit on the intervals of a forecast
 _GROWING = 128  # windows whose growth rates a certificate compares
+_RESTING, _SMALL = 64, 8  # states from which to look for equilibria, and the largest number of variables
 _ENOUGH_WINDOWS = 128  # for a certificate: 59 windows suffice if none deviates, 124 if two do
 
 
@@ -253,10 +254,17 @@ class Dynamics:
         few = jax.tree.map(lambda x: jnp.asarray(x[:_GROWING]), batch)
         asked = self._asked(few.course, self.horizon)
         ts = jnp.arange(self.horizon + 1, dtype=few.z.dtype)
-        found = growth_rates(model.field, few.z[:, 0], ts, solver=solver, max_steps=self.max_steps, **asked)
-        per_time = lambda rates: rates / self.scaling.interval
-        rates, volume = jax.tree.map(per_time, (found.rates, found.volume))
-        return GrowthRates(rates, volume, found.duration * self.scaling.interval, found.status)
+        seen = jnp.asarray(batch.z).reshape(-1, batch.z.shape[-1])
+        near = seen[:: max(1, len(seen) // _RESTING)] if few.course is None and seen.shape[1] <= _SMALL else None
+        options = {"solver": solver, "max_steps": self.max_steps, **asked}
+        found = growth_rates(model.field, few.z[:, 0], ts, near=near, **options)
+        unit = self.scaling.interval
+        rates, volume = jax.tree.map(lambda rates: rates / unit, (found.rates, found.volume))
+        rests = found.rests
+        if rests is not None:
+            states = jnp.asarray(self.scaling.mean) + jnp.asarray(self.scaling.std) * rests.states
+            rests = Rests(states, rests.maps, rests.interval * unit)
+        return GrowthRates(rates, volume, found.duration * unit, found.status, rests)
 
     def forecast(self, model: DynamicsModel, solver: AbstractSolver) -> dict[str, Any]:
         """Long forecasts of the test trajectories: see `kuttax.tasks.dynamics.forecast.describe`."""

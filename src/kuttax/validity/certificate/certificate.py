@@ -10,7 +10,7 @@ from jaxtyping import PRNGKeyArray
 
 from ...errors import UserError
 from ...io.records import as_json
-from ...solvers.base.solver import AbstractSolver
+from ...solvers.base.solver import AbstractSolver, title
 from .growing import Grown, Growth
 from .interval import CONFIDENCE
 from .judge import MOST_DEVIATING, Judgement, Thresholds, Verdict, judge
@@ -164,6 +164,11 @@ def certify(
     for name, value in asked.items():
         if not (np.isfinite(value) and value > 0):
             raise UserError(f"{name} must be a number > 0, got {value!r}")
+    if not solver.consistent:
+        raise UserError(
+            f"{title(solver)} is a sampler without an order: it does not solve the ODE, so no certificate says that a "
+            "model is one. Compare it with its teacher (kx.distill's error), or certify the model with another solver"
+        )
     if max_step is not None and solver.keeps_path():
         raise UserError(
             "max_step limits the steps of an ODE's references; those of an SDE have fixed steps: leave it out"

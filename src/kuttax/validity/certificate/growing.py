@@ -38,11 +38,15 @@ class Grown(NamedTuple):
         rates: Of each trajectory, in decreasing order, in units of 1 / time, (n, k).
         volume: The growth rate of volumes, (n,); None if it is not known.
         duration: The time over which they are averages.
+        rests: Equilibria of the field, (m, d); NaN where none was found. None if none were looked for.
+        rest_rates: The largest growth rate close to each, (m,).
     """
 
     rates: Float[np.ndarray, "n k"]
     volume: Float[np.ndarray, " n"] | None
     duration: float
+    rests: Float[np.ndarray, "m d"] | None = None
+    rest_rates: Float[np.ndarray, " m"] | None = None
 
 
 class Disagreement(NamedTuple):
@@ -82,7 +86,20 @@ def growth_of(growth: Growth, solver: AbstractSolver, batch: Any) -> Grown | Non
         raise UserError(f"growth's rates must have shape (n, k), got {rates.shape}")
     whole = int(np.max(np.asarray(found.status))) == Status.ok and bool(np.isfinite(rates).all())
     volume = None if found.volume is None else np.asarray(found.volume, np.float64)
-    return Grown(rates, volume, float(found.duration)) if whole else None
+    return Grown(rates, volume, float(found.duration), *_at_rests(found)) if whole else None
+
+
+def _at_rests(found: Rates) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Equilibria, and the largest growth rate close to each: of the eigenvalues of the solver's map."""
+    rests = getattr(found, "rests", None)
+    if rests is None:
+        return None, None
+    states, maps = np.asarray(rests.states, np.float64), np.asarray(rests.maps, np.float64)
+    known = np.isfinite(states).all(1) & np.isfinite(maps).all((1, 2))
+    largest = np.full(len(states), np.nan)
+    with np.errstate(divide="ignore"):  # a map that is zero: solutions come to rest at once
+        largest[known] = np.log(np.abs(np.linalg.eigvals(maps[known])).max(axis=1)) / float(rests.interval)
+    return states, largest
 
 
 def disagreement(own: Grown, reference: Grown, least: float, most: float) -> Disagreement | None:
@@ -107,6 +124,25 @@ def disagreement(own: Grown, reference: Grown, least: float, most: float) -> Dis
     if worst is not None or own.volume is None or reference.volume is None:
         return worst
     return _opposite_share(own.volume, reference.volume, own.duration, least, most)
+
+
+def opposite_rest(own: Grown, reference: Grown, least: float) -> tuple[np.ndarray, float, float] | None:
+    """The equilibrium that attracts under one solver and repels under the other, and the two rates; None if none does.
+
+    Args:
+        own, reference: With the equilibria of the same search.
+        least: By so much distances differ at the end of the duration, relative to themselves.
+    """
+    mine, theirs = own.rest_rates, reference.rest_rates
+    if mine is None or theirs is None or own.rests is None or mine.shape != theirs.shape:
+        return None
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(theirs - mine) * own.duration
+        opposite = (np.sign(mine) * np.sign(theirs) < 0) & (apart > least)
+    if not opposite.any():
+        return None
+    worst = int(np.argmax(np.where(opposite, apart, -np.inf)))
+    return own.rests[worst], float(mine[worst]), float(theirs[worst])
 
 
 def _opposite_means(own: np.ndarray, reference: np.ndarray, time: float, least: float) -> Disagreement | None:

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from .growing import disagreement
+from .growing import disagreement, opposite_rest
 from .interval import CONFIDENCE, Interval, of_mean, of_net_change, of_share
 from .measure import Measurement, SolverRow
 from .references import NEEDED
@@ -187,6 +187,8 @@ def _disagreement(measured: Measurement, thresholds: Thresholds) -> str | None:
 def _criteria(row: SolverRow, measured: Measurement, thresholds: Thresholds) -> list[Criterion]:
     found = [_metric(row, measured, thresholds.metric), _outputs(row, measured, thresholds.outputs)]
     growth = _growth(row, measured, thresholds.outputs)
+    if growth is None and any(c.verdict == "invalid" for c in found):
+        growth = _rest(row, measured, thresholds.outputs)
     return found if growth is None else [growth, *found]
 
 
@@ -270,6 +272,24 @@ def _growth(row: SolverRow, measured: Measurement, threshold: float) -> Criterio
         f"itself, under {row.solver}{where}"
     )
     return Criterion("growth", row.solver, found.value, found.interval, found.most, "invalid", said)
+
+
+def _rest(row: SolverRow, measured: Measurement, threshold: float) -> Criterion | None:
+    """An equilibrium that attracts under one solver and repels under the other, of a model that is invalid anyway.
+
+    It says why. Alone it decides nothing, for the data may never come close to it.
+    """
+    own, theirs = measured.own.growth, row.growth
+    found = None if own is None or theirs is None else opposite_rest(own, theirs, threshold)
+    if found is None:
+        return None
+    state, mine, other = found
+    does = lambda rate: f"{'leave' if rate > 0 else 'approach'} ({rate:+.3g} per unit of time)"
+    said = (
+        f"wrong sign: nearby solutions {does(mine)} the rest at ({', '.join(f'{x:.3g}' for x in state)}) with "
+        f"{measured.own.solver}, but {does(other)} it in the field itself, under {row.solver}"
+    )
+    return Criterion("growth", row.solver, other - mine, None, threshold, "invalid", said)
 
 
 def _unit(row: SolverRow, other: SolverRow, kind: MetricKind) -> float:

@@ -7,10 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ._solve.solve import solve
-from ._types import VectorField
-from .errors import UserError
-from .solvers.base.solver import AbstractSolver
+from .._solve.solve import solve
+from .._types import VectorField
+from ..errors import UserError
+from ..solvers.base.solver import AbstractSolver
+from .rests import Rests, rests_near
+from .tangents import with_tangents
 
 _MOST = 8
 """Default number of rates: the largest ones."""
@@ -27,12 +29,14 @@ class GrowthRates(NamedTuple):
             mean divergence of the field along the trajectory (Liouville). None if only some rates are computed.
         duration: The time over which they are averages, ().
         status: A `Status` as an integer, (): the worst one of all solves.
+        rests: The equilibria that were looked for; None without.
     """
 
     rates: Float[Array, "n k"]
     volume: Float[Array, " n"] | None
     duration: Float[Array, ""]
     status: Int[Array, ""]
+    rests: Rests | None = None
 
 
 def growth_rates(
@@ -44,6 +48,7 @@ def growth_rates(
     args: Any = None,
     args_axes: Any = None,
     most: int = _MOST,
+    near: Float[Array, "m d"] | None = None,
     **options: Any,
 ) -> GrowthRates:
     """The growth rates of `field` along its trajectories, as `solver` computes them.
@@ -62,6 +67,8 @@ def growth_rates(
         args: Passed to the field.
         args_axes: As for `kx.solve`.
         most: The number of rates, at most d.
+        near: For a field that does not depend on time: states from which to look for equilibria. What the solver does
+            close to them is then part of the result. None: do not look.
         options: Passed to `kx.solve`.
 
     Raises:
@@ -76,7 +83,7 @@ def growth_rates(
     k = min(most, d)
     first = jnp.broadcast_to(jnp.eye(d, k, dtype=y0.dtype), (n, d, k))
 
-    augmented, given = _with_tangents(field), {"args": args, "args_axes": args_axes, "throw": False, **options}
+    augmented, given = with_tangents(field), {"args": args, "args_axes": args_axes, "throw": False, **options}
 
     def interval(carry: Any, ends: Array) -> tuple[Any, Any]:
         sol = solve(augmented, carry, ends[0], ends[1], ts=ends, solver=solver, batch_axis=0, **given)
@@ -89,15 +96,7 @@ def growth_rates(
     duration = ts[-1] - ts[0]
     rates = jnp.sum(grown, axis=0) / duration.astype(grown.dtype)
     volume = jnp.sum(rates, axis=1) if k == d else None
-    return GrowthRates(-jnp.sort(-rates, axis=1), volume, duration, jnp.max(status))
-
-
-def _with_tangents(field: VectorField) -> VectorField:
-    """The field of a state and of the directions in which it may move."""
-
-    def augmented(t: Any, state: tuple[Array, Array], args: Any) -> tuple[Array, Array]:
-        y, v = state
-        slope, along = jax.linearize(lambda y: field(t, y, args), y)
-        return slope, jax.vmap(along, in_axes=1, out_axes=1)(v)
-
-    return augmented
+    rests = None
+    if near is not None:
+        rests = rests_near(field, jnp.asarray(near), ts[1] - ts[0], solver=solver, args=args, **options)
+    return GrowthRates(-jnp.sort(-rates, axis=1), volume, duration, jnp.max(status), rests)
