@@ -153,6 +153,43 @@ def test_a_rest_that_repels_is_found_where_most_trajectories_are_damped(starts):
     assert certificate.reasons[0].endswith("% of the trajectories")
 
 
+def cycle(t, y, gain):
+    """A rest at the origin that repels at the rate `gain`, and a circle that attracts."""
+    pull = gain * (1 - y @ y)
+    return jnp.stack([pull * y[0] - 1.5 * y[1], 1.5 * y[0] + pull * y[1]])
+
+
+def test_the_rests_of_a_field_and_the_rates_close_to_them(starts):
+    """The same rests for every solver; close to the origin Euler's rate is log |1 + h lambda| / h, lambda = g + 1.5i."""
+    ring = starts / np.linalg.norm(starts, axis=1, keepdims=True)
+    for solver, rate in ((kx.FixedSteps(EULER, 1), np.log(abs(1 + (0.25 + 1.5j)))), (EXACT, 0.25)):
+        found = kx.growth_rates(cycle, ring, jnp.arange(3.0), solver=solver, args=0.25, near=ring).rests
+        there = np.isfinite(np.asarray(found.states)).all(1)
+        assert there.sum() > 10
+        np.testing.assert_allclose(found.states[there], 0, atol=1e-6)
+        largest = np.log(np.abs(np.linalg.eigvals(found.maps[there])).max(1)) / found.interval
+        np.testing.assert_allclose(largest, rate, atol=1e-5)
+    nowhere = kx.growth_rates(lambda t, y, a: jnp.ones_like(y), ring, jnp.arange(2.0), solver=EXACT, near=ring)
+    assert np.isnan(nowhere.rests.states).all()
+
+
+def test_a_rest_with_the_wrong_sign_is_a_reason_of_an_invalid_model_only(starts):
+    ring, ts = starts / np.linalg.norm(starts, axis=1, keepdims=True), jnp.arange(5.0)
+    growth = lambda solver, batch: kx.growth_rates(cycle, batch, ts, solver=solver, args=0.02, near=batch)
+    step = kx.FixedSteps(RK4, 1)  # |R(0.02 + 1.5i)| < 1: with it the rest attracts
+
+    def verdict(scale):
+        def predict(solver, batch):
+            sol = kx.solve(cycle, batch, 0.0, 4.0, solver=solver, batch_axis=0, ts=ts, args=0.02, throw=False)
+            outputs = jnp.concatenate([batch + scale * sol.y1, batch], axis=1)
+            return kx.Prediction(outputs, jnp.mean(outputs**2), stats=sol.stats, status=jnp.max(sol.status))
+
+        return certify(predict, step, ring, growth=growth, refine=())
+
+    assert "approach (-0.0" in (reason := verdict(1.0).reasons[0]) and "but leave (+0.02 per unit of time) it" in reason
+    assert verdict(1e-9).verdict == "valid"
+
+
 def test_a_solver_that_growth_does_not_take_says_nothing(starts):
     def growth(solver, batch):
         raise UserError("not this one")

@@ -97,6 +97,8 @@ class Study:
         """Run what is not recorded yet, and draw the report."""
         ledger = Ledger(self.out / "records.jsonl")
         for method, solver in methods(self.options.nfe):
+            if self.options.methods and method["method"] not in self.options.methods:
+                continue
             trainer = functools.cache(functools.partial(self._trainer, solver, method["method"]))
             one = self._fitted if solver is None else functools.partial(self._trained, trainer)
             for seed in range(self.options.seeds):
@@ -181,6 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS), metavar="NAME")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--nfe", type=int, nargs="+", default=[4, 6])
+    parser.add_argument("--methods", nargs="+", metavar="NAME", help="such as dopri5, rk4, learned, fit; default: all")
     parser.add_argument(
         "--smoke", action="store_true", help="a few training steps of tiny models, to see that it works"
     )

@@ -80,6 +80,8 @@ def cases(data_dir: Path | None, smoke: bool) -> dict[str, Case]:
     }
     if data_dir is not None:
         found["mnist"] = Case("mnist", {"data_dir": data_dir}, settings(600, batch_size=512, lr=1e-3))
+        small = {"data_dir": data_dir, "width": 2 if smoke else 8, "time_dependent": False}
+        found["cifar10"] = Case("cifar10", small, settings(600, batch_size=128, lr=1e-2, lr_decay=0.1))
     return found
 
 

@@ -4,7 +4,7 @@
     python -m experiments.fit.draw [--out DIR]
 
 None, each lever alone and all of them at every budget; pairs at 8. One record a finished run goes to records.jsonl, and
-what is recorded there is not run again. Without --data-dir MNIST is left out.
+what is recorded there is not run again. Without --data-dir MNIST and CIFAR-10 are left out.
 """
 
 import argparse
@@ -162,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("--data-dir", type=Path, help="of MNIST; without it MNIST is left out")
+    parser.add_argument("--data-dir", type=Path, help="of MNIST and CIFAR-10; without it they are left out")
     parser.add_argument("--out", type=Path, default=HERE)
     parser.add_argument("--tasks", nargs="+", metavar="NAME", help="default: all")
     parser.add_argument("--nfe", type=int, nargs="+", default=[4, 8, 16])
@@ -174,7 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     known = cases(given.data_dir, given.smoke)
     if unknown := set(given.tasks or ()) - set(known):
-        parser.error(f"unknown task {unknown.pop()!r}; known: {', '.join(known)} (mnist with --data-dir)")
+        parser.error(f"unknown task {unknown.pop()!r}; known: {', '.join(known)} (mnist and cifar10 with --data-dir)")
     fits = [Fits(name, known[name], given.out) for name in given.tasks or known]
     for seed in range(given.seeds):
         for one in fits:

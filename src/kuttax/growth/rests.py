@@ -54,7 +54,7 @@ def rests_near(
         options: Passed to `kx.solve`.
     """
     slope = lambda y: field(jnp.zeros((), y.dtype), y, args)
-    low, high = near.min(0), near.max(0)
+    low, high = near.min(0, keepdims=True), near.max(0, keepdims=True)
     most = jnp.linalg.norm(high - low)
 
     def newton(y: Array, _: Any) -> tuple[Array, None]:

@@ -262,7 +262,8 @@ class Dynamics:
         rates, volume = jax.tree.map(lambda rates: rates / unit, (found.rates, found.volume))
         rests = found.rests
         if rests is not None:
-            states = jnp.asarray(self.scaling.mean) + jnp.asarray(self.scaling.std) * rests.states
+            mean, std = (jnp.asarray(x, seen.dtype)[None] for x in (self.scaling.mean, self.scaling.std))
+            states = mean + std * rests.states
             rests = Rests(states, rests.maps, rests.interval * unit)
         return GrowthRates(rates, volume, found.duration * unit, found.status, rests)
 
