@@ -17,7 +17,7 @@ $(VENV)/.installed: pyproject.toml
 		{ echo "kuttax needs Python >= 3.11; name one with: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev,docs]'
+	$(BIN)/python -m pip install --quiet --no-compile --editable '.[dev,docs]'
 	touch $@
 
 demo: setup

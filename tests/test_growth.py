@@ -160,7 +160,7 @@ def cycle(t, y, gain):
 
 
 def test_the_rests_of_a_field_and_the_rates_close_to_them(starts):
-    """The same rests for every solver; close to the origin Euler's rate is log |1 + h lambda| / h, lambda = g + 1.5i."""
+    """The same rests for every solver; close to the origin Euler's rate is log |1 + h lambda| / h."""
     ring = starts / np.linalg.norm(starts, axis=1, keepdims=True)
     for solver, rate in ((kx.FixedSteps(EULER, 1), np.log(abs(1 + (0.25 + 1.5j)))), (EXACT, 0.25)):
         found = kx.growth_rates(cycle, ring, jnp.arange(3.0), solver=solver, args=0.25, near=ring).rests
