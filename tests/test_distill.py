@@ -267,7 +267,7 @@ def test_bad_input_is_one_line(case):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("tall", 8), "unknown kind of student 'tall'; known: per_step, shared, anchored"),
+        (("tall", 8), "unknown kind of student 'tall'; known: per_step, shared, anchored, free"),
         (("shared", 0), "nfe must be a whole number >= 1, got 0"),
         (("shared", 9, 4), "nfe 9 is no multiple of 4 stages"),
         (("shared", 10, 5), "nfe 10 is no multiple of 5 stages"),

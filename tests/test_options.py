@@ -448,7 +448,7 @@ def seen(monkeypatch, tmp_path):
             ["", " --solver rk4 --steps 2", " --solver tsit5", " --solver spark"],
         ),
         ("certify RUN", certify_command.Certify, [""]),
-        ("distill RUN", distill_command.Distill, ["", " --student anchored --nfe 3", " --nfe 4"]),
+        ("distill RUN", distill_command.Distill, ["", " --student anchored --nfe 3", " --student free", " --nfe 4"]),
     ],
 )
 def test_every_option_of_a_command_on_a_run_changes_what_is_used_or_is_refused(seen, base, kind, contexts):
@@ -493,6 +493,8 @@ def test_every_option_of_a_command_on_a_run_changes_what_is_used_or_is_refused(s
         ("evaluate RUN --solver rk4 --steps 2 --atol 1e-3", "--atol changes nothing with --solver rk4 --steps 2"),
         ("evaluate RUN --solver learned", "learned has learned nothing outside of its own run"),
         ("distill RUN --student anchored --stages 2", "--stages changes nothing with --student anchored"),
+        ("distill RUN --student free --order 2", "--order changes nothing with --student free, which has none"),
+        ("distill RUN --window 2", "--window changes nothing with --student per_step"),
         ("distill RUN --nfe 4 --student shared", "--student changes nothing in a solver of one step"),
         ("train digits --steps 99999999999999999999", "--steps must be <= 100000, got 99999999999999999999"),
         ("train digits --width 2147483648", "--width must be <= 65536, got 2147483648"),

@@ -16,6 +16,7 @@ SOLVERS = {
         kx.tableaus.RK4, 3, order=2, per_step=True, learn_steps=True, dtype=jnp.float64
     ),
     "anchored": kx.student("anchored", 5, dtype=jnp.float64),
+    "sampler": kx.student("free", 4, dtype=jnp.float64),
 }
 
 
@@ -51,6 +52,15 @@ def test_odeint_gives_the_states_at_all_times(kind):
     tensors = torch.tensor(y, dtype=torch.float64), torch.tensor(times, dtype=torch.float64)
     ys = program(SOLVERS[kind])["odeint"](theirs, *tensors)
     np.testing.assert_allclose(ys.numpy(), ours(y, times, SOLVERS[kind]), rtol=1e-13)
+
+
+def test_odeint_takes_what_torchdiffeq_takes_and_says_what_it_ignores():
+    odeint, y, t = program(SOLVERS["classical"])["odeint"], torch.ones(2), torch.tensor([0.0, 1.0])
+    with pytest.warns(UserWarning, match="rtol, method changed nothing"):
+        ys = odeint(theirs, y, t, rtol=1e-6, method="dopri5")
+    assert torch.equal(ys, odeint(theirs, y, t))
+    with pytest.raises(ValueError, match="no events"):
+        odeint(theirs, y, t, event_fn=lambda t, y: y[0])
 
 
 def test_odeint_takes_tuples_of_any_shape_and_keeps_the_dtype():

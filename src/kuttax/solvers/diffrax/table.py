@@ -82,6 +82,8 @@ def to_diffrax(scheme: Tableau | AbstractTableSolver) -> TableSolver:
         # diffrax's error_order is the power of the step size with which the error estimate shrinks.
         exponent = None if scheme.error_order is None else min(scheme.order, scheme.error_order) + 1
         return TableSolver(FixedSteps(scheme, 1), scheme.error, exponent, scheme.order)
+    if isinstance(scheme, AbstractTableSolver) and not scheme.consistent:
+        raise UserError("a sampler without an order is no scheme that diffrax could step with: use kx.solve")
     if isinstance(scheme, AbstractTableSolver):
         return TableSolver(scheme, None, None, scheme.order)
     raise UserError(f"to_diffrax takes a Tableau, FixedSteps or LearnedRK, got {type(scheme).__name__}")

@@ -53,6 +53,10 @@ class AbstractChart(eqx.Module):
         """The nodes c of the methods with these a, (rows, s)."""
         return a.sum(-1)
 
+    def scales(self) -> Array | None:
+        """The factors of a step's first state in each stage and at the end, (rows, s + 1); None: all one."""
+        return None
+
     def canonical(self) -> "AbstractChart":
         """The same methods, with parameters that are least sensitive to rounding."""
         return self

@@ -11,12 +11,16 @@ from .learned import LearnedRK
 
 
 class NumpyTable(NamedTuple):
-    """A scheme in float64: A (N, s, s), b (N, s), c (N, s), and the steps as fractions of the interval (N,)."""
+    """A scheme in float64: A (N, s, s), b (N, s), c (N, s), and the steps as fractions of the interval (N,).
+
+    `scale`, (N, s + 1), has the factors of a step's first state in each stage and at the end: one, except in a sampler.
+    """
 
     a: np.ndarray
     b: np.ndarray
     c: np.ndarray
     h: np.ndarray
+    scale: np.ndarray
 
 
 def to_numpy(solver: AbstractTableSolver) -> NumpyTable:
@@ -29,7 +33,9 @@ def to_numpy(solver: AbstractTableSolver) -> NumpyTable:
         raise UserError(f"only FixedSteps and LearnedRK are tables that can be exported, got {type(solver).__name__}")
     dtype = solver.dtype if isinstance(solver, LearnedRK) else np.result_type(float)
     table = solver.table(dtype)
-    return NumpyTable(*(np.asarray(x, np.float64) for x in (table.a, table.b, table.c, table.h)))
+    n, s = table.b.shape
+    scale = np.ones((n, s + 1)) if table.scale is None else np.asarray(table.scale)[None]
+    return NumpyTable(*(np.asarray(x, np.float64) for x in (table.a, table.b, table.c, table.h, scale)))
 
 
 def to_numpy_source(solver: AbstractTableSolver) -> str:
@@ -46,11 +52,11 @@ import numpy as np
 def integrate(f, y, t0, t1):
     """The state at t1 of dy/dt = f(t, y) that starts as y at t0; meant for the interval it was trained on."""
     t = t0
-    for a, b, c, share in zip(A, B, C, H):
+    for a, b, c, share, scale in zip(A, B, C, H, SCALE):
         h, k = share * (t1 - t0), []
         for i in range(len(b)):
-            k.append(f(t + c[i] * h, y + h * sum((a[i, j] * k[j] for j in range(i)), start=0.0)))
-        y, t = y + h * sum(b[i] * k[i] for i in range(len(b))), t + h
+            k.append(f(t + c[i] * h, scale[i] * y + h * sum((a[i, j] * k[j] for j in range(i)), start=0.0)))
+        y, t = scale[-1] * y + h * sum(b[i] * k[i] for i in range(len(b))), t + h
     return y
 '''
 
@@ -59,9 +65,10 @@ def to_torch_source(solver: AbstractTableSolver) -> str:
     """A Python module that needs only PyTorch: the coefficients, `integrate(f, y, t0, t1)`, and `odeint(f, y0, t)`.
 
     `odeint` has the arguments and results of torchdiffeq's: `f(t, y)`, a tensor or a tuple of tensors, and times of
-    shape (times,); it returns the states at these times along a new leading axis. Every interval of `t` runs the whole
-    table. Autograd differentiates with respect to y, t and the parameters of f. If the solver knows the interval it was
-    trained for, an interval of another length warns.
+    shape (times,); it returns the states at these times along a new leading axis. `rtol`, `atol`, `method` and
+    `options` change nothing, and warn so. Every interval of `t` runs the whole table. Autograd differentiates with
+    respect to y, t and the parameters of f. If the solver knows the interval it was trained for, an interval of another
+    length warns.
 
     Raises:
         UserError: The solver is not a fixed-step table.
@@ -87,11 +94,11 @@ def integrate(f, y, t0, t1):
         if length and abs(length - meant) > 1e-4 * abs(meant):
             warnings.warn(f"this solver was trained for an interval of length {{meant:g}}, not {{length:g}}")
     t = t0
-    for a, b, c, share in zip(A, B, C, H):
+    for a, b, c, share, scale in zip(A, B, C, H, SCALE):
         h, k = share * (t1 - t0), []
         for i in range(len(b)):
-            k.append(f(t + c[i] * h, _add(y, h, a[i], k)))
-        y, t = _add(y, h, b, k), t + h
+            k.append(f(t + c[i] * h, _add(scale[i] * y, h, a[i], k)))
+        y, t = _add(scale[-1] * y, h, b, k), t + h
     return y
 
 
@@ -103,8 +110,19 @@ def _add(y, h, weights, k):
     return y
 
 
-def odeint(f, y0, t):
+def odeint(f, y0, t, *, rtol=None, atol=None, method=None, options=None, event_fn=None):
     """The states at the times t, with the signature of torchdiffeq.odeint."""
+    if event_fn is not None:
+        raise ValueError("this solver has no events: leave event_fn out")
+    given = {{"rtol": rtol, "atol": atol, "method": method, "options": options}}
+    ignored = [name for name, value in given.items() if value is not None]
+    if ignored:
+        warnings.warn(f"this solver has fixed coefficients and steps: {{', '.join(ignored)}} changed nothing")
+    return _solved(f, y0, t)
+
+
+def _solved(f, y0, t):
+    """The states at the times t."""
     if isinstance(y0, torch.Tensor):
         ys = [y0]
         for t0, t1 in zip(t[:-1], t[1:]):
@@ -118,7 +136,7 @@ def odeint(f, y0, t):
     def joint(state):
         return torch.cat([x.reshape(-1) for x in state])
 
-    ys = odeint(lambda s, y: joint(f(s, parts(y))), joint(y0), t)
+    ys = _solved(lambda s, y: joint(f(s, parts(y))), joint(y0), t)
     return tuple(x.reshape(len(t), *shape) for x, shape in zip(ys.split(sizes, dim=1), shapes))
 '''
 
@@ -126,6 +144,8 @@ def odeint(f, y0, t):
 def to_latex(solver: AbstractTableSolver, digits: int = 6) -> str:
     """The Butcher tableau of each distinct step as a LaTeX `array`, to `digits` significant digits."""
     table = to_numpy(solver)
+    if not solver.consistent:
+        raise UserError("a sampler has no Butcher tableau, for its stages scale the first state: export a program")
     same = all(np.array_equal(x[0], row) for x in table for row in x)
     count = 1 if same else len(table.h)
     steps = [NumpyTable(*(x[n] for x in table)) for n in range(count)]
@@ -133,7 +153,7 @@ def to_latex(solver: AbstractTableSolver, digits: int = 6) -> str:
 
 
 def _butcher(row: NumpyTable, step: int | None, digits: int) -> str:
-    a, b, c, h = row
+    a, b, c, h, _ = row
 
     def show(x: float) -> str:
         return f"{x:.{digits}g}" if abs(x) >= 10.0**-digits or x == 0 else "0"

@@ -133,7 +133,7 @@ class FixedSteps(AbstractTableSolver):
         )
         h = jnp.full(self.steps, 1 / self.steps, dtype)
         used = tuple(bool(x) for x in self.tableau.b != 0)
-        return StepTable(a, b, c, h, jnp.asarray(True), self.tableau.sparsity, used, self.tableau)
+        return StepTable(a, b, c, h, jnp.asarray(True), self.tableau.sparsity, used, tableau=self.tableau)
 
     def __str__(self) -> str:
         return f"FixedSteps({self.tableau.name}, steps={self.steps})"

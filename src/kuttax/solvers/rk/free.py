@@ -14,19 +14,22 @@ from .tableau import Tableau
 
 
 class Free(AbstractChart):
-    """Free times and free weights: the time of an evaluation is not where the state is, and weights need no sum.
+    """Free times, free scales and free weights: the time of an evaluation is not where the state is.
 
-    With the slopes k_j = f(t0 + c_j h, x_j), each update adds a sum of the last `window` of them,
-    x_{i+1} = x_i + h sum_j d_ij k_j. The scheme is not consistent: with smaller steps it does not approach the
-    solution. Learned schemes for diffusion models separate time and state this way (DyWeight, arXiv 2603.11607).
+    With the slopes k_j = f(t0 + c_j h, x_j), the states are x_i = s_i x_0 + h sum_{j<i} a_ij k_j. Each row of a, and b
+    at the end, adds weights of the last `window` slopes to the row before. No sum of weights is prescribed. So the
+    scheme is not consistent: with smaller steps it does not approach the solution. Learned schemes for diffusion models
+    separate time, scale and state in this way (Shaul et al. 2024, arXiv 2403.01329; DyWeight, arXiv 2603.11607).
 
     Attributes:
-        times: Of all evaluations but the first, which is at the start, (rows, s - 1); reflected into [0, 1] they are c.
-        updates: The d_ij, update by update, the earliest slope first, (rows, entries).
+        times: Their reflection into [0, 1] is c, (rows, s).
+        factors: The s_i of all states, the last at the end, (rows, s + 1).
+        updates: What each row adds, row by row, the earliest slope first, (rows, entries).
         window: How many of the last slopes an update has (static).
     """
 
     times: Array
+    factors: Array
     updates: Array
     stages: int = eqx.field(static=True)
     window: int = eqx.field(static=True)
@@ -34,7 +37,9 @@ class Free(AbstractChart):
 
     @classmethod
     def at(cls, tableau: Tableau, window: int | None, rows: int, dtype: Any) -> "Free":
-        """The chart with the given tableau in every row.
+        """The chart with the given tableau in every row, except that times are in the middle between its nodes.
+
+        At its own first node, the start, the slope of a flow from noise hardly depends on anything but x_0.
 
         Raises:
             UserError: The window is no whole number from 1, or is too short for the tableau.
@@ -47,18 +52,19 @@ class Free(AbstractChart):
         entries = _entries(s, window)
         if not np.isclose(np.abs(full).sum(), np.abs(full[entries]).sum()):
             raise UserError(f"an update of {tableau.name} needs more than the last {window} slopes: widen the window")
-        times, updates = in_rows(tableau.c[1:], rows, dtype), in_rows(full[entries], rows, dtype)
-        return cls(times=times, updates=updates, stages=s, window=min(window, s), order=0)
+        arrays = {"times": (np.arange(s) + 0.5) / s, "factors": np.ones(s + 1), "updates": full[entries]}
+        return cls.of_arrays({name: in_rows(x, rows, dtype) for name, x in arrays.items()}, 0, s)
 
     @classmethod
     def of_arrays(cls, arrays: dict[str, Array], order: int, stages: int) -> "Free":
         count = arrays["updates"].shape[-1]
         window = next((w for w in range(1, stages + 1) if len(_entries(stages, w)[0]) == count), stages)
-        return cls(times=arrays["times"], updates=arrays["updates"], stages=stages, window=window, order=order)
+        parameters: Any = {name: arrays[name] for name in ("times", "factors", "updates")}
+        return cls(**parameters, stages=stages, window=window, order=order)
 
     @property
     def widths(self) -> dict[str, int]:
-        return {"times": self.stages - 1, "updates": len(_entries(self.stages, self.window)[0])}
+        return {"times": self.stages, "factors": self.stages + 1, "updates": len(_entries(self.stages, self.window)[0])}
 
     def coefficients(self) -> tuple[Array, Array, Array]:
         def one(updates: Array) -> tuple[Array, Array, Array]:
@@ -71,9 +77,12 @@ class Free(AbstractChart):
         return jax.vmap(one)(self.updates)
 
     def nodes(self, a: Array) -> Array:
+        del a
         folded = jnp.mod(jnp.where(self.times < 0, -self.times, self.times), 2)
-        later = jnp.where(folded > 1, 2 - folded, folded)
-        return jnp.concatenate([jnp.zeros_like(a[:, 0, :1]), later], axis=1)
+        return jnp.where(folded > 1, 2 - folded, folded)
+
+    def scales(self) -> Array:
+        return self.factors
 
 
 def _entries(stages: int, window: int) -> tuple[np.ndarray, np.ndarray]:

@@ -16,7 +16,7 @@ from ..base.grid import checked_steps
 from ..base.numbers import as_list, floating
 from ..base.problem import Problem
 from ..base.registry import register_solver
-from ..base.solver import Refined
+from ..base.solver import Feature, Refined
 from .chart import AbstractChart, Projected, closed_at
 from .charts import chart_data, chart_of_data
 from .fixed import AbstractTableSolver
@@ -130,7 +130,9 @@ class LearnedRK(AbstractTableSolver):
         n, s = self.steps, self.stages
         a, b, c = (jnp.broadcast_to(x.astype(dtype), (n, *x.shape[1:])) for x in (a, b, c))
         lower = tuple(tuple(j < i for j in range(s)) for i in range(s))
-        return StepTable(a, b, c, h.astype(dtype), sound.all(), lower, (True,) * s)
+        scales = self.chart.scales()
+        scale = None if scales is None else scales[0].astype(dtype)
+        return StepTable(a, b, c, h.astype(dtype), sound.all(), lower, (True,) * s, scale)
 
     @property
     def consistent(self) -> bool:
@@ -158,7 +160,16 @@ class LearnedRK(AbstractTableSolver):
     def for_interval(self, t0: float, t1: float) -> "LearnedRK":
         return dataclasses.replace(self, trained_for=(float(t0), float(t1)))
 
+    def takes(self) -> frozenset[Feature]:
+        return super().takes() if self.consistent else frozenset(("own times",))
+
+    def number_of_steps(self) -> int:
+        if not self.consistent:
+            raise UserError("a sampler without an order is one step that was fitted as a whole: it has no other sizes")
+        return super().number_of_steps()
+
     def with_steps(self, steps: int) -> "LearnedRK":
+        self.number_of_steps()
         return self.resampled(steps)
 
     def refined(self, times: int, dtype: Any) -> Refined:
@@ -237,6 +248,8 @@ class LearnedRK(AbstractTableSolver):
                 f"{label}: h = {float(table.h[n]):.6g} T",
                 _butcher(*(np.asarray(x[n]) for x in (table.a, table.b, table.c))),
             ]
+        if table.scale is not None:
+            lines.append("scales:   " + "".join(f"{x:10.5f}" for x in np.asarray(table.scale)))
         return "\n".join(lines)
 
     @property

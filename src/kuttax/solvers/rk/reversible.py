@@ -61,6 +61,8 @@ class Reversible(AbstractSolver):
                 f"Reversible wraps FixedSteps or LearnedRK, got {type(self.solver).__name__}: "
                 "give it a solver with a fixed number of steps"
             )
+        if not self.solver.consistent:
+            raise UserError("Reversible cannot step back with a sampler, which has no order: give it another solver")
 
     @property
     def steps(self) -> int:

@@ -29,6 +29,27 @@ def combine(y: State, h: Time, weights: Any, ks: Sequence[State], used: Sequence
     return jax.tree.map(on_leaf, y, *[ks[i] for i in chosen])
 
 
+def scaled(y: State, factor: Any) -> State:
+    """y times a scalar."""
+    return jax.tree.map(lambda leaf: spread(factor, leaf) * leaf, y)
+
+
+def scaled_stages(
+    f: Callable[[Time, State], State],
+    t: Time,
+    y: State,
+    h: Time,
+    a: Float[Array, "s s"],
+    c: Float[Array, " s"],
+    scales: Float[Array, " s+1"],
+) -> list[State]:
+    """The slopes k_i = f(t + c_i h, scale_i y + h sum_j a_ij k_j), of a sampler."""
+    ks: list[State] = []
+    for i in range(len(c)):
+        ks.append(f(t + c[i] * h, combine(scaled(y, scales[i]), h, a[i], ks)))
+    return ks
+
+
 def stages(
     f: Callable[[Time, State], State],
     t: Time,

@@ -13,7 +13,7 @@ from ..base.grid import GridState
 from ..base.memory import remembering
 from ..base.problem import Derivative, Unroll
 from .rolled import looped_stages
-from .stages import combine, stages
+from .stages import combine, scaled, scaled_stages, stages
 from .tableau import Tableau
 
 
@@ -25,6 +25,7 @@ class StepTable(eqx.Module):
         h: The fraction of the interval that each step covers, (N,), summing to 1.
         sound: Whether the coefficients are reliable: false if a projection was ill-conditioned.
         a_used, b_used: The structural non-zeros (static): entries marked false are never computed.
+        scale: Of a sampler's only step: the factors of its first state in each stage and at the end. None: all one.
         tableau: Of a classical scheme, whose dense output is its own; None for the cubic Hermite polynomial.
         unroll: What a solve writes out in its program (static).
     """
@@ -36,6 +37,7 @@ class StepTable(eqx.Module):
     sound: Array
     a_used: tuple[tuple[bool, ...], ...] = eqx.field(static=True)
     b_used: tuple[bool, ...] = eqx.field(static=True)
+    scale: Float[Array, " s+1"] | None = None
     tableau: Tableau | None = eqx.field(static=True, default=None)
     unroll: Unroll = eqx.field(static=True, default="stages")
 
@@ -52,12 +54,15 @@ class StepTable(eqx.Module):
     ) -> list[State]:
         """The slopes of the stages of one step of size h from y at t, with the coefficients (a, b, c) of one row."""
         a, _, c = row
+        if self.scale is not None:
+            return scaled_stages(f, t, y, h, a, c, self.scale)
         each = looped_stages if self.unroll == "none" else stages
         return each(f, t, y, h, a, c, self.a_used, k1)
 
     def advance(self, f: Callable[[Array, State], State], row: tuple[Array, Array, Array], t, y: State, h) -> State:
         """The state at the end of one step of size h from y at t, with the coefficients (a, b, c) of one row."""
-        return combine(y, h, row[1], self.slopes(f, row, t, y, h), self.b_used)
+        ks = self.slopes(f, row, t, y, h)
+        return combine(y if self.scale is None else scaled(y, self.scale[-1]), h, row[1], ks, self.b_used)
 
     def cross(
         self, field: VectorField, start: GridState, t0: Array, t1: Array, args, derivative: Derivative
