@@ -30,7 +30,12 @@ def blocks(text: str, language: str) -> list[str]:
 
 DOCS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))
 PAGES = ("README.md", *DOCS)
-IN_ONE_PIECE = ("getting_started", "distillation", "own_task")  # below, and in the tests of what they are about
+IN_ONE_PIECE = (
+    "getting_started",
+    "distillation",
+    "own_task",
+    "pytorch",
+)  # below, and in the tests of what they are about
 RUN = [page for page in PAGES if Path(page).stem not in IN_ONE_PIECE]
 EXAMPLES = [(page, block) for page in RUN for block in blocks((ROOT / page).read_text(), "python")]
 

@@ -1,5 +1,8 @@
 """PyTorch fields: values, derivatives and solves are those of PyTorch itself."""
 
+import re
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -223,6 +226,18 @@ def test_second_derivatives_are_refused(starts):
     field = kx.from_torch(Field())
     with pytest.raises(UserError, match="no second derivatives"):
         jax.hessian(lambda y: jnp.sum(field(0.0, y) ** 2))(jnp.asarray(starts))
+
+
+@pytest.mark.slow
+def test_the_page_runs():
+    """docs/pytorch.md, its blocks one after another, as a reader has them: in float32."""
+    pytest.importorskip("flax")
+    page, names = (Path(__file__).parents[1] / "docs" / "pytorch.md").read_text(), {}
+    with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"):
+        for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+            exec(compile(block, "pytorch.md", "exec"), names)
+    assert names["images"].shape == names["back"].shape == (64, 2)
+    assert names["sampler"].error < names["sampler"].table[0].rmse
 
 
 def test_without_torch(monkeypatch):

@@ -91,7 +91,7 @@ def solve(
             memory of four to seven states a step; an adaptive solver makes room for `max_steps` steps.
         adjoint: `DiscreteAdjoint()` (the default), `BacksolveAdjoint()` or `ForwardMode()`.
         args_axes: With `batch_axis`, which of the args have a sample axis, as `in_axes` of `jax.vmap`: an int, None, or
-            a tuple of such, one for each entry of args. None: all samples share them.
+            a tuple or a dict of such, one for each entry of args. None: all samples share them.
         penalty: A term to add to the loss, which keeps the field cheap to integrate (`kuttax.penalties`).
         key: Draws the noise of an SDE: the same key gives the same path. Penalties that draw at random use it too.
         max_steps: The largest number of steps, accepted and rejected, of an adaptive solver.

@@ -11,6 +11,7 @@ from jaxtyping import PyTree
 
 from ..arrays import as_jax
 from ..errors import UserError
+from ..solvers.base.axes import ByName
 from ..solvers.base.problem import Problem
 from ..solvers.base.solution import Solution
 
@@ -54,9 +55,14 @@ def samples_first(y0: PyTree, axis: int) -> PyTree:
 def checked_axes(axes: Any, problem: Problem) -> Any:
     if not problem.batched:
         raise UserError("args_axes says which args count samples: give batch_axis too, or leave it out")
+    if isinstance(axes, dict) and isinstance(problem.args, dict) and axes.keys() == problem.args.keys():
+        return ByName(tuple(sorted(axes.items())))
     several = isinstance(axes, tuple) and isinstance(problem.args, tuple) and len(axes) == len(problem.args)
     if not several and not isinstance(axes, int):
-        raise UserError(f"args_axes must be an int, or a tuple with an entry for each of a tuple of args, got {axes}")
+        raise UserError(
+            "args_axes must be an int, or, for args that are a tuple or a dict, a tuple or a dict with an entry for each, "
+            f"got {axes}"
+        )
     return axes
 
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
+from .axes import one_of
 from .fields.traced import traced
 from .problem import Problem
 
@@ -36,17 +37,8 @@ def _of_one_sample(problem: Problem) -> tuple[Array, Any, Any]:
     y, args = problem.y0, problem.args
     if problem.batched:
         y = jax.tree.map(lambda x: x[0], y)
-        args = _one_of(args, problem.args_axes)
+        args = one_of(args, problem.args_axes)
     return jnp.zeros((), jax.tree.leaves(y)[0].dtype), y, args
-
-
-def _one_of(args: PyTree, axes: Any) -> PyTree:
-    """The part of `args` that `jax.vmap` passes for one sample."""
-    if axes is None:
-        return args
-    if isinstance(axes, int):
-        return jax.tree.map(lambda x: jnp.take(x, 0, axes), args)
-    return tuple(_one_of(part, axis) for part, axis in zip(args, axes, strict=True))
 
 
 def parameters(problem: Problem, moved: Problem) -> tuple[PyTree, PyTree]:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..._types import State, VectorField
+from .axes import in_axes
 from .fields.traced import TracedField
 from .memory import Memory
 from .pick import Pick
@@ -114,7 +115,7 @@ class Problem(eqx.Module):
         plain = lambda t, y, args: function(t, y, args)  # JAX prints the function it maps, even a whole model
 
         def whole(t, y, args):
-            return jax.vmap(plain, in_axes=(0 if jnp.ndim(t) else None, 0, self.args_axes))(t, y, args)
+            return jax.vmap(plain, in_axes=(0 if jnp.ndim(t) else None, 0, in_axes(self.args_axes)))(t, y, args)
 
         return whole
 
