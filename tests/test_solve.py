@@ -587,29 +587,19 @@ def test_trainable_and_labels(kind):
 @pytest.mark.parametrize("adjoint", [kx.DiscreteAdjoint(), kx.BacksolveAdjoint()])
 def test_args_by_name_may_count_samples(adjoint):
     """dy/dt = rate y + push: the rate is of each sample, the push is shared."""
-    rates, y0 = np.array([-1.0, 0.5, 2.0]), np.ones((3, 1))
+    solver, field = kx.FixedSteps(DOPRI8, 8), lambda t, y, args: args["rate"] * y + args["push"]
+    args = {"rate": jnp.asarray([-1.0, 0.5, 2.0]), "push": jnp.asarray(0.3)}
 
-    def total(args):
-        options = {"batch_axis": 0, "args_axes": {"rate": 0, "push": None}, "adjoint": adjoint}
-        field = lambda t, y, args: args["rate"] * y + args["push"]
-        return jnp.sum(kx.solve(field, y0, 0.0, 1.0, solver=FixedSteps(DOPRI8, 8), args=args, **options).y1)
+    def total(args, axes):
+        options = {"batch_axis": 0, "args_axes": axes, "adjoint": adjoint}
+        return jnp.sum(kx.solve(field, np.ones((3, 1)), 0.0, 1.0, solver=solver, args=args, **options).y1)
 
-    exact = lambda args: jnp.sum(
-        jnp.exp(args["rate"]) * (1 + args["push"] / args["rate"]) - args["push"] / args["rate"]
-    )
-    args = {"rate": jnp.asarray(rates), "push": jnp.asarray(0.3)}
-    for found, expected in zip(
-        jax.tree.leaves(jax.value_and_grad(total)(args)), jax.tree.leaves(jax.value_and_grad(exact)(args)), strict=True
-    ):
-        np.testing.assert_allclose(found, expected, rtol=1e-6)
+    def exact(args):
+        moved = args["push"] / args["rate"]
+        return jnp.sum(jnp.exp(args["rate"]) * (1 + moved) - moved)
+
+    found = jax.value_and_grad(total)(args, {"rate": 0, "push": None})
+    for got, expected in zip(jax.tree.leaves(found), jax.tree.leaves(jax.value_and_grad(exact)(args)), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-6)
     with pytest.raises(UserError, match="a dict with an entry for each"):
-        kx.solve(
-            lambda t, y, a: y,
-            y0,
-            0.0,
-            1.0,
-            solver=FixedSteps(DOPRI8, 8),
-            batch_axis=0,
-            args=args,
-            args_axes={"rate": 0},
-        )
+        total(args, {"rate": 0})

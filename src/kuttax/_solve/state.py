@@ -60,7 +60,7 @@ def checked_axes(axes: Any, problem: Problem) -> Any:
     several = isinstance(axes, tuple) and isinstance(problem.args, tuple) and len(axes) == len(problem.args)
     if not several and not isinstance(axes, int):
         raise UserError(
-            "args_axes must be an int, or, for args that are a tuple or a dict, a tuple or a dict with an entry for each, "
+            "args_axes must be an int, or, if args is a tuple or a dict, a tuple or a dict with an entry for each, "
             f"got {axes}"
         )
     return axes
