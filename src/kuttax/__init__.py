@@ -9,6 +9,7 @@ from ._lazy import lazy_names
 if TYPE_CHECKING:
     from . import data as data
     from . import density as density
+    from . import export as export
     from . import nn as nn
     from . import penalties as penalties
     from . import tasks as tasks
@@ -75,5 +76,5 @@ else:
             "student": ".distillation",
             **dict.fromkeys(solvers.__all__, ".solvers"),
         },
-        modules=[".data", ".density", ".nn", ".penalties", ".solvers", ".tasks", ".training", ".validity"],
+        modules=[".data", ".density", ".export", ".nn", ".penalties", ".solvers", ".tasks", ".training", ".validity"],
     )

@@ -2,11 +2,11 @@
 
 from typing import Any
 
+from ..export.schemes import to_torch_source
 from ..io.atomic import write_json, write_text
 from ..io.folder import Folder
 from ..io.records import Record
 from ..report import certificate as drawing
-from ..solvers.rk.export import to_torch_source
 from ..validity import Certificate
 
 

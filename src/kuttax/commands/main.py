@@ -1,4 +1,4 @@
-"""kuttax fit | train | compare | evaluate | certify | distill | report: the command line.
+"""kuttax fit | train | compare | evaluate | certify | distill | export | report: the command line.
 
 Nothing slow is imported before the command is known: `kuttax --help` does not wait for JAX.
 """
@@ -21,6 +21,7 @@ usage:
   kuttax evaluate RUN [OPTIONS]      evaluate a saved run on its test data, with its own solver or another one
   kuttax certify RUN [OPTIONS]       test whether the results of a saved run depend on its solver
   kuttax distill RUN [OPTIONS]       fit a learned solver to the field of a saved run
+  kuttax export RUN [OPTIONS]        write a saved run for programs without kuttax
   kuttax report DIR                  draw the table, plots and page of a comparison again
 
 tasks: {", ".join(TASKS)}
@@ -69,6 +70,7 @@ _PROGRAM = CommandLine(
         "evaluate": partial(_on_folder, "evaluate", "Evaluate", "RUN", "runs/train-digits"),
         "certify": partial(_on_folder, "certify", "Certify", "RUN", "runs/train-digits"),
         "distill": partial(_on_folder, "distill", "Distill", "RUN", "runs/train-digits"),
+        "export": partial(_on_folder, "export", "Export", "RUN", "runs/train-digits"),
         "report": partial(_on_folder, "report", "Report", "DIR", "runs/compare-digits"),
     },
 )

@@ -31,6 +31,12 @@ def write_text(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file of bytes."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
 def write_json(path: Path, data: Any) -> None:
     """Write JSON, atomically; a number that JSON does not have is an error."""
     write_text(path, json.dumps(data, indent=1, allow_nan=False) + "\n")

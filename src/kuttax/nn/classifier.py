@@ -101,6 +101,6 @@ class NeuralODEClassifier(eqx.Module):
         head = cast_floating(self.head, x.dtype)
         # Through the head a NaN of one sample would spread to the gradient of all.
         lost = solution.status != 0
-        end = jnp.where(spread(lost, solution.y1), 0, solution.y1).reshape(len(x), -1)
+        end = jnp.where(spread(lost, solution.y1), 0, solution.y1).reshape(x.shape[0], -1)
         logits = jax.vmap(head)(end)
         return jnp.where(spread(lost, logits), jnp.nan, logits), solution

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from .diffrax.table import to_diffrax as to_diffrax
     from .leaves import labels as labels
     from .leaves import trainable as trainable
-    from .rk import export as export
     from .rk import order as order
     from .rk import tableaus as tableaus
     from .rk.adaptive.adaptive import Adaptive as Adaptive
@@ -79,5 +78,5 @@ else:
             "to_diffrax": ".diffrax.table",
             "trainable": ".leaves",
         },
-        modules=[".rk.export", ".rk.order", ".rk.tableaus"],
+        modules=[".rk.order", ".rk.tableaus"],
     )

@@ -1,6 +1,6 @@
 """Abilities of a task beside training and prediction: one protocol for each, tested with `isinstance`."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from jaxtyping import Array, PyTree
@@ -87,6 +87,15 @@ class HasGrowth(Protocol):
 
     def growth(self, model: Any, solver: AbstractSolver, batch: PyTree[Array]) -> GrowthRates:
         """The growth rates along the solutions from a batch's states, as this solver computes them."""
+        ...
+
+
+@runtime_checkable
+class HasProgram(Protocol):
+    """Its models can be exported as a program (`kuttax.export.to_stablehlo`)."""
+
+    def program(self, model: Any, solver: AbstractSolver) -> tuple[Callable[..., Any], Any]:
+        """The model as a function of an array of samples, and an example of such an array."""
         ...
 
 

@@ -164,6 +164,6 @@ class Problem(eqx.Module):
         return jnp.where(self.t1 >= self.t0, 1, -1).astype(self.t0.dtype)
 
     @property
-    def samples(self) -> int:
-        """The number of samples, if `batched`."""
+    def samples(self) -> Any:
+        """The number of samples, if `batched`: an int, or a symbol where a program is exported for any number."""
         return jax.tree.leaves(self.y0)[0].shape[0]

@@ -1,6 +1,7 @@
 """Classification of images or feature vectors by a neural ODE."""
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -158,6 +159,11 @@ class Classification:
     def predict(self, model: NeuralODEClassifier, solver: AbstractSolver, batch: Dataset) -> Prediction:
         """Logits `(n, classes)`, accuracy in percent, mean cross-entropy."""
         return self._predict(model, solver, batch)[0]
+
+    def program(self, model: NeuralODEClassifier, solver: AbstractSolver) -> tuple[Callable[[Array], Array], Array]:
+        """The logits of samples; they are scaled as the task's data are."""
+        logits = lambda x: model(solver, x, max_steps=self.max_steps, throw=False)[0]
+        return logits, jnp.asarray(self.test.x[:1])
 
     def trajectories(self, model: NeuralODEClassifier, batch: Dataset) -> Trajectories:
         """The initial value problems behind a batch's predictions."""

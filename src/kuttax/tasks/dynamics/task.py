@@ -236,6 +236,19 @@ class Dynamics:
             status=jnp.max(crossed.status),
         )
 
+    def program(self, model: DynamicsModel, solver: AbstractSolver) -> tuple[Callable[[Array], Array], Array]:
+        """The states at the times of a window, (n, horizon + 1, d), from starts (n, d), in the data's units.
+
+        Raises:
+            UserError: Observations are not equally spaced, or the system is driven.
+        """
+        if not self.plain:
+            raise UserError(f"{self.name}: a program is exported for equally spaced times and no control inputs")
+        z = jnp.asarray(self.validation.z[:1, 0])
+        mean, std = (jnp.asarray(x, z.dtype)[None] for x in (self.scaling.mean, self.scaling.std))
+        path = lambda x: self._solve(model, solver, (x - mean) / std, None, self.horizon).path
+        return (lambda x: mean[None] + std[None] * path(x)), z
+
     def trajectories(self, model: DynamicsModel, batch: Windows) -> Trajectories:
         """One interval from the start of each window.
 

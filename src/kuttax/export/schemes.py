@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...errors import UserError
-from ..base.solver import title
-from .fixed import AbstractTableSolver
-from .learned import LearnedRK
+from ..errors import UserError
+from ..solvers.base.solver import title
+from ..solvers.rk.fixed import AbstractTableSolver
+from ..solvers.rk.learned import LearnedRK
 
 
 class NumpyTable(NamedTuple):
