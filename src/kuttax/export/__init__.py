@@ -1,8 +1,13 @@
 """Solvers and models for programs without kuttax: NumPy arrays and programs, PyTorch, LaTeX, StableHLO."""
 
-from .program import to_stablehlo as to_stablehlo
-from .schemes import NumpyTable as NumpyTable
-from .schemes import to_latex as to_latex
-from .schemes import to_numpy as to_numpy
-from .schemes import to_numpy_source as to_numpy_source
-from .schemes import to_torch_source as to_torch_source
+from .program import to_stablehlo
+from .schemes import NumpyTable, to_latex, to_numpy, to_numpy_source, to_torch_source
+
+__all__ = [
+    "NumpyTable",
+    "to_latex",
+    "to_numpy",
+    "to_numpy_source",
+    "to_stablehlo",
+    "to_torch_source",
+]
