@@ -22,15 +22,17 @@ class SchemeRow(NamedTuple):
     Attributes:
         name: The solver's name.
         nfe: Its evaluations of the field.
-        rmse: Root mean square error at the end over starts and components, in the state's units; NaN if the solve is
-            not finite.
-        median: The median over the starts of the Euclidean length of the error.
+        rmse: Root mean square error at the end over components and the starts within reach, in the state's units; NaN
+            if there are none.
+        median: The median over all starts of the Euclidean length of the error.
+        unreached: The starts out of reach: the error is not finite, or not smaller than the spread of the ends.
     """
 
     name: str
     nfe: int
     rmse: float
     median: float
+    unreached: int = 0
 
 
 def row(frozen: Frozen, solver: AbstractTableSolver, pairs: Pairs) -> SchemeRow:
@@ -38,12 +40,28 @@ def row(frozen: Frozen, solver: AbstractTableSolver, pairs: Pairs) -> SchemeRow:
     return SchemeRow(title(solver), solver.nfe, *errors(frozen, solver, pairs))
 
 
-def errors(frozen: Frozen, solver: AbstractSolver, pairs: Pairs) -> tuple[float, float]:
-    """The two errors of `SchemeRow`."""
+def errors(frozen: Frozen, solver: AbstractSolver, pairs: Pairs, spread: float | None = None) -> tuple[float, float, int]:
+    """The errors of `SchemeRow`, and the number of starts out of reach."""
+    sizes, there = reach(frozen, solver, pairs, spread)
+    size = np.sqrt(pairs.size)
+    rmse = float(np.sqrt(np.mean((sizes[there] / size) ** 2))) if there.any() else np.nan
+    return rmse, float(np.median(sizes)), int(np.sum(~there))
+
+
+def reach(
+    frozen: Frozen, solver: AbstractSolver, pairs: Pairs, spread: float | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The Euclidean length of each start's error, infinite if it is not a number, and whether it is within reach.
+
+    Args:
+        frozen, solver, pairs: What is solved.
+        spread: Of the ends; None for that of `pairs`.
+    """
     missed = jax.tree.map(lambda a, b: np.asarray(a, np.float64) - b, ends(frozen, solver, pairs.start), pairs.end)
     flat = np.concatenate([x.reshape(pairs.number, -1) for x in jax.tree.leaves(missed)], axis=1)
-    with np.errstate(over="ignore"):
-        return float(np.sqrt(np.mean(flat**2))), float(np.median(np.linalg.norm(flat, axis=1)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        sizes = np.nan_to_num(np.linalg.norm(flat, axis=1), nan=np.inf, posinf=np.inf)
+    return sizes, sizes < np.sqrt(pairs.size) * (pairs.spread if spread is None else spread)
 
 
 def table(frozen: Frozen, pairs: Pairs, nfe: int) -> tuple[SchemeRow, ...]:

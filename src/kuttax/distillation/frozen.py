@@ -41,16 +41,29 @@ class Frozen(eqx.Module):
         """The error at the end of one start, as a vector."""
         return ravel_pytree(self.end(solver, start))[0] - ravel_pytree(end)[0]
 
+    def bounded_error(self, solver: AbstractSolver, start: PyTree, end: PyTree, most: Array) -> Float[Array, " size"]:
+        """`error` in a form that no start can dominate: small errors as they are, the size of large ones below `most`.
+
+        A start that a scheme cannot cross has an infinite error, or one of 1e39, and would decide the fit alone.
+        """
+        error = self.error(solver, start, end)
+        square = jnp.mean(error**2)
+        return jnp.where(jnp.isfinite(square), error / jnp.sqrt(1 + square / most**2), jnp.full_like(error, most))
+
     def errors(self, solver: AbstractSolver, pairs: Pairs) -> Starts:
         """The errors of `solver` at the ends, one row for each start."""
-
         return jax.vmap(lambda start, end: self.error(solver, start, end))(pairs.start, pairs.end)
+
+    def bounded_errors(self, solver: AbstractSolver, pairs: Pairs, most: Array) -> Starts:
+        """The same in the form of `bounded_error`."""
+        one = lambda start, end: self.bounded_error(solver, start, end, most)
+        return jax.vmap(one)(pairs.start, pairs.end)
 
 
 @eqx.filter_jit
-def rmse(frozen: Frozen, solver: AbstractSolver, pairs: Pairs) -> Float[Array, ""]:
-    """Root mean square error at the end, over starts and components."""
-    return jnp.sqrt(jnp.mean(frozen.errors(solver, pairs) ** 2))
+def rmse(frozen: Frozen, solver: AbstractSolver, pairs: Pairs, most: Array) -> Float[Array, ""]:
+    """Root mean square of the bounded errors, over starts and components."""
+    return jnp.sqrt(jnp.mean(frozen.bounded_errors(solver, pairs, most) ** 2))
 
 
 @eqx.filter_jit

@@ -24,6 +24,13 @@ PATIENCE = 20
 _RATE = 1e-2
 
 
+def _crossed(frozen: Frozen, student: Student, batch: Pairs) -> Pairs:
+    """The batch with another start in place of each that the student cannot cross, for whose gradient is not finite."""
+    there = jnp.isfinite(jax.lax.stop_gradient(frozen.errors(student, batch))).all(axis=1)
+    rows = jnp.where(there, jnp.arange(batch.number), jnp.argmax(there))
+    return jax.tree.map(lambda x: x[rows], batch)
+
+
 def adam(frozen: Frozen, student: Student, seen: Pairs, held: Pairs, steps: int, seed: int) -> BestStudent:
     """Fit the student to the pairs `seen`, in batches drawn by `seed`; all in float64.
 
@@ -32,11 +39,12 @@ def adam(frozen: Frozen, student: Student, seen: Pairs, held: Pairs, steps: int,
     Returns:
         The student with the best error on the pairs `held`, with that error.
     """
+    most = jnp.asarray(seen.spread)
     optimiser = optax.adam(optax.cosine_decay_schedule(_RATE, steps, 1e-2))
     stream = BatchStream(seen.number, min(BATCH, seen.number), seed)
 
     def loss(student: Student, frozen: Frozen, batch: Pairs) -> Array:
-        return jnp.log(jnp.mean(frozen.errors(student, batch) ** 2))
+        return jnp.log(jnp.mean(frozen.bounded_errors(student, _crossed(frozen, student, batch), most) ** 2))
 
     @eqx.filter_jit
     def dispatch(student, state, frozen: Frozen, seen: Pairs, rows) -> Any:
@@ -49,13 +57,13 @@ def adam(frozen: Frozen, student: Student, seen: Pairs, held: Pairs, steps: int,
         return jax.lax.scan(step, (student, state), rows)[0]
 
     best = BestStudent(PATIENCE)
-    best.look(float(rmse(frozen, student, held)), student)
+    best.look(float(rmse(frozen, student, held, most)), student)
     now: Any = jax.tree.map(jnp.asarray, student)
     state = optimiser.init(now)
     for done in range(0, steps, LOOK_EVERY):
         rows = np.asarray(stream.take(done, min(LOOK_EVERY, steps - done)))
         now, state = dispatch(now, state, frozen, seen, rows)
-        best.look(float(rmse(frozen, now, held)), now)
+        best.look(float(rmse(frozen, now, held, most)), now)
         if best.exhausted:
             break
     return best

@@ -39,19 +39,20 @@ def levenberg_marquardt(frozen: Frozen, student: Student, seen: Pairs, held: Pai
     Returns:
         The student with the best error on the pairs `held`, with that error.
     """
-    unit = rmse(frozen, student, seen)
+    most = jnp.asarray(seen.spread)
+    unit = rmse(frozen, student, seen, most)
     best = BestStudent(PATIENCE)
-    best.look(float(rmse(frozen, student, held)), student)
+    best.look(float(rmse(frozen, student, held, most)), student)
     if not 0 < unit < np.inf:  # the student diverges, or is exact
         return best
     parameters = sum(leaf.size for leaf in jax.tree.leaves(student))
-    error = _Errors(frozen, seen, unit, seen.size < parameters)
+    error = _Errors(frozen, seen, unit, most, seen.size < parameters)
     state = _begin(error, student)
     for _ in range(steps):
         before = state.num_accepted_steps
         student, state = _step(error, student, state)
         if state.num_accepted_steps > before:
-            best.look(float(rmse(frozen, student, held)), student)
+            best.look(float(rmse(frozen, student, held, most)), student)
         if bool(state.terminate) or best.exhausted:
             break
     return best
@@ -66,30 +67,33 @@ class _Errors(eqx.Module):
     Attributes:
         frozen, pairs: The field and the pairs of the errors.
         unit: The root mean square error at the start of the fit.
+        most: The bound of one start's error.
         reverse: Whether reverse mode builds the Jacobian (static).
     """
 
     frozen: Frozen
     pairs: Pairs
     unit: Float[Array, ""]
+    most: Float[Array, ""]
     reverse: bool = eqx.field(static=True)
 
     def __call__(self, student: Student) -> Float[Array, " rows"]:
         differentiate = jax.jacrev if self.reverse else jax.jacfwd
 
         def one(student, start, end):
-            value = self.frozen.error(student, start, end)
+            value = self.frozen.bounded_error(student, start, end, self.most)
             return value, value
 
         @jax.custom_jvp
         def errors(student):
-            return self.frozen.errors(student, self.pairs)
+            return self.frozen.bounded_errors(student, self.pairs, self.most)
 
         @errors.defjvp
         def _(primals, tangents) -> Any:
             jacobian = jax.vmap(differentiate(one, has_aux=True), (None, 0, 0))
             slopes, values = jacobian(*primals, self.pairs.start, self.pairs.end)
-            along = jax.tree.map(lambda slope, to: jnp.tensordot(slope, to, to.ndim), slopes, *tangents)
+            known = jax.tree.map(lambda slope: jnp.where(jnp.isfinite(slope), slope, 0), slopes)  # of a lost start
+            along = jax.tree.map(lambda slope, to: jnp.tensordot(slope, to, to.ndim), known, *tangents)
             return values, sum(jax.tree.leaves(along))
 
         return errors(student).reshape(-1) / (self.unit * np.sqrt(self.pairs.number * self.pairs.size))

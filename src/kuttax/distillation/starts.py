@@ -27,6 +27,12 @@ class Pairs(eqx.Module):
         """The number of entries in one state."""
         return sum(leaf[0].size for leaf in jax.tree.leaves(self.start))
 
+    @property
+    def spread(self) -> float:
+        """The root mean square deviation of the ends from their mean: the error of a solver that has not solved."""
+        flat = np.concatenate([np.asarray(x).reshape(self.number, -1) for x in jax.tree.leaves(self.end)], axis=1)
+        return max(float(np.sqrt(np.mean((flat - flat.mean(axis=0)) ** 2))), float(np.finfo(np.float32).tiny))
+
     def rows(self, chosen: np.ndarray) -> "Pairs":
         """The pairs with these indices."""
         return jax.tree.map(lambda x: x[chosen], self)
