@@ -100,7 +100,10 @@ def run_main(*arguments):
 @pytest.mark.parametrize(
     ("command", "says"),
     [
-        ("frobnicate", "unknown command 'frobnicate'; known: fit, train, compare, evaluate, certify, distill, export, report"),
+        (
+            "frobnicate",
+            "unknown command 'frobnicate'; known: fit, train, compare, evaluate, certify, distill, export, report",
+        ),
         ("train", "train needs a TASK first, for example: kuttax train digits"),
         ("compare --seeds 1", "compare needs a TASK first, for example: kuttax compare digits"),
         ("evaluate", "evaluate needs a RUN first"),

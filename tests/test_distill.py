@@ -172,7 +172,7 @@ def test_adam_where_least_squares_would_be_too_large(monkeypatch):
 def test_the_jacobian_is_that_of_finite_differences(reverse):
     y0 = starts(3)
     pairs = Pairs(y0, ends_by_scipy(y0, 0.0, 1.0))
-    errors = _Errors(Frozen(pendulum, None, 0.0, 1.0), pairs, jnp.asarray(2.0), reverse)
+    errors = _Errors(Frozen(pendulum, None, 0.0, 1.0), pairs, jnp.asarray(2.0), jnp.asarray(1e6), reverse)
     student = kx.LearnedRK.from_tableau(kx.tableaus.RK4, 1, order=2)
     leaves, structure = jax.tree.flatten(student)
     along = jax.tree.unflatten(structure, [jnp.sin(jnp.arange(x.size, dtype=x.dtype)).reshape(x.shape) for x in leaves])
@@ -262,6 +262,20 @@ def test_bad_input_is_one_line(case):
         kx.distill(**{**options, **changes()})
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("student", [kx.student("shared", 4), kx.student("anchored", 20)], ids=["squares", "adam"])
+def test_starts_that_no_step_can_cross_do_not_decide_the_fit(student, rng):
+    """dy/dt = -y^3: from 40, every explicit scheme of this cost ends at 1e20 and more, or overflows."""
+    y0 = rng.uniform(-1.5, 1.5, size=(200, 1))
+    y0[::25] = 40 + rng.uniform(size=(8, 1))
+    options = {} if student.nfe == 4 else {"max_steps": 50}
+    found = kx.distill(lambda t, y, a: -(y**3), y0, 0.0, 1.0, student=student, key=KEY, **options)
+    assert set(np.arange(0, 200, 25)) == set(found.unreached)
+    near = y0[np.abs(y0) < 2][:, None]
+    y1 = kx.solve(lambda t, y, a: -(y**3), near, 0.0, 1.0, solver=found.solver, batch_axis=0).y1
+    assert np.sqrt(np.mean((y1 - near / np.sqrt(1 + 2 * near**2)) ** 2)) < 0.02
+    assert "8 of all starts are out of reach" in str(found) and "unreached" in str(found)
 
 
 @pytest.mark.parametrize(

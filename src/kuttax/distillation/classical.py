@@ -40,7 +40,9 @@ def row(frozen: Frozen, solver: AbstractTableSolver, pairs: Pairs) -> SchemeRow:
     return SchemeRow(title(solver), solver.nfe, *errors(frozen, solver, pairs))
 
 
-def errors(frozen: Frozen, solver: AbstractSolver, pairs: Pairs, spread: float | None = None) -> tuple[float, float, int]:
+def errors(
+    frozen: Frozen, solver: AbstractSolver, pairs: Pairs, spread: float | None = None
+) -> tuple[float, float, int]:
     """The errors of `SchemeRow`, and the number of starts out of reach."""
     sizes, there = reach(frozen, solver, pairs, spread)
     size = np.sqrt(pairs.size)

@@ -17,7 +17,7 @@ from ..solvers.rk.learned import LearnedRK
 from . import classical, gradient, least_squares
 from .best import BestStudent
 from .classical import SchemeRow
-from .frozen import Frozen
+from .frozen import Frozen, crossed
 from .precision import cast, double_precision
 from .starts import Pairs, checked_starts, split
 from .teacher import ends, teacher_of
@@ -28,23 +28,39 @@ class Distilled(NamedTuple):
 
     Attributes:
         solver: The student, marked with its interval.
-        error: Its root mean square error at the end over the held-out starts and all components, in the state's units
-            and computed in the state's dtype. These starts also chose when the fit stopped.
-        median: The median over the held-out starts of the Euclidean length of the error.
+        own: Its errors on the held-out starts, computed in the state's dtype. These starts also chose when the fit
+            stopped.
         table: The same for every classical tableau at (at most) the same number of evaluations, the best first.
         steps: Steps of the optimiser that were evaluated on the held-out starts.
+        unreached: The indices of all starts out of reach: the solver's error is not finite, or not smaller than the
+            spread of the ends. No explicit step of this size may cross them; draw other starts, or raise the NFE.
     """
 
     solver: LearnedRK
-    error: float
-    median: float
+    own: SchemeRow
     table: tuple[SchemeRow, ...]
     steps: int
+    unreached: np.ndarray
+
+    @property
+    def error(self) -> float:
+        """The root mean square error at the end over all components and the held-out starts within reach."""
+        return self.own.rmse
+
+    @property
+    def median(self) -> float:
+        """The median over the held-out starts of the Euclidean length of the error."""
+        return self.own.median
 
     def __str__(self) -> str:
-        own = SchemeRow(title(self.solver), self.solver.nfe, self.error, self.median)
-        lines = [f"{'rmse':>10} {'median':>10} {'nfe':>4}  solver"]
-        return "\n".join(lines + [f"{r.rmse:10.3g} {r.median:10.3g} {r.nfe:4d}  {r.name}" for r in (own, *self.table)])
+        rows = (self.own, *self.table)
+        lost = any(row.unreached for row in rows)
+        count = lambda text: f" {text:>10}" if lost else ""
+        lines = [f"{'rmse':>10} {'median':>10}{count('unreached')} {'nfe':>4}  solver"]
+        lines += [f"{r.rmse:10.3g} {r.median:10.3g}{count(r.unreached)} {r.nfe:4d}  {r.name}" for r in rows]
+        if len(self.unreached):
+            lines.append(f"{len(self.unreached)} of all starts are out of reach (`unreached` has their indices)")
+        return "\n".join(lines)
 
 
 def distill(
@@ -99,7 +115,9 @@ def distill(
     best = _fit(frozen, student, seen, held, max_steps, int(jax.random.randint(batch_key, (), 0, 2**31 - 1)))
     solver = jax.tree.map(lambda old, new: jnp.asarray(np.asarray(new), old.dtype), student, best.student)
     own = classical.row(frozen, solver, held)
-    return Distilled(solver, own.rmse, own.median, classical.table(frozen, held, solver.nfe), best.looks - 1)
+    table = classical.table(frozen, held, solver.nfe)
+    unreached = np.flatnonzero(~classical.reach(frozen, solver, pairs)[1])
+    return Distilled(solver, own, table, best.looks - 1, unreached)
 
 
 def _check(student: Any, t0: Any, t1: Any, max_steps: Any) -> None:
@@ -117,6 +135,11 @@ def _fit(frozen: Frozen, student: LearnedRK, seen: Pairs, held: Pairs, max_steps
     frozen, student, seen, held = cast((frozen, student, seen, held), np.float64)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(student))
     with double_precision():
+        if not crossed(frozen, student, held).any():
+            raise UserError(
+                f"the student diverges on the held-out starts from where it begins ({title(student)}): "
+                "give it more evaluations, or begin at another tableau"
+            )
         if least_squares.suits(parameters, seen):
             steps = least_squares.MOST_STEPS if max_steps is None else max_steps
             best = least_squares.levenberg_marquardt(frozen, student, seen, held, steps)
@@ -125,9 +148,4 @@ def _fit(frozen: Frozen, student: LearnedRK, seen: Pairs, held: Pairs, max_steps
             best = gradient.adam(frozen, student, seen, held, steps, seed)
         if best.student is not None:
             best.student = replace(best.student, chart=best.student.chart.canonical())
-    if best.student is None:
-        raise UserError(
-            f"the student diverges on the held-out starts from where it begins ({title(student)}): "
-            "give it more evaluations, or begin at another tableau"
-        )
     return best

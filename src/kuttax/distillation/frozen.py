@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Bool, Float, PyTree
 
 from .._solve.solve import solve
 from .._types import VectorField
@@ -58,6 +58,12 @@ class Frozen(eqx.Module):
         """The same in the form of `bounded_error`."""
         one = lambda start, end: self.bounded_error(solver, start, end, most)
         return jax.vmap(one)(pairs.start, pairs.end)
+
+
+@eqx.filter_jit
+def crossed(frozen: Frozen, solver: AbstractSolver, pairs: Pairs) -> Bool[Array, " starts"]:
+    """Which starts `solver` takes to an end that is finite."""
+    return jnp.isfinite(frozen.errors(solver, pairs)).all(axis=1)
 
 
 @eqx.filter_jit

@@ -12,7 +12,7 @@ from jaxtyping import Array
 from ..data.batches import BatchStream
 from ..solvers.rk.learned import LearnedRK as Student
 from .best import BestStudent
-from .frozen import Frozen, rmse
+from .frozen import Frozen, crossed, rmse
 from .starts import Pairs
 
 MOST_STEPS = 3000
@@ -26,7 +26,7 @@ _RATE = 1e-2
 
 def _crossed(frozen: Frozen, student: Student, batch: Pairs) -> Pairs:
     """The batch with another start in place of each that the student cannot cross, for whose gradient is not finite."""
-    there = jnp.isfinite(jax.lax.stop_gradient(frozen.errors(student, batch))).all(axis=1)
+    there = crossed(frozen, jax.lax.stop_gradient(student), batch)
     rows = jnp.where(there, jnp.arange(batch.number), jnp.argmax(there))
     return jax.tree.map(lambda x: x[rows], batch)
 
