@@ -138,6 +138,15 @@ def test_tensors_as_starts(starts):
     np.testing.assert_allclose(y1, march(module, y0).detach(), atol=1e-14)
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_narrow_modules_and_states(dtype, starts):
+    module, y0 = Field(getattr(torch, dtype)), jnp.asarray(starts, dtype)
+    y1 = kx.solve(kx.from_torch(module), y0, 0.0, 1.0, solver=RK4, batch_axis=0).y1
+    assert y1.dtype == dtype
+    exact = march(module.double(), tensor(starts)).detach()
+    np.testing.assert_allclose(np.asarray(y1, np.float64), exact, atol=0.05)
+
+
 def test_new_weights_count_at_the_next_solve(starts):
     module = Field()
     solve = lambda: kx.solve(field, starts, 0.0, 1.0, solver=RK4).y1

@@ -133,7 +133,7 @@ class Call:
                 found = Piece(self, asked, tensors).results()
             else:
                 found = self._joined(asked, tensors)
-            arrays = [x.detach().cpu().numpy() for x in found]
+            arrays = [_array(x) for x in found]
         dtypes = [operands[n].dtype for n in asked.wrt] if asked.kind == "cotangent" else self.dtypes
         return tuple(np.asarray(x, dtype, order="C") for x, dtype in zip(arrays, dtypes, strict=True))
 
@@ -148,6 +148,12 @@ class Call:
         whole = [True] * self.states if tangent else [self.by_row(n, asked.mapped) for n in asked.wrt]
         join = lambda parts, by_row: imported().cat(parts, axis) if by_row else sum(parts)
         return [join(parts, by_row) for parts, by_row in zip(zip(*pieces, strict=True), whole, strict=True)]
+
+
+def _array(x: Any) -> np.ndarray:
+    """A tensor as an array; NumPy has no bfloat16."""
+    narrow = x.dtype == imported().bfloat16
+    return (x.detach().float() if narrow else x.detach()).cpu().numpy()
 
 
 @contextmanager
