@@ -40,8 +40,8 @@ class Distill:
     to the teacher and has no certificate."""
     stages: WholeNumber | None = None
     """Evaluations in one step (default: the largest of 4, 3, 2, 1 that divides --nfe)."""
-    order: Annotated[int, at_least(1, most=64)] | None = None
-    """Keep at least this order of accuracy, whatever the solver learns (default: 1)."""
+    order: Annotated[int, at_least(1, most=64)] = 1
+    """Keep at least this order of accuracy, whatever the solver learns."""
     window: WholeNumber | None = None
     """With --student free: let each update use this many of the last slopes (default: all)."""
     starts: Annotated[int, at_least(2)] = 512
@@ -71,7 +71,8 @@ class Distill:
     def __call__(self, directory: Path, console: Console) -> int:
         """Run the command; returns the exit code."""
         out = directory / f"distilled-nfe{self.nfe}" if self.out is None else self.out
-        start = student(self.student, self.nfe, stages=self.stages, order=self.order, window=self.window)
+        order = None if self.student == "free" else self.order
+        start = student(self.student, self.nfe, stages=self.stages, order=order, window=self.window)
         size, about = batch_size_of(directory), read_run(directory)
         with Output(out, "distill", overwrite=self.overwrite) as output:
             output.refuse_used()
