@@ -8,7 +8,7 @@ OUT ?= runs/demo
 T =
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: setup demo test test-all coverage lint docs bench-gpu clean
+.PHONY: setup demo test test-all test-experiments coverage lint docs bench-gpu clean
 
 setup: $(VENV)/.installed
 
@@ -24,17 +24,21 @@ demo: setup
 	$(BIN)/kuttax compare digits --out $(OUT) --overwrite
 
 # What one test has compiled serves the others, their processes, and the next run.
-test test-all coverage: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/$(VENV)/jax-cache
-test test-all coverage: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0.3
-test test-all coverage: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES = 0
+test test-all test-experiments coverage: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/$(VENV)/jax-cache
+test test-all test-experiments coverage: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0.3
+test test-all test-experiments coverage: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES = 0
 
 # The quick tests: five minutes on two cores, with nothing compiled before.
 test: setup
-	$(PYTEST) --durations=15 -m "not slow" $(T)
+	$(PYTEST) --durations=15 -m "not slow and not experiment" $(T)
 
 # Those marked slow too. .ci/run calls it.
 test-all: setup
-	$(PYTEST) --durations=15 $(T)
+	$(PYTEST) --durations=15 -m "not experiment" $(T)
+
+# The scripts of experiments/, at tiny sizes: run it after a change to one of them, or to what they use.
+test-experiments: setup
+	$(PYTEST) --durations=15 -m experiment
 
 # The suite with line coverage of src/, the least covered files first. With T the limit of the whole suite does not hold.
 coverage: setup

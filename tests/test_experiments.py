@@ -41,7 +41,7 @@ def scripts(monkeypatch):
     return modules
 
 
-@pytest.mark.slow
+@pytest.mark.experiment
 def test_local_regularization_from_search_to_table(scripts, tmp_path, monkeypatch):
     run, draw = scripts["run"], scripts["draw"]
     task, settings, names = build("digits", width=4), Settings(train_steps=2, batch_size=64), list(run.METHODS)
@@ -77,7 +77,7 @@ def test_the_weight_is_the_cheapest_that_keeps_the_accuracy(scripts):
     assert chosen([found[0], row("x", 1.0, 90.0, 20), row("x", 10.0, 91.0, 30)], "x") == 10.0
 
 
-@pytest.mark.slow
+@pytest.mark.experiment
 @pytest.mark.parametrize(
     ("name", "options", "records", "row"),
     [
@@ -108,7 +108,7 @@ def test_identification_from_fit_to_table(name, options, records, row, tmp_path,
     assert (tmp_path / records).read_text() == written, "what is recorded is not run again"
 
 
-@pytest.mark.slow
+@pytest.mark.experiment
 def test_latent_from_search_to_table(tmp_path, monkeypatch):
     module = script("latent.run", monkeypatch)
     penalised = module.METHODS["local-unbiased"]
@@ -122,7 +122,7 @@ def test_latent_from_search_to_table(tmp_path, monkeypatch):
     assert (tmp_path / "synthetic.jsonl").read_text() == written, "what is recorded is not run again"
 
 
-@pytest.mark.slow
+@pytest.mark.experiment
 def test_series_from_search_to_table(tmp_path, monkeypatch):
     module = script("series.run", monkeypatch)
     monkeypatch.setitem(module.CASES, "spirals", module.CASES["spirals"]._replace(paths=((3, 1),)))
@@ -166,7 +166,7 @@ def test_distillation_goes_on_where_it_was(name, options, students, tmp_path, mo
     assert all(f"| {student} |" in table for student in students)
 
 
-@pytest.mark.slow
+@pytest.mark.experiment
 def test_sde_from_search_to_table(tmp_path, monkeypatch):
     """The digits' data are random ones: what they show is of no account here."""
     rng = np.random.default_rng(0)
@@ -184,7 +184,7 @@ def test_sde_from_search_to_table(tmp_path, monkeypatch):
     assert "| mnist-sde | fixed grid, local error of its step | 0.03 |" in (tmp_path / "table.md").read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.experiment
 def test_levers_from_fit_to_front(tmp_path, monkeypatch, any_certificate):
     monkeypatch.setattr(cases.Case, "alone", property(lambda self: [self.levers]))
     arguments = ["--tasks", "lorenz63", "--nfe", "4", "--seeds", "1", "--smoke", "--out", str(tmp_path)]
@@ -205,7 +205,7 @@ def test_a_task_has_the_levers_that_its_kind_has():
     assert not known["spiral-sde"].pairs and len(known["moons"].pairs) == 6
 
 
-@pytest.mark.slow
+@pytest.mark.experiment
 def test_a_kill_is_recorded_and_its_run_ends_in_the_same_bits(tmp_path):
     """In a process of its own, for it forks: this one has begun to compute."""
     command = [sys.executable, "-m", "experiments.resume.kills", "--smoke", "--kills", "1", "--damages", "0"]
@@ -214,7 +214,7 @@ def test_a_kill_is_recorded_and_its_run_ends_in_the_same_bits(tmp_path):
     assert "| midpoint | 1 |" in (tmp_path / "table.md").read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.experiment
 def test_damping_runs_and_its_algebra_is_the_closed_form(tmp_path, monkeypatch):
     run, algebra = (importlib.import_module(f"experiments.damping.{name}") for name in ("run", "algebra"))
     true = complex(-0.05, 1.5)

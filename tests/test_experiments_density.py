@@ -19,7 +19,7 @@ def no_certificate(monkeypatch):
     monkeypatch.setattr(densities, "certify_run", lambda *_: found)
 
 
-@pytest.mark.slow
+@pytest.mark.experiment
 def test_density_2d_trains_times_and_draws_once(tmp_path):
     options = ["--data", "moons", "--methods", "learned, consistent", "--smoke", "--out", str(tmp_path)]
     for stage in ("train", "time"):
@@ -37,7 +37,7 @@ def test_density_2d_trains_times_and_draws_once(tmp_path):
     assert "| moons | learned, consistent | 8.0 |" in (tmp_path / "table.md").read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.experiment
 def test_density_tables_trains(tmp_path):
     options = ["--data", "iris", "--methods", "midpoint", "--smoke", "--out", str(tmp_path)]
     density_tables.main(["train", *options])

@@ -90,7 +90,7 @@ def _apart(z, labels):
     return bool((ConvexHull(differences).equations[:, 2] > 0).any())  # the origin is outside of the hull
 
 
-@pytest.mark.slow
+@pytest.mark.experiment
 def test_the_grid_records_once_and_is_drawn(tmp_path):
     grid.main(["spheres", "--smoke", "--out", str(tmp_path)])
     found = records.read(tmp_path / "spheres.jsonl")
@@ -109,7 +109,7 @@ def test_the_grid_records_once_and_is_drawn(tmp_path):
     assert (tmp_path / "spheres-grid.png").exists() and (tmp_path / "spheres-lost.png").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.experiment
 def test_models_of_adaptive_steps_are_recorded_once(tmp_path, monkeypatch):
     monkeypatch.setattr(adaptive, "TRUTH", ("rk4", 8))
     for _ in range(2):
@@ -119,7 +119,7 @@ def test_models_of_adaptive_steps_are_recorded_once(tmp_path, monkeypatch):
     assert record["verdict"] == record["certificate"]["verdict"]
 
 
-@pytest.mark.slow
+@pytest.mark.experiment
 def test_the_same_seed_gives_the_same_record(tmp_path):
     for name in ("first", "second"):
         grid.main(["spheres", "--smoke", "--steps", "2", "--out", str(tmp_path / name)])
@@ -128,7 +128,7 @@ def test_the_same_seed_gives_the_same_record(tmp_path):
     assert {k: v for k, v in first.items() if k not in vary} == {k: v for k, v in second.items() if k not in vary}
 
 
-@pytest.mark.slow
+@pytest.mark.experiment
 def test_mnist_runs(tmp_path, rng):
     labels = np.repeat(np.arange(10), 10)
     images = rng.integers(0, 256, (100, 28, 28), np.uint8)
@@ -137,7 +137,7 @@ def test_mnist_runs(tmp_path, rng):
     assert len(records.read(tmp_path / "mnist.jsonl")) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.experiment
 @pytest.mark.parametrize("weight", ["0", "1"])
 def test_consistency_runs(tmp_path, weight):
     if weight != "0" and not hasattr(kx, "Consistency"):
@@ -164,7 +164,7 @@ def test_windermere_records_and_draws(tmp_path):
     assert (tmp_path / "windermere.png").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.experiment
 def test_certificates_are_recorded(tmp_path, capsys):
     certify = pytest.importorskip("experiments.validity.certify")
     grid.main(["spheres", "--smoke", "--steps", "2", "--out", str(tmp_path)])

@@ -105,7 +105,7 @@ def test_two_processes_stop_and_resume_and_train_as_one(found, directory):
     assert (record["devices"], record["processes"]) == (4, 2)
 
 
-@pytest.mark.slow
+@pytest.mark.experiment
 def test_the_experiment_records_a_run(tmp_path):
     """experiments/scale-out, for a few steps of one case."""
     command = [sys.executable, "-m", "experiments.scale-out.run", "--smoke", "--out", str(tmp_path)]
