@@ -36,7 +36,7 @@ test: setup
 test-all: setup
 	$(PYTEST) --durations=15 -m "not experiment" $(T)
 
-# The scripts of experiments/, at tiny sizes: run it after a change to one of them, or to what they use.
+# The scripts of experiments/ and benchmarks/, at tiny sizes: run it after a change to one, or to what they use.
 test-experiments: setup
 	$(PYTEST) --durations=15 -m experiment
 

@@ -20,7 +20,7 @@ def main(arguments):
     assert not stop.value.code
 
 
-@pytest.mark.slow
+@pytest.mark.experiment
 def test_what_is_left_is_measured_by_the_next_call(tmp_path, monkeypatch, capfd):
     monkeypatch.setitem(ON_GPU, "small-dopri5-gpu", replace(ON_GPU["small-dopri5-gpu"], libraries=("kuttax",)))
     out = tmp_path / "gpu.jsonl"

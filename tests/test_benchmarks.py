@@ -65,7 +65,7 @@ def measured(tmp_path_factory):
     return path
 
 
-@pytest.mark.slow
+@pytest.mark.experiment
 def test_every_workload_of_ours_runs_and_all_evaluate_as_often(measured):
     found = records.read(measured)
     assert {(record["workload"], record["name"]) for record in found} == {
@@ -138,7 +138,7 @@ def test_the_fields_against_numpy(name):
     np.testing.assert_allclose(given, expected, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.slow
+@pytest.mark.experiment
 def test_the_reference_against_scipy_and_a_finite_difference(rng):
     problem = Problem("mlp", (2, 4, 2), batch=3, t1=1.5, times=4)
     weights, y0, ts = [w.astype(float) for w in problem.weights()], problem.y0().astype(float), problem.ts()
@@ -168,7 +168,7 @@ def test_own_times_are_random_sorted_and_end_together():
     np.testing.assert_allclose(np.std(np.diff(ts)), np.std(np.diff(uniform)), rtol=0.1)
 
 
-@pytest.mark.slow
+@pytest.mark.experiment
 def test_the_reference_of_own_times_is_that_of_every_sample_alone():
     problem = Problem("mlp", (2, 4, 2), batch=3, t1=1.5, times=4, own_times=True)
     weights, ts = [w.astype(float) for w in problem.weights()], problem.ts()
@@ -180,7 +180,7 @@ def test_the_reference_of_own_times_is_that_of_every_sample_alone():
         np.testing.assert_allclose(truth.outputs[:, n], sol.y.T, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.slow
+@pytest.mark.experiment
 @pytest.mark.parametrize("name", ["ragged-rk4", "ragged-dopri5"])
 def test_with_own_times_all_libraries_solve_the_same(name):
     """Outputs and gradients against the reference; the first sample has the common times in both solves."""
@@ -199,7 +199,7 @@ def test_with_own_times_all_libraries_solve_the_same(name):
     np.testing.assert_allclose(common.forward()[0][:, 0], own.forward()[0][:, 0], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.experiment
 def test_a_common_grid_takes_the_tolerance_of_own_grids(measured):
     found = [r for r in records.read(measured) if r["workload"] == "ragged-dopri5"]
     assert LIBRARIES["kuttax-joint-common"].twin == "kuttax-joint" and LIBRARIES["kuttax-common"].twin == "kuttax"
@@ -302,7 +302,7 @@ def test_a_tuned_diffrax_has_one_target_on_every_workload():
         )
 
 
-@pytest.mark.slow
+@pytest.mark.experiment
 def test_table_and_plots_come_from_the_records(measured, tmp_path, capsys):
     main(["table", str(measured), "--out", str(tmp_path / "table.md")])
     text = (tmp_path / "table.md").read_text()
@@ -350,7 +350,7 @@ def test_the_table_marks_what_is_not_equal(tmp_path, capsys):
     assert "- Left out: torchode of wide-rk4 (it has no RK4)." in text
 
 
-@pytest.mark.slow
+@pytest.mark.experiment
 def test_run_from_end_to_end(tmp_path, capsys):
     out = tmp_path / "records.jsonl"
     arguments = ["run", "--smoke", "--only", "small-rk4", "--libraries", "kuttax", "--out", str(out)]

@@ -166,7 +166,7 @@ def test_per_sample_steps_and_gradients_take_the_noise_along(key, rng):
         (lambda: kx.solve(linear, jnp.zeros(2), 0.0, 1.0, solver=RK4, args_axes=0), "give batch_axis too"),
         (
             lambda: kx.solve(linear, jnp.zeros((2, 2)), 0.0, 1.0, solver=RK4, batch_axis=0, args_axes=(0,)),
-            "a tuple with an entry for each",
+            "a tuple or a dict with an entry for each",
         ),
     ],
 )

@@ -14,7 +14,7 @@ from kuttax.pytorch import host
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'kuttax[torch]'")
 
-pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # torch's own, when it is imported
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit")  # torch's own, when it is imported
 
 RK4 = kx.FixedSteps(kx.tableaus.RK4, 4)
 
