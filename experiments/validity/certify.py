@@ -1,6 +1,6 @@
 """The certificate's verdict on every model of a study, beside the truth.
 
-    python -m experiments.validity.certify spheres|mnist|windermere
+    python -m experiments.validity.certify spheres|mnist|cifar10|windermere
 
 Reads the records and the saved models, appends a record of kind "verdict" for each to the same file, and says where
 verdict and truth disagree. Both look at the same samples: of spheres at 8,000 fresh ones, for 1,000 cannot tell half a
@@ -76,7 +76,7 @@ def of_fan(out: Path, smoke: bool) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    given = parser(__doc__, studies=("spheres", "mnist", "windermere")).parse_args(arguments)
+    given = parser(__doc__, studies=("spheres", "mnist", "cifar10", "windermere")).parse_args(arguments)
     if given.study == "windermere":
         of_fan(given.out, given.smoke)
         return
