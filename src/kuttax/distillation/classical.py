@@ -40,30 +40,21 @@ def row(frozen: Frozen, solver: AbstractTableSolver, pairs: Pairs) -> SchemeRow:
     return SchemeRow(title(solver), solver.nfe, *errors(frozen, solver, pairs))
 
 
-def errors(
-    frozen: Frozen, solver: AbstractSolver, pairs: Pairs, spread: float | None = None
-) -> tuple[float, float, int]:
+def errors(frozen: Frozen, solver: AbstractSolver, pairs: Pairs) -> tuple[float, float, int]:
     """The errors of `SchemeRow`, and the number of starts out of reach."""
-    sizes, there = reach(frozen, solver, pairs, spread)
+    sizes, there = reach(frozen, solver, pairs)
     size = np.sqrt(pairs.size)
     rmse = float(np.sqrt(np.mean((sizes[there] / size) ** 2))) if there.any() else np.nan
     return rmse, float(np.median(sizes)), int(np.sum(~there))
 
 
-def reach(
-    frozen: Frozen, solver: AbstractSolver, pairs: Pairs, spread: float | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """The Euclidean length of each start's error, infinite if it is not a number, and whether it is within reach.
-
-    Args:
-        frozen, solver, pairs: What is solved.
-        spread: Of the ends; None for that of `pairs`.
-    """
+def reach(frozen: Frozen, solver: AbstractSolver, pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
+    """The Euclidean length of each start's error, infinite if it is not a number, and whether it is within reach."""
     missed = jax.tree.map(lambda a, b: np.asarray(a, np.float64) - b, ends(frozen, solver, pairs.start), pairs.end)
     flat = np.concatenate([x.reshape(pairs.number, -1) for x in jax.tree.leaves(missed)], axis=1)
     with np.errstate(over="ignore", invalid="ignore"):
         sizes = np.nan_to_num(np.linalg.norm(flat, axis=1), nan=np.inf, posinf=np.inf)
-    return sizes, sizes < np.sqrt(pairs.size) * (pairs.spread if spread is None else spread)
+    return sizes, sizes < np.sqrt(pairs.size) * pairs.spread
 
 
 def table(frozen: Frozen, pairs: Pairs, nfe: int) -> tuple[SchemeRow, ...]:

@@ -6,7 +6,7 @@ from ..errors import UserError
 from ..io.atomic import write_text
 from ..solvers.base.solver import title
 from ..solvers.rk.fixed import AbstractTableSolver
-from .schemes import to_numpy
+from .schemes import as_literals, to_numpy
 
 
 def to_diffusers(solver: AbstractTableSolver, path: str | Path) -> None:
@@ -30,8 +30,7 @@ def to_diffusers(solver: AbstractTableSolver, path: str | Path) -> None:
             "a pipeline hands the noise itself to the model, and this sampler scales it before its first evaluation: "
             "export an anchored or a per-step student"
         )
-    numbers = "\n".join(f"{name.upper()} = {x.tolist()!r}" for name, x in table._asdict().items())
-    write_text(Path(path), _SOURCE.format(title=title(solver), numbers=numbers))
+    write_text(Path(path), _SOURCE.format(title=title(solver), numbers=as_literals(table)))
 
 
 _SOURCE = '''"""{title}, as a scheduler of diffusers. Written by kuttax."""

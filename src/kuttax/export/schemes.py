@@ -38,6 +38,11 @@ def to_numpy(solver: AbstractTableSolver) -> NumpyTable:
     return NumpyTable(*(np.asarray(x, np.float64) for x in (table.a, table.b, table.c, table.h, scale)))
 
 
+def as_literals(table: NumpyTable) -> str:
+    """The arrays as assignments of nested lists, `A = [...]` and so on: source code that needs no library."""
+    return "\n".join(f"{name.upper()} = {x.tolist()!r}" for name, x in table._asdict().items())
+
+
 def to_numpy_source(solver: AbstractTableSolver) -> str:
     """A Python module that needs only NumPy: the coefficients, and `integrate(f, y, t0, t1)`."""
     table = to_numpy(solver)
@@ -74,7 +79,7 @@ def to_torch_source(solver: AbstractTableSolver) -> str:
         UserError: The solver is not a fixed-step table.
     """
     table = to_numpy(solver)
-    numbers = "\n".join(f"{name.upper()} = {x.tolist()!r}" for name, x in table._asdict().items())
+    numbers = as_literals(table)
     meant = solver.trained_for if isinstance(solver, LearnedRK) else None
     return f'''"""{title(solver)}. Written by kuttax."""
 

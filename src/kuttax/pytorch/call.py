@@ -19,7 +19,7 @@ from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array
 
 from ..errors import UserError
-from .host import SHARED, Asked, Call, Host, Kind
+from .host import SHARED, Asked, Call, Host
 
 
 def torch_call(host: Host, inputs: Any, constants: Any, like: Any) -> list[Array]:
@@ -35,33 +35,17 @@ def torch_call(host: Host, inputs: Any, constants: Any, like: Any) -> list[Array
     states = jax.tree.leaves(like)
     call = Call(host, structure, constants, len(states), tuple(np.dtype(x.dtype) for x in states))
     none = (False,) * len(leaves)
-    return _VALUE.bind(*leaves, how=_How(call, "value", none, none))
+    return _VALUE.bind(*leaves, how=_How(call=call, kind="value", mapped=none, led=none))
 
 
-@dataclass(frozen=True)
-class _How:
-    """The parameters of an operation.
+@dataclass(frozen=True, kw_only=True)
+class _How(Asked):
+    """The parameters of an operation: what is asked of a call, and the call.
 
-    Operands are the inputs, then tangents or cotangents. Their axes are (directions, rows, ...), as far as they have
-    them; inputs have no directions.
-
-    Attributes:
-        call: What is called.
-        kind: What of it.
-        mapped: Which operands have rows.
-        led: Which operands have directions.
-        rows: The number of rows, samples of one batch; None without.
-        directions: The number of tangents or cotangents at the same inputs; None without.
-        wrt: The inputs that have tangents, or whose cotangents are computed.
+    The axes of an operand are (directions, rows, ...), as far as it has them.
     """
 
     call: Call
-    kind: Kind
-    mapped: tuple[bool, ...]
-    led: tuple[bool, ...]
-    rows: int | None = None
-    directions: int | None = None
-    wrt: tuple[int, ...] = ()
 
     def of_rows(self, n: int) -> bool:
         """Whether the cotangent of input n has rows."""
@@ -109,7 +93,7 @@ def _called(context: Any, *operands: Any, how: _How) -> Any:
     """A call of the host: with NumPy arrays, and without JAX, whose functions may wait for the thread that calls."""
 
     def host(*arrays: np.ndarray) -> tuple[np.ndarray, ...]:
-        found = how.call.run(Asked(how.kind, how.mapped, how.led, how.rows, how.directions, how.wrt), arrays)
+        found = how.call.run(how, arrays)
         shaped = zip(found, context.avals_out, strict=True)
         return tuple(x if x.dtype == to.dtype else x.reshape(-1).view(to.dtype).reshape(to.shape) for x, to in shaped)
 

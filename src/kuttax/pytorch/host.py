@@ -93,9 +93,9 @@ class Asked:
     kind: Kind
     mapped: tuple[bool, ...]
     led: tuple[bool, ...]
-    rows: int | None
-    directions: int | None
-    wrt: tuple[int, ...]
+    rows: int | None = None
+    directions: int | None = None
+    wrt: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
