@@ -20,8 +20,8 @@ from kuttax.commands import main as cli
 from kuttax.commands import run
 from kuttax.data import Dataset
 from kuttax.errors import UserError
+from kuttax.io.checkpoints import Checkpoints
 from kuttax.tasks import Metric, Prediction, mean_nfe
-from kuttax.training.checkpoints import Checkpoints
 from kuttax.training.log import Log
 from kuttax.training.loop import Stopped, Trainer
 from kuttax.training.parallel import DataParallel, joined

@@ -28,13 +28,13 @@ from kuttax.data.systems import trajectory_files
 from kuttax.data.tables.own import read_table
 from kuttax.errors import UserError
 from kuttax.io import json_file, records
+from kuttax.io.checkpoints import Checkpoints, SavedPart
 from kuttax.io.folder import Folder
 from kuttax.io.shape import mismatch, shape_of
 from kuttax.report import curves, forecast
 from kuttax.solvers.serialise import from_json, to_json
 from kuttax.tasks.registry import build
 from kuttax.training.checkpoint import UnverifiedWarning, batch_size_of, load_run, save_run
-from kuttax.training.checkpoints import Checkpoints, TrainingState
 
 FLIPS, CUTS = 12, 6
 OPTIONS = {"width": 2}
@@ -118,7 +118,7 @@ def make_configuration(folder):
 
 def make_checkpoint(folder):
     Checkpoints(folder).save(
-        {"run": TrainingState({"step": 7, "loss": 0.5}, [np.arange(5.0), np.ones((2, 3), np.float32)])}
+        {"run": SavedPart({"step": 7, "loss": 0.5}, [np.arange(5.0), np.ones((2, 3), np.float32)])}
     )
     return folder
 

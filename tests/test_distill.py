@@ -19,9 +19,10 @@ from kuttax.commands import main as cli
 from kuttax.distillation import Frozen, Pairs, gradient, least_squares, row
 from kuttax.distillation.best import BestStudent
 from kuttax.distillation.least_squares import _Errors
+from kuttax.distillation.objectives import EndPoint
 from kuttax.distillation.precision import double_precision
 from kuttax.distillation.starts import split
-from kuttax.distillation.teacher import ends, teacher_of
+from kuttax.distillation.teacher import taught, teacher_of
 from kuttax.errors import UserError
 from kuttax.tasks import build
 from kuttax.training.checkpoint import load_run, save_run
@@ -108,7 +109,7 @@ def test_teacher_is_exact_for_pytrees_backwards_in_time_with_args():
     def field(t, y, rate):
         return {"a": rate * y["a"], "b": -t * y["b"]}
 
-    y1 = ends(field, y0, 1.0, -0.5, np.float64(0.7), teacher_of(field))
+    y1 = taught(Frozen(field, np.float64(0.7), 1.0, -0.5), y0, teacher_of(field)).end
     np.testing.assert_allclose(y1["a"], y0["a"] * np.exp(-1.5 * 0.7), rtol=1e-6)
     np.testing.assert_allclose(y1["b"], y0["b"] * np.exp(-(0.25 - 1) / 2), rtol=1e-6)
 
@@ -120,7 +121,7 @@ def test_float32_programs_get_a_float64_teacher():
         rate = jnp.asarray([0.1, 0.7], jnp.float32)
         y0 = starts(24, dtype=np.float32)
         field = lambda t, y, a: rate * y
-        y1 = ends(field, y0, 0.0, 1.0, None, teacher_of(field))
+        y1 = taught(Frozen(field, None, 0.0, 1.0), y0, teacher_of(field)).end
         assert y1.dtype == np.float64
         np.testing.assert_allclose(y1, y0 * np.exp(np.asarray(rate, np.float64)), rtol=1e-7)
         d = kx.distill(lambda t, y, a: rate * y, y0, 0.0, 1.0, student=kx.student("shared", 2), key=KEY)
@@ -172,7 +173,8 @@ def test_adam_where_least_squares_would_be_too_large(monkeypatch):
 def test_the_jacobian_is_that_of_finite_differences(reverse):
     y0 = starts(3)
     pairs = Pairs(y0, ends_by_scipy(y0, 0.0, 1.0))
-    errors = _Errors(Frozen(pendulum, None, 0.0, 1.0), pairs, jnp.asarray(2.0), jnp.asarray(1e6), reverse)
+    objective = EndPoint(Frozen(pendulum, None, 0.0, 1.0), jnp.asarray(1e6))
+    errors = _Errors(objective, pairs, jnp.asarray(2.0), reverse)
     student = kx.LearnedRK.from_tableau(kx.tableaus.RK4, 1, order=2)
     leaves, structure = jax.tree.flatten(student)
     along = jax.tree.unflatten(structure, [jnp.sin(jnp.arange(x.size, dtype=x.dtype)).reshape(x.shape) for x in leaves])

@@ -22,10 +22,10 @@ import kuttax as kx
 from kuttax.commands import main as cli
 from kuttax.data import Dataset
 from kuttax.errors import UserError
+from kuttax.io import checkpoints as module
 from kuttax.io import records
+from kuttax.io.checkpoints import Checkpoints, SavedPart
 from kuttax.tasks import Metric, Prediction, mean_nfe
-from kuttax.training import checkpoints as module
-from kuttax.training.checkpoints import Checkpoints, TrainingState
 from kuttax.training.loop import Stopped, Trainer
 from kuttax.training.settings import Settings
 from kuttax.validity import CertifiedControl, StepControl, ToleranceControl
@@ -273,12 +273,12 @@ def test_a_signal_that_is_ignored_stays_so(heard, trainers, tmp_path):
 
 
 PARTS = {
-    "run": TrainingState({"step": 7, "x": float("nan"), "y": -np.inf, "z": 0.1 + 0.2}, (np.arange(3.0), np.float32(2)))
+    "run": SavedPart({"step": 7, "x": float("nan"), "y": -np.inf, "z": 0.1 + 0.2}, (np.arange(3.0), np.float32(2)))
 }
 
 
 def parts(step):
-    return {"run": TrainingState({**PARTS["run"].plain, "step": step}, PARTS["run"].arrays)}
+    return {"run": SavedPart({**PARTS["run"].plain, "step": step}, PARTS["run"].arrays)}
 
 
 @pytest.fixture

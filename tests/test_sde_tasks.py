@@ -18,6 +18,7 @@ from kuttax.data import Dataset, Splits
 from kuttax.data.systems import spiral_sde
 from kuttax.errors import UserError
 from kuttax.io import records
+from kuttax.io.checkpoints import Checkpoints
 from kuttax.nn import NeuralSDEClassifier
 from kuttax.report import fan as drawing
 from kuttax.solvers.diffrax.even_steps import EvenSteps
@@ -25,7 +26,6 @@ from kuttax.solvers.serialise import from_json, to_json
 from kuttax.tasks import MomentFit, StochasticClassification, Task, build
 from kuttax.tasks.stochastic.fan import fan
 from kuttax.tasks.stochastic.moment_fit import MomentSplits
-from kuttax.training.checkpoints import Checkpoints
 from kuttax.training.loop import Trainer
 from kuttax.training.settings import Settings
 from kuttax.validity.certificate import one_path

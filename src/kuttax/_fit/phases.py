@@ -13,6 +13,7 @@ import optax
 
 from ..distillation import distill
 from ..errors import UserError
+from ..io.checkpoints import Checkpoints
 from ..penalties import Consistency, LocalError, Scheduled
 from ..penalties.base import AbstractPenalty, Penalties
 from ..solvers.base.solution import SolveError
@@ -23,7 +24,6 @@ from ..tasks.abilities import HasConsistency, HasIntervals, HasTrajectories, Has
 from ..tasks.base import Task
 from ..tasks.starts import some_trajectories
 from ..training.certify import MOST_SAMPLES, certify_run
-from ..training.checkpoints import Checkpoints
 from ..training.evaluate import Evaluation, evaluate
 from ..training.loop import Progress, Trainer
 from ..training.settings import Settings

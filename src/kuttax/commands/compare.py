@@ -12,6 +12,7 @@ from rich.console import Console
 
 from ..errors import UserError
 from ..io import records
+from ..io.checkpoints import Checkpoints
 from ..io.folder import Folder
 from ..options.bounds import WholeNumber, check_bounds
 from ..options.unused import Unused, unless
@@ -19,7 +20,6 @@ from ..report import RECORDS, comparison, run_name
 from ..solvers.base.solution import SolveError
 from ..solvers.leaves import learns
 from ..tasks.options import TaskOptions
-from ..training.checkpoints import Checkpoints
 from ..training.loop import Trainer, TrainingError
 from ..training.settings import Settings
 from .configuration import of_task, save_configuration

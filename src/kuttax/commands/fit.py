@@ -12,6 +12,7 @@ from .._fit.budget import solver_of
 from .._fit.fit import fit
 from .._fit.options import FitOptions, When
 from .._fit.result import Fitted
+from ..io import checkpoints
 from ..io.folder import Folder
 from ..io.records import as_json
 from ..options.bounds import Seed, WholeNumber, at_least, between, check_bounds
@@ -20,7 +21,6 @@ from ..report import forecast
 from ..solvers.base.solver import AbstractSolver, title
 from ..solvers.leaves import learns
 from ..tasks.options import TaskOptions
-from ..training import checkpoints
 from ..training.checkpoint import save_run
 from ..training.log import Log
 from ..training.loop import Progress, Trainer

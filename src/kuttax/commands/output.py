@@ -5,11 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import UserError
-from ..io import lock, manifest
+from ..io import checkpoints, lock, manifest
 from ..io.folder import Folder, replace_result
 from ..io.lock import Lock
 from ..io.manifest import Manifest
-from ..training import checkpoints
 
 NEW = "overwriting"
 """The part of a folder with a new result, until the result is complete and replaces the earlier one."""

@@ -16,6 +16,7 @@ from rich.console import Console
 from .._version import __version__
 from ..errors import UserError
 from ..io.atomic import replacing, write_json
+from ..io.checkpoints import Checkpoint, Checkpoints
 from ..io.folder import Folder
 from ..io.records import as_json
 from ..report import density, fan, forecast, reconstruction
@@ -27,7 +28,6 @@ from ..tasks.abilities import HasFan, HasForecast, HasPortrait, HasReconstructio
 from ..tasks.base import Task
 from ..training.certify import MOST_SAMPLES, certify_run
 from ..training.checkpoint import save_run
-from ..training.checkpoints import Checkpoint, Checkpoints
 from ..training.evaluate import Evaluation, evaluate, prediction_ms
 from ..training.log import Log
 from ..training.loop import Trained, Trainer

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from rich.console import Console
 
+from ..io.checkpoints import Checkpoints
 from ..io.folder import Folder
 from ..io.records import as_json
 from ..options.bounds import Seed, between, check_bounds
@@ -14,7 +15,6 @@ from ..report import forecast
 from ..solvers.base.solver import AbstractSolver, title
 from ..solvers.leaves import learns
 from ..tasks.options import TaskOptions
-from ..training.checkpoints import Checkpoints
 from ..training.loop import Trainer
 from ..training.parallel import OneDevice, Placement, first, joined, part, together
 from ..training.settings import Settings

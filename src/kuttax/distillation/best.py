@@ -14,7 +14,8 @@ class BestStudent:
     _WORTH = 1e-3  # the smallest relative improvement that resets patience
 
     def __init__(self, patience: int):
-        self.patience, self.error, self.student, self.looks = patience, math.inf, None, 0
+        self.student: Any = None
+        self.patience, self.error, self.looks = patience, math.inf, 0
         self._goal, self._since = math.inf, 0
 
     def look(self, error: float, student: Any) -> None:
@@ -30,3 +31,12 @@ class BestStudent:
     def exhausted(self) -> bool:
         """Whether patience has run out."""
         return self._since >= self.patience
+
+    def saved(self) -> dict[str, Any]:
+        """Everything but the student."""
+        return {"error": self.error, "looks": self.looks, "goal": self._goal, "since": self._since}
+
+    def restore(self, saved: dict[str, Any], student: Any) -> None:
+        """Take over what was saved."""
+        self.error, self.looks, self.student = saved["error"], saved["looks"], student
+        self._goal, self._since = saved["goal"], saved["since"]

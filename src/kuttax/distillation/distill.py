@@ -1,7 +1,9 @@
 """distill: a learned solver for one field, one interval and one budget."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -12,15 +14,17 @@ from jaxtyping import PRNGKeyArray, PyTree
 
 from .._types import VectorField
 from ..errors import UserError
-from ..solvers.base.solver import AbstractSolver, title
+from ..solvers.base.solver import AbstractSolver
 from ..solvers.rk.learned import LearnedRK
-from . import classical, gradient, least_squares
-from .best import BestStudent
+from . import classical
 from .classical import SchemeRow
-from .frozen import Frozen, crossed
-from .precision import cast, double_precision
-from .starts import Pairs, checked_starts, split
-from .teacher import ends, teacher_of
+from .fitting import Plan, fitted
+from .frozen import Frozen
+from .keep import Keep
+from .objectives import ObjectiveKind
+from .progress import Progress, Reporter
+from .starts import checked_starts, split
+from .teacher import taught, teacher_of
 
 
 class Distilled(NamedTuple):
@@ -73,7 +77,11 @@ def distill(
     args: Any = None,
     holdout: float = 0.2,
     teacher: AbstractSolver | None = None,
+    objective: ObjectiveKind = "end",
+    radius: float | None = None,
     max_steps: int | None = None,
+    saved: Path | None = None,
+    report: Callable[[Progress], None] = lambda progress: None,
     key: PRNGKeyArray,
 ) -> Distilled:
     """Fit a learned solver to a frozen field, so that few evaluations give the accuracy of many.
@@ -93,7 +101,15 @@ def distill(
         holdout: The share of the starts that the fit does not see.
         teacher: Solves the starts, in float64; None: DOPRI5 at 1e-8. For a stiff field
             `kx.FromDiffrax(diffrax.Kvaerno5(), 1e-8, 1e-8)`.
+        objective: What the fit makes small. "end": the error at t1. "local": the error of each step from the teacher's
+            state at its beginning, for a student of several steps; few starts then give many errors. "relaxed": the
+            error at t1 from starts that may move a little (LD3, Tong et al., ICLR 2025, arXiv 2405.15506). Early
+            stopping and the results go by the error at t1.
+        radius: Of "relaxed": how far a start may move, as a share of the starts' root mean square; None for 0.02.
         max_steps: Steps of the optimiser; None for 200 (Levenberg-Marquardt) or 3000 (Adam).
+        saved: A folder for the teacher's solutions and the state of the fit. The same call goes on from there after a
+            stop, and another student takes the same solutions. Remove it afterwards; None for none.
+        report: Receives a `Progress` after each part of the teacher's work and after steps of the fit: try `print`.
         key: Draws the held-out starts, and Adam's batches.
 
     Returns:
@@ -104,15 +120,18 @@ def distill(
             its solution is not finite; the student diverges at its start.
     """
     _check(student, t0, t1, max_steps)
+    plan = Plan.checked(objective, radius, student, max_steps)
     y0 = checked_starts(y0)
     split_key, batch_key = jax.random.split(key)
     rows, held_rows = split(len(jax.tree.leaves(y0)[0]), holdout, split_key)
     frozen = Frozen(field, args, float(t0), float(t1))
     student = student.for_interval(t0, t1)
     eqx.filter_eval_shape(frozen.end, student, jax.tree.map(lambda x: x[0], y0))  # raises for slopes unlike the state
-    pairs = Pairs(y0, ends(field, y0, t0, t1, args, teacher_of(field) if teacher is None else teacher))
-    seen, held = pairs.rows(rows), pairs.rows(held_rows)
-    best = _fit(frozen, student, seen, held, max_steps, int(jax.random.randint(batch_key, (), 0, 2**31 - 1)))
+    teacher, keep = teacher_of(field) if teacher is None else teacher, Keep(saved)
+    pairs = taught(frozen, y0, teacher, whole=plan.needs_path, keep=keep, say=Reporter(report, "teacher"))
+    seen, held = pairs.rows(rows), replace(pairs.rows(held_rows), path=None)
+    seed = int(jax.random.randint(batch_key, (), 0, 2**31 - 1))
+    best = fitted(frozen, student, seen, held, plan, seed, keep, Reporter(report, "fit"))
     solver = jax.tree.map(lambda old, new: jnp.asarray(np.asarray(new), old.dtype), student, best.student)
     own = classical.row(frozen, solver, held)
     table = classical.table(frozen, held, solver.nfe)
@@ -128,24 +147,3 @@ def _check(student: Any, t0: Any, t1: Any, max_steps: Any) -> None:
         raise UserError(f"t0 and t1 must be two different finite numbers, got {t0!r} and {t1!r}")
     if max_steps is not None and (not isinstance(max_steps, int) or max_steps < 1):
         raise UserError(f"max_steps must be a whole number >= 1, got {max_steps!r}")
-
-
-def _fit(frozen: Frozen, student: LearnedRK, seen: Pairs, held: Pairs, max_steps: int | None, seed: int) -> BestStudent:
-    """Fit in float64, with the method that suits the number of parameters."""
-    frozen, student, seen, held = cast((frozen, student, seen, held), np.float64)
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(student))
-    with double_precision():
-        if not crossed(frozen, student, held).any():
-            raise UserError(
-                f"the student diverges on the held-out starts from where it begins ({title(student)}): "
-                "give it more evaluations, or begin at another tableau"
-            )
-        if least_squares.suits(parameters, seen):
-            steps = least_squares.MOST_STEPS if max_steps is None else max_steps
-            best = least_squares.levenberg_marquardt(frozen, student, seen, held, steps)
-        else:
-            steps = gradient.MOST_STEPS if max_steps is None else max_steps
-            best = gradient.adam(frozen, student, seen, held, steps, seed)
-        if best.student is not None:
-            best.student = replace(best.student, chart=best.student.chart.canonical())
-    return best

@@ -1,4 +1,4 @@
-"""Adam on the log of the mean square error at the end, for students with too many parameters for least squares."""
+"""Adam on the log of the mean square error, for students with too many parameters for least squares."""
 
 from typing import Any
 
@@ -10,28 +10,43 @@ import optax
 from jaxtyping import Array
 
 from ..data.batches import BatchStream
+from ..io.checkpoints import restored
 from ..solvers.rk.learned import LearnedRK as Student
 from .best import BestStudent
-from .frozen import Frozen, crossed, rmse
+from .keep import Stored
+from .objectives import AbstractObjective, EndPoint, crossed, rmse
+from .progress import Reporter
 from .starts import Pairs
 
 MOST_STEPS = 3000
 BATCH = 256
+"""The most starts in a batch, and the fewest."""
+LEAST_BATCH = 16
 LOOK_EVERY = 50
 PATIENCE = 20
 """Evaluations on the held-out starts without a better error after which a fit ends."""
 
 _RATE = 1e-2
+_NUMBERS = 2**16  # in the states of a batch; a few large states already give more errors than parameters
 
 
-def _crossed(frozen: Frozen, student: Student, batch: Pairs) -> Pairs:
+def _crossed(objective: AbstractObjective, student: Student, batch: Pairs) -> Pairs:
     """The batch with another start in place of each that the student cannot cross, for whose gradient is not finite."""
-    there = crossed(frozen, jax.lax.stop_gradient(student), batch)
+    there = crossed(objective.frozen, student, batch)
     rows = jnp.where(there, jnp.arange(batch.number), jnp.argmax(there))
     return jax.tree.map(lambda x: x[rows], batch)
 
 
-def adam(frozen: Frozen, student: Student, seen: Pairs, held: Pairs, steps: int, seed: int) -> BestStudent:
+def adam(
+    objective: AbstractObjective,
+    student: Student,
+    seen: Pairs,
+    held: Pairs,
+    steps: int,
+    seed: int,
+    stored: Stored,
+    say: Reporter,
+) -> BestStudent:
     """Fit the student to the pairs `seen`, in batches drawn by `seed`; all in float64.
 
     The log gives the learning rate the same meaning for errors of any size; the rate falls to a hundredth on a cosine.
@@ -39,31 +54,49 @@ def adam(frozen: Frozen, student: Student, seen: Pairs, held: Pairs, steps: int,
     Returns:
         The student with the best error on the pairs `held`, with that error.
     """
-    most = jnp.asarray(seen.spread)
     optimiser = optax.adam(optax.cosine_decay_schedule(_RATE, steps, 1e-2))
-    stream = BatchStream(seen.number, min(BATCH, seen.number), seed)
+    size = min(seen.number, max(LEAST_BATCH, min(BATCH, _NUMBERS // seen.size)))
+    stream = BatchStream(seen.number, size, seed)
 
-    def loss(student: Student, frozen: Frozen, batch: Pairs) -> Array:
-        return jnp.log(jnp.mean(frozen.bounded_errors(student, _crossed(frozen, student, batch), most) ** 2))
+    def loss(student: Student, objective: AbstractObjective, batch: Pairs) -> Array:
+        return jnp.log(jnp.mean(objective.errors(student, batch) ** 2))
+
+    def slope(student: Student, objective: AbstractObjective, batch: Pairs) -> Any:
+        found = jax.grad(loss)(student, objective, batch)
+        known = jnp.all(jnp.stack([jnp.isfinite(x).all() for x in jax.tree.leaves(found)]))
+        again = lambda: jax.grad(loss)(student, objective, _crossed(objective, student, batch))
+        return jax.lax.cond(known, lambda: found, again)
 
     @eqx.filter_jit
-    def dispatch(student, state, frozen: Frozen, seen: Pairs, rows) -> Any:
+    def dispatch(run: Any, objective: AbstractObjective, first: Pairs, rows) -> Any:
         def step(carry, rows):
-            student, state = carry
-            batch = jax.tree.map(lambda x: jnp.asarray(x)[rows], seen)
-            updates, state = optimiser.update(jax.grad(loss)(student, frozen, batch), state)
-            return (optax.apply_updates(student, updates), state), None
+            student, state, seen = carry
+            batch, home = (jax.tree.map(lambda x: jnp.asarray(x)[rows], pairs) for pairs in (seen, first))
+            if objective.moves:
+                batch = objective.moved(student, batch, home)
+                seen = jax.tree.map(lambda x, new: x.at[rows].set(new), seen, batch)
+            updates, state = optimiser.update(slope(student, objective, batch), state)
+            return (optax.apply_updates(student, updates), state, seen), None
 
-        return jax.lax.scan(step, (student, state), rows)[0]
+        return jax.lax.scan(step, run, rows)[0]
 
-    best = BestStudent(PATIENCE)
-    best.look(float(rmse(frozen, student, held, most)), student)
-    now: Any = jax.tree.map(jnp.asarray, student)
-    state = optimiser.init(now)
-    for done in range(0, steps, LOOK_EVERY):
+    ends, best = EndPoint(objective.frozen, objective.most), BestStudent(PATIENCE)
+    begin: Any = jax.tree.map(jnp.asarray, student)
+    run: Any = begin, optimiser.init(begin), jax.tree.map(jnp.asarray, seen)
+    done = 0
+    if (arrays := stored.found()) is not None:
+        run, kept = restored(arrays, (run, begin))
+        done = stored.plain["done"]
+        best.restore(stored.plain, kept)
+    else:
+        best.look(float(rmse(ends, student, held)), student)
+    say(done, steps, best.error)
+    while done < steps and not best.exhausted:
         rows = np.asarray(stream.take(done, min(LOOK_EVERY, steps - done)))
-        now, state = dispatch(now, state, frozen, seen, rows)
-        best.look(float(rmse(frozen, now, held, most)), now)
-        if best.exhausted:
-            break
+        run = dispatch(run, objective, seen, rows)
+        done += len(rows)
+        best.look(float(rmse(ends, run[0], held)), run[0])
+        stored.save(jax.tree.leaves((run, best.student)), {"done": done, **best.saved()})
+        say(done, steps, best.error)
+    stored.clear()
     return best

@@ -5,7 +5,8 @@ a state of D numbers and P parameters give a block of (D, P), from P forward-mod
 whichever are fewer.
 """
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -14,9 +15,12 @@ import numpy as np
 import optimistix as optx
 from jaxtyping import Array, Float
 
+from ..io.checkpoints import restored
 from ..solvers.rk.learned import LearnedRK as Student
 from .best import BestStudent
-from .frozen import Frozen, rmse
+from .keep import Stored
+from .objectives import AbstractObjective, EndPoint, rmse
+from .progress import Reporter
 from .starts import Pairs
 
 MOST_STEPS = 200
@@ -28,34 +32,76 @@ MOST_ENTRIES = 2**25
 """The largest Jacobian, in numbers: 256 MiB, of which the solver stores three."""
 
 
+_MOVE_EVERY = 3  # accepted steps after which an objective may move the starts
+
+
 def suits(parameters: int, seen: Pairs) -> bool:
     """Whether there are few enough parameters, and the Jacobian is small enough."""
     return parameters <= MOST_PARAMETERS and parameters * seen.number * seen.size <= MOST_ENTRIES
 
 
-def levenberg_marquardt(frozen: Frozen, student: Student, seen: Pairs, held: Pairs, steps: int) -> BestStudent:
+def levenberg_marquardt(
+    objective: AbstractObjective, student: Student, seen: Pairs, held: Pairs, steps: int, stored: Stored, say: Reporter
+) -> BestStudent:
     """Fit the student to the pairs `seen`; all in float64.
 
     Returns:
         The student with the best error on the pairs `held`, with that error.
     """
-    most = jnp.asarray(seen.spread)
-    unit = rmse(frozen, student, seen, most)
-    best = BestStudent(PATIENCE)
-    best.look(float(rmse(frozen, student, held, most)), student)
+    ends, best = EndPoint(objective.frozen, objective.most), BestStudent(PATIENCE)
+    unit = rmse(objective, student, seen)
     if not 0 < unit < np.inf:  # the student diverges, or is exact
+        best.look(float(rmse(ends, student, held)), student)
         return best
     parameters = sum(leaf.size for leaf in jax.tree.leaves(student))
-    error = _Errors(frozen, seen, unit, most, seen.size < parameters)
-    state = _begin(error, student)
-    for _ in range(steps):
-        before = state.num_accepted_steps
-        student, state = _step(error, student, state)
-        if state.num_accepted_steps > before:
-            best.look(float(rmse(frozen, student, held, most)), student)
-        if bool(state.terminate) or best.exhausted:
-            break
+    error = _Errors(objective, seen, unit, seen.size < parameters)
+    run, done = _Run(jax.tree.map(jnp.asarray, student), _begin(error, student), seen), 0
+    if (arrays := stored.found()) is not None:
+        run, kept = run.restored(arrays)
+        done = stored.plain["done"]
+        best.restore(stored.plain, kept)
+    else:
+        best.look(float(rmse(ends, student, held)), student)
+    say(done, steps, best.error)
+    while done < steps and not bool(run.state.terminate) and not best.exhausted:
+        before = run.state.num_accepted_steps
+        run = run.step(replace(error, pairs=run.seen))
+        done += 1
+        if run.state.num_accepted_steps > before:
+            best.look(float(rmse(ends, run.student, held)), run.student)
+        if objective.moves and run.state.num_accepted_steps >= _MOVE_EVERY:
+            run = run.moved(error)
+        stored.save(run.arrays(best.student), {"done": done, **best.saved()})
+        say(done, steps, best.error)
+    stored.clear()
     return best
+
+
+class _Run(NamedTuple):
+    """A fit under way: its student, the state of its solver, and its pairs, whose starts may have moved."""
+
+    student: Student
+    state: Any
+    seen: Pairs
+
+    def step(self, error: "_Errors") -> "_Run":
+        """After one more step of the solver, accepted or not."""
+        return _Run(*_step(error, self.student, self.state), self.seen)
+
+    def moved(self, error: "_Errors") -> "_Run":
+        """With moved starts; the solver begins there again, with its damping."""
+        seen = _moved(error.objective, self.student, self.seen, error.pairs)
+        state = _begin(replace(error, pairs=seen), self.student)
+        return _Run(self.student, eqx.tree_at(lambda s: s.search_state, state, self.state.search_state), seen)
+
+    def arrays(self, best: Student) -> list[Any]:
+        """What `restored` needs."""
+        return jax.tree.leaves(eqx.filter((self, best), eqx.is_array))
+
+    def restored(self, arrays: list[Any]) -> tuple["_Run", Student]:
+        """The run, and the best student, of these arrays."""
+        varied, constant = eqx.partition((self, self.student), eqx.is_array)
+        return eqx.combine(restored(arrays, varied), constant)
 
 
 class _Errors(eqx.Module):
@@ -65,38 +111,37 @@ class _Errors(eqx.Module):
     every product with it is a product of matrices.
 
     Attributes:
-        frozen, pairs: The field and the pairs of the errors.
+        objective, pairs: What the errors are, and of which pairs.
         unit: The root mean square error at the start of the fit.
-        most: The bound of one start's error.
         reverse: Whether reverse mode builds the Jacobian (static).
     """
 
-    frozen: Frozen
+    objective: AbstractObjective
     pairs: Pairs
     unit: Float[Array, ""]
-    most: Float[Array, ""]
     reverse: bool = eqx.field(static=True)
 
     def __call__(self, student: Student) -> Float[Array, " rows"]:
         differentiate = jax.jacrev if self.reverse else jax.jacfwd
 
-        def one(student, start, end):
-            value = self.frozen.bounded_error(student, start, end, self.most)
+        def one(student, pair):
+            value = self.objective.error(student, pair)
             return value, value
 
         @jax.custom_jvp
         def errors(student):
-            return self.frozen.bounded_errors(student, self.pairs, self.most)
+            return self.objective.errors(student, self.pairs)
 
         @errors.defjvp
         def _(primals, tangents) -> Any:
-            jacobian = jax.vmap(differentiate(one, has_aux=True), (None, 0, 0))
-            slopes, values = jacobian(*primals, self.pairs.start, self.pairs.end)
+            jacobian = jax.vmap(differentiate(one, has_aux=True), (None, 0))
+            slopes, values = jacobian(*primals, self.pairs)
             known = jax.tree.map(lambda slope: jnp.where(jnp.isfinite(slope), slope, 0), slopes)  # of a lost start
             along = jax.tree.map(lambda slope, to: jnp.tensordot(slope, to, to.ndim), known, *tangents)
             return values, sum(jax.tree.leaves(along))
 
-        return errors(student).reshape(-1) / (self.unit * np.sqrt(self.pairs.number * self.pairs.size))
+        found = errors(student)
+        return found.reshape(-1) / (self.unit * np.sqrt(found.size))
 
 
 # Compiled here, once for each structure of field and student, and not at every fit.
@@ -120,3 +165,8 @@ def _begin(error: _Errors, student: Student) -> Any:
 def _step(error: _Errors, student: Student, state: Any) -> tuple[Student, Any]:
     """The student after one more step of the solver, accepted or not, and the solver's state."""
     return _METHOD.step(_residual, student, error, _FORWARD, state, _NO_TAGS)[:2]
+
+
+@eqx.filter_jit
+def _moved(objective: AbstractObjective, student: Student, pairs: Pairs, first: Pairs) -> Pairs:
+    return objective.moved(student, pairs, first)

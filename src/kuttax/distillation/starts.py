@@ -9,13 +9,20 @@ from jaxtyping import PRNGKeyArray, PyTree
 
 from ..arrays import as_jax
 from ..errors import UserError
+from .path import Path
 
 
 class Pairs(eqx.Module):
-    """Starts of a field and their ends: two pytrees of arrays with a leading axis of starts."""
+    """Starts of a field and their ends: two pytrees of arrays with a leading axis of starts.
+
+    Attributes:
+        start, end: The states.
+        path: The teacher's states between them, where the fit needs them.
+    """
 
     start: PyTree
     end: PyTree
+    path: Path | None = None
 
     @property
     def number(self) -> int:

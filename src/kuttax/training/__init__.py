@@ -1,8 +1,8 @@
 """Training: the loop, its settings, its checkpoints, and finished runs on the disk."""
 
+from ..io.checkpoints import Checkpoints
 from .certify import certify_run
 from .checkpoint import load_run, save_run
-from .checkpoints import Checkpoints
 from .evaluate import Evaluation, evaluate, predict
 from .failure import Failures, TrainingError
 from .log import Log

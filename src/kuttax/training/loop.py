@@ -12,13 +12,13 @@ from jaxtyping import PyTree
 
 from ..data.batches import BatchStream
 from ..errors import UserError
+from ..io.checkpoints import Checkpoint, Checkpoints, SavedPart, restored
 from ..penalties.schedule import Scheduled
 from ..solvers.base.solution import SolveError
 from ..solvers.base.solver import AbstractSolver
 from ..tasks.abilities import takes
 from ..tasks.base import Task
 from ..validity.control.control import Control
-from .checkpoints import Checkpoint, Checkpoints, TrainingState, restored
 from .evaluate import Evaluation, evaluate
 from .failure import Failures
 from .failure import TrainingError as TrainingError
@@ -201,14 +201,14 @@ class Trainer:
         end = self._evaluate(run.model, run.solver)
         return self._trained(run, run.step, end, run.model, run.solver)._replace(controlled=watch.controlled)
 
-    def _saved(self, seed: int, run: Run, watch: Watch | None, best: Best | None) -> dict[str, TrainingState]:
+    def _saved(self, seed: int, run: Run, watch: Watch | None, best: Best | None) -> dict[str, SavedPart]:
         """The state of all parts of a run."""
-        parts = {"about": TrainingState(self._about(seed)), "run": run.saved()}
+        parts = {"about": SavedPart(self._about(seed)), "run": run.saved()}
         if watch is not None:
             parts["watch"] = watch.saved()
         if best is not None:
             plain = {"step": best.step, "validation": best.validation._asdict()}
-            parts["best"] = TrainingState(plain, jax.tree.leaves(best.weights))
+            parts["best"] = SavedPart(plain, jax.tree.leaves(best.weights))
         return parts
 
     def _restored(self, start: Checkpoint, seed: int, run: Run, watch: Watch | None) -> Best | None:

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import PyTree
 
 from ..data.batches import BatchStream
+from ..io.checkpoints import SavedPart, restored
 from ..solvers.base.solver import AbstractSolver, title
-from .checkpoints import TrainingState, restored
 from .failure import Failures, Steps, refuse
 from .program import Program
 from .settings import Settings
@@ -124,7 +124,7 @@ class Run:
         self.varied, self.state, solver = self.place.replicated(restored(weights, now))
         self.constants = (self.constants[0], solver)
 
-    def saved(self) -> TrainingState:
+    def saved(self) -> SavedPart:
         """All that `restore` needs: a model's constants follow from the seed, a solver's may have changed."""
         plain = {
             "step": self.step,
@@ -133,9 +133,9 @@ class Run:
             "failures": self.failures._asdict(),
             "step_ms": self.step_ms,
         }
-        return TrainingState(plain, jax.tree.leaves((self.varied, self.state, self.constants[1])))
+        return SavedPart(plain, jax.tree.leaves((self.varied, self.state, self.constants[1])))
 
-    def restore(self, saved: TrainingState) -> None:
+    def restore(self, saved: SavedPart) -> None:
         """Continue from there, bit for bit, with a solver of the same structure.
 
         Raises:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from types import FrameType, TracebackType
 from typing import Any
 
-from .checkpoints import Checkpoints, TrainingState
+from ..io.checkpoints import Checkpoints, SavedPart
 from .parallel import OneDevice, Placement
 
 
@@ -42,7 +42,7 @@ class Saving:
     def __init__(
         self,
         checkpoints: Checkpoints | None,
-        state: Callable[[], Mapping[str, TrainingState]],
+        state: Callable[[], Mapping[str, SavedPart]],
         step: Callable[[], int],
         place: Placement | None = None,
     ):

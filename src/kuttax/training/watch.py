@@ -10,6 +10,7 @@ from jax.core import Tracer
 from jaxtyping import PyTree
 
 from ..errors import UserError
+from ..io.checkpoints import SavedPart, restored
 from ..solvers.base.solution import Status
 from ..solvers.base.solver import AbstractSolver
 from ..tasks.base import Metric, Task
@@ -17,7 +18,6 @@ from ..validity.control.control import CertifyRequest, Control, Moment, RevertRe
 from ..validity.control.dial import size_of
 from ..validity.control.reading import Reading, readings
 from ..validity.prediction import Prediction, mean_nfe
-from .checkpoints import TrainingState, restored
 from .evaluate import predict
 from .run import Run
 
@@ -118,7 +118,7 @@ class Watch:
                 self._check()
             look(now=True)
 
-    def saved(self) -> TrainingState:
+    def saved(self) -> SavedPart:
         """All that `restore` needs, except the solver in use."""
         plain = {
             "nfe_checks": self.nfe_checks,
@@ -127,9 +127,9 @@ class Watch:
             "ended": self._ended,
             "tuned": self._tuned,
         }
-        return TrainingState(plain, [self._since, self._order, *self._kept])
+        return SavedPart(plain, [self._since, self._order, *self._kept])
 
-    def restore(self, saved: TrainingState) -> None:
+    def restore(self, saved: SavedPart) -> None:
         """Continue from there, bit for bit; the run gets a solver with the structure in use at that time.
 
         Raises:

@@ -20,8 +20,8 @@ import numpy as np
 from jaxtyping import PyTree
 
 from ..errors import UserError
-from ..io import json_file
-from ..io.atomic import PARTIAL, replacing
+from . import json_file
+from .atomic import PARTIAL, replacing
 
 FILES = tuple(f"{'[0-9]' * 8}.{ending}" for ending in ("ckpt", "damaged"))
 """Patterns of the file names in a folder of checkpoints."""
@@ -30,7 +30,7 @@ _FORMAT, _VERSION = "kuttax-checkpoint", 1
 _PARTS = "parts.json"  # the archive's member with everything except arrays
 
 
-class TrainingState(NamedTuple):
+class SavedPart(NamedTuple):
     """The state of one part of a run: JSON, which may contain NaN and infinities, and arrays."""
 
     plain: dict[str, Any]
@@ -41,7 +41,7 @@ class Checkpoint(NamedTuple):
     """A checkpoint: its file, and the state of each part by its name."""
 
     path: Path
-    parts: dict[str, TrainingState]
+    parts: dict[str, SavedPart]
 
     @property
     def step(self) -> int:
@@ -71,7 +71,7 @@ class Checkpoints:
         """Whether a regular checkpoint is due."""
         return time.monotonic() - self._last >= self.every
 
-    def save(self, parts: Mapping[str, TrainingState]) -> None:
+    def save(self, parts: Mapping[str, SavedPart]) -> None:
         """Write the next checkpoint, wait until it is on the disk, and remove the oldest."""
         self.directory.mkdir(parents=True, exist_ok=True)
         payload = _packed(parts)
@@ -160,7 +160,7 @@ class _Damaged(Exception):
     """A file was changed after it was written."""
 
 
-def _packed(parts: Mapping[str, TrainingState]) -> bytes:
+def _packed(parts: Mapping[str, SavedPart]) -> bytes:
     plain = {name: {"plain": part.plain, "arrays": len(part.arrays)} for name, part in parts.items()}
     members = {f"{name}.{i}": np.asarray(x) for name, part in parts.items() for i, x in enumerate(part.arrays)}
     members[_PARTS] = np.frombuffer(json.dumps(plain).encode(), np.uint8)
@@ -178,14 +178,14 @@ def _digest(payload: bytes) -> str:
     return hashlib.sha256(payload).hexdigest()
 
 
-def _unpacked(content: bytes) -> dict[str, TrainingState]:
+def _unpacked(content: bytes) -> dict[str, SavedPart]:
     first, newline, payload = content.partition(b"\n")
     if first + newline != _header(payload):
         raise _Damaged(_reason(first, payload))
     with np.load(io.BytesIO(payload), allow_pickle=False) as archive:
         parts = json.loads(archive[_PARTS].tobytes())
         arrays = lambda name, count: [archive[f"{name}.{i}"] for i in range(count)]
-        return {name: TrainingState(part["plain"], arrays(name, part["arrays"])) for name, part in parts.items()}
+        return {name: SavedPart(part["plain"], arrays(name, part["arrays"])) for name, part in parts.items()}
 
 
 def _reason(first: bytes, payload: bytes) -> str:

@@ -1,0 +1,101 @@
+"""Fitting: the method that suits a student and its starts, in float64."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..errors import UserError
+from ..solvers.base.solver import title
+from ..solvers.rk.learned import LearnedRK
+from . import gradient, least_squares
+from .best import BestStudent
+from .frozen import Frozen
+from .keep import Keep
+from .objectives import AbstractObjective, EndPoint, Local, ObjectiveKind, Relaxed, crossed
+from .precision import cast, double_precision
+from .progress import Reporter
+from .starts import Pairs
+
+_RADIUS = 0.02
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a fit makes small, and for how long.
+
+    Attributes:
+        objective: Its name.
+        radius: Of "relaxed": how far a start may move, as a share of the starts' root mean square.
+        max_steps: Steps of the optimiser; None for the method's own number.
+    """
+
+    objective: ObjectiveKind
+    radius: float
+    max_steps: int | None
+
+    @classmethod
+    def checked(
+        cls, objective: ObjectiveKind, radius: float | None, student: LearnedRK, max_steps: int | None
+    ) -> "Plan":
+        """The plan.
+
+        Raises:
+            UserError: The objective is unknown or not for this student, or the radius is invalid.
+        """
+        if objective not in get_args(ObjectiveKind):
+            raise UserError(f"unknown objective {objective!r}; known: {', '.join(get_args(ObjectiveKind))}")
+        if objective == "local" and (student.steps < 2 or not student.consistent):
+            raise UserError(
+                "the objective 'local' compares each step with the teacher, and this student has one step: "
+                "take kx.student('per_step', ...) or 'shared' with several steps, or the objective 'end'"
+            )
+        if radius is not None and objective != "relaxed":
+            raise UserError(f"radius is for the objective 'relaxed', and this one is {objective!r}: leave it out")
+        radius = _RADIUS if radius is None else radius
+        if isinstance(radius, bool) or not isinstance(radius, int | float) or not 0 < radius < math.inf:
+            raise UserError(f"radius must be a positive number, got {radius!r}: 0.02 is a fiftieth of the starts' size")
+        return cls(objective, float(radius), max_steps)
+
+    @property
+    def needs_path(self) -> bool:
+        """Whether the pairs need the teacher's states between start and end."""
+        return self.objective == "local"
+
+    def errors_of(self, frozen: Frozen, seen: Pairs) -> AbstractObjective:
+        """The objective on these pairs."""
+        most = jnp.asarray(seen.spread)
+        if self.objective == "relaxed":
+            return Relaxed(frozen, most, jnp.asarray(self.radius))
+        return (Local if self.objective == "local" else EndPoint)(frozen, most)
+
+
+def fitted(
+    frozen: Frozen, student: LearnedRK, seen: Pairs, held: Pairs, plan: Plan, seed: int, keep: Keep, say: Reporter
+) -> BestStudent:
+    """The student with the best error at the end on the pairs `held`.
+
+    Raises:
+        UserError: The student diverges where it begins.
+    """
+    frozen, student, seen, held = cast((frozen, student, seen, held), np.float64)
+    stored = keep.stored("fit", (plan, seed, student, seen, held))
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(student))
+    with double_precision():
+        if not crossed(frozen, student, held).any():
+            raise UserError(
+                f"the student diverges on the held-out starts from where it begins ({title(student)}): "
+                "give it more evaluations, or begin at another tableau"
+            )
+        objective = plan.errors_of(frozen, seen)
+        if least_squares.suits(parameters, seen):
+            steps = least_squares.MOST_STEPS if plan.max_steps is None else plan.max_steps
+            best = least_squares.levenberg_marquardt(objective, student, seen, held, steps, stored, say)
+        else:
+            steps = gradient.MOST_STEPS if plan.max_steps is None else plan.max_steps
+            best = gradient.adam(objective, student, seen, held, steps, seed, stored, say)
+        best.student = replace(best.student, chart=best.student.chart.canonical())
+    return best

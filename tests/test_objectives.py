@@ -1,0 +1,179 @@
+"""Objectives of a distillation against SciPy and closed forms; what is stored, and what a stopped fit goes on from."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.integrate import solve_ivp
+
+import kuttax as kx
+from kuttax.distillation import Frozen, Pairs, least_squares
+from kuttax.distillation.objectives import EndPoint, Local, Relaxed
+from kuttax.distillation.precision import double_precision
+from kuttax.distillation.teacher import taught, teacher_of
+from kuttax.errors import UserError
+from kuttax.io.checkpoints import Checkpoints
+
+KEY = jax.random.key(3)
+
+
+def wave(t, y, args):
+    """A pendulum that is driven; one state of two numbers."""
+    return jnp.stack([y[1], jnp.cos(t) / 2 - jnp.sin(y[0])])
+
+
+def exactly(y0, t0, t1):
+    field = lambda t, y: [y[1], np.cos(t) / 2 - np.sin(y[0])]
+    return solve_ivp(field, (t0, t1), y0, method="DOP853", rtol=1e-12, atol=1e-12).y[:, -1]
+
+
+def starts(number, seed=0):
+    return np.random.default_rng(seed).normal(size=(number, 2))
+
+
+def test_the_teacher_knows_the_way():
+    """Between start and end too, to the digits of its spline; backwards in time."""
+    y0 = starts(3)
+    pairs = taught(Frozen(wave, None, 2.0, 0.5), y0, teacher_of(wave), whole=True)
+    for n, share in ((0, 0.3), (1, 0.77), (2, 1.0)):
+        at = jax.tree.map(lambda x, n=n: x[n], pairs.path).at(jnp.asarray(share))
+        np.testing.assert_allclose(at, exactly(y0[n], 2.0, 2.0 - 1.5 * share), atol=1e-7)
+    np.testing.assert_allclose(pairs.end[1], exactly(y0[1], 2.0, 0.5), atol=1e-7)
+
+
+def test_the_local_error_is_that_of_each_step_alone():
+    y0, solver = starts(2), kx.student("per_step", 4, stages=2, dtype=np.float64)
+    frozen = Frozen(wave, None, 0.0, 1.0)
+    pairs = taught(frozen, y0, teacher_of(wave), whole=True)
+    found = Local(frozen, jnp.asarray(1e6)).errors(solver, pairs)
+    for n in range(2):
+        middle = exactly(y0[n], 0.0, 0.5)
+        step = lambda y, t0, t1: kx.solve(wave, y, t0, t1, solver=kx.FixedSteps(kx.tableaus.MIDPOINT, 1)).y1
+        first = step(y0[n], 0.0, 0.5) - middle
+        second = step(middle, 0.5, 1.0) - exactly(middle, 0.5, 1.0)
+        np.testing.assert_allclose(found[n], np.concatenate([first, second]), atol=1e-7)
+
+
+def test_a_start_moves_to_where_its_error_vanishes_or_to_the_edge_of_its_ball():
+    """dy/dt = -y by one Euler step of 1/2 is y/2; the end exp(-1/2) x is that of the start 2 exp(-1/2) x."""
+    frozen = Frozen(lambda t, y, a: -y, None, 0.0, 0.5)
+    x = np.array([[1.0], [-2.0], [0.5]])
+    pairs = Pairs(x, np.exp(-0.5) * x)
+    solver = kx.FixedSteps(kx.tableaus.EULER, 1)
+    size = np.sqrt(np.mean(x**2))
+    for radius in (1.0, 0.05):
+        moved = Relaxed(frozen, jnp.asarray(1e6), jnp.asarray(radius)).moved(solver, pairs, pairs)
+        away = np.clip((2 * np.exp(-0.5) - 1) * x, -radius * size, radius * size)
+        np.testing.assert_allclose(moved.start - x, away, rtol=1e-6)
+        again = Relaxed(frozen, jnp.asarray(1e6), jnp.asarray(radius)).moved(solver, moved, pairs)
+        np.testing.assert_allclose(again.start - x, away, rtol=1e-6)  # the ball stays where it was
+
+
+@pytest.mark.parametrize("objective", ["local", "relaxed"])
+def test_each_objective_comes_closer_than_every_classical_scheme(objective):
+    y0 = starts(128)
+    found = kx.distill(wave, y0, 0.0, 3.0, student=kx.student("per_step", 8), objective=objective, key=KEY)
+    fresh = starts(32, seed=5)
+    truth = np.stack([exactly(y, 0.0, 3.0) for y in fresh])
+    y1 = kx.solve(wave, fresh, 0.0, 3.0, solver=found.solver, batch_axis=0).y1
+    assert np.sqrt(np.mean((y1 - truth) ** 2)) < min(row.rmse for row in found.table) / 1.5
+
+
+class Stop(Exception):
+    """A kill."""
+
+
+@pytest.mark.parametrize(
+    ("method", "objective"),
+    [
+        ("squares", "relaxed"),
+        pytest.param("squares", "end", marks=pytest.mark.slow),
+        pytest.param("adam", "relaxed", marks=pytest.mark.slow),
+    ],
+)
+def test_a_stopped_fit_goes_on_to_the_same_bits(method, objective, monkeypatch, tmp_path):
+    monkeypatch.setattr(Checkpoints, "due", True)
+    steps, at = (9, 5) if method == "squares" else (150, 100)
+    if method == "adam":
+        monkeypatch.setattr(least_squares, "MOST_PARAMETERS", 2)
+    student = kx.student("shared", 4)
+    fit = lambda **more: kx.distill(
+        wave, starts(64), 0.0, 2.0, student=student, objective=objective, key=KEY, max_steps=steps, **more
+    )
+
+    def stop(now):
+        if (now.phase, now.done) == ("fit", at):
+            raise Stop
+
+    whole, rest = fit(), []
+    with pytest.raises(Stop):
+        fit(saved=tmp_path, report=stop)
+    found = fit(saved=tmp_path, report=rest.append)
+    assert next(now.done for now in rest if now.phase == "fit") == at
+    jax.tree.map(np.testing.assert_array_equal, found.solver, whole.solver)
+    assert found.steps == whole.steps
+    assert not list(tmp_path.glob("fit-*"))  # a finished fit leaves the teacher's solutions alone
+
+
+def test_the_teacher_solves_once(tmp_path):
+    """For the same field, starts and interval; any other is solved anew."""
+
+    def parts(field=wave, seed=0, t1=1.0, nfe=2, args=None):
+        seen, y0 = [], starts(32, seed)
+        options = {"student": kx.student("shared", nfe), "max_steps": 2, "args": args, "key": KEY}
+        kx.distill(field, y0, 0.0, t1, saved=tmp_path, report=seen.append, **options)
+        return [now.done for now in seen if now.phase == "teacher"]
+
+    assert parts() == [0, 32]
+    assert parts() == [32]
+    assert parts(nfe=4) == [32]
+    assert parts(t1=1.5) == [0, 32]
+    assert parts(seed=1) == [0, 32]
+    assert parts(field=lambda t, y, a: 1.001 * wave(t, y, a)) == [0, 32]
+    assert parts(args=np.ones(2)) == [0, 32]
+
+
+def test_a_damaged_store_is_solved_anew(tmp_path):
+    options = {"student": kx.student("shared", 2), "max_steps": 2, "key": KEY}
+    kx.distill(wave, starts(32), 0.0, 1.0, saved=tmp_path, **options)
+    (file,) = tmp_path.glob("teacher-*/*.ckpt")
+    file.write_bytes(file.read_bytes()[:-7] + b"garbage")
+    with pytest.raises(UserError, match="is damaged"):
+        kx.distill(wave, starts(32), 0.0, 1.0, saved=tmp_path, **options)
+
+
+def test_progress_is_one_line_with_time_and_memory():
+    seen = []
+    options = {"student": kx.student("shared", 2), "max_steps": 3, "key": KEY}
+    found = kx.distill(wave, starts(32), 0.0, 1.0, report=seen.append, **options)
+    lines = [str(now) for now in seen]
+    assert lines[0].startswith("teacher: 0 of 32 starts, 0 s, ")
+    assert lines[-1].startswith(f"fit: {seen[-1].done} of 3 steps, error ") and lines[-1].endswith(" GiB")
+    assert seen[-1].error == pytest.approx(found.error, rel=0.02)  # bounded, and in float64
+    assert all(a.seconds <= b.seconds for a, b in itertools.pairwise(seen[2:]))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"objective": "best"}, "unknown objective 'best'; known: end, local, relaxed"),
+        ({"objective": "local", "student": kx.student("anchored", 4)}, "this student has one step"),
+        ({"objective": "local", "student": kx.student("free", 4)}, "this student has one step"),
+        ({"radius": 0.1}, "radius is for the objective 'relaxed', and this one is 'end'"),
+        ({"objective": "relaxed", "radius": 0.0}, "radius must be a positive number, got 0.0"),
+        ({"objective": "relaxed", "radius": True}, "radius must be a positive number, got True"),
+    ],
+)
+def test_bad_objectives_are_one_line(options, message):
+    with pytest.raises(UserError, match=message):
+        kx.distill(wave, starts(8), 0.0, 1.0, **{"student": kx.student("shared", 4), "key": KEY, **options})
+
+
+def test_large_errors_are_bounded_and_small_ones_are_not():
+    frozen, most = Frozen(lambda t, y, a: y**3, None, 0.0, 1.0), jnp.asarray(2.0)
+    pairs = Pairs(np.array([[1e-3], [1e200], [5.0]]), np.array([[0.0], [0.0], [0.0]]))
+    with double_precision():
+        error = EndPoint(frozen, most).errors(kx.FixedSteps(kx.tableaus.EULER, 1), pairs)[:, 0]
+    np.testing.assert_allclose(error, [1e-3 + 1e-9, 2.0, 130 / np.sqrt(1 + 130**2 / 4)], rtol=1e-6)
