@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
+from slowness import mostly_slow
 
 import kuttax as kx
 from kuttax.distillation import Frozen, Pairs, least_squares
@@ -71,7 +72,7 @@ def test_a_start_moves_to_where_its_error_vanishes_or_to_the_edge_of_its_ball():
         np.testing.assert_allclose(again.start - x, away, rtol=1e-6)  # the ball stays where it was
 
 
-@pytest.mark.parametrize("objective", ["local", "relaxed"])
+@pytest.mark.parametrize("objective", mostly_slow(["relaxed", "local"]))
 def test_each_objective_comes_closer_than_every_classical_scheme(objective):
     y0 = starts(128)
     found = kx.distill(wave, y0, 0.0, 3.0, student=kx.student("per_step", 8), objective=objective, key=KEY)
@@ -127,8 +128,7 @@ def test_the_teacher_solves_once(tmp_path):
         return [now.done for now in seen if now.phase == "teacher"]
 
     assert parts() == [0, 32]
-    assert parts() == [32]
-    assert parts(nfe=4) == [32]
+    assert parts(nfe=1) == [32]
     assert parts(t1=1.5) == [0, 32]
     assert parts(seed=1) == [0, 32]
     assert parts(field=lambda t, y, a: 1.001 * wave(t, y, a)) == [0, 32]

@@ -1,18 +1,25 @@
 """`kuttax distill RUN_DIR`: a learned solver for the finished field of a saved run."""
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import jax
+import rich.progress
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 
 from ..distillation import Distilled, distill, student
+from ..distillation.fitting import Plan
+from ..distillation.objectives import ObjectiveKind
+from ..distillation.progress import Progress
 from ..distillation.students import StudentKind, stages_of
 from ..errors import UserError
+from ..io import checkpoints
 from ..io.folder import Folder
 from ..io.records import as_json
-from ..options.bounds import Seed, Share, WholeNumber, at_least, check_bounds
+from ..options.bounds import Seed, Share, WholeNumber, above, at_least, check_bounds
 from ..options.unused import Unused, unless
 from ..solvers.base.solver import AbstractSolver
 from ..solvers.rk.learned import LearnedRK
@@ -23,8 +30,34 @@ from ..training.evaluate import evaluate
 from .fit import Budget
 from .kept import save_for_torch, save_record
 from .options.solver import ONE_STEP
-from .output import Output
+from .output import CHECKPOINTS, Output, listed
 from .run import environment, reference
+
+
+class Bar:
+    """The progress of a distillation on a terminal; elsewhere nothing is shown. Use it as a context."""
+
+    def __init__(self, console: Console):
+        shown = "{task.description}", "error {task.fields[error]}  {task.fields[memory]}"
+        name, numbers = (TextColumn(text, markup=False) for text in shown)
+        columns = name, BarColumn(bar_width=16), MofNCompleteColumn(), numbers, TimeElapsedColumn()
+        self._bar = rich.progress.Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._items: dict[str, rich.progress.TaskID] = {}
+
+    def __enter__(self) -> "Bar":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, now: Progress) -> None:
+        """Show where it is."""
+        error = "-" if math.isnan(now.error) else f"{now.error:.3g}"
+        memory = "" if math.isnan(now.memory) else f"{now.memory / 2**30:.1f} GiB"
+        if now.phase not in self._items:
+            self._items[now.phase] = self._bar.add_task(now.phase, total=now.total, error=error, memory=memory)
+        self._bar.update(self._items[now.phase], completed=now.done, error=error, memory=memory)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +81,19 @@ class Distill:
     """Start from this many training samples."""
     holdout: Share = 0.2
     """Keep this share of the starts out of the fit, to test it."""
+    objective: ObjectiveKind = "end"
+    """Make these errors small. end: at the end of the interval. local: of each step from the teacher's state at its
+    beginning. relaxed: at the end, from starts that may move a little."""
+    radius: Annotated[float, above(0)] = 0.02
+    """With --objective relaxed: a start may move by this share of the starts' size."""
     seed: Seed = 0
     """Draw the starts from this seed."""
     out: Path | None = None
     """Write the new run to this folder (default: RUN/distilled-nfeN)."""
     overwrite: bool = False
     """Replace the results of an earlier run in --out."""
+    resume: bool = False
+    """Continue the interrupted fit in --out; all other options must be the same."""
 
     def __post_init__(self):
         check_bounds(self)
@@ -61,6 +101,7 @@ class Distill:
     def unused(self) -> dict[str, Unused]:
         """The options that have no effect beside the others."""
         unused = unless(self.student == "free", ["window"], f"with --student {self.student}")
+        unused |= unless(self.objective == "relaxed", ["radius"], f"with --objective {self.objective}")
         if self.student in ("anchored", "free"):
             why = f"with --student {self.student}, whose one step has as many stages as --nfe"
             unused |= unless(False, ["stages"], why)
@@ -68,18 +109,26 @@ class Distill:
         one_step = self.student == "shared" and stages_of(self.nfe, self.stages) == self.nfe
         return unused | unless(not one_step, ["student"], *ONE_STEP)
 
+    @property
+    def _radius(self) -> float | None:
+        return self.radius if self.objective == "relaxed" else None
+
     def __call__(self, directory: Path, console: Console) -> int:
         """Run the command; returns the exit code."""
         out = directory / f"distilled-nfe{self.nfe}" if self.out is None else self.out
         order = None if self.student == "free" else self.order
         start = student(self.student, self.nfe, stages=self.stages, order=order, window=self.window)
+        Plan.checked(self.objective, self._radius, start)
         size, about = batch_size_of(directory), read_run(directory)
-        with Output(out, "distill", overwrite=self.overwrite) as output:
+        with Output(out, "distill", overwrite=self.overwrite, resume=self.resume) as output:
             output.refuse_used()
             task, model, own = load_run(directory)
-            fitted = self._fitted(directory, task, model, start)
-            console.out(str(fitted))
+            if not isinstance(task, HasTrajectories):
+                raise UserError(f"{directory}: task {task.name} does not say which trajectories to distill for")
             folder = output.begin()
+            folder.claim(*listed())
+            fitted = self._fitted(task, model, start, folder, console)
+            console.out(str(fitted))
             solvers = {"own solver": own, "distilled": fitted.solver, "Tsit5 at 1e-6": reference(task)}
             record = {
                 "kind": "distilled",
@@ -93,17 +142,30 @@ class Distill:
                 **environment(),
             }
             self._save(folder, model, fitted.solver, about, record)
+            checkpoints.clear(folder.path / CHECKPOINTS)
             output.finish()
         console.out(f"Saved in {out}. Look again: kuttax evaluate {out}")
         return 0
 
-    def _fitted(self, directory: Path, task: Any, model: Any, start: LearnedRK) -> Distilled:
+    def _fitted(self, task: Any, model: Any, start: LearnedRK, folder: Folder, console: Console) -> Distilled:
         """The learned solver for the run's field, from the run's own training samples."""
         key, fit_key = jax.random.split(jax.random.key(self.seed))
-        if not isinstance(task, HasTrajectories):
-            raise UserError(f"{directory}: task {task.name} does not say which trajectories to distill for")
         field, y0, t0, t1, args = some_trajectories(task, model, self.starts, key)
-        return distill(field, y0, t0, t1, student=start, args=args, holdout=self.holdout, key=fit_key)
+        with Bar(console) as bar:
+            return distill(
+                field,
+                y0,
+                t0,
+                t1,
+                student=start,
+                args=args,
+                holdout=self.holdout,
+                objective=self.objective,
+                radius=self._radius,
+                saved=folder.path / CHECKPOINTS,
+                report=bar,
+                key=fit_key,
+            )
 
     def _tested(
         self, task: Any, model: Any, solvers: dict[str, AbstractSolver], size: int, console: Console

@@ -62,7 +62,7 @@ _PROGRAM = CommandLine(
     call="kuttax",
     usage=USAGE,
     version=__version__,
-    stopped="stopped; what was saved is kept: fit, train and compare continue with --resume",
+    stopped="stopped; what was saved is kept: train, fit, compare and distill continue with --resume",
     commands={
         "fit": partial(_on_task, "fit", "Fit"),
         "train": partial(_on_task, "train", "Train"),

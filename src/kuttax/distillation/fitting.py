@@ -39,7 +39,7 @@ class Plan:
 
     @classmethod
     def checked(
-        cls, objective: ObjectiveKind, radius: float | None, student: LearnedRK, max_steps: int | None
+        cls, objective: ObjectiveKind, radius: float | None, student: LearnedRK, max_steps: int | None = None
     ) -> "Plan":
         """The plan.
 
