@@ -14,7 +14,7 @@ from slowness import slow
 
 import kuttax as kx
 from kuttax.data.tables.points import Points, PointSplits, points
-from kuttax.density.coupling import optimal
+from kuttax.density.coupling import Independent, Optimal, optimal
 from kuttax.errors import UserError
 from kuttax.nn import ConcatSquashField, MLPField
 from kuttax.tasks import TASKS, Density, Likelihood, Matching, Task, build
@@ -243,7 +243,7 @@ def test_the_gradient_of_the_likelihood_is_its_finite_difference(key, rng):
     np.testing.assert_allclose(sum(jax.tree.leaves(slope)), (moved(1e-5) - moved(-1e-5)) / 2e-5, rtol=1e-6)
 
 
-@pytest.mark.parametrize("coupling", ["independent", "optimal"])
+@pytest.mark.parametrize("coupling", [Independent(), Optimal()], ids=["independent", "optimal"])
 def test_matching_is_zero_for_the_field_that_leads_to_one_point(coupling, key):
     """From anywhere on the line to mu, mu lies (mu - x) / (1 - t) away for each unit of the time that is left."""
     mu = np.array([0.3, -0.8], np.float32)
@@ -390,7 +390,7 @@ def test_every_option_reaches_the_task(name, tmp_path, rng):
     toy = {"data": "circles", "samples": 30, "test_samples": 20}
     task = build(name, **asked, **own, **toy, data_seed=1)
     assert {option: getattr(task, option) for option in asked} == asked
-    assert task.objective == (Likelihood(kx.density.Hutchinson(), 5) if name == "density" else Matching("optimal"))
+    assert task.objective == (Likelihood(kx.density.Hutchinson(), 5) if name == "density" else Matching(Optimal()))
     assert (len(task.train.x), len(task.test.x)) == (30, 20)
     assert np.any(task.train.x != build(name, **toy).train.x)
     np.savetxt(tmp_path / "mine.csv", rng.standard_normal((50, 3)), delimiter=",")
@@ -404,7 +404,7 @@ def test_named_tasks_are_built():
     task = build("density", data="circles", samples=50, test_samples=20, trace="hutchinson", width=3)
     assert isinstance(task.objective.trace, kx.density.Hutchinson) and task.metric.unit == "nats"
     flow = build("flow", data="iris", coupling="optimal", field="mlp")
-    assert flow.objective.coupling == "optimal" and isinstance(flow.init(jax.random.key(0)), MLPField)
+    assert flow.objective.coupling == Optimal() and isinstance(flow.init(jax.random.key(0)), MLPField)
     assert build("density", data="digits").metric.unit == "bits/dim"
     with pytest.raises(UserError, match="unknown data 'moon'; known: moons, circles"):
         build("density", data="moon")

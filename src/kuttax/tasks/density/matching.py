@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...data.tables.points import Points
-from ...density.coupling import Coupling, optimal
+from ...density.coupling import Coupling, Independent
 from ...penalties.base import Penalties
 from ...solvers.base.solver import AbstractSolver
 from ...solvers.leaves import learns
@@ -18,6 +18,7 @@ from .task import Density
 
 _FEW = 64  # points of a batch that a learned solver is fitted on
 _FINE = FixedSteps(RK4, 16)
+_INDEPENDENT = Independent()
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,10 @@ class Matching:
     penalty costs one more solve.
 
     Attributes:
-        coupling: How noise and points are paired: "independent", or "optimal" within a batch (optimal transport).
+        coupling: How noise and points are paired.
     """
 
-    coupling: Coupling = "independent"
+    coupling: Coupling = _INDEPENDENT
 
     @property
     def consistency(self) -> None:
@@ -52,7 +53,7 @@ class Matching:
         noise_key, time_key, penalty_key = jax.random.split(key, 3)
         x = jnp.asarray(batch.x)
         noise = jax.random.normal(noise_key, x.shape, x.dtype)
-        noise = optimal(noise, x) if self.coupling == "optimal" else noise
+        noise, x = self.coupling.pairs(noise, x, task.train.x)
         t = jax.random.uniform(time_key, (len(x),), x.dtype)
         along = (1 - t[:, None]) * noise + t[:, None] * x
         slope = jax.vmap(lambda t, x: model(t, x, None))(t, along)

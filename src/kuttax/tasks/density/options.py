@@ -11,7 +11,7 @@ from ...data.tables import embedded as tables
 from ...data.tables import maf, toys
 from ...data.tables.own import read_table
 from ...data.tables.points import PointSplits
-from ...density.coupling import Coupling
+from ...density.coupling import CouplingKind, coupling_of
 from ...density.trace import Exact, Hutchinson
 from ...errors import UserError
 from ...options.bounds import Depth, MostSteps, Seed, Share, Size, WholeNumber
@@ -139,9 +139,9 @@ class FlowOptions(PointOptions):
 
     consistent: ClassVar[bool] = False
 
-    coupling: Coupling = "independent"
-    """Pair noise with samples at random (independent), or each sample with near noise of the same batch, by optimal
-    transport (optimal)."""
+    coupling: CouplingKind = "independent"
+    """Pair noise with samples at random (independent), each sample with near noise of the same batch, by optimal
+    transport (optimal), or any noise with its sample of the whole training set (semidiscrete; needs ott-jax)."""
 
     def build(self) -> Density:
         """Loads the data and makes the task.
@@ -149,4 +149,4 @@ class FlowOptions(PointOptions):
         Raises:
             UserError: If the data cannot be had or an option is out of range.
         """
-        return self.task("flow", Matching(self.coupling))
+        return self.task("flow", Matching(coupling_of(self.coupling)))
