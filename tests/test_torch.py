@@ -256,3 +256,28 @@ def test_without_torch(monkeypatch):
     monkeypatch.setattr(host.importlib, "import_module", absent)
     with pytest.raises(UserError, match=r"pip install 'kuttax\[torch\]'"):
         kx.from_torch(lambda t, y: y)
+
+
+@pytest.mark.slow
+def test_directions_of_zeros_cost_nothing():
+    """A sampler of four stages has 19 parameters. Those that a stage's slope depends on are 2, 5, 9 and 14."""
+    calls = []
+
+    def velocity(t, y):
+        calls.append(len(y))
+        return torch.sin(y) + t * y
+
+    field = kx.from_torch(velocity, dtype=torch.float64, rows=2)  # one direction in each call
+    start = jnp.asarray(np.random.default_rng(0).normal(size=(2, 3)))
+    student = kx.student("free", 4, dtype=np.float64)
+    in_jax = lambda t, y, args: jnp.sin(y) + t * y
+
+    def end(student, field):
+        options = {"solver": student, "batch_axis": 0, "adjoint": kx.ForwardMode()}
+        return kx.solve(field, start, 0.0, 1.0, **options).y1
+
+    calls.clear()
+    found = jax.jacfwd(end)(student, field)
+    assert len(calls) == (2 + 5 + 9 + 14) + 4  # and the values
+    expected = jax.jacfwd(end)(student, in_jax)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-10), found, expected)

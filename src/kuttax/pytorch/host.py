@@ -290,20 +290,38 @@ class Piece:
         return along
 
     def _in_all_directions(self, along: Callable[..., tuple[Any, ...]]) -> Sequence[Any]:
-        """The derivatives for every direction: the inputs' own value is computed once for all of them."""
+        """The derivatives for every direction: the inputs' own value is computed once for all of them.
+
+        Directions of zeros cost nothing. Most are: a coefficient of a late stage changes no state before it.
+        """
         directions = self.asked.directions
         if directions is None:
             return along(*self.extra)
+        live = self._live(directions)
+        extra = [x[live] if led else x for x, led in zip(self.extra, self.led, strict=True)]
+        found = self._along_each(along, extra, len(live))
+        if len(live) == directions:
+            return found
+        return [x.new_zeros((directions, *x.shape[1:])).index_copy_(0, live, x) for x in found]
+
+    def _live(self, directions: int) -> Any:
+        """The indices of the directions that are not zero; one at least."""
         torch = imported()
-        axes, size = (
-            tuple(0 if led else None for led in self.led),
-            max(1, self.call.host.rows // (self.asked.rows or 1)),
-        )
+        led = [x.reshape(directions, -1) for x, led in zip(self.extra, self.led, strict=True) if led]
+        some = torch.stack([(x != 0).any(1) for x in led]).any(0)
+        some[0] |= ~some.any()
+        return some.nonzero()[:, 0]
+
+    def _along_each(self, along: Callable[..., tuple[Any, ...]], extra: Sequence[Any], number: int) -> Sequence[Any]:
+        """The derivatives for each of some directions."""
+        torch = imported()
+        axes = tuple(0 if led else None for led in self.led)
+        size = max(1, self.call.host.rows // (self.asked.rows or 1))
         try:
-            return torch.func.vmap(along, axes, chunk_size=size)(*self.extra)
+            return torch.func.vmap(along, axes, chunk_size=size)(*extra)
         except (RuntimeError, NotImplementedError):  # an operation that vmap does not have
-            pick = lambda n: [x[n] if led else x for x, led in zip(self.extra, self.led, strict=True)]
-            each = [along(*pick(n)) for n in range(directions)]
+            pick = lambda n: [x[n] if led else x for x, led in zip(extra, self.led, strict=True)]
+            each = [along(*pick(n)) for n in range(number)]
             return [torch.stack(parts) for parts in zip(*each, strict=True)]
 
 
