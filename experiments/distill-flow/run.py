@@ -19,7 +19,7 @@ import numpy as np
 import kuttax as kx
 from kuttax.commands import ending
 from kuttax.distillation import Frozen, Pairs, row, table
-from kuttax.distillation.teacher import ends, teacher_of
+from kuttax.distillation.teacher import taught, teacher_of
 from kuttax.solvers.serialise import to_json
 
 from ..ledger import Ledger
@@ -53,7 +53,7 @@ def field(t, x, args):
 def pairs(seed: int, number: int) -> Pairs:
     """Starts from N(0, I), and where the teacher takes them."""
     start = np.asarray(jax.random.normal(jax.random.key(seed), (number, 2)))
-    return Pairs(start, ends(field, start, 0.0, 1.0, None, teacher_of(field)))
+    return taught(Frozen(field, None, 0.0, 1.0), start, teacher_of(field))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

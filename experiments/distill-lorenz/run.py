@@ -21,7 +21,7 @@ import numpy as np
 import kuttax as kx
 from kuttax.commands import ending
 from kuttax.distillation import Frozen, Pairs, row, table
-from kuttax.distillation.teacher import ends, teacher_of
+from kuttax.distillation.teacher import taught, teacher_of
 from kuttax.solvers.serialise import from_json, to_json
 
 from ..ledger import Ledger
@@ -43,12 +43,12 @@ def field(t, y, args):
 def attractor(seed: int, number: int, time: float) -> np.ndarray:
     """Points of the attractor: where random states are after `time`."""
     start = np.random.default_rng(seed).normal([0.0, 0.0, 25.0], 8.0, (number, 3))
-    return ends(field, start, 0.0, time, None, teacher_of(field)).astype(np.float32)
+    return taught(Frozen(field, None, 0.0, time), start, teacher_of(field)).end.astype(np.float32)
 
 
 def after(points: np.ndarray, step: float) -> Pairs:
     """The points, and where the teacher takes them in one step."""
-    return Pairs(points, ends(field, points, 0.0, step, None, teacher_of(field)))
+    return taught(Frozen(field, None, 0.0, step), points, teacher_of(field))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
