@@ -45,7 +45,7 @@ def field(t, x, args):
     del args
     centres = jnp.asarray(CENTRES, x.dtype)
     variance = (1 - t) ** 2 + (t * SPREAD) ** 2
-    away = x - t * centres
+    away = x[None] - t * centres
     share = jax.nn.softmax(-jnp.sum(away**2, axis=1) / (2 * variance))
     return share @ (centres + (t * SPREAD**2 - (1 - t)) / variance * away)
 
