@@ -18,7 +18,7 @@ import kuttax as kx
 from kuttax.commands.main import main
 from kuttax.data.series import oscillations, physionet
 from kuttax.data.series.series import Observed, Series, SeriesSplits, hide, on_grid, split
-from kuttax.errors import UserError
+from kuttax.errors import UnverifiedWarning, UserError
 from kuttax.nn.path_kl import PathKL
 from kuttax.nn.recognition import RecognitionGRU, gaps
 from kuttax.tasks import Latent, Task, build
@@ -221,6 +221,16 @@ def test_a_record_is_read():
         assert found.mask[row, place(name)]
 
 
+def test_the_quick_reader_and_the_one_that_names_faults_agree(monkeypatch):
+    """A quoted cell makes no difference but the way."""
+    lines = RECORD + "12:34,Temp,36.6\n12:34,Gender,-1\n00:07,pH,7.4\n"
+    quick = physionet.parse(lines.encode(), "1.txt")
+    monkeypatch.setattr(physionet, "_by_columns", lambda content: None)
+    for content in (lines, lines.replace("36.6", '"36.6"'), lines.replace("\n", "\r\n")):
+        for one, other in zip(quick, physionet.parse(content.encode(), "1.txt"), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -259,8 +269,10 @@ def test_records_are_found_in_a_directory_a_folder_and_an_archive(stays, tmp_pat
         archive.add(stays / "set-a", "set-a")
     total = lambda found: sorted(float(one.x.sum()) for one in found)
     assert len(folder) == 8
-    for other in (stays / "set-a", packed):
-        assert total(physionet.load(other)) == total(folder)
+    assert total(physionet.load(stays / "set-a")) == total(folder)
+    (packed / "set-a.tar.gz").rename(packed / "physionet2012_set-a_8.tar.gz")
+    with pytest.warns(UnverifiedWarning, match="holds 8 stays and is not the archive of physionet.org"):
+        assert total(physionet.load(packed)) == total(folder)
     (packed / "set-a.tar.gz").write_bytes(b"no archive")
     with pytest.raises(UserError, match="not a readable archive"):
         list(physionet.load(packed))

@@ -10,7 +10,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from ..errors import UserError
+from ..errors import UnverifiedWarning, UserError
 from ..io import json_file, manifest
 from ..io.atomic import replacing, write_json
 from ..io.folder import Folder
@@ -24,10 +24,6 @@ from ..tasks.registry import build, task_options
 _FORMAT = "kuttax-run"
 _SHAPE = {"format": str, "task": {"name": str, "options": {str: object}, "inputs?": {str: str}}}
 _FILES = ("model.eqx", "solver.json", "run.json")
-
-
-class UnverifiedWarning(UserWarning):
-    """A saved run has no digests, so its files cannot be verified."""
 
 
 def save_run(directory: Folder | Path, model: Any, solver: AbstractSolver, about: dict[str, Any]) -> None:

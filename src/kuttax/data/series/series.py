@@ -102,9 +102,9 @@ def _rounded(one: Observed, number: int, rounding: float, span: float) -> Observ
     index, place = np.unique(np.rint(t / rounding).astype(int), return_inverse=True)
     if len(index) and (index[0] < 0 or index[-1] > round(span / rounding)):
         raise UserError(f"series {number} has a time outside of 0 to {span:g}, {t.min():g} to {t.max():g}")
-    total, count = np.zeros((2, len(index), x.shape[1]))
-    np.add.at(total, place, x)
-    np.add.at(count, place, mask)
+    order = np.argsort(place, kind="stable")
+    first = np.searchsorted(place[order], np.arange(len(index)))
+    total, count = (np.add.reduceat(array[order], first, axis=0, dtype=float) for array in (x, mask))
     return Observed(index, total / np.maximum(count, 1), count > 0)
 
 
