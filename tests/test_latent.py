@@ -17,12 +17,13 @@ from slowness import mostly_slow
 import kuttax as kx
 from kuttax.commands.main import main
 from kuttax.data.series import oscillations, physionet
-from kuttax.data.series.series import Observed, Series, SeriesSplits, hide, on_grid, split
+from kuttax.data.series.series import Observed, Series, SeriesSplits, hide, natural_grid, on_grid, split
 from kuttax.errors import UnverifiedWarning, UserError
 from kuttax.nn.path_kl import PathKL
 from kuttax.nn.recognition import RecognitionGRU, gaps
 from kuttax.tasks import Latent, Task, build
 from kuttax.tasks.latent.evidence import gaussian_log_density, kl_from_standard_normal, masked_mean
+from kuttax.tasks.latent.reconstruction import reconstruction
 from kuttax.training.evaluate import predict
 from kuttax.training.loop import Trainer
 from kuttax.training.settings import Settings
@@ -288,6 +289,77 @@ def test_physionet_is_rounded_and_scaled(stays):
     assert values.min() == 0 and values.max() == 1, "the training data's range is 0 to 1"
     assert set(train.index[:, 1]) == {1}, "00:07 rounds to a tenth of an hour"
     assert all(isinstance(part, Series) and len(part.index) for part in task.splits[:3])
+
+
+@pytest.fixture
+def own(tmp_path, rng):
+    """A CSV file of 12 series that begin on their own days, with gaps; a cosine of time, and something in volts."""
+    lines = ["series,t,level,volts"]
+    for name in range(12):
+        begin = 1.7e9 + 86_400 * name
+        for t in np.sort(rng.choice(41, 6 + name, replace=False)) / 4:
+            lines.append(f"s{name},{begin + t:.2f},{np.cos(t):.6f},{'' if name % 2 else 100 + t}")
+    path = tmp_path / "mine.csv"
+    path.write_text("\n".join(lines[:1] + lines[:0:-1]) + "\n")  # in any order
+    return path
+
+
+def test_own_series_are_read_from_any_origin_with_gaps(own):
+    task = build("latent", file=own, **SMALL)
+    splits = task.splits
+    assert splits.names == ("level", "volts") and task.observation_std == 0.05
+    assert splits.times[-1] == 1.0 and splits.unit % 0.25 == 0
+    for part in (splits.train, splits.validation, splits.test):
+        assert np.all(part.index[:, 0] == 0), "times count from the first of each series"
+    volts = splits.low[1] + (splits.high[1] - splits.low[1]) * splits.train.x[..., 1]
+    there = splits.train.mask[..., 1]
+    begin = np.where(there, volts, np.inf).min(axis=1, keepdims=True)
+    t = splits.unit * splits.times[splits.train.index]
+    np.testing.assert_allclose(
+        (volts - np.broadcast_to(begin, volts.shape))[there], t[there], atol=1e-4
+    )  # volts grow by one in a unit of time
+    assert not there.any(axis=1).all(), "half of the series have none"
+
+
+def test_the_picture_of_own_series_is_in_their_units(own):
+    task = build("latent", file=own, latent=2, width=4, hidden=4)
+    found = reconstruction(task, task.init(jax.random.key(0)), kx.FixedSteps(kx.tableaus.EULER, 1))
+    volts = found.names.index("volts")
+    seen = found.x[..., volts][found.mask[..., volts]]
+    assert np.all(seen >= 99.9) and np.all(seen < 111)
+    np.testing.assert_allclose(found.times[1] - found.times[0], 0.25)
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        ([0, 0.5, 1.5], (0.5, 1.5)),
+        ([0, 1e-4, 7.0], (0.02, 7.0)),
+        ([0, 0.3, 100.0], (0.3, 100.2)),
+    ],
+)
+def test_the_grid_of_own_series(times, expected):
+    times = np.array(times, float)
+    found = natural_grid([Observed(times, np.ones((3, 1)), np.ones((3, 1), bool))])
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("series,t,x\na,0,1\n", "no series has two different times"),
+        ("series,x\na,0\n", "column 't' is missing: the columns are series, t, and one for each channel"),
+        ("series,t\na,0\n", "there is no channel"),
+        ("series,t,x\na,0,1\na,0,2\n", "line 3: series 'a' has the time 0 twice"),
+        ("series,t,x\na,0,1\na,noon,2\n", "line 3: t is no finite number but 'noon'"),
+        ("series,t,x\na,0,1e300\na,1,2\n", "line 2: x = 1e300 is too large"),
+        ("series,t,x\na,0,1\na,1,2\n", "1 series cannot be split into three parts"),
+    ],
+)
+def test_own_series_are_refused_in_one_line(tmp_path, text, message):
+    (tmp_path / "mine.csv").write_text(text)
+    with pytest.raises(UserError, match=message):
+        build("latent", file=tmp_path / "mine.csv")
 
 
 def test_the_loss_is_the_bound(rng, key):

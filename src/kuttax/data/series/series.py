@@ -9,6 +9,8 @@ from jaxtyping import Bool, Float, Real
 from ...errors import UserError
 from ..files.numbers import TOO_LARGE, fits
 
+_MOST_INTERVALS = 500  # of a grid that is not asked for
+
 
 class Observed(NamedTuple):
     """One time series as recorded.
@@ -48,6 +50,8 @@ class SeriesSplits(NamedTuple):
         times: The grid: from 0 to the last time, equally spaced, `(grid,)`.
         names: The names of the features.
         share: The approximate share of each series' times that is shown.
+        unit: The length of one unit of the grid's time in the unit of the recorded times.
+        low, high: The values of each feature that are stored as 0 and 1, `(d,)`.
     """
 
     train: Series
@@ -56,6 +60,9 @@ class SeriesSplits(NamedTuple):
     times: Float[np.ndarray, " grid"]
     names: tuple[str, ...]
     share: float = 1.0
+    unit: float = 1.0
+    low: Float[np.ndarray, " d"] | float = 0.0
+    high: Float[np.ndarray, " d"] | float = 1.0
 
 
 def on_grid(observed: Iterable[Observed], rounding: float, span: float) -> Series:
@@ -89,6 +96,29 @@ def on_grid(observed: Iterable[Observed], rounding: float, span: float) -> Serie
         for array, value in zip(series, (one.t, one.x, one.mask, True), strict=True):
             array[row, :size] = value
     return series
+
+
+def natural_grid(observed: Iterable[Observed]) -> tuple[float, float]:
+    """A rounding for these series, and the span of the grid.
+
+    The rounding is the least gap between two times of a series, if 500 of it cover the longest series; else the least
+    of 1, 2 or 5 times a power of ten for which they do.
+
+    Raises:
+        UserError: No series has two times.
+    """
+    times = [np.unique(one.t) for one in observed]
+    longest = max((t[-1] - t[0] for t in times), default=0.0)
+    if not longest > 0:
+        raise UserError("no series has two different times: there is nothing to predict")
+    least = min(np.diff(t).min() for t in times if len(t) > 1)
+    rounding = longest / _MOST_INTERVALS
+    if least >= rounding * (1 - 1e-9):
+        rounding = least
+    else:
+        power = 10.0 ** np.floor(np.log10(rounding))
+        rounding = power * next(k for k in (1, 2, 5, 10) if k * power >= rounding * (1 - 1e-9))
+    return float(rounding), float(rounding * np.ceil(longest / rounding - 1e-6))
 
 
 def _rounded(one: Observed, number: int, rounding: float, span: float) -> Observed:
@@ -151,7 +181,8 @@ def split(
         share: The share of each series' times that is shown, see `hide`.
         held_out: Share of the series for each of validation and test, in (0, 0.5).
         seed: Draws the series of each part, and the shown times.
-        scaled: Map the shown training values of each feature to 0 to 1, as in Rubanova et al.'s code.
+        scaled: Map the span of time, and the shown training values of each feature, to 0 to 1, as in Rubanova et al.'s
+            code: a field in hours would have to be small.
 
     Raises:
         UserError: As `on_grid` and `hide`; or a share leaves a part without series.
@@ -167,13 +198,12 @@ def split(
         raise UserError(f"{n} series cannot be split into three parts: give more")
     order = np.random.default_rng([seed, 1]).permutation(n)
     rows = np.sort(order[2 * count :]), np.sort(order[:count]), np.sort(order[count : 2 * count])
-    if scaled:
-        low, high = _range(Series(*(array[rows[0]] for array in whole)))
-        x = (whole.x - low) / (high - low)
-        whole = whole._replace(x=np.where(whole.mask, x, 0).astype(np.float32))
+    low, high = _range(Series(*(array[rows[0]] for array in whole))) if scaled else (0.0, 1.0)
+    x = (whole.x - low) / (high - low)
+    whole = whole._replace(x=np.where(whole.mask, x, 0).astype(np.float32))
     train, validation, test = (Series(*(array[part] for array in whole)) for part in rows)
-    times = np.linspace(0.0, span, round(span / rounding) + 1)
-    return SeriesSplits(train, validation, test, times, tuple(names), share)
+    times = np.linspace(0.0, 1.0 if scaled else span, round(span / rounding) + 1)
+    return SeriesSplits(train, validation, test, times, tuple(names), share, span / times[-1], low, high)
 
 
 def _range(series: Series) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Labelled series from a user's own CSV file."""
+"""Series from a user's own CSV file, with labels or without."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,10 +10,9 @@ from ...errors import UserError
 from ..files.csv_file import read_csv
 from ..files.numbers import TOO_LARGE, fits, number
 from .labelled import Labelled, padded
+from .series import Observed
 
 Target = Literal["auto", "class", "number"]
-
-_COLUMNS = "the columns are series, t, label, and one for each channel"
 
 
 class Loaded(NamedTuple):
@@ -38,36 +37,67 @@ def load(path: Path, target: Target = "auto") -> Loaded:
     Raises:
         UserError: The file cannot be read, or not as labelled series; the message names the place.
     """
-    if path.suffix.lower() != ".csv":
-        raise UserError(f"{path}: labelled series are read from .csv files: convert it to one")
-    if not path.is_file():
-        raise UserError(f"no file at {path}: name a CSV file of labelled series")
-    header, lines = read_csv(path, "series,t,x,label")
-    names = _channels(path, header)
-    rows: dict[str, list[tuple[int, float, list[float], str]]] = {}
-    for line, cells in lines:
-        cell = dict(zip(header, (text.strip() for text in cells), strict=True))
-        values = [_number(path, line, name, cell[name], gap=True) for name in names]
-        one = line, _number(path, line, "t", cell["t"], gap=False), values, cell["label"]
-        rows.setdefault(cell["series"], []).append(one)
-    labels = [_label(path, name, [(line, label) for line, _, _, label in one]) for name, one in rows.items()]
-    times, values = zip(*(_sorted(path, name, one) for name, one in rows.items()), strict=True)
+    names, series = _read(path, ("series", "t", "label"))
+    labels = [_label(path, name, [(row.line, row.cells["label"]) for row in rows]) for name, rows in series.items()]
+    times, values = zip(*(_sorted(path, name, rows) for name, rows in series.items()), strict=True)
     y, classes = _targets(path, labels, target)
     return Loaded(padded(times, values, y), tuple(names), classes)
 
 
-def _channels(path: Path, header: list[str]) -> list[str]:
+def load_observed(path: Path) -> tuple[list[Observed], tuple[str, ...]]:
+    """The series in a CSV file without labels, and the names of their features.
+
+    As for `load`, but there is no column `label`. The times of a series count from its first one.
+
+    Raises:
+        UserError: As `load`.
+    """
+    names, series = _read(path, ("series", "t"))
+    found = []
+    for name, rows in series.items():
+        t, x = _sorted(path, name, rows)
+        found.append(Observed(t - t[0], np.nan_to_num(x), ~np.isnan(x)))
+    return found, tuple(names)
+
+
+class _Row(NamedTuple):
+    """A line of the file: its number, its time, its values with NaN for gaps, and all its cells by name."""
+
+    line: int
+    t: float
+    values: list[float]
+    cells: dict[str, str]
+
+
+def _read(path: Path, fixed: Sequence[str]) -> tuple[list[str], dict[str, list[_Row]]]:
+    """The names of the columns that are not `fixed`, and the lines of each series."""
+    if path.suffix.lower() != ".csv":
+        raise UserError(f"{path}: series are read from .csv files: convert it to one")
+    if not path.is_file():
+        raise UserError(f"no file at {path}: name a CSV file of series")
+    header, lines = read_csv(path, ",".join((*fixed, "x")))
+    names, series = _channels(path, header, fixed), {}
+    for line, cells in lines:
+        cell = dict(zip(header, (text.strip() for text in cells), strict=True))
+        values = [_number(path, line, name, cell[name], gap=True) for name in names]
+        row = _Row(line, _number(path, line, "t", cell["t"], gap=False), values, cell)
+        series.setdefault(cell["series"], []).append(row)
+    return names, series
+
+
+def _channels(path: Path, header: list[str], fixed: Sequence[str]) -> list[str]:
     """The columns of values."""
+    columns = f"the columns are {', '.join(fixed)}, and one for each channel"
     twice = [name for name in header if header.count(name) > 1]
     if twice:
-        raise UserError(f"{path}: column {twice[0]!r} is there twice: {_COLUMNS}")
-    missing = [name for name in ("series", "t", "label") if name not in header]
+        raise UserError(f"{path}: column {twice[0]!r} is there twice: {columns}")
+    missing = [name for name in fixed if name not in header]
     if missing:
-        raise UserError(f"{path}: column {missing[0]!r} is missing: {_COLUMNS}")
-    names = [name for name in header if name not in ("series", "t", "label")]
+        raise UserError(f"{path}: column {missing[0]!r} is missing: {columns}")
+    names = [name for name in header if name not in fixed]
     if not names or "" in names:
         what = "a column has no name" if names else "there is no channel"
-        raise UserError(f"{path}: {what}: {_COLUMNS}")
+        raise UserError(f"{path}: {what}: {columns}")
     return names
 
 
@@ -92,15 +122,15 @@ def _label(path: Path, series: str, found: list[tuple[int, str]]) -> str:
     return first
 
 
-def _sorted(path: Path, series: str, rows: Sequence[tuple[int, float, list[float], str]]) -> tuple[np.ndarray, ...]:
+def _sorted(path: Path, series: str, rows: Sequence[_Row]) -> tuple[np.ndarray, np.ndarray]:
     """Times and values of a series, in the order of time."""
-    rows = sorted(rows, key=lambda row: row[1])
-    times = np.array([time for _, time, _, _ in rows])
+    rows = sorted(rows, key=lambda row: row.t)
+    times = np.array([row.t for row in rows])
     again = np.flatnonzero(np.diff(times) == 0)
     if again.size:
         line, time = rows[again[0] + 1][:2]
         raise UserError(f"{path}, line {line}: series {series!r} has the time {time:.15g} twice: merge the two lines")
-    return times, np.array([values for _, _, values, _ in rows])
+    return times, np.array([row.values for row in rows])
 
 
 def _targets(path: Path, labels: list[str], target: Target) -> tuple[np.ndarray, tuple[str, ...] | None]:

@@ -4,8 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from ...data.series import oscillations, physionet
-from ...data.series.series import SeriesSplits, split
+import numpy as np
+import tyro
+
+from ...data.series import oscillations, physionet, series_files
+from ...data.series.series import SeriesSplits, natural_grid, split
 from ...errors import UserError
 from ...options.bounds import Depth, MostSteps, Seed, Size, WholeNumber, above, at_least, between
 from ...options.unused import Unused, unless
@@ -14,6 +17,7 @@ from ..options import TaskOptions
 from .task import Latent
 
 _PHYSIONET_STD = 0.01  # of Rubanova et al.'s code, for values scaled to 0 to 1
+_OWN_STD = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +29,9 @@ class LatentOptions(TaskOptions):
     data: Literal["synthetic", "physionet"] = "synthetic"
     """Learn damped oscillations at random times (synthetic), or two days in intensive care (physionet: PhysioNet's
     challenge of 2012, set A)."""
+    file: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Learn your own series instead of --data: CSV with columns series, t, and one for each feature. An empty cell is a
+    gap. Times count from the first one of their series."""
     data_dir: Path | None = None
     """Read PhysioNet's set-a from this folder, as files, folder or archive (default: download it once)."""
     samples: WholeNumber = 2000
@@ -34,7 +41,8 @@ class LatentOptions(TaskOptions):
     data_seed: Seed = 0
     """Draw the generated series from this seed."""
     rounding: Annotated[float, above(0)] | None = None
-    """Round times to multiples of this, so that all series share one grid (default: 0.1; in hours for physionet)."""
+    """Round times to multiples of this, so that all series share one grid (default: 0.1; in hours for physionet;
+    for --file the least gap, or what gives at most 500 intervals)."""
     observed: Annotated[float, between(0, 1, "(]")] = 0.5
     """Show this share of the times of each series to the encoder, and predict the others. 1: show all and predict
     all."""
@@ -53,7 +61,8 @@ class LatentOptions(TaskOptions):
     hidden: Size = 64
     """Entries of the encoder's state."""
     observation_std: Annotated[float, above(0)] | None = None
-    """Fix the model's standard deviation of an observation (default: that of --noise; 0.01 for physionet)."""
+    """Fix the model's standard deviation of an observation (default: that of --noise; 0.01 for physionet,
+    0.05 for --file, whose features are scaled to 0 to 1)."""
     kl: Annotated[float, at_least(0)] = 1.0
     """Weight of the divergence from the prior at the end of training; 1 gives the lower bound of the likelihood."""
     kl_anneal: Annotated[float, between(0, 1)] = 0.1
@@ -68,15 +77,21 @@ class LatentOptions(TaskOptions):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.data == "synthetic" and self.observation_std is None and not self.noise > 0:
+        if self._generated and self.observation_std is None and not self.noise > 0:
             raise UserError("latent: without noise the model's own is to be said: give observation_std")
+
+    @property
+    def _generated(self) -> bool:
+        return self.file is None and self.data == "synthetic"
 
     def unused(self) -> dict[str, Unused]:
         """The options that change nothing beside the others."""
-        synthetic, data = self.data == "synthetic", f"with --data {self.data}"
+        data = f"with --data {self.data}" if self.file is None else "with --file"
+        published = self.file is None and self.data == "physionet"
         return {
-            **unless(synthetic, ["samples", "noise", "data_seed"], data, "name --data synthetic"),
-            **unless(not synthetic, ["data_dir"], data, "name --data physionet"),
+            **unless(self.file is None, ["data"], data),
+            **unless(self._generated, ["samples", "noise", "data_seed"], data, "name --data synthetic"),
+            **unless(published, ["data_dir"], data, "name --data physionet"),
             **unless(self.kl > 0, ["kl_anneal"], "with --kl 0", "give a weight"),
         }
 
@@ -86,7 +101,7 @@ class LatentOptions(TaskOptions):
         Raises:
             UserError: If the data cannot be had or an option is out of range.
         """
-        own = self.noise if self.data == "synthetic" else _PHYSIONET_STD
+        own = _OWN_STD if self.file is not None else self.noise if self._generated else _PHYSIONET_STD
         return Latent(
             "latent",
             self._splits(),
@@ -103,11 +118,16 @@ class LatentOptions(TaskOptions):
 
     def _splits(self) -> SeriesSplits:
         asked = {"share": self.observed, "held_out": self.held_out, "seed": self.split_seed}
+        if self.file is not None:
+            series, names = series_files.load_observed(Path(self.file))
+            rounding, span = natural_grid(series)
+            if self.rounding is not None:
+                rounding, span = self.rounding, self.rounding * np.ceil(span / self.rounding - 1e-6)
+            return split(series, names, rounding=rounding, span=span, scaled=True, **asked)
         if self.data == "synthetic":
             rounding = oscillations.ROUNDING if self.rounding is None else self.rounding
             series = oscillations.generate(self.samples, self.noise, self.data_seed)
             return split(series, oscillations.NAMES, rounding=rounding, span=oscillations.SPAN, **asked)
         rounding = physionet.ROUNDING if self.rounding is None else self.rounding
-        # Time runs from 0 to 1, as in Rubanova et al.'s code: a field in hours would have to be small.
-        stays = (stay._replace(t=stay.t / physionet.HOURS) for stay in physionet.load(self.data_dir))
-        return split(stays, physionet.NAMES, rounding=rounding / physionet.HOURS, span=1.0, scaled=True, **asked)
+        stays = physionet.load(self.data_dir)
+        return split(stays, physionet.NAMES, rounding=rounding, span=physionet.HOURS, scaled=True, **asked)

@@ -16,10 +16,10 @@ _DRAWS = 64
 
 
 class Reconstruction(NamedTuple):
-    """The first test series, in the features with the most observations.
+    """The first test series, in the features with the most observations, in the units of the data.
 
     Attributes:
-        times: The grid.
+        times: The grid, from 0.
         names: The names of the features.
         mean: From the mean of each latent start, `(series, grid, features)`.
         low, high: The 5 % and 95 % quantiles over draws of the latent path, without observation noise.
@@ -60,12 +60,14 @@ def reconstruction(task: Reconstructing, model: Any, solver: AbstractSolver) -> 
     batch = jax.tree.map(lambda x: np.asarray(x[:_SERIES]), task.splits.test)
     features = np.sort(np.argsort(-batch.mask.sum(axis=(0, 1)), kind="stable")[:_FEATURES])
     chosen = lambda x: np.asarray(x)[..., features]
-    mean, draws = map(chosen, _decoded(task, model, solver, batch))
-    low, high = np.quantile(draws, [0.05, 0.95], axis=0)
-    names = tuple(task.splits.names[i] for i in features)
-    return Reconstruction(
-        task.splits.times, names, mean, low, high, batch.index, chosen(batch.x), chosen(batch.mask), batch.seen
-    )
+    splits = task.splits
+    low, high = (np.broadcast_to(x, len(splits.names))[features] for x in (splits.low, splits.high))
+    in_units = lambda x: low + (high - low) * chosen(x)
+    mean, draws = map(in_units, _decoded(task, model, solver, batch))
+    names = tuple(splits.names[i] for i in features)
+    least, most = np.quantile(draws, [0.05, 0.95], axis=0)
+    x, mask = in_units(batch.x), chosen(batch.mask)
+    return Reconstruction(splits.unit * splits.times, names, mean, least, most, batch.index, x, mask, batch.seen)
 
 
 @eqx.filter_jit
