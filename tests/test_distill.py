@@ -341,7 +341,7 @@ def test_the_command_distills_a_run(tmp_path, capsys, monkeypatch):
     model = task.init(jax.random.key(0))
     about = {"task": {"name": "digits", "options": {"width": 4}}, "record": {"batch_size": 72}}
     save_run(tmp_path / "run", model, kx.FixedSteps(kx.tableaus.EULER, 1), about)
-    assert distill_command(tmp_path / "run", "--nfe", 2, "--starts", 32, "--holdout", 0.25) == 0
+    assert distill_command(tmp_path / "run", "--nfe", 2, "--starts", 32) == 0
     out = tmp_path / "run" / "distilled-nfe2"
     assert f"kuttax evaluate {out}" in capsys.readouterr().out
     _, same, solver = load_run(out)
@@ -374,6 +374,16 @@ def test_the_command_distills_a_run(tmp_path, capsys, monkeypatch):
     assert seen[:4] == [("teacher", 0), ("teacher", 32), ("fit", 0), ("fit", 1)]
     assert seen[4:6] == [("teacher", 32), ("fit", 2)]
     assert not (tmp_path / "again" / "checkpoints").exists()
+    whole = load_run(out)[2]
+    jax.tree.map(np.testing.assert_array_equal, load_run(tmp_path / "again")[2], whole)
+    assert distill_command(*command, "--resume") == 0
+    assert "holds a finished run: nothing is left to do" in capsys.readouterr().out
+    assert distill_command(*command, "--starts", 16, "--resume") == 2
+    assert "--starts was 32, and is 16" in capsys.readouterr().err
+    assert (
+        distill_command(tmp_path / "run", "--nfe", 2, "--starts", 2, "--holdout", 0.1, "--out", tmp_path / "few") == 2
+    )
+    assert "holds out 0" in capsys.readouterr().err and not (tmp_path / "few").exists()
 
 
 @pytest.mark.parametrize(

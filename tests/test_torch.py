@@ -281,3 +281,13 @@ def test_directions_of_zeros_cost_nothing():
     assert len(calls) == (2 + 5 + 9 + 14) + 4  # and the values
     expected = jax.jacfwd(end)(student, in_jax)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-10), found, expected)
+
+
+@pytest.mark.slow
+def test_every_objective_takes_a_field_with_one_time_for_all():
+    field = kx.from_torch(lambda t, y: torch.cos(t) - torch.sin(y), dtype=torch.float64)
+    start = np.random.default_rng(0).normal(size=(24, 2))
+    for objective in ("end", "local", "relaxed"):
+        options = {"student": kx.student("per_step", 4, stages=2), "objective": objective, "max_steps": 10}
+        found = kx.distill(field, start, 0.0, 1.0, key=jax.random.key(0), **options)
+        assert found.error < min(row.rmse for row in found.table), objective

@@ -14,6 +14,7 @@ from ..distillation import Distilled, distill, student
 from ..distillation.fitting import Plan
 from ..distillation.objectives import ObjectiveKind
 from ..distillation.progress import Progress
+from ..distillation.starts import checked_starts, split
 from ..distillation.students import StudentKind, stages_of
 from ..errors import UserError
 from ..io import checkpoints
@@ -24,9 +25,11 @@ from ..options.unused import Unused, unless
 from ..solvers.base.solver import AbstractSolver
 from ..solvers.rk.learned import LearnedRK
 from ..tasks.abilities import HasTrajectories
+from ..tasks.base import Trajectories
 from ..tasks.starts import some_trajectories
 from ..training.checkpoint import batch_size_of, load_run, read_run, save_run
 from ..training.evaluate import evaluate
+from .configuration import check_configuration, save_configuration
 from .fit import Budget
 from .kept import save_for_torch, save_record
 from .options.solver import ONE_STEP
@@ -122,12 +125,15 @@ class Distill:
         size, about = batch_size_of(directory), read_run(directory)
         with Output(out, "distill", overwrite=self.overwrite, resume=self.resume) as output:
             output.refuse_used()
+            if self.resume and self._finished(output.folder, directory):
+                console.out(f"{out} holds a finished run: nothing is left to do")
+                return 0
             task, model, own = load_run(directory)
-            if not isinstance(task, HasTrajectories):
-                raise UserError(f"{directory}: task {task.name} does not say which trajectories to distill for")
+            problem = self._problem(directory, task, model)
             folder = output.begin()
+            save_configuration(folder, self._configuration(directory))
             folder.claim(*listed())
-            fitted = self._fitted(task, model, start, folder, console)
+            fitted = self._fitted(problem, start, folder, console)
             console.out(str(fitted))
             solvers = {"own solver": own, "distilled": fitted.solver, "Tsit5 at 1e-6": reference(task)}
             record = {
@@ -147,24 +153,36 @@ class Distill:
         console.out(f"Saved in {out}. Look again: kuttax evaluate {out}")
         return 0
 
-    def _fitted(self, task: Any, model: Any, start: LearnedRK, folder: Folder, console: Console) -> Distilled:
-        """The learned solver for the run's field, from the run's own training samples."""
-        key, fit_key = jax.random.split(jax.random.key(self.seed))
-        field, y0, t0, t1, args = some_trajectories(task, model, self.starts, key)
+    def _configuration(self, directory: Path) -> dict[str, Any]:
+        """The options that must be the same to continue a run."""
+        apart = ("out", "overwrite", "resume")
+        return {"from": str(directory), **{name: x for name, x in asdict(self).items() if name not in apart}}
+
+    def _finished(self, folder: Folder, directory: Path) -> bool:
+        """Whether the run in the folder is this one, and has its record.
+
+        Raises:
+            UserError: It is another one.
+        """
+        return check_configuration(folder, self._configuration(directory)) and (folder.path / "record.json").exists()
+
+    def _problem(self, directory: Path, task: Any, model: Any) -> Trajectories:
+        """What the solver is fitted to, from the run's own training samples."""
+        if not isinstance(task, HasTrajectories):
+            raise UserError(f"{directory}: task {task.name} does not say which trajectories to distill for")
+        key = jax.random.split(jax.random.key(self.seed))[0]
+        problem = some_trajectories(task, model, self.starts, key)
+        split(len(jax.tree.leaves(checked_starts(problem.y0))[0]), self.holdout, key)
+        return problem
+
+    def _fitted(self, problem: Trajectories, start: LearnedRK, folder: Folder, console: Console) -> Distilled:
+        """The learned solver."""
+        field, y0, t0, t1, args = problem
+        key = jax.random.split(jax.random.key(self.seed))[1]
+        options = {"objective": self.objective, "radius": self._radius, "saved": folder.path / CHECKPOINTS}
         with Bar(console) as bar:
             return distill(
-                field,
-                y0,
-                t0,
-                t1,
-                student=start,
-                args=args,
-                holdout=self.holdout,
-                objective=self.objective,
-                radius=self._radius,
-                saved=folder.path / CHECKPOINTS,
-                report=bar,
-                key=fit_key,
+                field, y0, t0, t1, student=start, args=args, holdout=self.holdout, report=bar, key=key, **options
             )
 
     def _tested(

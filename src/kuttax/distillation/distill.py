@@ -80,7 +80,7 @@ def distill(
     objective: ObjectiveKind = "end",
     radius: float | None = None,
     max_steps: int | None = None,
-    saved: Path | None = None,
+    saved: str | Path | None = None,
     report: Callable[[Progress], None] = lambda progress: None,
     key: PRNGKeyArray,
 ) -> Distilled:
@@ -108,7 +108,8 @@ def distill(
         radius: Of "relaxed": how far a start may move, as a share of the starts' root mean square; None for 0.02.
         max_steps: Steps of the optimiser; None for 200 (Levenberg-Marquardt) or 3000 (Adam).
         saved: A folder for the teacher's solutions and the state of the fit. The same call goes on from there after a
-            stop, and another student takes the same solutions. Remove it afterwards; None for none.
+            stop, and a finished one takes no time again; another student takes the same solutions. Remove it
+            afterwards; None for none.
         report: Receives a `Progress` after each part of the teacher's work and after steps of the fit: try `print`.
         key: Draws the held-out starts, and Adam's batches.
 
@@ -128,7 +129,7 @@ def distill(
     student = student.for_interval(t0, t1)
     eqx.filter_eval_shape(frozen.end, student, jax.tree.map(lambda x: x[0], y0))  # raises for slopes unlike the state
     teacher, keep = teacher_of(field) if teacher is None else teacher, Keep(saved)
-    pairs = taught(frozen, y0, teacher, whole=plan.needs_path, keep=keep, say=Reporter(report, "teacher"))
+    pairs = taught(frozen, y0, teacher, cells=plan.cells(student), keep=keep, say=Reporter(report, "teacher"))
     seen, held = pairs.rows(rows), replace(pairs.rows(held_rows), path=None)
     seed = int(jax.random.randint(batch_key, (), 0, 2**31 - 1))
     best = fitted(frozen, student, seen, held, plan, seed, keep, Reporter(report, "fit"))

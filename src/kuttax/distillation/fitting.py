@@ -21,6 +21,7 @@ from .progress import Reporter
 from .starts import Pairs
 
 _RADIUS = 0.02
+_LEAST_CELLS, _CELLS = 32, 8  # of a path; for each step, so that a cubic is more accurate than the step
 
 
 @dataclass(frozen=True)
@@ -60,16 +61,15 @@ class Plan:
             raise UserError(f"radius must be a positive number, got {radius!r}: 0.02 is a fiftieth of the starts' size")
         return cls(objective, float(radius), max_steps)
 
-    @property
-    def needs_path(self) -> bool:
-        """Whether the pairs need the teacher's states between start and end."""
-        return self.objective == "local"
+    def cells(self, student: LearnedRK) -> int:
+        """The number of equal parts of the teacher's paths that the objective needs; 0 for no paths."""
+        return max(_LEAST_CELLS, _CELLS * student.steps) if self.objective == "local" else 0
 
     def errors_of(self, frozen: Frozen, seen: Pairs) -> AbstractObjective:
         """The objective on these pairs."""
         most = jnp.asarray(seen.spread)
         if self.objective == "relaxed":
-            return Relaxed(frozen, most, jnp.asarray(self.radius))
+            return Relaxed(frozen, most, jnp.asarray(self.radius * seen.length))
         return (Local if self.objective == "local" else EndPoint)(frozen, most)
 
 
@@ -91,7 +91,7 @@ def fitted(
                 "give it more evaluations, or begin at another tableau"
             )
         objective = plan.errors_of(frozen, seen)
-        if least_squares.suits(parameters, seen):
+        if least_squares.suits(parameters, seen.number * objective.size(student, seen)):
             steps = least_squares.MOST_STEPS if plan.max_steps is None else plan.max_steps
             best = least_squares.levenberg_marquardt(objective, student, seen, held, steps, stored, say)
         else:

@@ -1,11 +1,13 @@
 """A frozen field on one interval, and the ends of solvers there."""
 
+from collections.abc import Hashable
 from typing import Any
 
 import equinox as eqx
 import jax
 from jaxtyping import PyTree
 
+from .._solve.reads import beside_arrays, reads
 from .._solve.solve import solve
 from .._types import VectorField
 from ..adjoints.forward import ForwardMode
@@ -19,12 +21,18 @@ class Frozen(eqx.Module):
         field: The vector field, for one state.
         args: Passed to the field.
         t0, t1: The interval (static).
+        beside: What the field reads beside its arguments (static): a program is compiled again if it has changed.
     """
 
     field: VectorField
     args: Any
     t0: float = eqx.field(static=True)
     t1: float = eqx.field(static=True)
+    beside: Hashable = eqx.field(static=True)
+
+    def __init__(self, field: VectorField, args: Any, t0: float, t1: float):
+        self.field, self.args, self.t0, self.t1 = field, args, t0, t1
+        self.beside = tuple(reads(x) for x in (field, *beside_arrays(args)))
 
     def end(self, solver: AbstractSolver, start: PyTree) -> PyTree:
         """The end of one start with `solver`; NaN if it fails. Differentiable in both modes."""

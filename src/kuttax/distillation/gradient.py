@@ -1,5 +1,6 @@
 """Adam on the log of the mean square error, for students with too many parameters for least squares."""
 
+from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
@@ -19,9 +20,8 @@ from .progress import Reporter
 from .starts import Pairs
 
 MOST_STEPS = 3000
-BATCH = 256
+BATCH, LEAST_BATCH = 256, 16
 """The most starts in a batch, and the fewest."""
-LEAST_BATCH = 16
 LOOK_EVERY = 50
 PATIENCE = 20
 """Evaluations on the held-out starts without a better error after which a fit ends."""
@@ -70,19 +70,20 @@ def adam(
     @eqx.filter_jit
     def dispatch(run: Any, objective: AbstractObjective, first: Pairs, rows) -> Any:
         def step(carry, rows):
-            student, state, seen = carry
-            batch, home = (jax.tree.map(lambda x: jnp.asarray(x)[rows], pairs) for pairs in (seen, first))
+            student, state, starts = carry
+            batch, few = (jax.tree.map(lambda x: jnp.asarray(x)[rows], tree) for tree in (first, starts))
             if objective.moves:
-                batch = objective.moved(student, batch, home)
-                seen = jax.tree.map(lambda x, new: x.at[rows].set(new), seen, batch)
+                batch = objective.moved(student, replace(batch, start=few), batch)
+                starts = jax.tree.map(lambda x, new: x.at[rows].set(new), starts, batch.start)
             updates, state = optimiser.update(slope(student, objective, batch), state)
-            return (optax.apply_updates(student, updates), state, seen), None
+            return (optax.apply_updates(student, updates), state, starts), None
 
         return jax.lax.scan(step, run, rows)[0]
 
     ends, best = EndPoint(objective.frozen, objective.most), BestStudent(PATIENCE)
     begin: Any = jax.tree.map(jnp.asarray, student)
-    run: Any = begin, optimiser.init(begin), jax.tree.map(jnp.asarray, seen)
+    starts = jax.tree.map(jnp.asarray, seen.start) if objective.moves else None
+    run: Any = begin, optimiser.init(begin), starts
     done = 0
     if (arrays := stored.found()) is not None:
         run, kept = restored(arrays, (run, begin))
@@ -98,5 +99,5 @@ def adam(
         best.look(float(rmse(ends, run[0], held)), run[0])
         stored.save(jax.tree.leaves((run, best.student)), {"done": done, **best.saved()})
         say(done, steps, best.error)
-    stored.clear()
+    stored.save(jax.tree.leaves((run, best.student)), {"done": done, **best.saved()}, now=True)
     return best

@@ -2,6 +2,8 @@
 
 import hashlib
 import re
+import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,25 +11,36 @@ from typing import Any
 import jax
 import numpy as np
 
+from ..errors import UserError
 from ..io.checkpoints import Checkpoints, SavedPart
+
+_EVERY = 30.0  # seconds between two saves, at least
+_SHARE = 0.05  # of the time that saves may take
 
 
 class Keep:
-    """A folder with the solutions of the teacher and the state of unfinished fits, each under a digest of its inputs.
+    """A folder with the solutions of the teacher and the states of fits, each under a digest of its inputs.
 
     Args:
-        directory: The folder; None keeps nothing.
-        every: The smallest time in seconds between two saves.
+        directory: The folder, which is created; None keeps nothing.
+
+    Raises:
+        UserError: The folder cannot be created.
     """
 
-    def __init__(self, directory: Path | None, every: float = 30.0):
-        self._directory, self._every = directory, every
+    def __init__(self, directory: str | Path | None):
+        self._directory = None if directory is None else Path(directory)
+        if self._directory is not None:
+            try:
+                self._directory.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise UserError(f"saved={str(directory)!r} is no folder ({error.strerror}): name another one") from None
 
     def stored(self, name: str, about: Any) -> "Stored":
         """The place of what this name means for these inputs, a pytree of arrays and of values with a `repr`."""
         if self._directory is None:
             return Stored(None)
-        return Stored(Checkpoints(self._directory / f"{name}-{_digest(about)}", keep=1, every=self._every))
+        return Stored(Checkpoints(self._directory / f"{name}-{_digest(about)}", keep=1, every=_EVERY))
 
 
 class Stored:
@@ -37,23 +50,28 @@ class Stored:
         self._checkpoints = checkpoints
         self.plain: dict[str, Any] = {}
 
+    def __bool__(self) -> bool:
+        """Whether anything is stored."""
+        return self._checkpoints is not None
+
     def found(self) -> list[Any] | None:
-        """The arrays of an earlier call, after which `plain` has its values; None if there are none."""
-        saved = None if self._checkpoints is None else self._checkpoints.latest(lambda text: None)
+        """The arrays of an earlier call, after which `plain` has its values; None if there are no intact ones."""
+        try:
+            saved = None if self._checkpoints is None else self._checkpoints.latest(lambda text: None)
+        except UserError as error:
+            warnings.warn(f"{str(error).partition(')')[0]}): it is computed again", stacklevel=2)
+            return None
         if saved is None:
             return None
         self.plain = saved.parts["state"].plain
         return list(saved.parts["state"].arrays)
 
     def save(self, arrays: Sequence[Any], plain: dict[str, Any] | None = None, *, now: bool = False) -> None:
-        """Write them, if a regular save is due, or now."""
+        """Write them, if a regular save is due, or now. Large ones are saved less often."""
         if self._checkpoints is not None and (now or self._checkpoints.due):
+            begin = time.monotonic()
             self._checkpoints.save({"state": SavedPart(plain or {}, arrays)})
-
-    def clear(self) -> None:
-        """Remove what is stored."""
-        if self._checkpoints is not None:
-            self._checkpoints.clear()
+            self._checkpoints.every = max(_EVERY, (time.monotonic() - begin) / _SHARE)
 
 
 def _digest(about: Any) -> str:
@@ -68,5 +86,5 @@ def _digest(about: Any) -> str:
 
 
 def _text(value: Any) -> bytes:
-    """A value's `repr`, without the addresses of functions, which differ between processes."""
-    return re.sub(r" at 0x[0-9a-f]+", "", repr(value)).encode()
+    """A value's `repr`, without the addresses of objects, which differ between processes."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value)).encode()

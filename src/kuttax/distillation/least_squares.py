@@ -35,9 +35,9 @@ MOST_ENTRIES = 2**25
 _MOVE_EVERY = 3  # accepted steps after which an objective may move the starts
 
 
-def suits(parameters: int, seen: Pairs) -> bool:
+def suits(parameters: int, errors: int) -> bool:
     """Whether there are few enough parameters, and the Jacobian is small enough."""
-    return parameters <= MOST_PARAMETERS and parameters * seen.number * seen.size <= MOST_ENTRIES
+    return parameters <= MOST_PARAMETERS and parameters * errors <= MOST_ENTRIES
 
 
 def levenberg_marquardt(
@@ -54,10 +54,10 @@ def levenberg_marquardt(
         best.look(float(rmse(ends, student, held)), student)
         return best
     parameters = sum(leaf.size for leaf in jax.tree.leaves(student))
-    error = _Errors(objective, seen, unit, seen.size < parameters)
-    run, done = _Run(jax.tree.map(jnp.asarray, student), _begin(error, student), seen), 0
+    error = _Errors(objective, seen, unit, objective.size(student, seen) < parameters)
+    run, done = _Run.begun(error, jax.tree.map(jnp.asarray, student), seen), 0
     if (arrays := stored.found()) is not None:
-        run, kept = run.restored(arrays)
+        run, kept = run.restored(arrays, moves=objective.moves)
         done = stored.plain["done"]
         best.restore(stored.plain, kept)
     else:
@@ -69,11 +69,11 @@ def levenberg_marquardt(
         done += 1
         if run.state.num_accepted_steps > before:
             best.look(float(rmse(ends, run.student, held)), run.student)
-        if objective.moves and run.state.num_accepted_steps >= _MOVE_EVERY:
+        if objective.moves and run.state.num_accepted_steps > _MOVE_EVERY:
             run = run.moved(error)
-        stored.save(run.arrays(best.student), {"done": done, **best.saved()})
+        stored.save(run.arrays(best.student, moves=objective.moves), {"done": done, **best.saved()})
         say(done, steps, best.error)
-    stored.clear()
+    stored.save(run.arrays(best.student, moves=objective.moves), {"done": done, **best.saved()}, now=True)
     return best
 
 
@@ -84,6 +84,13 @@ class _Run(NamedTuple):
     state: Any
     seen: Pairs
 
+    @classmethod
+    def begun(cls, error: "_Errors", student: Student, seen: Pairs, search: Any = None) -> "_Run":
+        """Before the first step; the solver has its first Jacobian."""
+        state = _begin(error, student)
+        state = state if search is None else eqx.tree_at(lambda s: s.search_state, state, search)
+        return cls(*_step(error, student, state), seen)
+
     def step(self, error: "_Errors") -> "_Run":
         """After one more step of the solver, accepted or not."""
         return _Run(*_step(error, self.student, self.state), self.seen)
@@ -91,17 +98,20 @@ class _Run(NamedTuple):
     def moved(self, error: "_Errors") -> "_Run":
         """With moved starts; the solver begins there again, with its damping."""
         seen = _moved(error.objective, self.student, self.seen, error.pairs)
-        state = _begin(replace(error, pairs=seen), self.student)
-        return _Run(self.student, eqx.tree_at(lambda s: s.search_state, state, self.state.search_state), seen)
+        return _Run.begun(replace(error, pairs=seen), self.student, seen, self.state.search_state)
 
-    def arrays(self, best: Student) -> list[Any]:
-        """What `restored` needs."""
-        return jax.tree.leaves(eqx.filter((self, best), eqx.is_array))
+    def arrays(self, best: Student, *, moves: bool) -> list[Any]:
+        """What `restored` needs; the starts only if they move."""
+        return jax.tree.leaves(eqx.filter(self._kept(best, moves=moves), eqx.is_array))
 
-    def restored(self, arrays: list[Any]) -> tuple["_Run", Student]:
+    def restored(self, arrays: list[Any], *, moves: bool) -> tuple["_Run", Student]:
         """The run, and the best student, of these arrays."""
-        varied, constant = eqx.partition((self, self.student), eqx.is_array)
-        return eqx.combine(restored(arrays, varied), constant)
+        varied, constant = eqx.partition(self._kept(self.student, moves=moves), eqx.is_array)
+        student, state, start, best = eqx.combine(restored(arrays, varied), constant)
+        return _Run(student, state, replace(self.seen, start=start) if moves else self.seen), best
+
+    def _kept(self, best: Student, *, moves: bool) -> Any:
+        return self.student, self.state, jax.tree.map(jnp.asarray, self.seen.start) if moves else None, best
 
 
 class _Errors(eqx.Module):

@@ -15,8 +15,7 @@ from .frozen import Frozen
 from .starts import Pairs
 
 ObjectiveKind = Literal["end", "local", "relaxed"]
-Errors = Float[Array, " errors"]
-OneError = Float[Array, "starts errors"]
+OneStart = Float[Array, " errors"]
 
 
 class AbstractObjective(eqx.Module):
@@ -32,10 +31,10 @@ class AbstractObjective(eqx.Module):
     most: Array
 
     @abstractmethod
-    def raw(self, student: AbstractSolver, pair: Pairs) -> Errors:
+    def raw(self, student: AbstractSolver, pair: Pairs) -> OneStart:
         """The errors of one start, unbounded; `pair` has no axis of starts."""
 
-    def error(self, student: AbstractSolver, pair: Pairs) -> Errors:
+    def error(self, student: AbstractSolver, pair: Pairs) -> OneStart:
         """`raw` in a form that no start can dominate: small errors as they are, the size of large ones below `most`."""
         error = self.raw(student, pair)
         square = jnp.mean(error**2)
@@ -43,7 +42,7 @@ class AbstractObjective(eqx.Module):
             jnp.isfinite(square), error / jnp.sqrt(1 + square / self.most**2), jnp.full_like(error, self.most)
         )
 
-    def errors(self, student: AbstractSolver, pairs: Pairs) -> OneError:
+    def errors(self, student: AbstractSolver, pairs: Pairs) -> Float[Array, "starts errors"]:
         """The bounded errors of all starts."""
         return jax.vmap(lambda pair: self.error(student, pair))(pairs)
 
@@ -57,11 +56,15 @@ class AbstractObjective(eqx.Module):
         """Whether the starts move."""
         return False
 
+    def size(self, student: AbstractSolver, pairs: Pairs) -> int:
+        """The number of errors of one start."""
+        return jax.eval_shape(self.error, student, jax.tree.map(lambda x: x[0], pairs)).size
+
 
 class EndPoint(AbstractObjective):
     """The error at the end of the interval."""
 
-    def raw(self, student: AbstractSolver, pair: Pairs) -> Errors:
+    def raw(self, student: AbstractSolver, pair: Pairs) -> OneStart:
         return ravel_pytree(self.frozen.end(student, pair.start))[0] - ravel_pytree(pair.end)[0]
 
 
@@ -71,18 +74,20 @@ class Local(AbstractObjective):
     The teacher's states at the times of the student's steps come from its path.
     """
 
-    def raw(self, student: AbstractSolver, pair: Pairs) -> Errors:
+    def raw(self, student: AbstractSolver, pair: Pairs) -> OneStart:
         assert pair.path is not None
         path, frozen = pair.path, self.frozen
         table = student.table(jax.tree.leaves(pair.start)[0].dtype)  # pyright: ignore[reportAttributeAccessIssue]
         t, h = table.grid(jnp.asarray(frozen.t0), jnp.asarray(frozen.t1))
         field = lambda t, y: frozen.field(t, y, frozen.args)
 
-        def step(a, b, c, t, h):
+        def step(row):
+            a, b, c, t, h = row
             begin, end = (path.at((x - frozen.t0) / (frozen.t1 - frozen.t0)) for x in (t, t + h))
             return jax.tree.map(jnp.subtract, table.advance(field, (a, b, c), t, begin, h), end)
 
-        return ravel_pytree(jax.vmap(step)(table.a, table.b, table.c, t, h))[0]
+        # One step after the other: a field may need the same time for all samples.
+        return ravel_pytree(jax.lax.map(step, (table.a, table.b, table.c, t, h)))[0]
 
 
 class Relaxed(EndPoint):
@@ -92,8 +97,7 @@ class Relaxed(EndPoint):
     noise that is nearly its own (LD3, Tong et al., ICLR 2025, arXiv 2405.15506).
 
     Attributes:
-        radius: The radius of the ball, as a share of the root mean square of all starts' numbers. A start with n
-            numbers moves at most sqrt(n) times this far.
+        radius: The radius of the ball, in the units of the starts.
     """
 
     radius: Array
@@ -103,8 +107,6 @@ class Relaxed(EndPoint):
 
         The step ends where the linearised error is least.
         """
-        leaves = jax.tree.leaves(first.start)
-        most = self.radius * jnp.sqrt(sum(jnp.sum(x**2) for x in leaves) / first.number)
 
         def one(pair: Pairs, origin: Pairs) -> Any:
             flat, shaped = ravel_pytree(pair.start)
@@ -116,7 +118,7 @@ class Relaxed(EndPoint):
             home = ravel_pytree(origin.start)[0]
             away = flat - step * slope - home
             away = jnp.where(jnp.isfinite(away), away, flat - home)
-            return shaped(home + away * jnp.minimum(1, most / jnp.maximum(jnp.linalg.norm(away), most)))
+            return shaped(home + away * jnp.minimum(1, self.radius / jnp.maximum(jnp.linalg.norm(away), self.radius)))
 
         return Pairs(jax.vmap(one)(pairs, first), pairs.end, pairs.path)
 

@@ -5,15 +5,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-INTERVALS = 32
-"""Equal parts of the interval between whose ends a path is interpolated."""
-
 
 class Path(eqx.Module):
     """A cubic Hermite spline through equally spaced states and their slopes.
 
     Attributes:
-        states: Pytree with a leading axis of INTERVALS + 1 times (after one of starts, if there are many).
+        states: Pytree with a leading axis of times (after one of starts, if there are many).
         slopes: Their derivatives with respect to the share of the interval.
     """
 
@@ -22,8 +19,9 @@ class Path(eqx.Module):
 
     def at(self, share: Float[Array, ""]) -> PyTree:
         """The state after this share of the interval, of one start."""
-        cell = jnp.clip(jnp.floor(share * INTERVALS), 0, INTERVALS - 1)
-        n, x, width = cell.astype(jnp.int32), share * INTERVALS - cell, 1 / INTERVALS
+        cells = len(jax.tree.leaves(self.states)[0]) - 1
+        cell = jnp.clip(jnp.floor(share * cells), 0, cells - 1)
+        n, x, width = cell.astype(jnp.int32), share * cells - cell, 1 / cells
         weights = (1 + 2 * x) * (1 - x) ** 2, x**2 * (3 - 2 * x), x * (1 - x) ** 2 * width, x**2 * (x - 1) * width
 
         def one(y: Array, k: Array) -> Array:

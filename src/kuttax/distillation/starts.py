@@ -40,6 +40,11 @@ class Pairs(eqx.Module):
         flat = np.concatenate([np.asarray(x).reshape(self.number, -1) for x in jax.tree.leaves(self.end)], axis=1)
         return max(float(np.sqrt(np.mean((flat - flat.mean(axis=0)) ** 2))), float(np.finfo(np.float32).tiny))
 
+    @property
+    def length(self) -> float:
+        """The root mean square of the Euclidean lengths of the starts."""
+        return float(np.sqrt(sum(np.sum(np.square(x)) for x in jax.tree.leaves(self.start)) / self.number))
+
     def rows(self, chosen: np.ndarray) -> "Pairs":
         """The pairs with these indices."""
         return jax.tree.map(lambda x: x[chosen], self)

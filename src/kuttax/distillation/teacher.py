@@ -13,17 +13,18 @@ from .._solve.solve import solve
 from .._types import VectorField
 from ..errors import UserError
 from ..solvers.base.solution import SolveError
-from ..solvers.base.solver import AbstractSolver, title
+from ..solvers.base.solver import AbstractSolver
 from ..solvers.rk.adaptive.adaptive import Adaptive
 from ..solvers.rk.tableaus import DOPRI5
 from .frozen import Frozen
 from .keep import Keep
-from .path import INTERVALS, Path
+from .path import Path
 from .precision import cast, double_precision
 from .starts import Pairs
 
 _PART = 2**18  # numbers in the states that are solved at once
-_HINTS = 4  # starts whose slopes tell one field from another
+_HINTS = 9  # times at which slopes tell one field from another
+_SAME = 1e-5  # relative difference of slopes that rounding, in another order, may make
 
 
 @runtime_checkable
@@ -43,17 +44,17 @@ def taught(
     y0: PyTree,
     solver: AbstractSolver,
     *,
-    whole: bool = False,
+    cells: int = 0,
     keep: Keep | None = None,
     say: Callable[[int, int], None] = lambda done, number: None,
 ) -> Pairs:
-    """The starts with their ends, float64 NumPy arrays shaped like y0.
+    """The starts with their ends, which are float64 NumPy arrays shaped like y0.
 
     Args:
         frozen: The field, for one state; its own arrays and those of its args are cast to float64.
         y0: The starts, along the leading axis.
         solver: An accurate one, such as `teacher_of(field)`.
-        whole: Whether the pairs have the paths between start and end too.
+        cells: Equal parts of the paths between start and end that the pairs have too; 0 for no paths.
         keep: Stores the solutions part by part, and has those of an earlier call.
         say: Receives the number of starts that are solved, and of all.
 
@@ -65,20 +66,23 @@ def taught(
     part = min(number, max(64, _PART // sum(x[0].size for x in jax.tree.leaves(y0))))
     with double_precision():
         _check_precision(frozen, starts)
-        about = (title(solver), whole, part, frozen.t0, frozen.t1, frozen.args, starts, _hints(frozen, starts))
-        stored = (keep or Keep(None)).stored("teacher", about)
-        solved = stored.found() or []
+        # The field's own arrays; what a function closes over shows in its slopes.
+        known = eqx.filter(frozen.field, eqx.is_array), frozen.args, frozen.t0, frozen.t1
+        stored = (keep or Keep(None)).stored("teacher", (type(solver).__name__, solver, cells, part, known, starts))
+        solved = _of_this_field(frozen, starts, stored.found(), cells)
         done = len(solved[0]) if solved else 0
         say(done, number)
         while done < number:
-            new = jax.tree.leaves(_solved(frozen, solver, _rows(starts, done, part), whole=whole))
-            new = [x[: number - done] for x in new]
+            few = _rows(starts, done, part)
+            found = _solved(frozen, solver, few, cells)
+            hints = [_hints(frozen, few, found[0])] if stored else []
+            new = [x[: number - done] for x in [*hints, *jax.tree.leaves(found)]]
             solved = [np.concatenate(pair) for pair in zip(solved, new, strict=True)] if solved else new
             done = len(solved[0])
             stored.save(solved, now=done == number)
             say(done, number)
-    structure = jax.tree.structure((y0, Path(y0, y0) if whole else None))
-    return Pairs(y0, *jax.tree.unflatten(structure, solved))
+    structure = jax.tree.structure((y0, Path(y0, y0) if cells else None))
+    return Pairs(y0, *jax.tree.unflatten(structure, solved[1:] if stored else solved))
 
 
 def _rows(y0: PyTree, begin: int, count: int) -> PyTree:
@@ -86,20 +90,19 @@ def _rows(y0: PyTree, begin: int, count: int) -> PyTree:
     return jax.tree.map(lambda x: x[np.minimum(np.arange(begin, begin + count), len(x) - 1)], y0)
 
 
-def _solved(frozen: Frozen, solver: AbstractSolver, y0: PyTree, *, whole: bool) -> tuple[PyTree, Path | None]:
+def _solved(frozen: Frozen, solver: AbstractSolver, y0: PyTree, cells: int) -> tuple[PyTree, Path | None]:
     """The ends and the paths of some starts."""
     t0, t1 = frozen.t0, frozen.t1
-    ts = np.linspace(t0, t1, INTERVALS + 1)
+    ts = np.linspace(t0, t1, cells + 1) if cells else None
     options: dict[str, Any] = {"args": frozen.args, "batch_axis": 0, "max_steps": 100_000}
     try:
-        sol = solve(frozen.field, y0, t0, t1, solver=solver, ts=ts if whole else None, **options)
+        sol = solve(frozen.field, y0, t0, t1, solver=solver, ts=ts, **options)
     except SolveError as error:
         raise UserError(f"the teacher finds no solution: {error}") from None
-    if not whole:
+    if not cells:
         return jax.tree.map(np.asarray, sol.y1), None
-    slopes = _slopes(frozen, ts, sol.ys)
     first = lambda tree: jax.tree.map(lambda x: np.moveaxis(np.asarray(x), 1, 0), tree)
-    return jax.tree.map(np.asarray, sol.y1), Path(first(sol.ys), first(slopes))
+    return jax.tree.map(np.asarray, sol.y1), Path(first(sol.ys), first(_slopes(frozen, ts, sol.ys)))
 
 
 @eqx.filter_jit
@@ -110,11 +113,29 @@ def _slopes(frozen: Frozen, ts: Any, ys: PyTree) -> PyTree:
     return jax.tree.map(lambda k: k * (frozen.t1 - frozen.t0), slopes)
 
 
-def _hints(frozen: Frozen, y0: PyTree) -> PyTree:
-    """Some slopes, at the first time and in the middle: those of another field are others."""
-    times = np.array([frozen.t0, (frozen.t0 + frozen.t1) / 2])
-    few = jax.tree.map(lambda x: np.broadcast_to(x[:_HINTS], (2, *x[:_HINTS].shape)), y0)
-    return _slopes(frozen, times, few)
+def _hints(frozen: Frozen, start: PyTree, end: PyTree) -> np.ndarray:
+    """What tells one field from another: slopes at several times on the straight line from each start to its end.
+
+    Of each slope its length, and its product with a fixed vector: (starts, times, 2).
+    """
+    shares = np.linspace(0, 1, _HINTS)
+    line = jax.tree.map(lambda a, b: np.stack([a + s * (b - a) for s in shares]), start, end)
+    slopes = _slopes(frozen, frozen.t0 + (frozen.t1 - frozen.t0) * shares, line)
+    flat = np.concatenate([np.asarray(k).reshape(*k.shape[:2], -1) for k in jax.tree.leaves(slopes)], axis=2)
+    fixed = np.random.default_rng(0).normal(size=flat.shape[2])
+    return np.stack([np.linalg.norm(flat, axis=2), flat @ fixed], axis=2).swapaxes(0, 1)
+
+
+def _of_this_field(frozen: Frozen, y0: PyTree, solved: list[Any] | None, cells: int) -> list[Any]:
+    """The stored solutions, if this is the field that they are of; else none."""
+    if not solved:
+        return []
+    hints, number = solved[0], len(solved[0])
+    structure = jax.tree.structure((y0, Path(y0, y0) if cells else None))
+    end, _ = jax.tree.unflatten(structure, solved[1:])
+    now = _hints(frozen, jax.tree.map(lambda x: x[:number], y0), end)
+    same = np.abs(now - hints) <= _SAME * np.abs(hints).max(axis=(0, 1))
+    return solved if same.all() else []
 
 
 def _check_precision(frozen: Frozen, y0: PyTree) -> None:

@@ -83,7 +83,7 @@ class Checkpoints:
             os.fsync(file.fileno())
         _sync(self.directory)
         for path in self._paths()[: -self.keep]:
-            path.unlink()
+            path.unlink(missing_ok=True)  # another process may have done so
         self._last = time.monotonic()
 
     def latest(self, say: Callable[[str], None] = print) -> Checkpoint | None:
@@ -98,6 +98,8 @@ class Checkpoints:
         for path in reversed(self._paths()):
             try:
                 found = Checkpoint(path, _unpacked(path.read_bytes()))
+            except FileNotFoundError:  # another process has just replaced it
+                continue
             except _Damaged as error:
                 damaged.append(f"{path} is damaged ({error})")
                 continue
