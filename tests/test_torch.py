@@ -290,4 +290,5 @@ def test_every_objective_takes_a_field_with_one_time_for_all():
     for objective in ("end", "local", "relaxed"):
         options = {"student": kx.student("per_step", 4, stages=2), "objective": objective, "max_steps": 10}
         found = kx.distill(field, start, 0.0, 1.0, key=jax.random.key(0), **options)
-        assert found.error < min(row.rmse for row in found.table), objective
+        begin = next(row for row in found.table if "Midpoint" in row.name)
+        assert found.error < begin.rmse / 2, objective
