@@ -56,3 +56,9 @@ def test_without_ott_it_says_what_to_install(monkeypatch):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(UserError, match=r"needs ott-jax .*: pip install 'kuttax\[ott\]', or take 'optimal'"):
         Semidiscrete(seed=7).pairs(jnp.ones((2, 1)), jnp.ones((2, 1)), np.ones((2, 1)))
+
+
+def test_too_many_samples_are_refused():
+    pytest.importorskip("ott")
+    with pytest.raises(UserError, match="takes at most 50,000: take 'optimal'"):
+        Semidiscrete().pairs(jnp.ones((2, 1)), jnp.ones((2, 1)), np.ones((50_001, 1)))
