@@ -30,8 +30,8 @@ class Flow(ABC):
     """
 
     name: str
-    starts: int
-    """Of a fit, a fifth of them held out."""
+    work: int
+    """Starts of a fit times its evaluations; a fifth of the starts is held out."""
     steps: int | None
     """Of the optimiser of a fit, at most."""
     tested: int
@@ -75,7 +75,7 @@ class Flow(ABC):
 class Images(Flow):
     """The flow that `train.py` trained on a data set."""
 
-    starts, steps, tested = 100, 12, 512
+    work, steps, tested = 600, 20, 512
 
     @cached_property
     def _flow(self) -> torch.nn.Module:
@@ -86,7 +86,7 @@ class Images(Flow):
 
     @cached_property
     def field(self) -> Any:
-        return kx.from_torch(self._flow, rows=1024)
+        return kx.from_torch(self._flow)
 
     def noise(self, number: int, seed: int) -> torch.Tensor:
         channels, size = SHAPES[self.name]
@@ -121,7 +121,7 @@ class CIFAR10(Images):
 class EightGaussians(Flow):
     """The exact velocity to eight Gaussians in the plane."""
 
-    name, starts, steps, tested = "8gaussians", 2048, None, 8192
+    name, work, steps, tested = "8gaussians", 8192, None, 8192
 
     def velocity(self, t: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         return torch.from_numpy(np.array(_batch(jnp.asarray(t.numpy()), jnp.asarray(x.numpy()))))

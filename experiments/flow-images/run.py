@@ -58,7 +58,7 @@ def fitted(flow: Flow, kind: str, nfe: int, seed: int, options: argparse.Namespa
     begin, cpu = time.perf_counter(), time.process_time()
     found = kx.distill(
         flow.field,
-        flow.noise(options.starts or flow.starts, seed),
+        flow.noise(options.starts or flow.work // nfe, seed),
         0.0,
         1.0,
         student=kx.student(what["kind"], nfe),
