@@ -357,7 +357,10 @@ def test_every_option_reaches_the_task():
     assert (task.forecast_length, task.lyapunov, task.curriculum) == (4, 0.3, (1,)) and task.known is not None
     assert [len(part) for part in task.parts] == [1, 2, 2] and len(task.parts.test[0].t) == 12 and not task.plain
     assert task.scaling.interval == pytest.approx(0.2, rel=0.05)
-    given = {*where, *asked, *others, *noise, "file", "input"}
+    hidden = {"hidden": 2, "memory": 3}
+    unseen = build("dynamics", system="pendulum", trajectories=5, samples=12, width=3, depth=1, horizon=2, **hidden)
+    assert {option: getattr(unseen, option) for option in hidden} == hidden
+    given = {*where, *asked, *others, *noise, *hidden, "file", "input"}
     assert {option.name for option in dataclasses.fields(TASKS["dynamics"])} == given
     clean = build("dynamics", **where, **asked, held_out=0.3)
     assert task.parts.test[0].x.shape == clean.parts.test[0].x.shape and clean.known is None
@@ -366,6 +369,7 @@ def test_every_option_reaches_the_task():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"memory": 3}, "--memory changes nothing without hidden states"),
         ({"horizon": 0}, "horizon must be >= 1, got 0"),
         ({"segments": 0}, "segments must be >= 1, got 0"),
         ({"continuity": -1.0}, "continuity must be >= 0, got -1.0"),

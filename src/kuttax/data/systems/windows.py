@@ -34,11 +34,14 @@ class Windows(NamedTuple):
         number: The index of each window, from 0, (n,).
         z: The states, (n, times, d), standardised.
         course: Their times and control inputs; None if times are equally spaced and there are no control inputs.
+        past: The last observations up to the first of the window, states and control inputs, (n, memory + 1, d + k);
+            None if they are not asked for.
     """
 
     number: Any
     z: Any
     course: Course | None
+    past: Any = None
 
 
 class Scaling(NamedTuple):
@@ -67,6 +70,12 @@ class Scaling(NamedTuple):
         speed = interval * np.sqrt(np.mean(np.concatenate(rates) ** 2, axis=0))
         speed = np.where(speed > 0, speed, 1.0)
         return cls(interval, mean, std, *_moments(np.concatenate([one.u for one in trajectories])), speed)
+
+    def with_hidden(self, hidden: int) -> "Scaling":
+        """The scaling of states with this many further components, which are not observed and already standardised."""
+        more = lambda x, value: np.concatenate([x, np.full(hidden, value)])
+        speed = float(np.sqrt(np.mean(self.speed**2)))
+        return self._replace(mean=more(self.mean, 0.0), std=more(self.std, 1.0), speed=more(self.speed, speed))
 
     def standardised(self, x: np.ndarray) -> np.ndarray:
         """States in units of their standard deviations around their means."""
@@ -130,7 +139,14 @@ def with_noise(trajectories: Sequence[Trajectory], noise: float, seed: int) -> l
 
 
 def windows(
-    trajectories: Sequence[Trajectory], scaling: Scaling, length: int, stride: int, *, plain: bool, part: str
+    trajectories: Sequence[Trajectory],
+    scaling: Scaling,
+    length: int,
+    stride: int,
+    *,
+    plain: bool,
+    part: str,
+    memory: int | None = None,
 ) -> Windows:
     """All windows of `length` intervals that start at every `stride`-th observation.
 
@@ -141,6 +157,7 @@ def windows(
         stride: Observations between starts.
         plain: Whether times are equally spaced and there are no control inputs.
         part: The trajectories' name in messages.
+        memory: Observations before its start that a window knows; None if it knows nothing of the past.
 
     Returns:
         Float32.
@@ -148,22 +165,25 @@ def windows(
     Raises:
         UserError: Every trajectory is too short for one window.
     """
-    found = []
+    found, before = [], memory or 0
     for one in trajectories:
-        z, course = scaling.standardised(one.x), _course(one, scaling)
-        for start in range(0, len(one.t) - length, stride):
+        z, u = scaling.standardised(one.x), (one.u - scaling.u_mean) / scaling.u_std
+        seen, course = np.concatenate([z, u], axis=1), _course(one, u, scaling)
+        for start in range(before, len(one.t) - length, stride):
             cut = slice(start, start + length)
-            found.append((z[start : start + length + 1], *(array[cut] for array in course)))
+            past = seen[start - before : start + 1]
+            found.append((z[start : start + length + 1], past, *(array[cut] for array in course)))
     if not found:
-        longest = max(len(one.t) for one in trajectories)
+        longest, lower = max(len(one.t) for one in trajectories), "horizon, segments or memory"
         raise UserError(
-            f"a {part} window of {length} intervals needs {length + 1} rows, but the longest {part} trajectory has "
-            f"{longest}: lower horizon or segments, or give longer trajectories"
+            f"a {part} window of {length} intervals{f' after {before}' if before else ''} needs "
+            f"{before + length + 1} rows, but the longest {part} trajectory has {longest}: "
+            f"lower {lower if before else 'horizon or segments'}, or give longer trajectories"
         )
-    z, *course = (np.stack(arrays).astype(np.float32) for arrays in zip(*found, strict=True))
-    return Windows(np.arange(len(z), dtype=np.int32), z, None if plain else Course(*course))
+    z, past, *course = (np.stack(arrays).astype(np.float32) for arrays in zip(*found, strict=True))
+    number = np.arange(len(z), dtype=np.int32)
+    return Windows(number, z, None if plain else Course(*course), None if memory is None else past)
 
 
-def _course(one: Trajectory, scaling: Scaling) -> Course:
-    u = (one.u - scaling.u_mean) / scaling.u_std
+def _course(one: Trajectory, u: np.ndarray, scaling: Scaling) -> Course:
     return Course(np.diff(one.t) / scaling.interval, u[:-1], u[1:])

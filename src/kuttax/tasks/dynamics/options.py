@@ -73,6 +73,10 @@ class DynamicsOptions(TaskOptions):
     input: InputKind = "linear"
     """Control inputs between observations: keep the last value (hold), or interpolate (linear; cubic, whose slope is
     continuous)."""
+    hidden: Annotated[int, at_least(0, most=1000)] = 0
+    """Give the state this many entries that are not observed. An encoder finds them from the past of each window."""
+    memory: Annotated[int, at_least(0, most=100_000)] = 10
+    """With --hidden: show the encoder this many observations before the first of a window, and control inputs."""
     forecast_length: WholeNumber | None = None
     """Make the long forecasts at the end this many intervals long (default: the length of a test trajectory)."""
     lyapunov: Annotated[float, above(0)] | None = None
@@ -102,6 +106,7 @@ class DynamicsOptions(TaskOptions):
             **unless(bilinear or self.depth > 0, ["width"], "with --depth 0", "give a hidden layer"),
             **unless(self.file is not None, ["input"], "without --file: the systems have no control inputs"),
             **unless(self.segments > 1, ["continuity"], "with --segments 1", "give more segments"),
+            **unless(self.hidden > 0, ["memory"], "without hidden states", "give --hidden"),
         }
 
     def build(self) -> Dynamics:
@@ -124,6 +129,8 @@ class DynamicsOptions(TaskOptions):
             segments=self.segments,
             continuity=self.continuity,
             input=self.input,
+            hidden=self.hidden,
+            memory=self.memory,
             forecast_length=self.forecast_length,
             lyapunov=lyapunov,
             max_steps=self.max_steps,

@@ -20,6 +20,7 @@ from ...nn.fields.bilinear import BilinearField
 from ...nn.fields.identified import Identified
 from ...nn.fields.known_physics import Known
 from ...nn.fields.mlp import MLPField
+from ...nn.past import PastEncoder, with_hidden
 from ...penalties.base import Penalties
 from ...penalties.consistency import Consistency
 from ...penalties.local import LocalError
@@ -48,10 +49,12 @@ class DynamicsModel(eqx.Module):
         field: The field of standardised states, in units of observation intervals: see `Identified`.
         corrections: With multiple shooting, added to the observed state at the start of each segment of each training
             window, (windows, segments, d), because observed states are noisy. None without.
+        encoder: Of the hidden states at the start of a window, from its past; None if there are none.
     """
 
     field: Identified
     corrections: Float[Array, "windows segments d"] | None
+    encoder: PastEncoder | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +82,9 @@ class Dynamics:
             multiple shooting (Bock & Plitt 1984; for neural ODEs Turan & Jaeschke 2021, arXiv 2109.06786).
         continuity: The weight of the squared gaps between segments.
         input: Control inputs between observations: "hold" (the last value), "linear", or "cubic" (a continuous slope).
+        hidden: States that are not observed, after those that are. An encoder, trained with the field, gives them at
+            the start of a window from the observations and control inputs of its past.
+        memory: Observations in that past, besides the first of the window.
         forecast_length: Intervals of the long forecasts; None for the length of the shortest test trajectory, at most
             1000.
         lyapunov: The system's largest Lyapunov exponent, if it is known and positive.
@@ -106,6 +112,8 @@ class Dynamics:
     segments: int = 1
     continuity: float = 1.0
     input: InputKind = "linear"
+    hidden: int = 0
+    memory: int = 10
     forecast_length: int | None = None
     lyapunov: float | None = None
     adjoint: Any = None
@@ -135,13 +143,19 @@ class Dynamics:
 
         Overlapping windows carry less information than the same number of disjoint ones, but each has its own start.
         """
-        starts = [len(one.t) - self.horizon for one in self.parts.validation]
+        starts = [len(one.t) - self.horizon - self._before for one in self.parts.validation]
         count = lambda stride: sum(len(range(0, n, stride)) for n in starts)
         return next((s for s in range(self.horizon, 1, -1) if count(s) >= _ENOUGH_WINDOWS), 1)
 
+    @property
+    def _before(self) -> int:
+        """Observations that a window needs before its start."""
+        return self.memory if self.hidden else 0
+
     def _windows(self, part: str, length: int, stride: int) -> Windows:
         trajectories = getattr(self.parts, part)
-        return windows(trajectories, self.scaling, length, stride, plain=self.plain, part=part)
+        memory = self.memory if self.hidden else None
+        return windows(trajectories, self.scaling, length, stride, plain=self.plain, part=part, memory=memory)
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -167,8 +181,8 @@ class Dynamics:
 
     def init(self, key: PRNGKeyArray) -> DynamicsModel:
         """A model with fresh float32 weights."""
-        n, _, size = self.train.z.shape
-        controls = len(self.scaling.u_mean)
+        n, _, observed = self.train.z.shape
+        size, controls = observed + self.hidden, len(self.scaling.u_mean)
         if self.network == "bilinear":
             network: Any = BilinearField(size, self.width, key=key, controls=controls)
         else:
@@ -176,7 +190,12 @@ class Dynamics:
         if self.known is not None:
             network = _silent(network)
         corrections = None if self.segments == 1 else jnp.zeros((n, self.segments, size), jnp.float32)
-        return DynamicsModel(Identified(network, self.scaling, self.known), corrections)
+        encoder = None
+        if self.hidden:
+            past = self.memory + 1, observed + controls
+            encoder = PastEncoder(*past, self.hidden, self.width, key=jax.random.fold_in(key, 1))
+        scaling = self.scaling.with_hidden(self.hidden)
+        return DynamicsModel(Identified(network, scaling, self.known), corrections, encoder)
 
     def loss(
         self,
@@ -204,14 +223,14 @@ class Dynamics:
 
     def _loss_at(self, horizon, model, solver, batch, key, penalty) -> tuple[Array, dict[str, Array]]:
         pieces = _segments(batch, self.segments, self.horizon)
-        start = pieces.z[:, 0]
+        start = _starts(model, pieces)
         if model.corrections is not None:
             start = start + model.corrections[batch.number].reshape(start.shape).astype(start.dtype)
         crossed = self._solve(model, solver, start, pieces.course, horizon, penalty=penalty, key=key)
         status = crossed.status if crossed.status.ndim == 0 else crossed.status.reshape(len(batch.z), -1).max(axis=1)
         mean = lambda squares: mean_over_reached(squares.reshape(len(batch.z), -1).mean(axis=1), status)
         path = zero_where_lost(crossed.path, crossed.status)
-        error = mean((path - pieces.z[:, : horizon + 1])[:, 1:] ** 2)
+        error = mean((self._observed(path) - pieces.z[:, : horizon + 1])[:, 1:] ** 2)
         loss = error + crossed.penalty
         if model.corrections is not None:
             loss = loss + jnp.mean((start - pieces.z[:, 0]) ** 2)
@@ -224,8 +243,8 @@ class Dynamics:
 
     def predict(self, model: DynamicsModel, solver: AbstractSolver, batch: Windows) -> Prediction:
         """The states of each window after its first, `(n, horizon, d)`; the NFE is that of one interval."""
-        crossed = self._solve(model, solver, jnp.asarray(batch.z[:, 0]), batch.course, self.horizon)
-        found, truth = crossed.path[:, 1:], batch.z[:, 1 : self.horizon + 1]
+        crossed = self._solve(model, solver, _starts(model, batch), batch.course, self.horizon)
+        found, truth = self._observed(crossed.path)[:, 1:], batch.z[:, 1 : self.horizon + 1]
         loss = jnp.mean((found - truth) ** 2)
         return Prediction(
             outputs=found,
@@ -242,8 +261,11 @@ class Dynamics:
         Raises:
             UserError: Observations are not equally spaced, or the system is driven.
         """
-        if not self.plain:
-            raise UserError(f"{self.name}: a program is exported for equally spaced times and no control inputs")
+        if not self.plain or self.hidden:
+            raise UserError(
+                f"{self.name}: a program is exported for equally spaced times, and neither control inputs nor hidden "
+                "states"
+            )
         z = jnp.asarray(self.validation.z[:1, 0])
         mean, std = (jnp.asarray(x, z.dtype)[None] for x in (self.scaling.mean, self.scaling.std))
         path = lambda x: self._solve(model, solver, (x - mean) / std, None, self.horizon).path
@@ -260,7 +282,7 @@ class Dynamics:
                 f"{self.name}: a solver is distilled for one field, but here every start has its own: "
                 "it needs equally spaced times and no control inputs"
             )
-        return Trajectories(model.field, jnp.asarray(batch.z[:, 0]), *self.interval)
+        return Trajectories(model.field, _starts(model, batch), *self.interval)
 
     def growth(self, model: DynamicsModel, solver: AbstractSolver, batch: Windows) -> GrowthRates:
         """The growth rates along the first windows of a batch, in the data's unit of time."""
@@ -268,9 +290,10 @@ class Dynamics:
         asked = self._asked(few.course, self.horizon)
         ts = jnp.arange(self.horizon + 1, dtype=few.z.dtype)
         seen = jnp.asarray(batch.z).reshape(-1, batch.z.shape[-1])
-        near = seen[:: max(1, len(seen) // _RESTING)] if few.course is None and seen.shape[1] <= _SMALL else None
+        whole = few.course is None and seen.shape[1] <= _SMALL and not self.hidden
+        near = seen[:: max(1, len(seen) // _RESTING)] if whole else None
         options = {"solver": solver, "max_steps": self.max_steps, **asked}
-        found = growth_rates(model.field, few.z[:, 0], ts, near=near, **options)
+        found = growth_rates(model.field, _starts(model, few), ts, near=near, **options)
         unit = self.scaling.interval
         rates, volume = jax.tree.map(lambda rates: rates / unit, (found.rates, found.volume))
         rests = found.rests
@@ -282,7 +305,7 @@ class Dynamics:
 
     def forecast(self, model: DynamicsModel, solver: AbstractSolver) -> dict[str, Any]:
         """Long forecasts of the test trajectories: see `kuttax.tasks.dynamics.forecast.describe`."""
-        shortest = min(len(one.t) for one in self.parts.test) - 1
+        shortest = min(len(one.t) for one in self.parts.test) - 1 - self._before
         length = min(shortest, _LONGEST) if self.forecast_length is None else self.forecast_length
         pieces = self._windows("test", length, length)
         names = [f"x{i + 1}" for i in range(pieces.z.shape[2])]
@@ -301,7 +324,9 @@ class Dynamics:
             def one(piece):
                 piece = jax.tree.map(lambda x: x[None], piece)
                 steps = max(self.max_steps, 100 * length)
-                return self._solve(model, solver, piece.z[:, 0], piece.course, length, max_steps=steps).path[0]
+                start = _starts(model, piece)
+                path = self._solve(model, solver, start, piece.course, length, max_steps=steps).path
+                return self._observed(path)[0]
 
             return jax.lax.map(one, pieces)
 
@@ -322,6 +347,10 @@ class Dynamics:
         sol = solve(model.field, start, 0.0, float(horizon), ts=np.arange(horizon + 1), **options)
         return CrossedWindow(jnp.swapaxes(sol.ys, 0, 1), sol.stats, sol.status, sol.penalty)
 
+    def _observed(self, path: Array) -> Array:
+        """The components of states that are observed."""
+        return path[..., : path.shape[-1] - self.hidden]
+
     def _asked(self, course: Course | None, horizon: int) -> dict[str, Any]:
         """The options of a solve for what drives the windows."""
         if course is None:
@@ -339,6 +368,11 @@ class CrossedWindow(NamedTuple):
     penalty: Any
 
 
+def _starts(model: DynamicsModel, batch: Windows) -> Array:
+    """The states at the start of each window: what is observed there, and what the encoder makes of the past."""
+    return with_hidden(model.encoder, jnp.asarray(batch.z[:, 0]), batch.past)
+
+
 def check_options(options: Any) -> None:
     """Refuses invalid numbers of a `Dynamics`, or of its options.
 
@@ -346,10 +380,15 @@ def check_options(options: Any) -> None:
         UserError: One is out of its range.
     """
     least = {"width": 1, "depth": 0, "horizon": 1, "segments": 1, "max_steps": 1, "continuity": 0, "forecast_length": 1}
+    least |= {"hidden": 0, "memory": 0}
     for option, bound in least.items():
         value = getattr(options, option)
         if value is not None and not value >= bound:
             raise UserError(f"dynamics: {option} must be >= {bound}, got {value}")
+    if options.hidden and options.segments > 1:
+        raise UserError("dynamics: hidden states start from the past of a whole window: give one segment, or no hidden")
+    if options.hidden and getattr(options, "known", None) is not None:
+        raise UserError("dynamics: known physics is of the observed states alone: leave out hidden, or known")
     horizons = (*(options.curriculum or ()), options.horizon)
     if horizons[0] < 1 or any(a >= b for a, b in pairwise(horizons)):
         raise UserError(
