@@ -37,9 +37,11 @@ from kuttax.data.series.labelled import Labelled
 from kuttax.data.series.series import Observed
 from kuttax.data.tables import maf
 from kuttax.data.tables.points import PointSplits, points
+from kuttax.io.folder import Folder
 from kuttax.options.bounds import declared
 from kuttax.options.unused import flag
 from kuttax.tasks.abilities import calculus_of, takes
+from kuttax.tasks.base import Trajectories
 from kuttax.tasks.registry import TASKS, build
 from kuttax.training import loop
 from kuttax.training.guard import guard_of
@@ -422,10 +424,16 @@ def seen(monkeypatch, tmp_path):
     monkeypatch.setattr(distill_command, "read_run", lambda _: {})
     monkeypatch.setattr(evaluate_command, "evaluate", stop)
     monkeypatch.setattr(certify_command, "certify_run", stop)
-    drawn = lambda task, model, most, key: (most, jax.random.key_data(key).tolist(), None, None, None)
+    drawn = lambda task, model, most, key: Trajectories(
+        (most, *jax.random.key_data(key).tolist()), np.ones((9, 1)), 0, 1, None
+    )
     monkeypatch.setattr(distill_command, "some_trajectories", drawn)
-    fitted = lambda field, y0, t0, t1, *, student, holdout, **_: stop(student, field, str(y0), holdout)
+    fitted = lambda field, y0, t0, t1, *, student, holdout, objective, radius, **_: stop(
+        student, field, holdout, objective, str(radius)
+    )
     monkeypatch.setattr(distill_command, "distill", fitted)
+    monkeypatch.setattr(distill_command.Output, "begin", lambda self: Folder(tmp_path, "distill"))
+    monkeypatch.setattr(distill_command, "save_configuration", lambda folder, config: None)
 
     def run(line, *, task=False):
         try:
@@ -439,6 +447,9 @@ def seen(monkeypatch, tmp_path):
     return run
 
 
+DISTILLED = ["", " --student anchored --nfe 3", " --student free", " --nfe 4 --objective relaxed"]
+
+
 @pytest.mark.parametrize(
     ("base", "kind", "contexts"),
     [
@@ -448,7 +459,7 @@ def seen(monkeypatch, tmp_path):
             ["", " --solver rk4 --steps 2", " --solver tsit5", " --solver spark"],
         ),
         ("certify RUN", certify_command.Certify, [""]),
-        ("distill RUN", distill_command.Distill, ["", " --student anchored --nfe 3", " --student free", " --nfe 4"]),
+        ("distill RUN", distill_command.Distill, DISTILLED),
     ],
 )
 def test_every_option_of_a_command_on_a_run_changes_what_is_used_or_is_refused(seen, base, kind, contexts):

@@ -48,7 +48,7 @@ def levenberg_marquardt(
     Returns:
         The student with the best error on the pairs `held`, with that error.
     """
-    ends, best = EndPoint(objective.frozen, objective.most), BestStudent(PATIENCE)
+    ends, best = EndPoint(objective.frozen, jnp.asarray(seen.spread)), BestStudent(PATIENCE)
     unit = rmse(objective, student, seen)
     if not 0 < unit < np.inf:  # the student diverges, or is exact
         best.look(float(rmse(ends, student, held)), student)

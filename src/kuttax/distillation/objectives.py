@@ -1,7 +1,8 @@
 """Objectives: what a fit makes small, as a vector of errors for each start."""
 
 from abc import abstractmethod
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any, Literal, Self
 
 import equinox as eqx
 import jax
@@ -41,6 +42,16 @@ class AbstractObjective(eqx.Module):
         return jnp.where(
             jnp.isfinite(square), error / jnp.sqrt(1 + square / self.most**2), jnp.full_like(error, self.most)
         )
+
+    def for_student(self, student: AbstractSolver, pairs: Pairs) -> Self:
+        """With the median error of the starts as the bound, if that is less.
+
+        Later, when most errors are far below that median, the fit is one of least squares. Before, it does not try to
+        mend starts whose ends change their place at the least change of the scheme.
+        """
+        sizes = _sizes(self, student, pairs)
+        typical = jnp.median(jnp.where(jnp.isfinite(sizes), sizes, self.most))
+        return replace(self, most=jnp.clip(typical, 1e-9 * self.most, self.most))
 
     def errors(self, student: AbstractSolver, pairs: Pairs) -> Float[Array, "starts errors"]:
         """The bounded errors of all starts."""
@@ -132,6 +143,12 @@ def crossed(frozen: Frozen, solver: AbstractSolver, pairs: Pairs) -> Bool[Array,
     """Which starts `solver` takes to an end that is finite."""
     one = lambda pair: jnp.isfinite(EndPoint(frozen, jnp.ones(())).raw(solver, pair)).all()
     return jax.vmap(one)(pairs)
+
+
+@eqx.filter_jit
+def _sizes(objective: AbstractObjective, student: AbstractSolver, pairs: Pairs) -> Float[Array, " starts"]:
+    """The root mean square of each start's errors, unbounded."""
+    return jax.vmap(lambda pair: jnp.sqrt(jnp.mean(objective.raw(student, pair) ** 2)))(pairs)
 
 
 @eqx.filter_jit
