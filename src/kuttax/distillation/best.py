@@ -32,6 +32,10 @@ class BestStudent:
         """Whether patience has run out."""
         return self._since >= self.patience
 
+    def go_on(self) -> None:
+        """Wait for an improvement anew."""
+        self._since = 0
+
     def saved(self) -> dict[str, Any]:
         """Everything but the student."""
         return {"error": self.error, "looks": self.looks, "goal": self._goal, "since": self._since}

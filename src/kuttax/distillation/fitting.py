@@ -90,7 +90,7 @@ def fitted(
                 f"the student diverges on the held-out starts from where it begins ({title(student)}): "
                 "give it more evaluations, or begin at another tableau"
             )
-        objective = plan.errors_of(frozen, seen).for_student(student, seen)
+        objective = plan.errors_of(frozen, seen)
         if least_squares.suits(parameters, seen.number * objective.size(student, seen)):
             steps = least_squares.MOST_STEPS if plan.max_steps is None else plan.max_steps
             best = least_squares.levenberg_marquardt(objective, student, seen, held, steps, stored, say)

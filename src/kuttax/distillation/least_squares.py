@@ -43,37 +43,43 @@ def suits(parameters: int, errors: int) -> bool:
 def levenberg_marquardt(
     objective: AbstractObjective, student: Student, seen: Pairs, held: Pairs, steps: int, stored: Stored, say: Reporter
 ) -> BestStudent:
-    """Fit the student to the pairs `seen`; all in float64.
+    """Fit the student to the pairs `seen`, first with errors bounded by their median; all in float64.
 
     Returns:
         The student with the best error on the pairs `held`, with that error.
     """
-    ends, best = EndPoint(objective.frozen, jnp.asarray(seen.spread)), BestStudent(PATIENCE)
+    ends, best = EndPoint(objective.frozen, objective.most), BestStudent(PATIENCE)
     unit = rmse(objective, student, seen)
+    best.look(float(rmse(ends, student, held)), student)
     if not 0 < unit < np.inf:  # the student diverges, or is exact
-        best.look(float(rmse(ends, student, held)), student)
         return best
     parameters = sum(leaf.size for leaf in jax.tree.leaves(student))
-    error = _Errors(objective, seen, unit, objective.size(student, seen) < parameters)
-    run, done = _Run.begun(error, jax.tree.map(jnp.asarray, student), seen), 0
+    whole = _Errors(objective, seen, unit, objective.size(student, seen) < parameters)
+    rounds = replace(whole, objective=objective.for_student(student, seen)), whole
+    run, done, turn = _Run.begun(rounds[0], jax.tree.map(jnp.asarray, student), seen), 0, 0
     if (arrays := stored.found()) is not None:
         run, kept = run.restored(arrays, moves=objective.moves)
-        done = stored.plain["done"]
+        done, turn = stored.plain["done"], stored.plain["turn"]
         best.restore(stored.plain, kept)
-    else:
-        best.look(float(rmse(ends, student, held)), student)
     say(done, steps, best.error)
-    while done < steps and not bool(run.state.terminate) and not best.exhausted:
-        before = run.state.num_accepted_steps
+    while done < steps:
+        if bool(run.state.terminate) or best.exhausted:
+            if turn == len(rounds) - 1:
+                break
+            turn += 1
+            best.go_on()
+            run = _Run.begun(rounds[turn], jax.tree.map(jnp.asarray, best.student), run.seen)
+        error, before = rounds[turn], run.state.num_accepted_steps
         run = run.step(replace(error, pairs=run.seen))
         done += 1
         if run.state.num_accepted_steps > before:
             best.look(float(rmse(ends, run.student, held)), run.student)
         if objective.moves and run.state.num_accepted_steps > _MOVE_EVERY:
             run = run.moved(error)
-        stored.save(run.arrays(best.student, moves=objective.moves), {"done": done, **best.saved()})
+        arrays = run.arrays(best.student, moves=objective.moves)
+        stored.save(arrays, {"done": done, "turn": turn, **best.saved()})
         say(done, steps, best.error)
-    stored.save(run.arrays(best.student, moves=objective.moves), {"done": done, **best.saved()}, now=True)
+    stored.save(run.arrays(best.student, moves=objective.moves), {"done": done, "turn": turn, **best.saved()}, now=True)
     return best
 
 
