@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from .._version import __version__
 from ..errors import UserError
 from ..io.checkpoints import Checkpoints, SavedPart
 
@@ -40,7 +41,8 @@ class Keep:
         """The place of what this name means for these inputs, a pytree of arrays and of values with a `repr`."""
         if self._directory is None:
             return Stored(None)
-        return Stored(Checkpoints(self._directory / f"{name}-{_digest(about)}", keep=1, every=_EVERY))
+        place = self._directory / f"{name}-{_digest((__version__, about))}"  # another version may store other things
+        return Stored(Checkpoints(place, keep=1, every=_EVERY))
 
 
 class Stored:
