@@ -80,8 +80,9 @@ def flow(t, x, args):
     return weights @ (means + (t * deviation**2 - (1 - t)) / variance * away)
 
 
+@pytest.mark.slow
 def test_it_is_twice_as_close_as_a_scheme_with_an_order():
-    starts = jax.random.normal(KEY, (512, 2))
+    starts = jax.random.normal(KEY, (256, 2))
     error = lambda kind: kx.distill(flow, starts, 0.0, 1.0, student=kx.student(kind, 4), key=KEY).error
     assert error("free") < 0.6 * error("anchored")
 
