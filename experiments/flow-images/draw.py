@@ -10,6 +10,8 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
+from matplotlib.ticker import LogLocator, NullLocator
+
 from kuttax.commands import ending
 from kuttax.io.records import Record
 from kuttax.report.figure import figure
@@ -80,6 +82,9 @@ def distances(found: Sequence[Record], path: Path) -> None:
                 label = "fitted (free)" if name == "free" else name
                 axes.plot(counts, means, "o-", color=colour, lw=2 if name == "free" else 1.2, label=label)
             axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_locator(NullLocator())
             axes.set_xticks([3, 4, 6, 8, 10])
             axes.set_title(TITLES[flow])
             axes.set_xlabel("evaluations")
