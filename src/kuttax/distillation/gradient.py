@@ -81,7 +81,6 @@ def adam(
         return jax.lax.scan(step, run, rows)[0]
 
     ends, best = EndPoint(objective.frozen, objective.most), BestStudent(PATIENCE)
-    objective = objective.for_student(student, seen)
     begin: Any = jax.tree.map(jnp.asarray, student)
     starts = jax.tree.map(jnp.asarray, seen.start) if objective.moves else None
     run: Any = begin, optimiser.init(begin), starts
