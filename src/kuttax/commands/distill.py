@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 
 from ..distillation import Distilled, distill, student
-from ..distillation.fitting import Plan
+from ..distillation.fitting import RADIUS, Plan
 from ..distillation.objectives import ObjectiveKind
 from ..distillation.progress import Progress
 from ..distillation.starts import checked_starts, split
@@ -87,7 +87,7 @@ class Distill:
     objective: ObjectiveKind = "end"
     """Make these errors small. end: at the end of the interval. local: of each step from the teacher's state at its
     beginning. relaxed: at the end, from starts that may move a little."""
-    radius: Annotated[float, above(0)] = 0.02
+    radius: Annotated[float, above(0)] = RADIUS
     """With --objective relaxed: a start may move by this share of the starts' size."""
     seed: Seed = 0
     """Draw the starts from this seed."""

@@ -20,7 +20,9 @@ from .precision import cast, double_precision
 from .progress import Reporter
 from .starts import Pairs
 
-_RADIUS = 0.02
+RADIUS = 0.02
+"""The radius of "relaxed" that is not given."""
+
 _LEAST_CELLS, _CELLS = 32, 8  # of a path; for each step, so that a cubic is more accurate than the step
 
 
@@ -56,7 +58,7 @@ class Plan:
             )
         if radius is not None and objective != "relaxed":
             raise UserError(f"radius is for the objective 'relaxed', and this one is {objective!r}: leave it out")
-        radius = _RADIUS if radius is None else radius
+        radius = RADIUS if radius is None else radius
         if isinstance(radius, bool) or not isinstance(radius, int | float) or not 0 < radius < math.inf:
             raise UserError(f"radius must be a positive number, got {radius!r}: 0.02 is a fiftieth of the starts' size")
         return cls(objective, float(radius), max_steps)

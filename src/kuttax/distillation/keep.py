@@ -13,7 +13,7 @@ import numpy as np
 
 from .._version import __version__
 from ..errors import UserError
-from ..io.checkpoints import Checkpoints, SavedPart
+from ..io.checkpoints import AllDamaged, Checkpoints, SavedPart
 
 _EVERY = 30.0  # seconds between two saves, at least
 _SHARE = 0.05  # of the time that saves may take
@@ -60,8 +60,8 @@ class Stored:
         """The arrays of an earlier call, after which `plain` has its values; None if there are no intact ones."""
         try:
             saved = None if self._checkpoints is None else self._checkpoints.latest(lambda text: None)
-        except UserError as error:
-            warnings.warn(f"{str(error).partition(')')[0]}): it is computed again", stacklevel=2)
+        except AllDamaged as error:
+            warnings.warn(f"{error.damage}: it is computed again", stacklevel=2)
             return None
         if saved is None:
             return None

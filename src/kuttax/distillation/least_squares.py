@@ -1,4 +1,4 @@
-"""Levenberg-Marquardt on the errors at the end: seconds, while a gradient method takes minutes.
+"""Levenberg-Marquardt on the errors: seconds, while a gradient method takes minutes.
 
 Optimistix's solver, called step by step so that the held-out starts can stop it. The Jacobian is built start by start:
 a state of D numbers and P parameters give a block of (D, P), from P forward-mode products or D reverse-mode ones,
@@ -31,7 +31,6 @@ MOST_PARAMETERS = 200
 MOST_ENTRIES = 2**25
 """The largest Jacobian, in numbers: 256 MiB, of which the solver stores three."""
 
-
 _MOVE_EVERY = 3  # accepted steps after which an objective may move the starts
 
 
@@ -50,17 +49,26 @@ def levenberg_marquardt(
     """
     ends, best = EndPoint(objective.frozen, objective.most), BestStudent(PATIENCE)
     unit = rmse(objective, student, seen)
-    best.look(float(rmse(ends, student, held)), student)
+    look = lambda student: best.look(float(rmse(ends, student, held)), student)
     if not 0 < unit < np.inf:  # the student diverges, or is exact
+        look(student)
         return best
     parameters = sum(leaf.size for leaf in jax.tree.leaves(student))
     whole = _Errors(objective, seen, unit, objective.size(student, seen) < parameters)
     rounds = replace(whole, objective=objective.for_student(student, seen)), whole
-    run, done, turn = _Run.begun(rounds[0], jax.tree.map(jnp.asarray, student), seen), 0, 0
+    begin, done, turn = jax.tree.map(jnp.asarray, student), 0, 0
     if (arrays := stored.found()) is not None:
-        run, kept = run.restored(arrays, moves=objective.moves)
+        run, kept = _Run(begin, _begin(rounds[0], begin), seen).restored(arrays, moves=objective.moves)
         done, turn = stored.plain["done"], stored.plain["turn"]
         best.restore(stored.plain, kept)
+    else:
+        run = _Run.begun(rounds[0], begin, seen)
+        look(student)
+
+    def save(*, now: bool = False) -> None:
+        arrays = run.arrays(best.student, moves=objective.moves)
+        stored.save(arrays, {"done": done, "turn": turn, **best.saved()}, now=now)
+
     say(done, steps, best.error)
     while done < steps:
         if bool(run.state.terminate) or best.exhausted:
@@ -73,13 +81,12 @@ def levenberg_marquardt(
         run = run.step(replace(error, pairs=run.seen))
         done += 1
         if run.state.num_accepted_steps > before:
-            best.look(float(rmse(ends, run.student, held)), run.student)
+            look(run.student)
         if objective.moves and run.state.num_accepted_steps > _MOVE_EVERY:
             run = run.moved(error)
-        arrays = run.arrays(best.student, moves=objective.moves)
-        stored.save(arrays, {"done": done, "turn": turn, **best.saved()})
+        save()
         say(done, steps, best.error)
-    stored.save(run.arrays(best.student, moves=objective.moves), {"done": done, "turn": turn, **best.saved()}, now=True)
+    save(now=True)
     return best
 
 

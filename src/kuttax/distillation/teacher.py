@@ -81,8 +81,12 @@ def taught(
             done = len(solved[0])
             stored.save(solved, now=done == number)
             say(done, number)
-    structure = jax.tree.structure((y0, Path(y0, y0) if cells else None))
-    return Pairs(y0, *jax.tree.unflatten(structure, solved[1:] if stored else solved))
+    return Pairs(y0, *_unpacked(y0, solved[1:] if stored else solved, cells))
+
+
+def _unpacked(y0: PyTree, arrays: list[Any], cells: int) -> tuple[PyTree, Path | None]:
+    """The ends and the paths of these arrays, for starts like y0."""
+    return jax.tree.unflatten(jax.tree.structure((y0, Path(y0, y0) if cells else None)), arrays)
 
 
 def _rows(y0: PyTree, begin: int, count: int) -> PyTree:
@@ -131,8 +135,7 @@ def _of_this_field(frozen: Frozen, y0: PyTree, solved: list[Any] | None, cells: 
     if not solved:
         return []
     hints, number = solved[0], len(solved[0])
-    structure = jax.tree.structure((y0, Path(y0, y0) if cells else None))
-    end, _ = jax.tree.unflatten(structure, solved[1:])
+    end, _ = _unpacked(y0, solved[1:], cells)
     now = _hints(frozen, jax.tree.map(lambda x: x[:number], y0), end)
     same = np.abs(now - hints) <= _SAME * np.abs(hints).max(axis=(0, 1))
     return solved if same.all() else []

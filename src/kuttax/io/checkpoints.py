@@ -49,6 +49,14 @@ class Checkpoint(NamedTuple):
         return self.parts["run"].plain["step"]
 
 
+class AllDamaged(UserError):
+    """No checkpoint in a folder is intact; `damage` says what is wrong with the newest."""
+
+    def __init__(self, damage: str, more: str):
+        super().__init__(f"{damage}{more}: remove the folder, and --resume begins this run again")
+        self.damage = damage
+
+
 class Checkpoints:
     """The last few checkpoints of one run, in their own folder.
 
@@ -92,7 +100,7 @@ class Checkpoints:
         A damaged one is renamed, and `say` reports which one is used instead.
 
         Raises:
-            UserError: All are damaged.
+            AllDamaged: They are all damaged.
         """
         damaged = []
         for path in reversed(self._paths()):
@@ -112,7 +120,7 @@ class Checkpoints:
             return found
         if damaged:
             more = f", and so are all {len(damaged)} in its folder" if len(damaged) > 1 else ", and it is the only one"
-            raise UserError(f"{damaged[0]}{more}: remove the folder, and --resume begins this run again")
+            raise AllDamaged(damaged[0], more)
         return None
 
     def clear(self) -> None:
