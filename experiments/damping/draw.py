@@ -5,17 +5,16 @@
 Writes table.md, spirals and rates beside the records.
 """
 
-import argparse
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from kuttax.commands import ending
 from kuttax.io.records import Record
 from kuttax.report.figure import INK, figure
 
+from .. import drawing
 from ..ledger import Ledger
 from .algebra import TABLEAUS, learned_eigenvalue
 from .systems import SYSTEMS, solved
@@ -135,11 +134,5 @@ def main(out: Path) -> None:
     rates(found, out / "rates.png")
 
 
-def _main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=HERE)
-    main(parser.parse_args(arguments).out)
-
-
 if __name__ == "__main__":
-    ending.run(_main, program="experiments")
+    drawing.command(main, __doc__, HERE)

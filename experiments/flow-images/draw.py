@@ -5,17 +5,16 @@
 Writes table.md and distances beside the records.
 """
 
-import argparse
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.ticker import LogLocator, NullLocator
 
-from kuttax.commands import ending
 from kuttax.io.records import Record
 from kuttax.report.figure import figure
 
+from .. import drawing
 from ..ledger import Ledger
 
 HERE = Path(__file__).parent
@@ -99,11 +98,5 @@ def main(out: Path) -> None:
     distances(found, out / "distances.png")
 
 
-def _main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=HERE)
-    main(parser.parse_args(arguments).out)
-
-
 if __name__ == "__main__":
-    ending.run(_main, program="experiments")
+    drawing.command(main, __doc__, HERE)

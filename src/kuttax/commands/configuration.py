@@ -45,6 +45,15 @@ def check_configuration(folder: Folder, config: dict[str, Any]) -> bool:
     return True
 
 
+def holds_result(folder: Folder, config: dict[str, Any]) -> bool:
+    """Whether a folder has the record of a finished run of these options.
+
+    Raises:
+        UserError: As `check_configuration`.
+    """
+    return check_configuration(folder, config) and (folder.path / "record.json").exists()
+
+
 def save_configuration(folder: Folder, config: dict[str, Any]) -> None:
     """Save the options, unless the same ones are already saved.
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import jax
 import rich.progress
+from jaxtyping import PRNGKeyArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 
@@ -29,7 +30,7 @@ from ..tasks.base import Trajectories
 from ..tasks.starts import some_trajectories
 from ..training.checkpoint import batch_size_of, load_run, read_run, save_run
 from ..training.evaluate import evaluate
-from .configuration import check_configuration, save_configuration
+from .configuration import holds_result, save_configuration
 from .fit import Budget
 from .kept import save_for_torch, save_record
 from .options.solver import ONE_STEP
@@ -125,15 +126,16 @@ class Distill:
         size, about = batch_size_of(directory), read_run(directory)
         with Output(out, "distill", overwrite=self.overwrite, resume=self.resume) as output:
             output.refuse_used()
-            if self.resume and self._finished(output.folder, directory):
+            if self.resume and holds_result(output.folder, self._configuration(directory)):
                 console.out(f"{out} holds a finished run: nothing is left to do")
                 return 0
             task, model, own = load_run(directory)
-            problem = self._problem(directory, task, model)
+            draw_key, fit_key = jax.random.split(jax.random.key(self.seed))
+            problem = self._problem(directory, task, model, draw_key)
             folder = output.begin()
             save_configuration(folder, self._configuration(directory))
             folder.claim(*listed())
-            fitted = self._fitted(problem, start, folder, console)
+            fitted = self._fitted(problem, start, folder, console, fit_key)
             console.out(str(fitted))
             solvers = {"own solver": own, "distilled": fitted.solver, "Tsit5 at 1e-6": reference(task)}
             record = {
@@ -158,27 +160,19 @@ class Distill:
         apart = ("out", "overwrite", "resume")
         return {"from": str(directory), **{name: x for name, x in asdict(self).items() if name not in apart}}
 
-    def _finished(self, folder: Folder, directory: Path) -> bool:
-        """Whether the run in the folder is this one, and has its record.
-
-        Raises:
-            UserError: It is another one.
-        """
-        return check_configuration(folder, self._configuration(directory)) and (folder.path / "record.json").exists()
-
-    def _problem(self, directory: Path, task: Any, model: Any) -> Trajectories:
+    def _problem(self, directory: Path, task: Any, model: Any, key: PRNGKeyArray) -> Trajectories:
         """What the solver is fitted to, from the run's own training samples."""
         if not isinstance(task, HasTrajectories):
             raise UserError(f"{directory}: task {task.name} does not say which trajectories to distill for")
-        key = jax.random.split(jax.random.key(self.seed))[0]
         problem = some_trajectories(task, model, self.starts, key)
         split(len(jax.tree.leaves(checked_starts(problem.y0))[0]), self.holdout, key)
         return problem
 
-    def _fitted(self, problem: Trajectories, start: LearnedRK, folder: Folder, console: Console) -> Distilled:
+    def _fitted(
+        self, problem: Trajectories, start: LearnedRK, folder: Folder, console: Console, key: PRNGKeyArray
+    ) -> Distilled:
         """The learned solver."""
         field, y0, t0, t1, args = problem
-        key = jax.random.split(jax.random.key(self.seed))[1]
         options = {"objective": self.objective, "radius": self._radius, "saved": folder.path / CHECKPOINTS}
         with Bar(console) as bar:
             return distill(

@@ -18,7 +18,7 @@ from ..tasks.options import TaskOptions
 from ..training.loop import Trainer
 from ..training.parallel import OneDevice, Placement, first, joined, part, together
 from ..training.settings import Settings
-from .configuration import check_configuration, of_task, save_configuration
+from .configuration import holds_result, of_task, save_configuration
 from .kept import save_record
 from .options.other_kind import refuse_other_kind
 from .options.penalty import PenaltyOptions
@@ -167,9 +167,7 @@ class Train:
         """
         output.refuse_used()
         folder = output.folder
-        if not (self.resume and check_configuration(folder, self._configuration(name, options))):
-            return False
-        if not (folder.path / "record.json").exists():
+        if not (self.resume and holds_result(folder, self._configuration(name, options))):
             return False
         self._checkpoints(folder).clear()
         output.finish()

@@ -3,7 +3,7 @@
 import functools
 import importlib
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,6 @@ from jaxtyping import Array, Float
 from ..errors import UserError
 
 CouplingKind = Literal["independent", "optimal", "semidiscrete"]
-COUPLINGS = get_args(CouplingKind)
 
 Rows = Float[Array, "n d"]
 
