@@ -78,7 +78,8 @@ def load(data_dir: str | Path | None = None) -> Iterator[Observed]:
 def _verified(path: Path) -> Iterator[Observed]:
     """The stays of an archive; at its end, whether it is the official one."""
     digest, number = manifest.digest(path), 0
-    for number, one in enumerate(_from_archive(path), start=1):  # noqa: B007
+    for one in _from_archive(path):
+        number += 1
         yield one
     if digest != SHA256:
         warnings.warn(
