@@ -22,11 +22,10 @@ from kuttax.commands.options.solver import LearnedOptions
 from kuttax.data.systems.windows import split_trajectories
 from kuttax.solvers.base.solver import title
 from kuttax.tasks import Dynamics
-from kuttax.training.certify import certify_run
 from kuttax.training.evaluate import evaluate
-from kuttax.training.loop import Trainer
 from kuttax.training.settings import Settings
 
+from ..identify import fitted, trained
 from ..ledger import Ledger
 from . import draw
 from .algebra import TABLEAUS, learned_eigenvalue
@@ -52,19 +51,6 @@ def task_of(system: Damped) -> Dynamics:
     """The identification of a system from its observations, as `kuttax train dynamics --file` has it."""
     parts = split_trajectories(system.trajectories(), 0.15, 0)
     return Dynamics("dynamics", parts, width=64, depth=system.depth, curriculum=CURRICULUM)
-
-
-def trained(task: Dynamics, solver: kx.AbstractSolver, settings: Settings, seed: int) -> tuple[Any, Any, Any]:
-    """A model, its solver and its certificate, by plain training."""
-    found = Trainer(task, solver, settings).run(seed)
-    certificate = certify_run(task, found.model, found.solver, task.validation, settings.batch_size)
-    return found.model, found.solver, certificate
-
-
-def fitted(task: Dynamics, nfe: int, settings: Settings, seed: int) -> tuple[Any, Any, Any]:
-    """The same by `kx.fit`."""
-    found = kx.fit(task, nfe=nfe, most_nfe=nfe, settings=settings, seed=seed)
-    return found.model, found.solver, found.certificate
 
 
 def field_of(task: Dynamics, model: Any) -> Callable[[np.ndarray], np.ndarray]:
