@@ -4,11 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= runs/demo
 
-# Test files for `make test`, `make test-all` and `make coverage`, such as T=tests/test_solve.py; empty for every file.
+# Test files for `make test`, `make test-all` and the like, such as T=tests/test_solve.py; empty for every file.
 T =
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: setup demo test test-all test-experiments coverage lint docs bench-gpu clean
+.PHONY: setup demo test test-all test-exhaustive test-experiments coverage lint docs bench-gpu clean
 
 setup: $(VENV)/.installed
 
@@ -24,17 +24,22 @@ demo: setup
 	$(BIN)/kuttax compare digits --out $(OUT) --overwrite
 
 # What one test has compiled serves the others, their processes, and the next run.
-test test-all test-experiments coverage: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/$(VENV)/jax-cache
-test test-all test-experiments coverage: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0.3
-test test-all test-experiments coverage: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES = 0
+test test-all test-exhaustive test-experiments coverage: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/$(VENV)/jax-cache
+test test-all test-exhaustive test-experiments coverage: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0.3
+test test-all test-exhaustive test-experiments coverage: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES = 0
 
 # The quick tests: five minutes on two cores, with nothing compiled before.
 test: setup
-	$(PYTEST) --durations=15 -m "not slow and not experiment" $(T)
+	$(PYTEST) --durations=15 -m "not slow and not exhaustive and not experiment" $(T)
 
 # Those marked slow too. .ci/run calls it.
 test-all: setup
-	$(PYTEST) --durations=15 -m "not experiment" $(T)
+	$(PYTEST) --durations=15 -m "not exhaustive and not experiment" $(T)
+
+# Slow cases once more by Dopri8 and by diffrax, whose programs take long to compile: before a release, and after a
+# change to the engine.
+test-exhaustive: setup
+	$(PYTEST) --durations=15 -m exhaustive $(T)
 
 # The scripts of experiments/ and benchmarks/, at tiny sizes: run it after a change to one, or to what they use.
 test-experiments: setup

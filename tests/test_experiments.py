@@ -137,7 +137,7 @@ def test_series_from_search_to_table(tmp_path, monkeypatch):
     assert (tmp_path / "spirals.jsonl").read_text() == written, "what is recorded is not run again"
 
 
-@pytest.mark.slow
+@pytest.mark.experiment
 @pytest.mark.parametrize(
     ("name", "options", "students"),
     [

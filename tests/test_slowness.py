@@ -1,8 +1,10 @@
-"""Slow tests are left out by `make test`, and by nothing else."""
+"""Slow tests are left out by `make test`, exhaustive ones by `make test-all` too."""
 
 from pathlib import Path
 
 from slowness import mostly_slow, slow
+
+import kuttax as kx
 
 ROOT = Path(__file__).parents[1]
 
@@ -13,11 +15,19 @@ def test_all_cases_but_the_quick_ones_are_slow():
     assert [mark.name for mark in slow(1, 2).marks] == ["slow"]
 
 
+def test_cases_by_the_longest_programs_are_exhaustive():
+    marks = lambda case: [mark.name for mark in case.marks]
+    assert marks(slow(1, kx.FixedSteps(kx.tableaus.DOPRI8, 2))) == marks(slow("diffrax, steps")) == ["exhaustive"]
+    assert marks(slow("a page about diffrax")) == ["slow"]
+    assert mostly_slow(["diffrax", "rk4"]) == ["diffrax", slow("rk4")]
+
+
 def test_the_check_of_a_change_runs_every_test_of_the_library():
     check, makefile = (ROOT / ".ci" / "run").read_text(), (ROOT / "Makefile").read_text()
     assert "lint docs\n" in check and check.endswith("\nmake test-all\n")
-    assert '\ntest: setup\n\t$(PYTEST) --durations=15 -m "not slow and not experiment" $(T)\n' in makefile
-    assert '\ntest-all: setup\n\t$(PYTEST) --durations=15 -m "not experiment" $(T)\n' in makefile
+    assert '\ntest: setup\n\t$(PYTEST) --durations=15 -m "not slow and not exhaustive and not experiment" $(T)\n' in makefile
+    assert '\ntest-all: setup\n\t$(PYTEST) --durations=15 -m "not exhaustive and not experiment" $(T)\n' in makefile
+    assert '\ntest-exhaustive: setup\n\t$(PYTEST) --durations=15 -m exhaustive $(T)\n' in makefile
     assert makefile.count("slow and") == 1
 
 
