@@ -102,8 +102,9 @@ def make_comparison(folder):
         records.append(folder / "records.jsonl", {"kind": "command", "command": "kuttax compare digits"})
         records.append(folder / "records.jsonl", record)
     part = own.part(f"runs/{report.run_name(record)}")
-    example = {"names": ["a", "b"], "truth": [[0.5, 1.5]] * 3, "found": [[0.25, 1.25]] * 3}
-    found = {"lead": [1.0, 2.0], "rmse": [0.125, None], "diverged": 1, "example": example}
+    example = {"time": "t (h)", "names": ["a", "b"], "sd": [1.0, 2.0], "truth": [[0.5, None]] * 3}
+    example |= {"found": [[0.25, 1.25]] * 3}
+    found = {"lead": [1.0, 2.0], "rmse": [0.125, None], "diverged": 1, "valid": {"times": [1.0]}, "example": example}
     with part.writing("metrics.jsonl", "forecast.json"):
         for step in range(3):
             records.append(part.path / "metrics.jsonl", {"step": step, "loss": 2.0 / (1 + step), "nfe": 8.0})
@@ -182,7 +183,7 @@ KINDS = {
     "images": (make_images, lambda folder, _: plain(mnist.load(folder))),
     "archives": (
         make_npz,
-        lambda f, _: plain([trajectory_files.load(f / "data.npz"), read_table(f / "packed.npz")]),
+        lambda f, _: plain([trajectory_files.load(f / "data.npz").trajectories, read_table(f / "packed.npz")]),
     ),
 }
 
@@ -407,7 +408,8 @@ def test_records_of_another_shape_are_named_by_file_and_line(tmp_path, bad, says
         ("forecast.json", '{"lead": [1.0]}'),
         (
             "forecast.json",
-            '{"lead": [1.0], "rmse": [], "diverged": 0, "example": {"names": [], "truth": [], "found": []}}',
+            '{"lead": [1.0], "rmse": [], "diverged": 0, "valid": {"times": [1.0]}, '
+            '"example": {"time": "", "names": [], "sd": [], "truth": [], "found": []}}',
         ),
         ("forecast.json", DEEP.decode()),
     ],

@@ -15,8 +15,8 @@ from slowness import mostly_slow, slow
 
 import kuttax as kx
 from kuttax.commands.main import main
-from kuttax.data.systems.trajectory import Trajectory
-from kuttax.data.systems.windows import TrajectorySplits
+from kuttax.data.systems.trajectory import Source, Trajectory
+from kuttax.data.systems.windows import Scaling, TrajectorySplits
 from kuttax.errors import UserError
 from kuttax.nn.fields.bilinear import BilinearField
 from kuttax.nn.fields.identified import Identified
@@ -35,6 +35,8 @@ pytestmark = pytest.mark.usefixtures("any_certificate")
 A = np.array([[-0.3, 2.0], [-2.0, -0.1]])
 B = np.array([0.5, 1.0])
 FINE = kx.Adaptive(kx.tableaus.DOPRI5, 1e-6, 1e-6)
+PLAIN = Scaling(1.0, np.zeros(2), np.ones(2), np.zeros(0), np.ones(0), np.ones(2))
+SOURCE = Source("time", ("a", "b"))
 RK4 = kx.FixedSteps(kx.tableaus.RK4, 2)
 
 
@@ -248,7 +250,7 @@ def test_valid_times_and_errors_of_errors_that_grow_as_they_are_made_to():
     times = np.arange(101)
     truth = np.random.default_rng(0).standard_normal((3, 101, 2))
     error = np.stack([0.01 * np.exp(rate * times) for rate in (0.08, 0.05, 0.001)])
-    said = describe(truth, truth + error[..., None], truth.reshape(-1, 2), 0.5, 0.9, ["a", "b"])
+    said = describe(truth, truth + error[..., None], truth.reshape(-1, 2), PLAIN._replace(interval=0.5), 0.9, SOURCE)
     np.testing.assert_allclose(said["rmse"], np.sqrt(np.mean(error[:, 1:] ** 2, axis=0)))
     np.testing.assert_allclose(said["lead"], 0.5 * times[1:])
     expected = [0.5 * np.floor(np.log(40) / 0.08), 0.5 * np.floor(np.log(40) / 0.05), 50.0]
@@ -259,11 +261,11 @@ def test_valid_times_and_errors_of_errors_that_grow_as_they_are_made_to():
 
 def test_attractor_statistics_of_a_shift_and_a_stretch(rng):
     truth = rng.standard_normal((4, 500, 2))
-    shifted = describe(truth, truth + np.array([0.3, 0.4]), truth.reshape(-1, 2), 1.0, None, ["a", "b"])["attractor"]
+    shifted = describe(truth, truth + np.array([0.3, 0.4]), truth.reshape(-1, 2), PLAIN, None, SOURCE)["attractor"]
     assert shifted["mean"] == pytest.approx(np.sqrt((0.3**2 + 0.4**2) / 2))
     assert shifted["std"] == pytest.approx(0, abs=1e-12) and shifted["distance"] == pytest.approx(0.35)
     assert shifted["chance"] < 0.01
-    stretched = describe(truth, 2 * truth, truth.reshape(-1, 2), 1.0, None, ["a", "b"])["attractor"]
+    stretched = describe(truth, 2 * truth, truth.reshape(-1, 2), PLAIN, None, SOURCE)["attractor"]
     assert stretched["std"] == pytest.approx(1, rel=0.05)
 
 
@@ -272,7 +274,7 @@ def test_a_forecast_that_diverges_is_no_number(rng, tmp_path):
     found = truth.copy()
     found[1, 4:] = np.nan
     found[0, 6:, 1] = 1e5
-    said = describe(truth, found, truth.reshape(-1, 2), 1.0, None, ["a", "b"])
+    said = describe(truth, found, truth.reshape(-1, 2), PLAIN, None, SOURCE)
     assert said["rmse"] == [0.0] * 3 + [None] * 5
     assert said["diverged"] == 2 and said["first_divergence"] == 4 and said["attractor"] is None
     assert said["valid"]["times"] == [5, 3] and len(said["example"]["found"]) == 6
@@ -360,7 +362,20 @@ def test_every_option_reaches_the_task():
     hidden = {"hidden": 2, "memory": 3}
     unseen = build("dynamics", system="pendulum", trajectories=5, samples=12, width=3, depth=1, horizon=2, **hidden)
     assert {option: getattr(unseen, option) for option in hidden} == hidden
-    given = {*where, *asked, *others, *noise, *hidden, "file", "input"}
+    given = {
+        *where,
+        *asked,
+        *others,
+        *noise,
+        *hidden,
+        "file",
+        "input",
+        "time",
+        "state",
+        "control_input",
+        "trajectory",
+        "delimiter",
+    }
     assert {option.name for option in dataclasses.fields(TASKS["dynamics"])} == given
     clean = build("dynamics", **where, **asked, held_out=0.3)
     assert task.parts.test[0].x.shape == clean.parts.test[0].x.shape and clean.known is None

@@ -86,7 +86,7 @@ GOOD = "trajectory,t,x1,x2,u1\na,0.0,1,2,5\nb,0.0,7,8,5\na,0.5,3,4,6\nb,0.25,9,1
 def test_csv_is_read_whatever_the_order(tmp_path):
     path = tmp_path / "data.csv"
     path.write_text(GOOD)
-    first, second = trajectory_files.load(path)
+    first, second = trajectory_files.load(path).trajectories
     np.testing.assert_array_equal(first.t, [0, 0.5])
     np.testing.assert_array_equal(first.x, [[1, 2], [3, 4]])
     np.testing.assert_array_equal(second.x, [[7, 8], [9, 10]])
@@ -108,12 +108,12 @@ def test_npz_of_every_layout(tmp_path, rng):
     ]
     for arrays in layouts:
         np.savez(path, **arrays)
-        for found, states, controls in zip(trajectory_files.load(path), x, u, strict=True):
+        for found, states, controls in zip(trajectory_files.load(path).trajectories, x, u, strict=True):
             np.testing.assert_array_equal(found.t, t)
             np.testing.assert_array_equal(found.x, states)
             np.testing.assert_array_equal(found.u, controls)
     np.savez(path, t=t, x=x[0])
-    (found,) = trajectory_files.load(path)
+    (found,) = trajectory_files.load(path).trajectories
     assert found.u.shape == (5, 0)
 
 
@@ -122,16 +122,18 @@ def test_npz_of_every_layout(tmp_path, rng):
     [
         ("t,x1\n0,1\n2,3\n1,4\n", "times must increase strictly, but 1 comes after 2 (row 3)"),
         ("t,x1\n0,1\n1,3\n1,4\n", "times must increase strictly, but 1 is there twice (row 3)"),
-        ("t,x1\n0,1\n1,nan\n", "the state in row 2 is NaN or infinite"),
-        ("t,x1\n0,1\ninf,2\n", "the time in row 2 is NaN or infinite"),
+        ("t,x1\n0,1\n1,inf\n", "line 3: x1 is 'inf'"),
+        ("t,x1\n0,\n1,nan\n", "state 1 is never observed"),
+        ("t,x1,u1\n0,1,\n1,1,2\n", "line 2: u1 is '', and may have no gaps"),
+        ("t,x1\n0,1\ninf,2\n", "line 3: t is 'inf'"),
         ("t,x1\n0,1\n", "one row shows no motion"),
         ("t,x1\n", "no observations"),
         ("t,x1\n0,1\n1\n", "line 3: 1 fields under a header of 2"),
         ("t,x1\n0,1\n1,a\n", "line 3: x1 is no number but 'a'"),
-        ("0,1\n1,2\n", "unknown column '0' in the header line"),
+        ("0,1\n1,2\n", "no names above the numbers"),
         ("t,x1,x1\n0,1,1\n", "column 'x1' is there twice"),
         ("t,x2\n0,1\n", "column 'x1' is missing"),
-        ("x1\n0\n", "column 't' is missing"),
+        ("x1\n0\n", "no column of times among x1"),
         ("trajectory,t,x1\na,0,1\na,1,2\nb,0,1\n", "trajectory b: one row shows no motion"),
     ],
 )
@@ -164,9 +166,11 @@ def test_bad_npz_is_refused_in_one_line(tmp_path, arrays, message):
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(("name", "message"), [("data.txt", "from .csv and .npz files"), ("none.csv", "no file at")])
+@pytest.mark.parametrize(
+    ("name", "message"), [("data.doc", "from .csv, .tsv, .txt, .parquet and .npz files"), ("none.csv", "no file at")]
+)
 def test_files_that_are_none(tmp_path, name, message):
-    (tmp_path / "data.txt").write_text(GOOD)
+    (tmp_path / "data.doc").write_text(GOOD)
     with pytest.raises(UserError, match=message):
         trajectory_files.load(tmp_path / name)
 

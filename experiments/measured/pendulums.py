@@ -23,7 +23,7 @@ def splits(file: Path, every: int) -> TrajectorySplits:
 
     A run gives `every` trajectories, which begin at each of its first rows; for the report it gives the first of them.
     """
-    parts = split_trajectories(trajectory_files.load(file), 0.2, 0)
+    parts = split_trajectories(trajectory_files.load(file).trajectories, 0.2, 0)
     thinned = lambda runs, begins: [Trajectory(*(x[b::every] for x in run)) for run in runs for b in begins]
     all_of = range(every)
     return TrajectorySplits(thinned(parts.train, all_of), thinned(parts.validation, all_of), thinned(parts.test, [0]))
@@ -77,6 +77,6 @@ def _balance(x: Float[np.ndarray, "n 4"], pull: Float[np.ndarray, "n 2"]) -> tup
 
 def _rates(file: Path) -> tuple[np.ndarray, np.ndarray]:
     """States of the training runs, and their rates of change by central differences."""
-    train = split_trajectories(trajectory_files.load(file), 0.2, 0).train
+    train = split_trajectories(trajectory_files.load(file).trajectories, 0.2, 0).train
     rate = lambda run: np.gradient(run.x, SPACING, axis=0)[1:-1:_EVERY]
     return np.concatenate([run.x[1:-1:_EVERY] for run in train]), np.concatenate([rate(run) for run in train])

@@ -51,7 +51,7 @@ class MeasuredSet:
 
 def halves(file: Path) -> TrajectorySplits:
     """The tanks: the first recording for training, its last fifth for choices; the second for the report."""
-    first, second = trajectory_files.load(file)
+    first, second = trajectory_files.load(file).trajectories
     cut = len(first.t) - len(first.t) // 5
     return TrajectorySplits([first.part(0, cut)], [first.part(cut, len(first.t))], [second])
 

@@ -30,6 +30,7 @@ from .options.penalty import PenaltyOptions
 from .options.solver import LEARNED, ClassicalOptions, SolverOptions
 from .options.task_unused import unused_in_task
 from .output import CHECKPOINTS, Output, listed
+from .own_data import settings_for
 from .report import draw
 from .run import run, task_options
 from .train import CheckpointSeconds
@@ -120,7 +121,8 @@ class Compare:
             refuse_other_kind(name, options, methods[0].solver)
             output.refuse_used()
             task, steps = options.build(), self.training.train_steps
-            trainers = [Trainer(task, m.solver, self.training, m.penalty.scheduled(steps)) for m in methods]
+            training = settings_for(task, self.training, console)
+            trainers = [Trainer(task, m.solver, training, m.penalty.scheduled(steps)) for m in methods]
             pairs = list(self._possible(methods, trainers, console))
             folder = output.begin()
             self._same_configuration(folder, name, options)

@@ -1,7 +1,7 @@
 """`kuttax fit TASK`: a model and a solver with the given NFE, and a certificate."""
 
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,6 +29,7 @@ from .configuration import of_task, save_configuration
 from .kept import save_certificate, save_for_torch, save_record
 from .options.task_unused import unused_in_task
 from .output import CHECKPOINTS, Output, listed
+from .own_data import settings_for
 from .run import describe_nfe, describe_verdict, environment, reference_name, results, task_options
 
 Budget = Annotated[int, at_least(1, most=100_000)]
@@ -133,12 +134,13 @@ class Fit:
         with Output(out, "fit", overwrite=self.overwrite, resume=self.resume) as output:
             output.refuse_used()
             task = options.build()
-            Trainer(task, start, self.training)  # refuses what cannot be trained before anything is written
+            own = replace(self, training=settings_for(task, self.training, console))
+            Trainer(task, start, own.training)  # refuses what cannot be trained before anything is written
             folder = output.begin()
-            save_configuration(folder, self._configuration(name, options))
+            save_configuration(folder, own._configuration(name, options))
             folder.claim(*listed())
-            fitted = self._fitted(task, folder, console)
-            record = self._keep(folder, task, name, options, fitted)
+            fitted = own._fitted(task, folder, console)
+            record = own._keep(folder, task, name, options, fitted)
             output.finish()
         return self._say(out, task, options, fitted, record, console)
 

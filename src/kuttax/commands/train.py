@@ -26,6 +26,7 @@ from .options.solver import SolverOptions
 from .options.step_control import control_of, describe, proposed_steps
 from .options.task_unused import unused_in_task
 from .output import CHECKPOINTS, Output, listed
+from .own_data import settings_for
 from .run import describe_nfe, describe_verdict, recorded, task_options, train
 from .terminal import terminal
 
@@ -85,10 +86,10 @@ class Train:
 
         def trainer_of(solver: AbstractSolver) -> Trainer:
             task = options.build()
+            training = settings_for(task, self.training, console)
             if self._proposes:
-                solver = solver.with_steps(proposed_steps(task, solver, self.training.batch_size, self.seed))
-            scheduled = penalty.scheduled(self.training.train_steps)
-            return Trainer(task, solver, self.training, scheduled, control, place)
+                solver = solver.with_steps(proposed_steps(task, solver, training.batch_size, self.seed))
+            return Trainer(task, solver, training, penalty.scheduled(training.train_steps), control, place)
 
         controlled = "" if control is None else f", {self.step_control} step control"
         label = penalty.beside(title(solver)) + controlled

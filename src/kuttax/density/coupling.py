@@ -1,7 +1,6 @@
 """Couplings: how noise and samples are paired in flow matching."""
 
 import functools
-import importlib
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -13,6 +12,7 @@ import scipy  # which imports each of its parts when it is used
 from jaxtyping import Array, Float
 
 from ..errors import UserError
+from ..extras import imported
 
 CouplingKind = Literal["independent", "optimal", "semidiscrete"]
 
@@ -150,15 +150,9 @@ def _potential(points: _Hashed, seed: int, iterations: int | None) -> np.ndarray
 
 
 def _ott() -> tuple[Any, Any, Any]:
-    try:
-        part = importlib.import_module
-        cloud, problem = (
-            part("ott.geometry.semidiscrete_pointcloud"),
-            part("ott.problems.linear.semidiscrete_linear_problem"),
-        )
-        solver = part("ott.solvers.linear.semidiscrete")
-    except ImportError as error:
-        raise UserError(
-            f"the coupling 'semidiscrete' needs ott-jax ({error}): pip install 'kuttax[ott]', or take 'optimal'"
-        ) from None
+    about = {"of": "ott-jax", "extra": "ott", "needs": "the coupling 'semidiscrete'", "instead": "take 'optimal'"}
+    part: Any = functools.partial(imported, **about)
+    cloud = part("ott.geometry.semidiscrete_pointcloud")
+    problem = part("ott.problems.linear.semidiscrete_linear_problem")
+    solver = part("ott.solvers.linear.semidiscrete")
     return cloud.SemidiscretePointCloud, problem.SemidiscreteLinearProblem, solver.SemidiscreteSolver

@@ -1,6 +1,5 @@
 """The PyTorch side of a call: the value of a function of tensors, and its derivatives along tangents and cotangents."""
 
-import importlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
+from .. import extras
 from ..callbacks import noted
 from ..errors import UserError
 
@@ -22,10 +22,7 @@ def imported() -> Any:
     Raises:
         UserError: It is not installed.
     """
-    try:
-        return importlib.import_module("torch")
-    except ImportError as error:
-        raise UserError(f"PyTorch is not installed ({error}): pip install 'kuttax[torch]'") from None
+    return extras.imported("torch", of="PyTorch", extra="torch", needs="a PyTorch field")
 
 
 class Host:

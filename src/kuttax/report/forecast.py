@@ -18,8 +18,8 @@ ForecastRecord = Mapping[str, Any]
 NAME = "forecast.json"
 """The file of a run that contains its forecasts."""
 
-_EXAMPLE = {"names": [str], "truth": [[float]], "found": [[float]]}
-_SHAPE = {"lead": [float], "rmse": [NUMBER], "diverged": int, "example": _EXAMPLE}
+_EXAMPLE = {"time": str, "names": [str], "sd": [float], "truth": [[NUMBER]], "found": [[NUMBER]]}
+_SHAPE = {"lead": [float], "rmse": [NUMBER], "diverged": int, "valid": {"times": [float]}, "example": _EXAMPLE}
 Looks = Mapping[str, tuple[str, Any]]
 """Colour and dash of each method."""
 
@@ -33,10 +33,10 @@ def describe(record: ForecastRecord) -> list[str]:
     """The result of `kuttax.tasks.dynamics.forecast.describe` as lines: errors, valid prediction time, attractor."""
     lead, rmse, n = record["lead"], record["rmse"], record["forecasts"]
     shown = sorted({0, *(i for i in (9, 99) if i < len(lead)), len(lead) - 1})
-    errors = ", ".join(f"{'diverged' if rmse[i] is None else f'{rmse[i]:.3g}'} after {lead[i]:.4g}" for i in shown)
-    lines = [f"{n} forecasts: rmse {errors}"]
+    errors = ", ".join(f"{'diverged' if rmse[i] is None else f'{rmse[i]:.3g}'} after {lead[i]:.6g}" for i in shown)
+    lines = [f"{n} forecast{'s' * (n > 1)}: rmse {errors}"]
     if record["diverged"]:
-        lines.append(f"{record['diverged']} of {n} forecasts diverge, the first after {record['first_divergence']:.4g}")
+        lines.append(f"{record['diverged']} of {n} forecasts diverge, the first after {record['first_divergence']:.6g}")
     valid = record["valid"]
     lines.append(f"valid for {_time(valid)} (median), {valid['whole']} of {n} to the end")
     found = record["attractor"]
@@ -50,7 +50,7 @@ def describe(record: ForecastRecord) -> list[str]:
 
 def _time(valid: ForecastRecord) -> str:
     time, exponent = valid["median"], valid["lyapunov"]
-    return f"{time:.4g}" if exponent is None else f"{exponent * time:.3g} Lyapunov times ({time:.4g})"
+    return f"{time:.6g}" if exponent is None else f"{exponent * time:.3g} Lyapunov times ({time:.6g})"
 
 
 def read(folders: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
@@ -78,6 +78,8 @@ def _fits(record: ForecastRecord, first: ForecastRecord) -> bool:
         0 < len(lead) == len(record["rmse"]) == len(first["lead"])
         and len(example["truth"]) == len(lead) + 1 >= len(example["found"]) > 0
         and example["names"] == names
+        and len(example["sd"]) == len(names)
+        and len(record["valid"]["times"]) > 0
         and all(len(state) == len(names) > 0 for state in states)
     )
 
@@ -107,7 +109,8 @@ def plot(found: Mapping[str, ForecastRecord], series: Sequence[str], path: str |
             above.append(axes)
         draw = _lines if components < _GRID else _pictures
         draw(canvas, above, found, look)
-        above[0].set_title("A forecast of test data")
+        above[0].set_title("The first test trajectory and its forecast" + "s" * (len(found) > 1))
+        above[-1].set_xlabel(example["time"])
         _errors(canvas.add_subplot(grid[rows]), found, look)
     return files(path)
 
@@ -116,22 +119,30 @@ def _times(record: ForecastRecord) -> np.ndarray:
     return np.concatenate([[0.0], record["lead"]])
 
 
+def _states(record: ForecastRecord, name: str) -> np.ndarray:
+    """States of the example in the data's units, NaN where nothing is observed."""
+    return np.array(record["example"][name], np.float64)
+
+
 def _lines(canvas: Figure, above: Sequence[Axes], found: Mapping[str, ForecastRecord], look: Looks) -> None:
-    """Components as lines; a cross where a forecast diverges."""
+    """Components as lines; a cross where a forecast diverges, a dot where it is no longer valid."""
     one = next(iter(found.values()))
-    truth, times = np.asarray(one["example"]["truth"]), _times(one)
+    truth, times = _states(one, "truth"), _times(one)
     for i, axes in enumerate(above):
         axes.plot(times, truth[:, i], color=INK, lw=2.6, alpha=0.35, label="truth")
         for label, record in found.items():
-            states = np.asarray(record["example"]["found"])
+            states, end = _states(record, "found"), record["valid"]["times"][0]
             colour, dash = look[label]
+            valid = min(int(np.searchsorted(times, end)), len(states) - 1)
+            if valid < len(times) - 1:
+                axes.plot(times[valid], states[valid, i], "o", color=colour, ms=5)
             axes.plot(times[: len(states)], states[:, i], color=colour, ls=dash, lw=1.2, label=label)
             if len(states) < len(times):
                 axes.plot(times[len(states) - 1], states[-1, i], "x", color=colour, ms=9, mew=2)
-        low, high = truth[:, i].min(), truth[:, i].max()
+        low, high = np.nanmin(truth[:, i]), np.nanmax(truth[:, i])
         margin = 0.35 * (high - low) + 1e-9
         axes.set_ylim(low - margin, high + margin)
-        axes.set_ylabel(f"{one['example']['names'][i]} (sd)")
+        axes.set_ylabel(one["example"]["names"][i])
         axes.margins(x=0.01)
         axes.tick_params(labelbottom=i == len(above) - 1)
     canvas.legend(*above[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)
@@ -140,8 +151,9 @@ def _lines(canvas: Figure, above: Sequence[Axes], found: Mapping[str, ForecastRe
 def _pictures(canvas: Figure, above: Sequence[Axes], found: Mapping[str, ForecastRecord], look: Looks) -> None:
     """All components against time, in colours: the truth, then the forecasts, blank from where they diverge."""
     one = next(iter(found.values()))
-    truth, times = np.asarray(one["example"]["truth"]), _times(one)
-    shown = {"truth": truth, **{label: np.asarray(r["example"]["found"]) for label, r in found.items()}}
+    truth, times, sd = _states(one, "truth"), _times(one), np.array(one["example"]["sd"])
+    around = lambda states: (states - np.nanmean(truth, axis=0)) / sd
+    shown = {"truth": around(truth), **{label: around(_states(r, "found")) for label, r in found.items()}}
     image = None
     for axes, (label, states) in zip(above, shown.items(), strict=False):
         whole = np.full(truth.shape, np.nan)
@@ -154,7 +166,7 @@ def _pictures(canvas: Figure, above: Sequence[Axes], found: Mapping[str, Forecas
         axes.grid(False)
         axes.tick_params(labelbottom=axes is above[-1])
     if image is not None:
-        canvas.colorbar(image, ax=list(above), label="sd", shrink=0.8)
+        canvas.colorbar(image, ax=list(above), label="sd from the mean", shrink=0.8)
     for label in found:
         above[0].plot([], [], color=look[label][0], ls=look[label][1], label=label)
     canvas.legend(*above[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)
@@ -174,7 +186,8 @@ def _errors(axes: Axes, found: Mapping[str, ForecastRecord], look: Looks) -> Non
         "valid up to here", (1, 0.4), (-2, 3), ("axes fraction", "data"), "offset points", ha="right", fontsize=8
     )
     axes.margins(x=0.01)
-    axes.set_xlabel("lead time; a cross: a forecast diverges" if _any_diverged(found) else "lead time")
+    lead = f"{next(iter(found.values()))['example']['time']} ahead"
+    axes.set_xlabel(f"{lead}; a cross: a forecast diverges" if _any_diverged(found) else lead)
     axes.set_ylabel("rmse (sd)")
 
 

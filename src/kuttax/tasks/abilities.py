@@ -34,6 +34,14 @@ class HasLossOptions(Protocol):
 
 
 @runtime_checkable
+class HasSummary(Protocol):
+    """It says in a line what a user's data were understood as; empty if there is nothing to say."""
+
+    @property
+    def summary(self) -> str: ...
+
+
+@runtime_checkable
 class HasCalculus(Protocol):
     """Its models are SDEs in this calculus; None if they are ODEs."""
 

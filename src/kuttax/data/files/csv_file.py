@@ -1,36 +1,131 @@
-"""CSV files with a header line: their cells, with the number of each line for messages."""
+"""CSV files with a header line, as people have them: any usual delimiter, decimal commas, comments, an index column."""
 
 import csv
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ...errors import UserError
+from .numbers import number
+
+DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|", "space": " "}
+"""The words for delimiters; a single character stands for itself."""
+
+_COMMENT = "#"
+_DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+(e[-+]?\d+)?", re.IGNORECASE)
+_THOUSANDS = re.compile(r"[-+]?\d{1,3}(\.\d{3})+,\d+")
+
+Line = tuple[int, list[str]]
+"""The number of a line in its file, and its cells."""
 
 
-def read_csv(path: Path, example: str) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+def read_csv(path: Path, example: str, delimiter: str | None = None) -> tuple[list[str], Iterator[Line]]:
     """The names in the header, and each other line that is not empty, with its number.
 
+    Lines that begin with `#` are comments; the last one before the data is the header if it has as many cells and the
+    data have no header. Where the delimiter is no comma, `1,5` is a number. A first column without a name that counts
+    the lines from 0, as pandas writes its index, is left out.
+
     Args:
-        path: The file.
+        path: The file, in UTF-8, in UTF-16 with its mark, or in Windows' Western code page.
         example: A header for the message about a file without observations.
+        delimiter: A character or a word for it; None for the one that divides the first line into most cells.
 
     Raises:
         UserError: The file is not readable or has no observations; or, once its line is reached, a line has another
             number of cells than the header.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = [(line, row) for line, row in enumerate(csv.reader(file), start=1) if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: not a readable CSV file ({error}): save it as UTF-8 text") from None
+    text, comments = _without_comments(_decoded(path))
+    given = None if delimiter is None else _character(delimiter)
+    first = next((line for line in text if line.strip()), "")
+    character = given or _sniffed(first)
+    lines = _cells(path, text, character)
+    if lines and all(number(cell) is not None for cell in lines[0][1]):
+        header = _commented_header(comments, character, len(lines[0][1]))
+        if header is None:
+            raise UserError(f"{path}: no names above the numbers: begin with a header line such as {example}")
+        lines = [(0, header), *lines]
     if len(lines) < 2:
         raise UserError(f"{path}: no observations: give a header line such as {example} and one line for each")
     header = [name.strip() for name in lines[0][1]]
-    return header, _checked(path, lines[1:], len(header))
+    body = _checked(path, lines[1:], header, character)
+    return _without_index(header, body) if header[0] == "" else (header, body)
 
 
-def _checked(path: Path, lines: list[tuple[int, list[str]]], width: int) -> Iterator[tuple[int, list[str]]]:
+def _decoded(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+        if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+            return content.decode("utf-16")
+        try:
+            return content.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            return content.decode("cp1252")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a readable CSV file ({error}): save it as UTF-8 text") from None
+
+
+def _without_comments(text: str) -> tuple[list[str], list[str]]:
+    """The lines, blank where a comment was, so that they keep their numbers; and the comments before the data."""
+    lines, before = text.splitlines(keepends=True), []
+    for line in lines:
+        if line.startswith(_COMMENT):
+            before.append(line.lstrip(_COMMENT).strip())
+        elif line.strip():
+            break
+    return ["\n" if line.startswith(_COMMENT) else line for line in lines], before
+
+
+def _character(delimiter: str) -> str:
+    found = DELIMITERS.get(delimiter, delimiter)
+    if len(found) != 1:
+        raise UserError(f"a delimiter is one character, or one of {', '.join(DELIMITERS)}; got {delimiter!r}")
+    return found
+
+
+def _sniffed(line: str) -> str:
+    """The delimiter that gives the line most cells; spaces only where the others give one."""
+    count = {one: len(next(csv.reader([line], delimiter=one), [])) for one in DELIMITERS.values() if one != " "}
+    best = max(count, key=lambda one: count[one])
+    return best if count[best] > 1 or len(line.split()) < 2 else " "
+
+
+def _cells(path: Path, text: Sequence[str], delimiter: str) -> list[Line]:
+    """The lines that are not empty."""
+    if delimiter == " ":
+        return [(i, line.split()) for i, line in enumerate(text, start=1) if line.strip()]
+    reader = csv.reader(text, delimiter=delimiter)
+    try:
+        return [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+    except csv.Error as error:
+        raise UserError(f"{path}: not a readable CSV file ({error}): save it as UTF-8 text") from None
+
+
+def _commented_header(comments: Sequence[str], delimiter: str, width: int) -> list[str] | None:
+    """The last comment, as NumPy's `savetxt` writes a header; None if it has another number of cells, or numbers."""
+    last = comments[-1] if comments else ""
+    names = last.split() if delimiter == " " else [name.strip() for name in last.split(delimiter)]
+    return names if len(names) == width and all(name and number(name) is None for name in names) else None
+
+
+def _checked(path: Path, lines: Sequence[Line], header: Sequence[str], delimiter: str) -> Iterator[Line]:
     for line, row in lines:
-        if len(row) != width:
-            raise UserError(f"{path}, line {line}: {len(row)} fields under a header of {width}: mend the line")
-        yield line, row
+        if len(row) != len(header):
+            raise UserError(f"{path}, line {line}: {len(row)} fields under a header of {len(header)}: mend the line")
+        yield line, row if delimiter == "," else [_with_point(cell) for cell in row]
+
+
+def _with_point(cell: str) -> str:
+    """A number with a decimal comma, and points between thousands if any, as Python writes it."""
+    stripped = cell.strip()
+    if _THOUSANDS.fullmatch(stripped):
+        stripped = stripped.replace(".", "")
+    return stripped.replace(",", ".") if _DECIMAL_COMMA.fullmatch(stripped) else cell
+
+
+def _without_index(header: list[str], lines: Iterator[Line]) -> tuple[list[str], Iterator[Line]]:
+    """Without a first column that counts the lines; if it does something else, it is called "index"."""
+    found = list(lines)
+    if [row[0].strip() for _, row in found] != [str(i) for i in range(len(found))]:
+        return ["index", *header[1:]], iter(found)
+    return header[1:], ((line, row[1:]) for line, row in found)

@@ -1,6 +1,5 @@
 """Data sets of the package aeon: the classification archives of UCR and UEA (Middlehurst et al., JMLR 2024)."""
 
-import importlib
 import warnings
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import UserError
+from ...extras import imported
 from .labelled import Labelled, padded
 
 
@@ -24,14 +24,9 @@ def load(name: str, data_dir: str | Path | None = None) -> tuple[Labelled, Label
     Raises:
         UserError: aeon is not installed, or cannot load a classification data set of this name.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            datasets = importlib.import_module("aeon.datasets")
-    except ModuleNotFoundError:
-        raise UserError(
-            f"--data {name} is read by the package aeon, which is not installed: pip install 'kuttax[aeon]'"
-        ) from None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        datasets: Any = imported("aeon.datasets", of="aeon", extra="aeon", needs=f"--data {name}")
     folder = None if data_dir is None else str(data_dir)
     try:
         with warnings.catch_warnings():

@@ -1,5 +1,6 @@
 """Trajectories: observations of a system's state at increasing times, and the checks on them."""
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ class Trajectory(NamedTuple):
 
     Attributes:
         t: Times, strictly increasing, at least two.
-        x: The states at these times.
+        x: The states at these times; NaN where an observation is missing.
         u: The control inputs at these times, of zero width if there are none.
     """
 
@@ -28,6 +29,36 @@ class Trajectory(NamedTuple):
         return Trajectory(*(array[start:stop] for array in self))
 
 
+class Source(NamedTuple):
+    """What is known of the source of trajectories.
+
+    Attributes:
+        time: The name of the times, with their unit in brackets if the source gives one.
+        states: The names of the states.
+        controls: Those of the control inputs.
+        summary: One line: how many trajectories and times, what is observed, and what is missing.
+    """
+
+    time: str
+    states: tuple[str, ...]
+    controls: tuple[str, ...] = ()
+    summary: str = ""
+
+    def of(self, trajectories: "Sequence[Trajectory]") -> "Source":
+        """The source of these trajectories, with a summary of them."""
+        many, rows = len(trajectories), sorted({len(one.t) for one in trajectories})
+        times = f"{rows[0]}" if len(rows) == 1 else f"{rows[0]} to {rows[-1]}"
+        gaps = np.concatenate([np.diff(one.t) for one in trajectories])
+        apart = f"{gaps.mean():.6g}" if is_regular(trajectories) else f"{gaps.min():.6g} to {gaps.max():.6g}"
+        unit = "".join(f" {text}" for text in re.findall(r"[(\[](.*)[)\]]", self.time))
+        parts = [f"{many} trajector{'y' if many == 1 else 'ies'}", f"{times} times {apart}{unit} apart"]
+        for what, names in (("state", self.states), ("control input", self.controls)):
+            parts += [f"{what}{'s' * (len(names) > 1)} {', '.join(names)}"] if names else []
+        missing = np.concatenate([np.isnan(one.x).ravel() for one in trajectories]).mean()
+        parts += [f"{100 * missing:.2g} % of the states missing"] if missing else []
+        return self._replace(summary="; ".join(parts))
+
+
 def check_trajectories(trajectories: Sequence[Trajectory], names: Sequence[str]) -> None:
     """Refuses trajectories from which no field can be identified.
 
@@ -36,14 +67,18 @@ def check_trajectories(trajectories: Sequence[Trajectory], names: Sequence[str])
         names: Their names in messages.
 
     Raises:
-        UserError: One has fewer than two rows, a length of its own, another width than the others, NaN or infinite
-            entries, or times that are not strictly increasing; or there is none.
+        UserError: One has fewer than two rows, a length of its own, another width than the others, infinite entries or
+            NaN outside the states, or times that are not strictly increasing; or a state is never observed; or there is
+            none.
     """
     if not trajectories:
         raise UserError("there are no trajectories: give at least one, with two or more rows")
     for name, one in zip(names, trajectories, strict=True):
         _check_shapes(name, one, trajectories[0], names[0])
         _check_numbers(name, one)
+    never = np.all([np.isnan(one.x).all(axis=0) for one in trajectories], axis=0)
+    if never.any():
+        raise UserError(f"{names[0]}: state {np.argmax(never) + 1} is never observed: leave its column out")
 
 
 def _check_shapes(name: str, one: Trajectory, first: Trajectory, first_name: str) -> None:
@@ -65,7 +100,8 @@ def _check_shapes(name: str, one: Trajectory, first: Trajectory, first_name: str
 
 
 def _check_numbers(name: str, one: Trajectory) -> None:
-    for what, array in zip(("time", "state", "control input"), one, strict=True):
+    observed = np.where(np.isnan(one.x), 0.0, one.x)
+    for what, array in (("time", one.t), ("state", observed), ("control input", one.u)):
         for good, wrong in ((np.isfinite, "is NaN or infinite"), (fits, TOO_LARGE)):
             rows = good(array).reshape(len(array), -1).all(axis=1)
             if not rows.all():

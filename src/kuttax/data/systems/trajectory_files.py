@@ -1,78 +1,79 @@
-"""Trajectories from a user's own CSV or NPZ file."""
+"""Trajectories from a user's own CSV, Parquet or NPZ file, or from a table in Python."""
 
-import re
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...errors import UserError
-from ..files.csv_file import read_csv
+from ..files.columns import Columns
 from ..files.npz import read_arrays
-from ..files.numbers import TOO_LARGE, fits, number
-from .trajectory import Trajectory, check_trajectories
+from ..files.table import Table, as_table, read_table
+from .trajectory import Source, Trajectory, check_trajectories
+
+_ENDINGS = (".csv", ".tsv", ".txt", ".parquet", ".npz")
 
 
-def load(path: Path) -> list[Trajectory]:
-    """The trajectories in a file.
+class Recorded(NamedTuple):
+    """Trajectories, and what their source calls them.
 
-    CSV: a header line, then one observation a line. Columns `t`, `x1` to `xd`, optionally control inputs `u1` to `uk`,
-    and `trajectory`, any label, where there are several; their order is free.
+    Attributes:
+        trajectories: At least one.
+        source: The names of its columns, and a summary.
+    """
+
+    trajectories: list[Trajectory]
+    source: Source
+
+
+def load(source: Any, columns: Columns = Columns(), delimiter: str | None = None) -> Recorded:  # noqa: B008
+    """The trajectories in a file or a table.
+
+    CSV (.csv, .tsv, .txt) and Parquet: one observation a row, columns in any order. Dates become seconds from the first
+    of all. An empty cell of a state is a missing observation.
 
     NPZ: arrays `t`, `x` and optionally `u`, either of one trajectory (or several, told apart by an array `trajectory`):
     (rows,), (rows, d), (rows, k); or of several of one length: t (rows,) or (n, rows), x (n, rows, d), u (n, rows, k).
 
+    Args:
+        source: The file; or a pandas DataFrame, an xarray Dataset, or a mapping from names to arrays.
+        columns: Which columns are what; for an NPZ file the default.
+        delimiter: Of a CSV file; None for the one that its header shows.
+
     Raises:
-        UserError: The file cannot be read, or not as trajectories; the message names the place.
+        UserError: The source cannot be read, or not as trajectories; the message names the place.
     """
-    if path.suffix.lower() not in (".csv", ".npz"):
-        raise UserError(f"{path}: trajectories are read from .csv and .npz files: convert it to one of them")
+    if not isinstance(source, str | Path):
+        return _from_table(as_table(source), columns)
+    path = Path(source)
+    if path.suffix.lower() not in _ENDINGS:
+        known = f"{', '.join(_ENDINGS[:-1])} and {_ENDINGS[-1]}"
+        raise UserError(f"{path}: trajectories are read from {known} files: convert it to one of them")
     if not path.is_file():
-        raise UserError(f"no file at {path}: name a CSV or NPZ file of trajectories")
-    names, found = _from_csv(path) if path.suffix.lower() == ".csv" else _from_npz(path)
+        raise UserError(f"no file at {path}: name a CSV, Parquet or NPZ file of trajectories")
+    if path.suffix.lower() != ".npz":
+        return _from_table(read_table(path, "t,x1,x2", delimiter), columns)
+    if columns != Columns() or delimiter is not None:
+        raise UserError(f"{path}: an NPZ file has arrays t, x, u and trajectory: columns and delimiter are for tables")
+    names, found = _from_npz(path)
     check_trajectories(found, [f"{path}: {name}" if name else str(path) for name in names])
-    return found
+    numbered = lambda letter, count: tuple(f"{letter}{i + 1}" for i in range(count))
+    known = Source("time", numbered("x", found[0].x.shape[1]), numbered("u", found[0].u.shape[1]))
+    return Recorded(found, known.of(found))
 
 
-def _from_csv(path: Path) -> tuple[list[str], list[Trajectory]]:
-    header, lines = read_csv(path, "t,x1,x2")
-    states, controls = _columns(path, header)
-    labels, numbers = [], []
-    for line, row in lines:
-        labels.append(row[header.index("trajectory")].strip() if "trajectory" in header else "")
-        numbers.append([_number(path, line, name, text) for name, text in zip(header, row, strict=True)])
-    table = np.array(numbers)
-    x, u = ([header.index(name) for name in names] for names in (states, controls))
-    return _grouped(labels, table[:, header.index("t")], table[:, x], table[:, u])
-
-
-def _columns(path: Path, header: list[str]) -> tuple[list[str], list[str]]:
-    """The names of the columns of states and of control inputs, x1, x2, ... and u1, u2, ..."""
-    expected = "the columns are t, x1, x2, ..., optionally u1, u2, ... and trajectory"
-    unknown = [name for name in header if not re.fullmatch(r"t|trajectory|[xu][1-9]\d*", name)]
-    if unknown:
-        raise UserError(f"{path}: unknown column {unknown[0]!r} in the header line: {expected}")
-    twice = [name for name in header if header.count(name) > 1]
-    if twice:
-        raise UserError(f"{path}: column {twice[0]!r} is there twice: {expected}")
-    kinds = []
-    for letter in "xu":
-        count = sum(name.startswith(letter) for name in header)
-        kinds.append([f"{letter}{i + 1}" for i in range(count)])
-    missing = [name for name in ("t", "x1", *kinds[0], *kinds[1]) if name not in header]
-    if missing:
-        raise UserError(f"{path}: column {missing[0]!r} is missing: {expected}")
-    return kinds[0], kinds[1]
-
-
-def _number(path: Path, line: int, column: str, text: str) -> float:
-    if column == "trajectory":
-        return 0.0
-    value = number(text)
-    if value is None:
-        raise UserError(f"{path}, line {line}: {column} is no number but {text!r}: mend the line")
-    if np.isfinite(value) and not fits(value):
-        raise UserError(f"{path}, line {line}: {column} = {text.strip()} {TOO_LARGE}: mend the line, or scale the data")
-    return value
+def _from_table(table: Table, columns: Columns) -> Recorded:
+    found = columns.found(table.source, table.names)
+    labels = [""] * len(table.lines) if found.trajectory is None else table.labels(found.trajectory)
+    t, dated = table.times(found.time)
+    x, u = (
+        np.stack([table.numbers(name, gaps=gaps) for name in names], 1) if names else np.zeros((len(t), 0))
+        for names, gaps in ((found.state, True), (found.control, False))
+    )
+    names, trajectories = _grouped(labels, t, x, u)
+    check_trajectories(trajectories, [f"{table.source}: {name}" if name else table.source for name in names])
+    known = Source("time (s)" if dated else found.time, found.state, found.control)
+    return Recorded(trajectories, known.of(trajectories))
 
 
 def _grouped(labels: list[str], t: np.ndarray, x: np.ndarray, u: np.ndarray) -> tuple[list[str], list[Trajectory]]:

@@ -32,7 +32,7 @@ class Windows(NamedTuple):
 
     Attributes:
         number: The index of each window, from 0, (n,).
-        z: The states, (n, times, d), standardised.
+        z: The states, (n, times, d), standardised; NaN where an observation is missing, but not at the start.
         course: Their times and control inputs; None if times are equally spaced and there are no control inputs.
         past: The last observations up to the first of the window, states and control inputs, (n, memory + 1, d + k);
             None if they are not asked for.
@@ -67,7 +67,7 @@ class Scaling(NamedTuple):
         interval = float(np.concatenate([np.diff(one.t) for one in trajectories]).mean())
         mean, std = _moments(np.concatenate([one.x for one in trajectories]))
         rates = [np.diff(one.x, axis=0) / std / np.diff(one.t)[:, None] for one in trajectories]
-        speed = interval * np.sqrt(np.mean(np.concatenate(rates) ** 2, axis=0))
+        speed = interval * np.sqrt(_mean(np.concatenate(rates) ** 2))
         speed = np.where(speed > 0, speed, 1.0)
         return cls(interval, mean, std, *_moments(np.concatenate([one.u for one in trajectories])), speed)
 
@@ -83,8 +83,15 @@ class Scaling(NamedTuple):
 
 
 def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    std = x.std(axis=0)
-    return x.mean(axis=0), np.where(std > 0, std, 1.0)
+    mean = _mean(x)
+    std = np.sqrt(_mean((x - mean) ** 2))
+    return mean, np.where(std > 0, std, 1.0)
+
+
+def _mean(x: np.ndarray) -> np.ndarray:
+    """The mean of what is observed in each column; 0 where nothing is."""
+    seen = ~np.isnan(x)
+    return np.where(seen, x, 0.0).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
 
 
 class TrajectorySplits(NamedTuple):
@@ -134,7 +141,7 @@ def with_noise(trajectories: Sequence[Trajectory], noise: float, seed: int) -> l
         seed: Seed of the noise.
     """
     rng = np.random.default_rng([seed, 1])  # not the stream that the starts came from
-    size = noise * np.concatenate([one.x for one in trajectories]).std(axis=0)
+    size = noise * np.nanstd(np.concatenate([one.x for one in trajectories]), axis=0)
     return [one._replace(x=one.x + size * rng.standard_normal(one.x.shape)) for one in trajectories]
 
 
@@ -147,8 +154,12 @@ def windows(
     plain: bool,
     part: str,
     memory: int | None = None,
+    segment: int | None = None,
 ) -> Windows:
     """All windows of `length` intervals that start at every `stride`-th observation.
+
+    If the start of a window or segment or a state of the past is not wholly observed there, or nothing after the start
+    is, the window begins at the next observation.
 
     Args:
         trajectories: At least one.
@@ -158,23 +169,32 @@ def windows(
         plain: Whether times are equally spaced and there are no control inputs.
         part: The trajectories' name in messages.
         memory: Observations before its start that a window knows; None if it knows nothing of the past.
+        segment: Intervals in a segment of the window; None for all.
 
     Returns:
         Float32.
 
     Raises:
-        UserError: Every trajectory is too short for one window.
+        UserError: Every trajectory is too short for one window, or none begins where all states are observed.
     """
-    found, before = [], memory or 0
+    found, before, segment = [], memory or 0, segment or length
     for one in trajectories:
         z, u = scaling.standardised(one.x), (one.u - scaling.u_mean) / scaling.u_std
         seen, course = np.concatenate([z, u], axis=1), _course(one, u, scaling)
-        for start in range(before, len(one.t) - length, stride):
+        start = before
+        while start < len(one.t) - length:
             cut = slice(start, start + length)
-            past = seen[start - before : start + 1]
-            found.append((z[start : start + length + 1], past, *(array[cut] for array in course)))
+            past, ahead = seen[start - before : start + 1], z[start : start + length + 1]
+            known = not np.isnan(ahead[:-1:segment]).any() and not np.isnan(past).any()
+            if known and not np.isnan(ahead[1:]).all():
+                found.append((ahead, past, *(array[cut] for array in course)))
+                start += stride
+            else:
+                start += 1
     if not found:
         longest, lower = max(len(one.t) for one in trajectories), "horizon, segments or memory"
+        if longest > before + length:
+            raise UserError(f"no {part} window begins where all states are observed: leave out a state with many gaps")
         raise UserError(
             f"a {part} window of {length} intervals{f' after {before}' if before else ''} needs "
             f"{before + length + 1} rows, but the longest {part} trajectory has {longest}: "

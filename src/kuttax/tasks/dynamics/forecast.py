@@ -1,11 +1,13 @@
 """Forecast: how far ahead the forecasts of an identified field are valid, and whether they stay on the attractor."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import scipy  # which imports each of its parts when it is used
 from jaxtyping import Bool, Float
+
+from ...data.systems.trajectory import Source
+from ...data.systems.windows import Scaling
 
 VALID = 0.4
 """The largest root mean square error over the components, in standard deviations, of a valid forecast
@@ -19,19 +21,19 @@ def describe(
     truth: Float[np.ndarray, "n times d"],
     found: Float[np.ndarray, "n times d"],
     training: Float[np.ndarray, "m d"],
-    interval: float,
+    scaling: Scaling,
     lyapunov: float | None,
-    names: Sequence[str],
+    source: Source,
 ) -> dict[str, Any]:
     """The quality of n forecasts of standardised states.
 
     Args:
-        truth: The observations; time 0 is the start.
+        truth: The observations; time 0 is the start, NaN what is missing.
         found: The forecasts; NaN for missing numbers.
         training: The training states.
-        interval: The time between two observations.
+        scaling: Of the data: the time between two observations, and the standard deviations.
         lyapunov: The system's largest Lyapunov exponent, the unit of valid prediction times; or None.
-        names: The names of the components.
+        source: The names of time and components.
 
     Returns:
         Strict JSON, the numbers in standard deviations of the training data:
@@ -45,13 +47,15 @@ def describe(
         - `attractor`: the errors of means and standard deviations of the components (root mean square over the
           components), the distance of their histograms (Wasserstein-1, the mean over the components), and as `chance`
           the same distance between training and test data; null if a forecast has diverged.
-        - `example`: the first forecast and its truth.
+        - `example`: the first forecast and its truth in the data's own units, null where nothing is observed; the
+          names of time and components, and their standard deviations.
     """
     lost = diverged(found)
     gone = np.any(lost, axis=0)
-    squares = np.mean((np.where(lost[..., None], 0.0, found) - truth) ** 2, axis=2)
-    rmse = np.sqrt(squares.mean(axis=0))
-    lead = interval * np.arange(truth.shape[1])
+    apart = (np.where(lost[..., None], 0.0, found) - truth) ** 2
+    squares, rmse = _mean(apart, (2,)), np.sqrt(_mean(apart, (0, 2)))
+    lead = scaling.interval * np.arange(truth.shape[1])
+    own = lambda states: _plain(scaling.mean + scaling.std * states)
     bad = lost | (np.sqrt(squares) > VALID)
     valid = lead[np.where(bad.any(axis=1), bad.argmax(axis=1) - 1, len(lead) - 1)]
     return {
@@ -67,7 +71,13 @@ def describe(
             "lyapunov": lyapunov,
         },
         "attractor": None if gone.any() else _attractor(truth[:, 1:], found[:, 1:], training),
-        "example": {"names": list(names), "truth": truth[0].tolist(), "found": _plain(found[0], lost[0])},
+        "example": {
+            "time": source.time,
+            "names": list(source.states),
+            "sd": scaling.std.tolist(),
+            "truth": own(truth[0]),
+            "found": own(found[0][~lost[0]]),
+        },
     }
 
 
@@ -78,22 +88,32 @@ def diverged(found: Float[np.ndarray, "n times d"]) -> Bool[np.ndarray, "n times
     return np.logical_or.accumulate(out, axis=1)
 
 
-def _plain(states: Float[np.ndarray, "times d"], lost: Bool[np.ndarray, " times"]) -> list[list[float]]:
-    """The states up to their divergence."""
-    return states[~lost].tolist()
+def _mean(values: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    """The mean over what is observed; 0 where nothing is."""
+    seen = ~np.isnan(values)
+    return np.where(seen, values, 0.0).sum(axis=axes) / np.maximum(seen.sum(axis=axes), 1)
+
+
+def _plain(states: Float[np.ndarray, "times d"]) -> list[list[float | None]]:
+    return [[None if np.isnan(value) else float(value) for value in state] for state in states]
 
 
 def _attractor(truth: np.ndarray, found: np.ndarray, training: np.ndarray) -> dict[str, float]:
     flat = lambda x: x.reshape(-1, x.shape[-1])
     truth, found = flat(truth), flat(found)
+    found = np.where(np.isnan(truth), np.nan, found)
     rms = lambda x: float(np.sqrt(np.mean(x**2)))
+    mean = lambda x: _mean(x, (0,))
+    std = lambda x: np.sqrt(mean((x - mean(x)) ** 2))
     return {
-        "mean": rms(found.mean(axis=0) - truth.mean(axis=0)),
-        "std": rms(found.std(axis=0) - truth.std(axis=0)),
+        "mean": rms(mean(found) - mean(truth)),
+        "std": rms(std(found) - std(truth)),
         "distance": _distance(found, truth),
         "chance": _distance(training, truth),
     }
 
 
 def _distance(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"]) -> float:
-    return float(np.mean([scipy.stats.wasserstein_distance(x, y) for x, y in zip(a.T, b.T, strict=True)]))
+    seen = lambda x: x[~np.isnan(x)]
+    pairs = [(seen(x), seen(y)) for x, y in zip(a.T, b.T, strict=True)]
+    return float(np.mean([scipy.stats.wasserstein_distance(x, y) for x, y in pairs if len(x) and len(y)]))

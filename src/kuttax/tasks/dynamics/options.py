@@ -6,8 +6,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import tyro
 
+from ...data.files.columns import Columns
 from ...data.systems import systems, trajectory_files
-from ...data.systems.trajectory import Trajectory
+from ...data.systems.trajectory import Source, Trajectory
 from ...data.systems.windows import SHUFFLED, TrajectorySplits, split_trajectories, with_noise
 from ...errors import UserError
 from ...nn.fields.known_physics import KNOWN
@@ -33,8 +34,19 @@ class DynamicsOptions(TaskOptions):
     system: SystemName = "lorenz63"
     """Generate trajectories of this system, at a tolerance of 1e-10."""
     file: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Learn your own trajectories instead of a system's: CSV with columns t, x1, x2, ..., optionally control inputs u1,
-    u2, ... and a column trajectory; or NPZ with arrays of these names."""
+    """Learn your own trajectories instead of a system's: a CSV or Parquet file with a row for each time, or an NPZ file
+    with arrays t, x, u and trajectory. Columns are found by their usual names, or named below."""
+    time: Annotated[str | None, tyro.conf.arg(metavar="COLUMN")] = None
+    """With --file: the times, numbers or dates (default: t, time or date)."""
+    state: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="COLUMN ...")] = None
+    """With --file: the states (default: x1, x2, ..., or all columns that are nothing else)."""
+    control_input: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="COLUMN ...")] = None
+    """With --file: the control inputs (default: u1, u2, ..., if they are there)."""
+    trajectory: Annotated[str | None, tyro.conf.arg(metavar="COLUMN")] = None
+    """With --file: the label of a row's trajectory (default: trajectory, id or run, if it is there)."""
+    delimiter: Annotated[str | None, tyro.conf.arg(metavar="CHARACTER")] = None
+    """With --file: what stands between the cells of a CSV file: a character, or tab, space, comma, semicolon, bar
+    (default: what the first line shows)."""
     trajectories: WholeNumber | None = None
     """Generate this many trajectories (default: depends on the system)."""
     samples: Annotated[int, at_least(2)] | None = None
@@ -97,10 +109,12 @@ class DynamicsOptions(TaskOptions):
     def unused(self) -> dict[str, Unused]:
         """The options that change nothing beside the others."""
         generated = ["system", "trajectories", "samples", "dt", "noise", "irregular", "data_seed"]
+        columns = ["time", "state", "control_input", "trajectory", "delimiter"]
         by_time = self.file is None and self.trajectories is not None and self.trajectories < SHUFFLED
         bilinear = self.field == "bilinear"
         return {
             **unless(self.file is None, generated, "with --file: it is for generated data"),
+            **unless(self.file is not None, columns, "without --file", "name a file"),
             **unless(not by_time, ["split_seed"], _BY_TIME, "give more trajectories"),
             **unless(not bilinear, ["depth"], "with --field bilinear", "name another field"),
             **unless(bilinear or self.depth > 0, ["width"], "with --depth 0", "give a hidden layer"),
@@ -117,9 +131,10 @@ class DynamicsOptions(TaskOptions):
         """
         own = self.file is None
         lyapunov = systems.SYSTEMS[self.system].lyapunov if own and self.lyapunov is None else self.lyapunov
+        data, source = self._data()
         return Dynamics(
             "dynamics",
-            self._parts(),
+            self._parts(data),
             network="bilinear" if self.field == "bilinear" else "mlp",
             width=self.width,
             depth=self.depth,
@@ -133,11 +148,11 @@ class DynamicsOptions(TaskOptions):
             memory=self.memory,
             forecast_length=self.forecast_length,
             lyapunov=lyapunov,
+            source=source,
             max_steps=self.max_steps,
         )
 
-    def _parts(self) -> TrajectorySplits:
-        data = self._data()
+    def _parts(self, data: list[Trajectory]) -> TrajectorySplits:
         unused = {
             **unless(len(data) >= SHUFFLED, ["split_seed"], _BY_TIME, "give more trajectories"),
             **unless(data[0].u.shape[1] > 0, ["input"], "without control inputs", "give columns u1, u2, ..."),
@@ -149,10 +164,11 @@ class DynamicsOptions(TaskOptions):
         noisy = with_noise([*parts.train, *parts.validation], self.noise, self.data_seed)
         return TrajectorySplits(noisy[: len(parts.train)], noisy[len(parts.train) :], parts.test)
 
-    def _data(self) -> list[Trajectory]:
+    def _data(self) -> tuple[list[Trajectory], Source | None]:
         if self.file is not None:
-            return trajectory_files.load(Path(self.file))
-        return systems.generate(
+            names = {name: getattr(self, name) for name in ("time", "state", "control_input", "trajectory")}
+            return trajectory_files.load(self.file, Columns(**names), self.delimiter)
+        found = systems.generate(
             self.system,
             trajectories=self.trajectories,
             samples=self.samples,
@@ -160,3 +176,4 @@ class DynamicsOptions(TaskOptions):
             irregular=self.irregular,
             seed=self.data_seed,
         )
+        return found, None

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..._solve.solve import solve
-from ...data.systems.trajectory import is_regular
+from ...data.systems.trajectory import Source, is_regular
 from ...data.systems.windows import Course, Scaling, TrajectorySplits, Windows, windows
 from ...errors import UserError
 from ...growth import GrowthRates, Rests, growth_rates
@@ -88,6 +88,7 @@ class Dynamics:
         forecast_length: Intervals of the long forecasts; None for the length of the shortest test trajectory, at most
             1000.
         lyapunov: The system's largest Lyapunov exponent, if it is known and positive.
+        source: Of the data: what time and states are called in pictures; None for "time" and x1, x2, ....
         adjoint: For `kuttax.solve`; None for its default.
         max_steps: The largest number of steps that an adaptive solver may try in one window.
         scaling: The standardisation of the data.
@@ -116,6 +117,7 @@ class Dynamics:
     memory: int = 10
     forecast_length: int | None = None
     lyapunov: float | None = None
+    source: Source | None = None
     adjoint: Any = None
     max_steps: int = 1024
     scaling: Scaling = field(init=False)
@@ -155,7 +157,14 @@ class Dynamics:
     def _windows(self, part: str, length: int, stride: int) -> Windows:
         trajectories = getattr(self.parts, part)
         memory = self.memory if self.hidden else None
-        return windows(trajectories, self.scaling, length, stride, plain=self.plain, part=part, memory=memory)
+        segment = self.horizon if part == "train" else None
+        asked = {"plain": self.plain, "part": part, "memory": memory, "segment": segment}
+        return windows(trajectories, self.scaling, length, stride, **asked)
+
+    @property
+    def summary(self) -> str:
+        """What the user's data were understood as; empty without."""
+        return "" if self.source is None else self.source.summary
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -230,7 +239,7 @@ class Dynamics:
         status = crossed.status if crossed.status.ndim == 0 else crossed.status.reshape(len(batch.z), -1).max(axis=1)
         mean = lambda squares: mean_over_reached(squares.reshape(len(batch.z), -1).mean(axis=1), status)
         path = zero_where_lost(crossed.path, crossed.status)
-        error = mean((self._observed(path) - pieces.z[:, : horizon + 1])[:, 1:] ** 2)
+        error = mean(_squares(self._observed(path)[:, 1:], pieces.z[:, 1 : horizon + 1]))
         loss = error + crossed.penalty
         if model.corrections is not None:
             loss = loss + jnp.mean((start - pieces.z[:, 0]) ** 2)
@@ -245,7 +254,7 @@ class Dynamics:
         """The states of each window after its first, `(n, horizon, d)`; the NFE is that of one interval."""
         crossed = self._solve(model, solver, _starts(model, batch), batch.course, self.horizon)
         found, truth = self._observed(crossed.path)[:, 1:], batch.z[:, 1 : self.horizon + 1]
-        loss = jnp.mean((found - truth) ** 2)
+        loss = jnp.mean(_squares(found, truth))
         return Prediction(
             outputs=found,
             metric=jnp.sqrt(loss),
@@ -289,7 +298,7 @@ class Dynamics:
         few = jax.tree.map(lambda x: jnp.asarray(x[:_GROWING]), batch)
         asked = self._asked(few.course, self.horizon)
         ts = jnp.arange(self.horizon + 1, dtype=few.z.dtype)
-        seen = jnp.asarray(batch.z).reshape(-1, batch.z.shape[-1])
+        seen = jnp.nan_to_num(jnp.asarray(batch.z)).reshape(-1, batch.z.shape[-1])
         whole = few.course is None and seen.shape[1] <= _SMALL and not self.hidden
         near = seen[:: max(1, len(seen) // _RESTING)] if whole else None
         options = {"solver": solver, "max_steps": self.max_steps, **asked}
@@ -308,10 +317,10 @@ class Dynamics:
         shortest = min(len(one.t) for one in self.parts.test) - 1 - self._before
         length = min(shortest, _LONGEST) if self.forecast_length is None else self.forecast_length
         pieces = self._windows("test", length, length)
-        names = [f"x{i + 1}" for i in range(pieces.z.shape[2])]
         training = self.scaling.standardised(np.concatenate([one.x for one in self.parts.train]))
         truth, found = (np.asarray(z, np.float64) for z in (pieces.z, self._ahead(model, solver, pieces, length)))
-        return forecast.describe(truth, found, training, self.scaling.interval, self.lyapunov, names)
+        source = self.source or Source("time", tuple(f"x{i + 1}" for i in range(truth.shape[2])))
+        return forecast.describe(truth, found, training, self.scaling, self.lyapunov, source)
 
     def _ahead(self, model: DynamicsModel, solver: AbstractSolver, pieces: Windows, length: int) -> Array:
         """The forecasts of whole pieces, one after another, so that a divergent one does not affect the others."""
@@ -415,6 +424,13 @@ def _segments(batch: Windows, segments: int, horizon: int) -> Windows:
     pieces = len(batch.z) * segments  # not -1, which is undefined without control inputs
     course = jax.tree.map(lambda x: x.reshape(pieces, horizon, *x.shape[2:]), batch.course)
     return Windows(jnp.repeat(batch.number, segments), z, course)
+
+
+def _squares(found: Float[Array, "n times d"], truth: Float[Array, "n times d"]) -> Float[Array, " n"]:
+    """The mean square error of each window over what is observed: NaN in the truth is missing."""
+    seen = ~jnp.isnan(truth)
+    squares = jnp.where(seen, found - truth, 0.0) ** 2
+    return squares.sum(axis=(1, 2)) / jnp.maximum(seen.sum(axis=(1, 2)), 1).astype(squares.dtype)
 
 
 def _an_interval(stats: Stats, horizon: int) -> Stats:

@@ -1,0 +1,168 @@
+"""Table: named columns from a file or from an object in Python, read as numbers, labels or times."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from ...errors import UserError
+from ...extras import imported
+from .csv_file import read_csv
+from .numbers import TOO_LARGE, fits, number
+
+GAPS = ("", "na", "n/a", "nan", "null", "none")
+"""The texts of a cell without a value, in any case."""
+
+_DATES = ("%d.%m.%Y", "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S")  # besides ISO 8601
+
+
+class Table(NamedTuple):
+    """Columns of one length.
+
+    Attributes:
+        source: Its name in messages.
+        columns: Name -> values: texts, numbers or dates, (rows,).
+        lines: The number of each row for messages: the line of a file, or a count from 1.
+        row: What such a number counts: "line" or "row".
+    """
+
+    source: str
+    columns: dict[str, np.ndarray]
+    lines: Sequence[int]
+    row: str
+
+    @property
+    def names(self) -> list[str]:
+        """Of the columns."""
+        return list(self.columns)
+
+    def labels(self, name: str) -> list[str]:
+        """A column as texts."""
+        return [str(value).strip() for value in self.columns[name]]
+
+    def numbers(self, name: str, *, gaps: bool = False) -> Float[np.ndarray, " rows"]:
+        """A column as float64, NaN where a cell is empty.
+
+        Raises:
+            UserError: A cell is no number, infinite or too large, or empty where there may be no gap.
+        """
+        values = self.columns[name]
+        found = values if values.dtype.kind in "iuf" else np.array([_number(value) for value in values], object)
+        self._refuse(np.array([value is None for value in found]), name, "is no number but {!r}: mend the {}")
+        found = found.astype(np.float64)
+        self._refuse(np.isinf(found), name, "is {!r}: mend the {}")
+        self._refuse(~fits(found) & np.isfinite(found), name, f"= {{}} {TOO_LARGE}: mend the {{}}, or scale the data")
+        if not gaps:
+            self._refuse(np.isnan(found), name, "is {!r}, and may have no gaps: mend the {}")
+        return found
+
+    def times(self, name: str) -> tuple[Float[np.ndarray, " rows"], bool]:
+        """A column as times, and whether they are dates: these become seconds from the first of all.
+
+        Raises:
+            UserError: A cell is neither a number nor a date, or there are dates with a time zone and others without.
+        """
+        values = self.columns[name]
+        if values.dtype.kind == "M":
+            self._refuse(np.isnat(values), name, "is {!r}, and may have no gaps: mend the {}")
+            return (values - values.min()) / np.timedelta64(1, "s"), True
+        if values.dtype.kind in "iuf" or _number(values[0]) is not None:
+            return self.numbers(name), False
+        dates = [_date(str(value).strip()) for value in values]
+        self._refuse(
+            np.array([date is None for date in dates]), name,
+            "is neither a number nor a date but {!r}: mend the {}, or write dates as 2026-12-31 or 2026-12-31T13:00:00",
+        )  # fmt: skip
+        found = [date for date in dates if date is not None]
+        if len({date.tzinfo is None for date in found}) > 1:
+            raise UserError(f"{self.source}: {name}: some dates have a time zone and some have none: give all or none")
+        seconds = [(date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() for date in found]
+        return np.array(seconds) - min(seconds), True
+
+    def _refuse(self, bad: np.ndarray, name: str, wrong: str) -> None:
+        """Refuse the first of these cells; `wrong` has places for its text and for what a row is called."""
+        if bad.any():
+            first = int(np.argmax(bad))
+            text = str(self.columns[name][first]).strip()
+            raise UserError(f"{self.source}, {self.row} {self.lines[first]}: {name} {wrong.format(text, self.row)}")
+
+
+def read_table(path: Path, example: str, delimiter: str | None = None) -> Table:
+    """The columns of a CSV or Parquet file.
+
+    Args:
+        path: The file; its ending says which.
+        example: A header for the message about a file without observations.
+        delimiter: Of a CSV file; None for the one that its header shows.
+
+    Raises:
+        UserError: The file cannot be read, has no observations, or has a column twice; or pyarrow is missing.
+    """
+    if path.suffix.lower() == ".parquet":
+        return _parquet(path)
+    header, lines = read_csv(path, example, delimiter)
+    twice = [name for name in header if header.count(name) > 1]
+    if twice:
+        raise UserError(f"{path}: column {twice[0]!r} is there twice: give each column a name of its own")
+    numbers, rows = zip(*lines, strict=True)
+    return Table(str(path), dict(zip(header, np.array(rows, object).T, strict=True)), numbers, "line")
+
+
+def as_table(source: Any) -> Table:
+    """The columns of a pandas DataFrame, an xarray Dataset, or a mapping from names to arrays.
+
+    Raises:
+        UserError: It is something else, or its columns differ in length.
+    """
+    if hasattr(source, "to_dataframe"):  # xarray
+        source = source.to_dataframe()
+    if hasattr(source, "reset_index"):  # pandas; an index that only counts is no column
+        plain = type(source.index).__name__ == "RangeIndex"
+        source = source if plain else source.reset_index()
+    if not hasattr(source, "keys"):
+        raise UserError(f"expected a file, a DataFrame, a Dataset or a mapping of arrays, got {type(source).__name__}")
+    columns = {str(name): np.asarray(source[name]) for name in source.keys()}  # noqa: SIM118
+    lengths = {name: values.shape for name, values in columns.items()}
+    if not columns or any(len(shape) != 1 for shape in lengths.values()) or len(set(lengths.values())) > 1:
+        raise UserError(f"expected columns of one length, got {lengths}")
+    return Table(type(source).__name__, columns, range(1, 1 + len(next(iter(columns.values())))), "row")
+
+
+def _parquet(path: Path) -> Table:
+    about = {"of": "pyarrow", "extra": "parquet", "needs": f"{path}: a Parquet file", "instead": "give a CSV file"}
+    pyarrow, parquet = (imported(name, **about) for name in ("pyarrow", "pyarrow.parquet"))
+    try:
+        found = parquet.read_table(path)
+    except (OSError, pyarrow.ArrowException) as error:
+        raise UserError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
+    names = [name for name in found.column_names if not name.startswith("__index_level_")]
+    columns = {name: found.column(name).to_numpy(zero_copy_only=False) for name in names}
+    if not names or not found.num_rows:
+        raise UserError(f"{path}: no observations: give one row for each")
+    return Table(str(path), columns, range(1, 1 + found.num_rows), "row")
+
+
+def _number(value: Any) -> float | None:
+    """The number that a cell states, NaN for an empty one; None if it states none."""
+    if isinstance(value, str):
+        return np.nan if value.strip().lower() in GAPS else number(value)
+    try:
+        return np.nan if value is None else float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _date(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        pass
+    for form in _DATES:
+        try:
+            return datetime.strptime(text, form)
+        except ValueError:
+            continue
+    return None
