@@ -258,6 +258,9 @@ VALUES = {
 }  # fmt: skip
 """A value for the names whose type does not say one; None leaves the option out: contexts have it."""
 
+COLUMNS = {"time": "x1", "state": "x1", "control_input": "x1", "trajectory": "x1", "delimiter": "tab"}
+"""Values for the options that name columns of a file."""
+
 
 def other_values(kind, name):
     """The option with values that are not its default."""
@@ -272,6 +275,8 @@ def other_values(kind, name):
         return [f"{flag(name)} {value}" for value in get_args(hint) if value != field.default]
     if int in (hint, *get_args(hint)):
         return [f"{flag(name)} {3 if field.default != 3 else 4}"]
+    if name in COLUMNS:
+        return [f"{flag(name)} {COLUMNS[name]}"]
     if float in (hint, *get_args(hint)):
         return [f"{flag(name)} {0.25 if field.default != 0.25 else 0.3}"]
     assert Path in (hint, *get_args(hint)), f"no value for {name}: add one to VALUES"
