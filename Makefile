@@ -10,7 +10,7 @@ CONSTRAINTS ?=
 T =
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: setup demo test test-all test-exhaustive test-experiments coverage lint docs lock bench-gpu clean
+.PHONY: setup demo test test-all test-exhaustive test-experiments coverage lint docs dist lock bench-gpu clean
 
 setup: $(VENV)/.installed
 
@@ -70,6 +70,11 @@ docs: export NO_MKDOCS_2_WARNING = 1
 docs: setup
 	$(BIN)/mkdocs build
 
+# The wheel and the source distribution, into dist/.
+dist: setup
+	$(BIN)/python -m pip install --quiet build
+	$(BIN)/python -m build
+
 # Record the versions in .venv as those that .ci/run installs. It names its version of PyTorch itself.
 lock:
 	head -n 1 .ci/constraints.txt > $(VENV)/constraints.txt
@@ -77,4 +82,4 @@ lock:
 	mv $(VENV)/constraints.txt .ci/constraints.txt
 
 clean:
-	rm -rf $(VENV) runs site
+	rm -rf $(VENV) runs site dist

@@ -1,6 +1,7 @@
 """The release: what the distributions hold, and the versions that are tested."""
 
 import os
+import re
 import subprocess
 import tomllib
 from importlib import metadata
@@ -16,6 +17,22 @@ from benchmarks.libraries import LIBRARIES
 ROOT = Path(__file__).parents[1]
 CONSTRAINTS = ".ci/constraints.txt"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+BUILD = PROJECT["tool"]["hatch"]["build"]["targets"]
+IN_SDIST = {name.removeprefix("/") for name in BUILD["sdist"]["include"]} | {"pyproject.toml"}
+
+
+def test_the_source_distribution_holds_what_tests_pages_and_make_read():
+    tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
+    pages = "".join(path.read_text() for path in (ROOT / "docs").rglob("*.md"))
+    read = {*re.findall(r'ROOT / "([^"/]+)', tests), *re.findall(r"\(\.\./([^/)]+)/", pages), "Makefile", "mkdocs.yml"}
+    assert {".ci", "docs", "experiments", "README.md"} < read, "the patterns still find what is read"
+    assert {name for name in read if (ROOT / name).exists()} <= IN_SDIST
+    assert all((ROOT / name).exists() for name in IN_SDIST - {".gitignore"})
+
+
+def test_the_wheel_is_the_package_with_its_types():
+    assert BUILD["wheel"] == {"packages": ["src/kuttax"]}
+    assert (ROOT / "src" / "kuttax" / "py.typed").exists()
 
 
 def constraints() -> dict[str, Version]:
