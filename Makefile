@@ -3,21 +3,23 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= runs/demo
+# A file of versions to install, such as .ci/constraints.txt; empty for the newest that pyproject.toml allows.
+CONSTRAINTS ?=
 
 # Test files for `make test`, `make test-all` and the like, such as T=tests/test_solve.py; empty for every file.
 T =
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: setup demo test test-all test-exhaustive test-experiments coverage lint docs bench-gpu clean
+.PHONY: setup demo test test-all test-exhaustive test-experiments coverage lint docs dist lock bench-gpu clean
 
 setup: $(VENV)/.installed
 
-$(VENV)/.installed: pyproject.toml
+$(VENV)/.installed: pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "kuttax needs Python >= 3.11; name one with: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --no-compile --editable '.[dev,docs]'
+	$(BIN)/python -m pip install --quiet --no-compile $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) --editable '.[dev,docs]'
 	touch $@
 
 demo: setup
@@ -68,5 +70,16 @@ docs: export NO_MKDOCS_2_WARNING = 1
 docs: setup
 	$(BIN)/mkdocs build
 
+# The wheel and the source distribution, into dist/.
+dist: setup
+	$(BIN)/python -m pip install --quiet build
+	$(BIN)/python -m build
+
+# Record the versions in .venv as those that .ci/run installs. It names its version of PyTorch itself.
+lock:
+	head -n 1 .ci/constraints.txt > $(VENV)/constraints.txt
+	$(BIN)/python -m pip freeze --exclude kuttax --exclude torch >> $(VENV)/constraints.txt
+	mv $(VENV)/constraints.txt .ci/constraints.txt
+
 clean:
-	rm -rf $(VENV) runs site
+	rm -rf $(VENV) runs site dist

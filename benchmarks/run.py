@@ -21,6 +21,9 @@ from .problems import Problem
 from .workload import Workload
 from .workloads import WORKLOADS
 
+# kuttax requires those on JAX.
+_MISSING = "not installed (install benchmarks/requirements.txt in an environment and name it: --torch-python PYTHON)"
+
 
 @dataclass(frozen=True)
 class Run:
@@ -65,7 +68,7 @@ class Run:
         there = installed(names, self.torch_python)
         for name in names:
             if name not in there:
-                print(f"{name} left out: not installed (pip install 'kuttax[bench]')", file=sys.stderr)
+                print(f"{name} left out: {_MISSING}", file=sys.stderr)
         done = [] if self.again or not self.out.exists() else records.read(self.out)
         with tempfile.TemporaryDirectory() as folder:
             truths: dict[Problem, Path] = {}

@@ -2,6 +2,7 @@
 
 import functools
 import http.server
+import importlib.metadata
 import json
 import os
 import re
@@ -11,15 +12,18 @@ import sys
 import threading
 from pathlib import Path
 
+import diffrax
+import equinox
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from matplotlib.image import imread
 from slowness import slow
 
 import kuttax
-from kuttax.commands import compare
+from kuttax.commands import compare, versions
 from kuttax.commands import main as cli
 from kuttax.commands.options.penalty import PENALTIES, Weighted
 from kuttax.data import Dataset
@@ -368,8 +372,30 @@ def test_help_names_the_options(kuttax_main, arguments, names):
     assert all(name in out for name in names)
 
 
-def test_version(kuttax_main):
-    assert kuttax_main("--version") == (0, f"kuttax {kuttax.__version__}\n", "")
+def test_version_names_kuttax_what_it_runs_on_and_the_device(kuttax_main):
+    code, out, err = kuttax_main("--version")
+    found = dict(line.split(" ", 1) for line in out.splitlines())
+    modules = {module.__name__: module.__version__ for module in (kuttax, jax, equinox, diffrax, optax, np)}
+    assert (code, err) == (0, "") and out.startswith(f"kuttax {kuttax.__version__}\n")
+    assert {name: value for name, value in found.items() if name != "device"} == modules | {
+        "python": sys.version.split()[0]
+    }
+    assert jax.default_backend().replace("gpu", "cuda") in found["device"]
+
+
+def test_the_devices_are_those_that_jax_would_try(monkeypatch):
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
+    assert versions.devices().split(" or ")[-1] == "cpu"
+    cuda = importlib.metadata.EntryPoint("xla_cuda12", "jax_plugins.xla_cuda12", "jax_plugins")
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [cuda] if group == "jax_plugins" else [])
+    assert versions.devices() == "cuda12 or cpu"
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    assert versions.devices() == "cpu"
+
+
+def test_a_package_that_is_missing_does_not_hide_the_other_versions(monkeypatch):
+    monkeypatch.setattr(versions, "PACKAGES", ("no-such-package", "jax"))
+    assert versions.described().splitlines()[2:4] == ["no-such-package not installed", f"jax {jax.__version__}"]
 
 
 # train and evaluate

@@ -52,6 +52,13 @@ def _on_folder(command: str, kind: str, what: str, example: str) -> Command:
     return partial(on_folder, command, _options(command, kind), what, example)
 
 
+def _described() -> str:
+    """Import what reads the versions."""
+    from .versions import described
+
+    return described()
+
+
 def _options(command: str, kind: str) -> type[Any]:
     """The options of a command: a class in the module of its name."""
     return getattr(import_module(f"..{command}", __name__), kind)
@@ -61,7 +68,7 @@ _PROGRAM = CommandLine(
     name="kuttax",
     call="kuttax",
     usage=USAGE,
-    version=__version__,
+    version=_described,
     stopped="stopped; what was saved is kept: train, fit, compare and distill continue with --resume",
     commands={
         "fit": partial(_on_task, "fit", "Fit"),

@@ -21,7 +21,7 @@ class CommandLine:
         call: The words that start it.
         usage: The help of the whole program.
         commands: Name -> a function that imports the command: nothing slow is imported before the command is known.
-        version: The output of `--version`; None if there is no such option.
+        version: Gives the output of `--version`; None if there is no such option.
         stopped: The text after Ctrl-C.
         failures: Exceptions that mean a failure of the work, in addition to those in `ending`.
     """
@@ -30,7 +30,7 @@ class CommandLine:
     call: str
     usage: str
     commands: Mapping[str, Callable[[], Command]]
-    version: str | None = None
+    version: Callable[[], str] | None = None
     stopped: str = "stopped"
     failures: tuple[type[Exception], ...] = ()
 
@@ -56,7 +56,7 @@ class CommandLine:
             case [] | ["help"] | ["-h" | "--help", *_]:
                 print(self.usage)
             case ["--version"] if self.version is not None:
-                print(f"{self.name} {self.version}")
+                print(self.version())
             case _:
                 known = ", ".join(self.commands)
                 raise UserError(f"unknown command {argv[0]!r}; known: {known} (see {self.call} --help)")

@@ -1,7 +1,5 @@
 """One training run from its options to its record and its files: the common part of `train` and `compare`."""
 
-import importlib.metadata
-import platform
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, fields
@@ -13,7 +11,6 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from .._version import __version__
 from ..errors import UserError
 from ..io.atomic import replacing, write_json
 from ..io.checkpoints import Checkpoint, Checkpoints
@@ -35,6 +32,7 @@ from ..training.parallel import Placement, together
 from ..validity import Certificate
 from .kept import picture
 from .options.step_control import history
+from .versions import versions
 
 METRICS = "metrics.jsonl"
 """The metrics file of a run: a line for each dispatch of training."""
@@ -267,11 +265,9 @@ def task_options(task_kind: Any) -> dict[str, Any]:
 
 def environment() -> dict[str, Any]:
     """Versions, device and time, for every record."""
-    packages = ("jax", "equinox", "diffrax", "optax", "numpy")
-    versions = {package: importlib.metadata.version(package) for package in packages}
     device = jax.devices()[0]
     return {
-        "versions": {"python": platform.python_version(), "kuttax": __version__, **versions},
+        "versions": versions(),
         "device": device.platform if device.platform == "cpu" else device.device_kind,
         "dtype": "float32",
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
