@@ -18,7 +18,7 @@ from scipy import stats
 
 from kuttax.commands.options.penalty import PENALTIES
 from kuttax.errors import UserError
-from kuttax.report import comparison, curves, page, plot, records, run_name, table, write
+from kuttax.report import column, comparison, curves, headline, page, plot, records, run_name, table, write
 from kuttax.report.method import styles
 
 ROOT = Path(__file__).parents[1]
@@ -426,16 +426,36 @@ def write_folder(out, found, metrics=True):
                 records.append(folder / "metrics.jsonl", {"step": step, "loss": 2.0 / (1 + step), "nfe": record["nfe"]})
 
 
+def test_the_headline_says_what_a_prediction_costs_and_what_it_is_worth(tmp_path):
+    rows = comparison.summarise(four_seeds())
+    picture = headline.plot(rows, tmp_path / "headline")[1].read_text()
+    shown = re.findall(r"<!-- (.*?) -->", picture)  # Matplotlib writes each text beside its glyphs
+    assert [row.label for row in rows] == [text for text in shown if text in {row.label for row in rows}]
+    for row in rows:
+        assert column.count(row.nfe.mean) in shown and f"{row.test.mean:.4g} %" in shown
+    assert headline.plot(rows[:1], tmp_path / "alone") is None
+
+
 def test_write_leaves_a_report_that_needs_no_other_file(tmp_path):
     write_folder(tmp_path, [*four_seeds(), {"kind": "command", "command": "kuttax compare digits --seeds 4"}])
     rows = write(tmp_path)
     assert [row.method for row in rows] == ["dopri5", "learned"]
-    drawn = {"table.md", "table.csv", "accuracy_nfe.png", "accuracy_nfe.svg", "curves.png", "curves.svg", "index.html"}
+    drawn = {
+        "headline.png",
+        "headline.svg",
+        "table.md",
+        "table.csv",
+        "accuracy_nfe.png",
+        "accuracy_nfe.svg",
+        "curves.png",
+        "curves.svg",
+        "index.html",
+    }
     assert {file.name for file in tmp_path.iterdir() if file.is_file()} == drawn | {"records.jsonl"}
     outline = Outline((tmp_path / "index.html").read_text())
     assert outline.references == []
     assert len(outline.ids) == len(set(outline.ids))
-    assert outline.tags.count("svg") == 2
+    assert outline.tags.count("svg") == 3
     assert "kuttax compare digits --seeds 4" in outline.text
     assert "url(http" not in (tmp_path / "index.html").read_text()
 

@@ -129,6 +129,8 @@ class Compare:
             failed = self._all(pairs, name, options, folder, console)
             draw(folder, console)
             output.finish()
+        if (headline := out / "headline.png").exists():
+            console.out(f"In one picture: {headline}")
         console.out(f"Table, plots and page: {out / 'index.html'}")
         return 1 if failed else 0
 

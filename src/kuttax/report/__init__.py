@@ -11,7 +11,7 @@ from ..io import records
 from ..io.atomic import write_text
 from ..io.folder import Folder
 from ..io.records import Record
-from . import comparison, curves, forecast, page, plot, table
+from . import comparison, curves, forecast, headline, page, plot, table
 from .comparison import ComparisonRow, run_name
 
 __all__ = [
@@ -34,7 +34,7 @@ RECORDS = "records.jsonl"
 
 DRAWN = (
     *("table.md", "table.csv", "index.html"),
-    *(f"{name}.{ending}" for name in ("accuracy_nfe", "curves", "forecasts") for ending in ("png", "svg")),
+    *(f"{name}.{ending}" for name in ("headline", "accuracy_nfe", "curves", "forecasts") for ending in ("png", "svg")),
 )
 """The files of a report."""
 
@@ -43,8 +43,8 @@ def write(out_dir: str | os.PathLike[str], command: str | None = None) -> list[C
     """Draw the report of a folder into that folder.
 
     Reads `records.jsonl` and, if present, `runs/*/metrics.jsonl` and `runs/*/forecast.json`; writes `table.md`,
-    `table.csv`, `accuracy_nfe.png` and `.svg`, `curves.png` and `.svg` (only with metrics to draw), `forecasts.png` and
-    `.svg` (only with forecasts) and `index.html`.
+    `table.csv`, `headline.png` and `.svg` (only with two rows or more), `accuracy_nfe.png` and `.svg`, `curves.png` and
+    `.svg` (only with metrics to draw), `forecasts.png` and `.svg` (only with forecasts) and `index.html`.
 
     Args:
         out_dir: the folder of a comparison.
@@ -79,7 +79,10 @@ def draw(out: Path, found: Sequence[Record], command: str | None = None) -> list
     groups, forecasts = _groups(out, found, rows), _forecasts(out, found, rows)
     write_text(out / "table.md", table.markdown(rows))
     write_text(out / "table.csv", table.csv(rows))
-    plots = {"accuracy": plot.accuracy_against_nfe(rows, out / "accuracy_nfe")[1]}
+    plots = {}
+    if (headed := headline.plot(rows, out / "headline")) is not None:
+        plots["headline"] = headed[1]
+    plots["accuracy"] = plot.accuracy_against_nfe(rows, out / "accuracy_nfe")[1]
     drawn = curves.training_curves(groups, out / "curves")
     if drawn:
         plots["training"] = drawn[1]

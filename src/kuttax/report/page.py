@@ -29,6 +29,11 @@ _FORECAST = (
     "error of all against the lead time. A cross marks where a forecast diverges."
 )
 
+_HEADLINE = (
+    "Bars: evaluations of the model for one prediction; a short bar is a fast one. Beside them the test metric, means "
+    "over the seeds, and the metric of the same field solved by the reference: a model that is an ODE does not change."
+)
+
 
 def render(
     records: Sequence[Mapping[str, Any]],
@@ -42,8 +47,8 @@ def render(
     Args:
         records: all records of the comparison, for versions, devices and failed runs.
         rows: the result of `comparison.summarise`.
-        plots: "accuracy", "training" and "forecast", if they exist: an SVG file (inlined, so that it follows the
-            reader's light or dark theme) or a PNG file (embedded).
+        plots: "headline", "accuracy", "training", "forecast", if they exist: an SVG file (inlined, so that it follows
+            the reader's light or dark theme) or a PNG file (embedded).
         command: the command line that ran it.
         when: when it was run.
     """
@@ -51,7 +56,7 @@ def render(
     title = f"kuttax: {task}, {rows[0].metric.name} against cost" if rows else f"kuttax: {task}"
     higher = not rows or rows[0].metric.higher_is_better
     accuracy = (_ACCURACY if higher else _ACCURACY_LOW).format(reference=rows[0].reference if rows else "")
-    captions = {"accuracy": accuracy, "training": _TRAINING, "forecast": _FORECAST}
+    captions = {"headline": _HEADLINE, "accuracy": accuracy, "training": _TRAINING, "forecast": _FORECAST}
     return _template().render(
         title=title,
         dark_colours=ON_DARK,
