@@ -3,6 +3,9 @@
 What must be left is trained by hand: Adam in NumPy, on gradients in closed form, over the batches that a policy leaves.
 """
 
+import io
+from types import SimpleNamespace
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -20,9 +23,10 @@ from kuttax.errors import UserError
 from kuttax.io import records
 from kuttax.tasks import Classification, Density, Dynamics, Likelihood, Metric, Prediction, mean_nfe
 from kuttax.tasks.reached import mean_over_reached, zero_where_lost
+from kuttax.training import log
 from kuttax.training.failure import Failures, TrainingError, UnsolvedError
 from kuttax.training.log import Log
-from kuttax.training.loop import Trainer
+from kuttax.training.loop import Progress, Trainer
 from kuttax.training.settings import Settings
 
 SAMPLES, BATCH, STEPS, LR = 40, 8, 60, 0.02
@@ -254,6 +258,20 @@ def test_failures_are_logged_and_said_at_the_end(tmp_path):
         "failures: 0 optimiser steps skipped; 3 samples lost from other batches"
     )
     assert Failures().describe(settings) is None
+
+
+def test_where_there_is_no_terminal_a_line_is_printed_now_and_then(monkeypatch):
+    clock = iter([0.0, 4.0, 9.0, 14.0, 16.0, 30.0])
+    monkeypatch.setattr(log, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    said = io.StringIO()
+    own = Log(Console(file=said, width=40), "RK4, 8 steps", 100, None)
+    for step in (10, 20, 30, 40, 60):
+        own(Progress(step, 0.125, 1.0, 8.0, 1.0, None))
+    # first step at 4 s; a line at 14 s, 20 steps later, and at 30 s, 50 steps later
+    assert said.getvalue().splitlines() == [
+        "RK4, 8 steps: step 30 of 100, loss 0.125, NFE 8, about 0:00:35 left",
+        "RK4, 8 steps: step 60 of 100, loss 0.125, NFE 8, about 0:00:21 left",
+    ]
 
 
 def test_settings_of_failures_are_checked():

@@ -1,4 +1,4 @@
-"""Starting: when kuttax runs as a program, Ctrl-C ends it with one line, even during the import of the package and JAX.
+"""Starting: when kuttax runs as a program, Ctrl-C ends it with one line, even during the imports, and XLA logs nothing.
 
 Imported first, and itself almost without imports. In another program or a notebook it changes nothing.
 """
@@ -36,5 +36,14 @@ def _is_program() -> bool:
     return "-m" in words[:-1] and words[words.index("-m") + 1] == "kuttax"
 
 
+def hide_alarms() -> None:
+    """XLA's own log reaches a user only if asked for: its alarm about a slow compilation frightens, and helps nobody.
+
+    Errors of XLA are exceptions in Python, and stay.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
 if _is_program():
     handle_interrupts()
+    hide_alarms()

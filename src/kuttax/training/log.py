@@ -1,5 +1,7 @@
-"""Output of training: a progress bar, and one JSON line per dispatch."""
+"""Output of training: a progress bar or a line now and then, and one JSON line per dispatch."""
 
+import time
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 
@@ -11,11 +13,15 @@ from ..io import records
 from .failure import Failures
 from .loop import Progress
 
+EVERY = 10.0
+"""Seconds between two lines of progress where there is no terminal."""
+
 
 class Log:
     """Reports one training run to the terminal and to `metrics.jsonl`; use it as a context.
 
-    On a terminal it shows a bar with steps, loss, NFE and the time left; elsewhere it prints nothing.
+    On a terminal it shows a bar with steps, loss, NFE and the time left, and says that it compiles before the first
+    step. Elsewhere, as in a file or under a batch system, it prints a line every ten seconds.
 
     Args:
         console: The console of the bar.
@@ -37,7 +43,10 @@ class Log:
             TimeRemainingColumn(compact=True),
         )
         self.bar = Bar(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self.item = self.bar.add_task(label, total=total, completed=since, loss="-", nfe="-")
+        self.item = self.bar.add_task(f"{label}, compiling", total=total, completed=since, loss="-", nfe="-")
+        self.console, self.label, self.total = console, label, total
+        self._first: tuple[int, float] | None = None
+        self._last = time.monotonic()
 
     def __enter__(self) -> "Log":
         self.bar.start()
@@ -48,7 +57,9 @@ class Log:
 
     def __call__(self, now: Progress) -> None:
         """Show and record one dispatch."""
-        self.bar.update(self.item, completed=now.step, loss=f"{now.loss:.4f}", nfe=f"{now.nfe:.0f}")
+        loss, nfe = f"{now.loss:.4f}", f"{now.nfe:.0f}"
+        self.bar.update(self.item, description=self.label, completed=now.step, loss=loss, nfe=nfe)
+        self._say(now)
         if self.path is None:
             return
         row = {"step": now.step, "loss": now.loss, "metric": now.metric, "nfe": now.nfe, "seconds": now.seconds}
@@ -59,3 +70,16 @@ class Log:
         if now.failures != Failures():
             row |= {"failures": now.failures._asdict()}
         records.append(self.path, row)
+
+    def _say(self, now: Progress) -> None:
+        """A line, if there is no terminal and none was printed for a while."""
+        seen = time.monotonic()
+        first, began = self._first = self._first or (now.step, seen)
+        if self.console.is_terminal or seen - self._last < EVERY:
+            return
+        self._last, left = seen, ""
+        if now.step > first:
+            seconds = (seen - began) / (now.step - first) * (self.total - now.step)
+            left = f", about {timedelta(seconds=round(seconds))} left"
+        steps = f"step {now.step} of {self.total}"
+        self.console.out(f"{self.label}: {steps}, loss {now.loss:.4g}, NFE {now.nfe:.4g}{left}", highlight=False)
