@@ -48,9 +48,9 @@ class Method(NamedTuple):
     weights: tuple[float, ...] = (0.0,)
 
 
-def at_budget(sampling: Any) -> kx.LocalError:
-    """log(1 + E) of a step that crosses a tenth of the time: can it be crossed in ten?"""
-    return kx.LocalError(sampling, steps=STEPS_OF_BUDGET)
+def at_budget(sampling: Any, steps: int = STEPS_OF_BUDGET) -> kx.LocalError:
+    """log(1 + E) of a step that crosses its share of the time: can the time be crossed in so many steps?"""
+    return kx.LocalError(sampling, steps=steps)
 
 
 def at_solver_step(sampling: Any) -> kx.LocalError:
@@ -63,6 +63,8 @@ METHODS = {
     "global": Method("global error", kx.GlobalError(), (0.1, 0.3, 1.0)),
     "local-unbiased": Method("local error, unbiased", at_budget("unbiased"), (0.3, 0.5, 1.0)),
     "local-biased": Method("local error, biased", at_budget("biased"), (0.3, 0.5, 1.0)),
+    "few-unbiased": Method("local error, unbiased, four steps", at_budget("unbiased", 4), (0.3, 1.0, 3.0)),
+    "few-biased": Method("local error, biased, four steps", at_budget("biased", 4), (0.3, 1.0, 3.0)),
     "solver-unbiased": Method("local, unbiased, the solver's step", at_solver_step("unbiased"), (1.0, 3.0, 10.0)),
     "solver-biased": Method("local, biased, the solver's step", at_solver_step("biased"), (1.0, 3.0, 10.0)),
 }

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from rich.console import Console
 
@@ -49,6 +49,8 @@ class Compare:
     """Train one model with several solvers, each from the same initial weights: DOPRI5 at 1e-5, RK4, the midpoint rule,
     and learned solvers of a fixed number of function evaluations (NFE). Report the cost and the quality of each. With
     --penalties, compare penalties under one solver instead; the first row has none."""
+
+    example: ClassVar[str] = "--nfe 4 8"
 
     nfe: tuple[Budget, ...] | None = None
     """Compare fixed-step solvers of these budgets: evaluations of the field in one solve (default: 4 8)."""

@@ -3,7 +3,7 @@
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import tyro
 from rich.console import Console
@@ -70,6 +70,8 @@ class Fit:
     """Train a model and a solver of --nfe evaluations, and certify that the results do not depend on the solver. If the
     certificate is not valid, search for the smallest number of evaluations whose certificate is. The exit code is 0 for
     a valid certificate, 1 for any other."""
+
+    example: ClassVar[str] = "--nfe 4"
 
     nfe: Budget = 8
     """The budget: evaluations of the field in one solve."""

@@ -46,12 +46,19 @@ def on_task(command: str, kind: type[Any], words: list[str]) -> int:
     nameless = Annotated[kind, tyro.conf.arg(name="")]  # so that its options have no separate heading in the help
     both = make_dataclass(
         "Options",
-        [("command", nameless, field(default=start)), ("task", options, field(default_factory=options))],
+        [("task", options, field(default_factory=options)), ("command", nameless, field(default=start))],
         frozen=True,
     )
-    parsed = parse(both(), rest, f"kuttax {command} {name}", kind.__doc__)
+    program = f"kuttax {command} {name}"
+    parsed = parse(both(), rest, program, f"{kind.__doc__}\n\nFor example: {_example(program, kind, options)}")
     refuse_unused(parsed.task.unused() | parsed.command.unused(parsed.task), given(rest))
     return parsed.command(name, parsed.task, terminal())
+
+
+def _example(program: str, kind: type[Any], options: Any) -> str:
+    """A command line that works; the commands' own examples name solvers of ODEs."""
+    of_command = "" if isinstance(options.calculus, str) else kind.example
+    return " ".join(filter(None, [program, options.example, of_command]))
 
 
 def _help(command: str, kind: type[Any]) -> int:

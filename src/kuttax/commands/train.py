@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from rich.console import Console
 
@@ -38,6 +38,8 @@ CheckpointSeconds = Annotated[float, between(0, 1e6)]
 class Train:
     """Train a neural ODE or SDE with one solver, and with a penalty if you name one. Save model, solver, metrics and
     results."""
+
+    example: ClassVar[str] = "--solver learned --stages 4 --steps 2"
 
     solver: SolverOptions = field(default_factory=SolverOptions)
     penalty: PenaltyOptions = field(default_factory=PenaltyOptions)

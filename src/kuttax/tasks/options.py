@@ -19,6 +19,8 @@ class TaskOptions:
     """Options of the usual solver, where it is not every task's."""
     calculus: ClassVar[Calculus | None] = None
     """Of an SDE, how it is read, which a task may have as an option; None for an ODE."""
+    example: ClassVar[str] = ""
+    """The options of an example, for the help: where there is a file of one's own, with it."""
     consistent: ClassVar[bool] = True
     """Whether `kuttax fit` trains with a penalty: not where the loss never meets the solver's errors."""
 

@@ -29,6 +29,7 @@ _BY_TIME = f"with fewer than {SHUFFLED} trajectories, which are split by time"
 class DynamicsOptions(TaskOptions):
     """Learn the vector field behind trajectories, of a known system or from your own file, and forecast with it."""
 
+    example: ClassVar[str] = "--file data.csv"
     training: ClassVar[dict[str, Any]] = {"train_steps": 2000, "batch_size": 64, "lr": 3e-3}
 
     system: SystemName = "lorenz63"

@@ -24,6 +24,7 @@ _OWN_STD = 0.05
 class LatentOptions(TaskOptions):
     """Fit a latent ODE or SDE to irregularly observed time series, and predict the values that it was not shown."""
 
+    example: ClassVar[str] = "--file series.csv"
     training: ClassVar[dict[str, Any]] = {"train_steps": 3000, "batch_size": 64, "lr": 1e-2}
 
     data: Literal["synthetic", "physionet"] = "synthetic"

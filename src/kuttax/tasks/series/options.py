@@ -23,6 +23,7 @@ class SeriesOptions(TaskOptions):
     """Learn a class or a number from each of your irregular time series, with a neural controlled differential
     equation."""
 
+    example: ClassVar[str] = "--file series.csv"
     training: ClassVar[dict[str, Any]] = {"train_steps": 1000, "batch_size": 64, "lr": 3e-3}
     solver: ClassVar[dict[str, Any]] = {"stages": 2, "steps": 1}
 
