@@ -85,6 +85,16 @@ def test_the_site_has_every_page():
     assert sorted(f"docs/{page}" for page in re.findall(r"[\w/-]+\.md", nav)) == DOCS
 
 
+def test_the_site_asks_no_other_server():
+    """Neither settings nor pages name a script, a font or a picture from elsewhere."""
+    settings = (ROOT / "mkdocs.yml").read_text()
+    assert "font: false" in settings and "//" not in settings
+    for page in DOCS:
+        assert not re.search(
+            r"!\[[^]]*\]\(\s*https?:|<(?:img|script|link|iframe)[^>]*https?:", (ROOT / page).read_text()
+        ), page
+
+
 def with_exports(page: str) -> str:
     """The page as the site's hook writes it."""
     hook = importlib.util.spec_from_file_location("hooks", ROOT / "docs" / "hooks.py")
