@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+from ..shown import as_html
 from ..solvers.base.solver import AbstractSolver
 from ..training.evaluate import Evaluation
 from ..validity import Certificate
@@ -57,3 +58,5 @@ class Fitted(NamedTuple):
         ]
         head = f"{'phase':<22} {'validation':>10} {'NFE':>8} {'seconds':>8}  {'an ODE?':<9}  solver"
         return "\n".join([head, *rows])
+
+    _repr_html_ = as_html

@@ -14,6 +14,7 @@ from jaxtyping import PRNGKeyArray, PyTree
 
 from .._types import VectorField
 from ..errors import UserError
+from ..shown import as_html
 from ..solvers.base.solver import AbstractSolver
 from ..solvers.rk.learned import LearnedRK
 from . import classical
@@ -65,6 +66,8 @@ class Distilled(NamedTuple):
         if len(self.unreached):
             lines.append(f"{len(self.unreached)} of all starts are out of reach (`unreached` has their indices)")
         return "\n".join(lines)
+
+    _repr_html_ = as_html
 
 
 def distill(

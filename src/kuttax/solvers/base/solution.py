@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Int
 
 from ..._types import Count, State, Time
 from ...errors import UserError
+from ...shown import as_html
 from .dense import AbstractDense
 from .pick import Recorded
 from .spread import spread
@@ -100,6 +101,39 @@ class Stats(eqx.Module):
     nfe_backward: Count | None
     nfe_diffusion: Count | None = None
 
+    def __str__(self) -> str:
+        parts = {
+            "NFE {}": self.nfe,
+            "diffusion {}": self.nfe_diffusion,
+            "{} steps accepted": self.accepted,
+            "{} rejected": self.rejected,
+        }
+        return ", ".join(text.format(_counted(count)) for text, count in parts.items() if count is not None)
+
+    _repr_html_ = as_html
+
+
+def _counted(count: Any) -> str:
+    """A count as text: where samples have their own, the mean and the range."""
+    if isinstance(count, Tracer):
+        return "(traced)"
+    values = np.asarray(count)
+    if not values.size or values.min() == values.max():
+        return f"{values.flat[0] if values.size else 0}"
+    return f"{values.mean():.4g} ({values.min()} to {values.max()})"
+
+
+def _ended(status: Any) -> str:
+    """How it ended: the worst status, with the number of samples that have one."""
+    if isinstance(status, Tracer):
+        return "traced"
+    values = np.asarray(status)
+    bad = values[values != 0]
+    if not bad.size:
+        return Status.ok.message
+    many = f" ({bad.size} of {values.size} samples)" if values.ndim else ""
+    return f"{Status(int(bad.flat[0])).name}{many}: {Status(int(bad.flat[0])).message}"
+
 
 class Happened(NamedTuple):
     """The event that ended a solve: one, or one for each sample if there is a batch axis.
@@ -142,6 +176,13 @@ class Solution(eqx.Module):
     recorded: Recorded = Recorded()
     event: Happened | None = None
     dense: AbstractDense | None = None
+
+    def __str__(self) -> str:
+        shapes = lambda tree: ", ".join(f"{x.dtype}{list(x.shape)}" for x in jax.tree.leaves(tree))
+        lines = [f"solution: {_ended(self.status)}", f"  cost: {self.stats}", f"  y1: {shapes(self.y1)}"]
+        return "\n".join(lines if self.ys is None else [*lines, f"  ys: {shapes(self.ys)}"])
+
+    _repr_html_ = as_html
 
     def evaluate(self, t: ArrayLike) -> State:
         """The state at any time of a solve with `dense=True`, under jit, grad and vmap too.

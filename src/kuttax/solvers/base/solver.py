@@ -9,6 +9,7 @@ import equinox as eqx
 
 from ..._types import State
 from ...errors import UserError
+from ...shown import as_html
 from .pick import Picked
 from .problem import Derivative, Problem
 from .solution import Solution
@@ -63,6 +64,8 @@ class AbstractSolver(eqx.Module):
         solves_sdes: Whether the field may be an `SDE`.
         learned: Whether training changes the solver's arrays.
     """
+
+    _repr_html_ = as_html
 
     solves_sdes: ClassVar[bool] = False
     learned: ClassVar[bool] = False

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ...errors import UserError
+from ...shown import as_html
 
 # Tolerance, for rounding, of an identity that holds exactly for the true coefficients.
 _TOLERANCE = 1e-12
@@ -210,6 +211,8 @@ class Tableau:
         pair = "" if self.error is None else f", embedded order {self.error_order}"
         title = f"{self.name}: order {self.order}, {self.stages} stages{pair}"
         return "\n".join([title, *lines[: self.stages], rule, *lines[self.stages :]])
+
+    _repr_html_ = as_html
 
 
 def _entry(value: float) -> str:

@@ -10,6 +10,7 @@ from jaxtyping import PRNGKeyArray
 
 from ...errors import UserError
 from ...io.records import as_json
+from ...shown import as_html
 from ...solvers.base.solver import AbstractSolver, title
 from .growing import Grown, Growth
 from .interval import CONFIDENCE
@@ -92,6 +93,8 @@ class Certificate:
 
     def __str__(self) -> str:
         return "\n".join([self.verdict, *(f"  {reason}" for reason in self.reasons)])
+
+    _repr_html_ = as_html
 
 
 def certify(

@@ -1,0 +1,41 @@
+"""What objects say of themselves: in `print`, and in a notebook."""
+
+import html
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import kuttax as kx
+
+STARTS = jnp.asarray(np.linspace(1, 4, 12).reshape(4, 3))
+
+
+def decay(t, y, args):
+    return -y * y
+
+
+@pytest.mark.parametrize("control", ["joint", "per_sample"])
+def test_a_solution_says_how_it_ended_and_what_it_cost(control):
+    solver = kx.Adaptive(kx.tableaus.TSIT5, 1e-5, 1e-5, control=control)
+    sol = kx.solve(decay, STARTS, 0.0, 1.0, solver=solver, batch_axis=0, ts=[0.5, 1.0])
+    nfe = np.asarray(sol.stats.nfe)
+    said = f"NFE {nfe}" if control == "joint" else f"NFE {nfe.mean():.4g} ({nfe.min()} to {nfe.max()})"
+    lines = str(sol).splitlines()
+    assert lines[0] == "solution: the solve reached its end"
+    assert lines[1].startswith(f"  cost: {said}, ") and lines[1].endswith(", 0 rejected")
+    assert lines[2:] == ["  y1: float64[4, 3]", "  ys: float64[2, 4, 3]"]
+    assert str(sol.stats) in lines[1]
+
+
+def test_a_failed_solution_says_so_and_how_many_samples():
+    solver = kx.Adaptive(kx.tableaus.TSIT5, 1e-5, 1e-5, control="per_sample")
+    starts = jnp.asarray([[-1.0], [0.5], [-2.0]])
+    sol = kx.solve(decay, starts, 0.0, 2.0, solver=solver, batch_axis=0, throw=False)
+    assert "(2 of 3 samples): " in str(sol).splitlines()[0]
+
+
+def test_notebooks_show_the_same_text():
+    sol = kx.solve(decay, STARTS, 0.0, 1.0, solver=kx.FixedSteps(kx.tableaus.RK4, 4))
+    for one in (sol, sol.stats, kx.FixedSteps(kx.tableaus.RK4, 4), kx.tableaus.RK4):
+        assert one._repr_html_() == f"<pre>{html.escape(str(one))}</pre>"
