@@ -1,6 +1,7 @@
 """Own data as people have them: tables of many kinds read as the same trajectories, gaps, names in every result."""
 
 import json
+import random
 import sys
 from datetime import UTC, datetime, timedelta
 
@@ -184,6 +185,28 @@ def test_what_cannot_be_understood_is_one_line(text, columns, message, tmp_path)
     with pytest.raises(UserError) as error:
         load(path, Columns(**columns))
     assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_damaged_text_is_refused_in_one_line_or_read(tmp_path):
+    """Random changes to good files, random bytes, and a cell that is too long: never another error."""
+    rng, path = random.Random(5), tmp_path / "data.csv"
+    good = [rows(";", "time;prey;predator;u1", comma), rows(",", "date,prey,predator,u1", times=DATES["ISO"])]
+    pieces = [*"0123456789;,\t|\"'#.-+eE \n\r\x00:TZ", "nan", "1e309", "9" * 30, ""]
+    contents = [b"t," + b"x" * 140_000 + b"\n0,1\n", *(rng.randbytes(80) for _ in range(20))]
+    for text in good * 100:
+        letters = list(text)
+        for _ in range(rng.randint(1, 6)):
+            letters[rng.randrange(len(letters))] = rng.choice(pieces)
+        contents.append("".join(letters).encode(rng.choice(["utf-8", "utf-16", "latin-1"])))
+    refused = 0
+    for content in contents:
+        path.write_bytes(content)
+        try:
+            assert load(path).trajectories
+        except UserError as error:
+            assert "\n" not in str(error)
+            refused += 1
+    assert 0 < refused < len(contents)
 
 
 # Gaps

@@ -125,7 +125,7 @@ def test_a_file_that_cannot_be_read_is_refused_in_a_line(tmp_path, text, says):
 
 
 def test_other_files_are_refused(tmp_path):
-    (tmp_path / "raw.csv").write_bytes(b"series\xff")
+    (tmp_path / "raw.csv").write_bytes(b"series\x81")
     text = HEADER + "u,0,1,x,1\nv,0,1,2.5,1\n"
     for path, target, says in (
         ("mine.npz", "auto", "read from .csv files"),

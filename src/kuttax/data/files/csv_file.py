@@ -38,7 +38,7 @@ def read_csv(path: Path, example: str, delimiter: str | None = None) -> tuple[li
     text, comments = _without_comments(_decoded(path))
     given = None if delimiter is None else _character(delimiter)
     first = next((line for line in text if line.strip()), "")
-    character = given or _sniffed(first)
+    character = given or _sniffed(path, first)
     lines = _cells(path, text, character)
     if lines and all(number(cell) is not None for cell in lines[0][1]):
         header = _commented_header(comments, character, len(lines[0][1]))
@@ -83,9 +83,10 @@ def _character(delimiter: str) -> str:
     return found
 
 
-def _sniffed(line: str) -> str:
+def _sniffed(path: Path, line: str) -> str:
     """The delimiter that gives the line most cells; spaces only where the others give one."""
-    count = {one: len(next(csv.reader([line], delimiter=one), [])) for one in DELIMITERS.values() if one != " "}
+    cells = lambda one: len(next(iter(_parsed(path, [line], one)), (0, []))[1])
+    count = {one: cells(one) for one in DELIMITERS.values() if one != " "}
     best = max(count, key=lambda one: count[one])
     return best if count[best] > 1 or len(line.split()) < 2 else " "
 
@@ -94,9 +95,13 @@ def _cells(path: Path, text: Sequence[str], delimiter: str) -> list[Line]:
     """The lines that are not empty."""
     if delimiter == " ":
         return [(i, line.split()) for i, line in enumerate(text, start=1) if line.strip()]
+    return [(i, row) for i, row in _parsed(path, text, delimiter) if any(cell.strip() for cell in row)]
+
+
+def _parsed(path: Path, text: Sequence[str], delimiter: str) -> list[Line]:
     reader = csv.reader(text, delimiter=delimiter)
     try:
-        return [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+        return [(reader.line_num, row) for row in reader]
     except csv.Error as error:
         raise UserError(f"{path}: not a readable CSV file ({error}): save it as UTF-8 text") from None
 

@@ -123,7 +123,8 @@ class LatentOptions(TaskOptions):
             series, names = series_files.load_observed(Path(self.file))
             rounding, span = natural_grid(series)
             if self.rounding is not None:
-                rounding, span = self.rounding, self.rounding * np.ceil(span / self.rounding - 1e-6)
+                last = max(one.t[-1] for one in series)
+                rounding, span = self.rounding, self.rounding * np.ceil(last / self.rounding - 1e-6)
             return split(series, names, rounding=rounding, span=span, scaled=True, **asked)
         if self.data == "synthetic":
             rounding = oscillations.ROUNDING if self.rounding is None else self.rounding
