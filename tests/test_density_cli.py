@@ -83,7 +83,6 @@ def test_a_bad_table_is_one_line(tmp_path, capsys, monkeypatch, task, table, say
     ("options", "says"),
     [
         (("--data=moon",), "unknown data 'moon'; known: moons, circles"),
-        (("--data=iris",), "batch_size 256 exceeds the 96 training samples"),
         (("--data=power", "--data-dir=nowhere"), "power/data.npy: no such file"),
         (("--units=bans",), "--units must be one of"),
         (("--samples=0",), "--samples must be >= 1, got 0"),
