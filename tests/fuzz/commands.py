@@ -71,6 +71,7 @@ _WORDS = {
     "--penalties": ("none", "local-error", "all", "bogus"),
     "--methods": ("midpoint", "rk4", "tsit5", "learned", "bogus"),
     "--data": ("moons", "checkerboard", "8gaussians", "synthetic", "bogus"),
+    "--seeds": ("1", "0,", "1,0", "0", "-1", "1,x", "99999999999999999999", "bogus"),
     "--out": ("new", "somebodys", "new/[/red]", "points.csv", "classifier", "/dev/null/x", ""),
 }
 

@@ -14,7 +14,7 @@ from ..errors import UserError
 from ..io import records
 from ..io.checkpoints import Checkpoints
 from ..io.folder import Folder
-from ..options.bounds import WholeNumber, check_bounds
+from ..options.bounds import check_bounds
 from ..options.unused import Unused, unless
 from ..report import RECORDS, comparison, run_name
 from ..solvers.base.solution import SolveError
@@ -27,6 +27,7 @@ from .fit import Budget
 from .options.method import SOLVERS, ComparedMethod, penalties, solvers, solvers_of_sdes
 from .options.other_kind import refuse_other_kind
 from .options.penalty import PenaltyOptions
+from .options.seeds import Seeds
 from .options.solver import LEARNED, ClassicalOptions, SolverOptions
 from .options.task_unused import unused_in_task
 from .output import CHECKPOINTS, Output, listed
@@ -52,8 +53,9 @@ class Compare:
 
     nfe: tuple[Budget, ...] | None = None
     """Compare fixed-step solvers of these budgets: evaluations of the field in one solve (default: 4 8)."""
-    seeds: WholeNumber = 3
-    """Repeat with this many sets of initial weights, from seed 0 on."""
+    seeds: Seeds = field(default_factory=lambda: Seeds.first(3))
+    """Repeat with this many sets of initial weights, from seed 0 on; or with these seeds, if there is a comma:
+    3,5,8."""
     methods: tuple[str, ...] | None = None
     """Compare only these solvers. ODE: dopri5, rk4, midpoint, learned (default: all). SDE: spark, euler-maruyama,
     milstein, stochastic-heun, srk, learned-srk (default: all for its --calculus)."""
@@ -145,7 +147,7 @@ class Compare:
         keep = functools.partial(self._append, folder)
         keep({"kind": "command", "command": shlex.join(["kuttax", *sys.argv[1:]])})
         failed = 0
-        for seed in range(self.seeds):
+        for seed in self.seeds:
             for method, trainer in pairs:
                 if (method.label, seed) in done:
                     console.out(f"{method.label}, seed {seed}: recorded")

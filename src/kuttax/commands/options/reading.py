@@ -25,8 +25,11 @@ from tyro.constructors import (
     StructTypeInfo,
 )
 
+from ...options.bounds import OutOfBounds
+from .seeds import Seeds
+
 RULES = ConstructorRegistry()
-"""For dataclasses, numbers, words, choices and paths; tyro handles flags."""
+"""For dataclasses, numbers, words, choices, paths and seeds; tyro handles flags."""
 
 
 class Unread(NamedTuple):
@@ -52,6 +55,7 @@ _KINDS = {
     float: _Kind("FLOAT", "a number", float),
     str: _Kind("NAME", "one word", str),
     Path: _Kind("DIR", "one path", Path),
+    Seeds: _Kind(Seeds.METAVAR, Seeds.WHAT, Seeds.read),
 }
 
 
@@ -122,6 +126,8 @@ def _one(kind: _Kind) -> PrimitiveConstructorSpec:
         try:
             (word,) = words
             return kind.read(word)
+        except OutOfBounds as error:
+            return Unread(error.why)
         except (ValueError, KeyError):
             return Unread(f"must be {kind.what}, got {' '.join(words)!r}")
 
