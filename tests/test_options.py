@@ -255,6 +255,7 @@ VALUES = {
     "forecast_length": "3", "batch_size": "4", "samples": "24", "train_steps": "140", "trajectories": "7",
     "held_out": "0.3", "validation_fraction": "0.3", "system": "pendulum", "file": None, "dimension": "3",
     "first_step": "0.3", "log_signature": "2", "test_samples": "15", "warm_up": "0.5", "segments": "2",
+    "shard": "2/2",
 }  # fmt: skip
 """A value for the names whose type does not say one; None leaves the option out: contexts have it."""
 

@@ -72,6 +72,7 @@ _WORDS = {
     "--methods": ("midpoint", "rk4", "tsit5", "learned", "bogus"),
     "--data": ("moons", "checkerboard", "8gaussians", "synthetic", "bogus"),
     "--seeds": ("1", "0,", "1,0", "0", "-1", "1,x", "99999999999999999999", "bogus"),
+    "--shard": ("1/1", "1/2", "2/2", "0/2", "3/2", "1/0", "-1/-1", "1", "1/9999999999", "bogus"),
     "--out": ("new", "somebodys", "new/[/red]", "points.csv", "classifier", "/dev/null/x", ""),
 }
 

@@ -28,6 +28,7 @@ from .options.method import SOLVERS, ComparedMethod, penalties, solvers, solvers
 from .options.other_kind import refuse_other_kind
 from .options.penalty import PenaltyOptions
 from .options.seeds import Seeds
+from .options.shard import Shard
 from .options.solver import LEARNED, ClassicalOptions, SolverOptions
 from .options.task_unused import unused_in_task
 from .output import CHECKPOINTS, Output, listed
@@ -35,6 +36,9 @@ from .own_data import settings_for
 from .report import draw
 from .run import run, task_options
 from .train import CheckpointSeconds
+
+Run = tuple[ComparedMethod, Trainer, int]
+"""A method, its trainer, and a seed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +68,12 @@ class Compare:
     penalty: PenaltyOptions = field(default_factory=PenaltyOptions)
     solver: OneSolver = field(default_factory=OneSolver)
     training: Settings = field(default_factory=Settings)
+    shard: Shard | None = None
+    """Run only a part of the comparison, for job arrays: 2/20 is every 20th run, beginning with the second. Each shard
+    needs its own --out; kuttax report merges them."""
     out: Path | None = None
-    """Write records, table, plots and page to this folder (default: runs/compare-TASK)."""
+    """Write records, table, plots and page to this folder (default: runs/compare-TASK; of a shard
+    runs/compare-TASK-K-of-N)."""
     overwrite: bool = False
     """Replace the results of an earlier comparison in --out."""
     resume: bool = False
@@ -116,7 +124,7 @@ class Compare:
 
     def __call__(self, name: str, options: TaskOptions, console: Console) -> int:
         """Run the command on the named task; returns the exit code."""
-        out = Path(f"runs/compare-{name}") if self.out is None else self.out
+        out = self._out(name)
         with Output(out, "compare", overwrite=self.overwrite, resume=self.resume) as output:
             output.refuse_contradiction()
             methods = self._rows(options, console.out)
@@ -126,36 +134,49 @@ class Compare:
             training = settings_for(task, self.training, console)
             trainers = [Trainer(task, m.solver, training, m.penalty.scheduled(steps)) for m in methods]
             pairs = list(self._possible(methods, trainers, console))
+            runs = self._part([(*pair, seed) for seed in self.seeds for pair in pairs])
             folder = output.begin()
             self._same_configuration(folder, name, options)
-            failed = self._all(pairs, name, options, folder, console)
-            draw(folder, console)
+            failed = self._all(runs, name, options, folder, console)
+            if runs:
+                draw(folder, console)
             output.finish()
+        if not runs:
+            console.out(f"shard {self.shard} has no runs: there are only {len(pairs) * len(self.seeds)}")
+            return 0
         if (headline := out / "headline.png").exists():
             console.out(f"In one picture: {headline}")
         console.out(f"Table, plots and page: {out / 'index.html'}")
         return 1 if failed else 0
 
-    def _all(
-        self, pairs: list[tuple[ComparedMethod, Trainer]], name: str, options: Any, folder: Folder, console: Console
-    ) -> int:
+    def _out(self, name: str) -> Path:
+        """The folder of the comparison, or of its shard."""
+        if self.out is not None:
+            return self.out
+        return Path(f"runs/compare-{name}" + ("" if self.shard is None else "-{}-of-{}".format(*self.shard)))
+
+    def _part(self, runs: list[Run]) -> list[Run]:
+        """The runs of the shard, of all runs in their order."""
+        return runs if self.shard is None else self.shard.of(runs)
+
+    def _all(self, runs: list[Run], name: str, options: Any, folder: Folder, console: Console) -> int:
         """Run what is not recorded yet; returns how many runs failed."""
         path = folder.path / RECORDS
         check = functools.partial(folder.check, RECORDS, "start again with --overwrite", grown=True)
         recorded = records.read(path, comparison.shape, check) if path.exists() else []
         done = {(record["label"], record["seed"]) for record in recorded if record["kind"] == "run"}
         keep = functools.partial(self._append, folder)
-        keep({"kind": "command", "command": shlex.join(["kuttax", *sys.argv[1:]])})
+        part = {} if self.shard is None else {"shard": str(self.shard)}
+        keep({"kind": "command", "command": shlex.join(["kuttax", *sys.argv[1:]]), **part})
         failed = 0
-        for seed in self.seeds:
-            for method, trainer in pairs:
-                if (method.label, seed) in done:
-                    console.out(f"{method.label}, seed {seed}: recorded")
-                    continue
-                record, checkpoints = self._run(trainer, seed, method, name, options, folder, console)
-                keep(record)
-                checkpoints.clear()
-                failed += record["kind"] == "failure"
+        for method, trainer, seed in runs:
+            if (method.label, seed) in done:
+                console.out(f"{method.label}, seed {seed}: recorded")
+                continue
+            record, checkpoints = self._run(trainer, seed, method, name, options, folder, console)
+            keep(record)
+            checkpoints.clear()
+            failed += record["kind"] == "failure"
         return failed
 
     def _append(self, folder: Folder, record: dict[str, Any]) -> None:

@@ -27,9 +27,10 @@ from tyro.constructors import (
 
 from ...options.bounds import OutOfBounds
 from .seeds import Seeds
+from .shard import Shard
 
 RULES = ConstructorRegistry()
-"""For dataclasses, numbers, words, choices, paths and seeds; tyro handles flags."""
+"""For dataclasses, numbers, words, choices, paths, seeds and shards; tyro handles flags."""
 
 
 class Unread(NamedTuple):
@@ -55,7 +56,8 @@ _KINDS = {
     float: _Kind("FLOAT", "a number", float),
     str: _Kind("NAME", "one word", str),
     Path: _Kind("DIR", "one path", Path),
-    Seeds: _Kind(Seeds.METAVAR, Seeds.WHAT, Seeds.read),
+    Seeds: _Kind("COUNT|SEED,...", "a whole number, or several with commas between", Seeds.read),
+    Shard: _Kind("K/N", "a part of all runs, such as 2/20", Shard.read),
 }
 
 

@@ -10,9 +10,6 @@ _COUNT, _SEED = at_least(1, most=100_000), between(0, 2**32 - 1)
 class Seeds(tuple[int, ...]):
     """The seeds in the order of their runs, each once."""
 
-    METAVAR = "COUNT|SEED,..."
-    WHAT = "a whole number, or several with commas between"
-
     @classmethod
     def first(cls, count: int) -> Self:
         """The seeds 0, 1, ..., count - 1."""
