@@ -1,4 +1,7 @@
-"""Many runs of one comparison: seeds by their numbers, and shards of the runs."""
+"""Many runs of one comparison: seeds by their numbers, shards of the runs, and shards merged."""
+
+import math
+import shutil
 
 import pytest
 
@@ -81,3 +84,91 @@ def test_a_shard_without_runs_is_no_error(tmp_path, kuttax, faked):
 def test_a_shard_that_does_not_exist_is_refused(kuttax, shard, says):
     code, out, err = kuttax(*COMPARE, "--shard", shard)
     assert (code, out) == (2, "") and says in err and err.count("\n") == 1
+
+
+# Merged
+
+
+TIMES = ("train_seconds", "compile_seconds", "step_ms", "predict_ms", "when")
+
+
+def numbers(directory):
+    """The records of the runs, without times and dates."""
+    found = [record for record in read(directory / "records.jsonl") if record["kind"] == "run"]
+    return [{name: value for name, value in record.items() if name not in TIMES} for record in found]
+
+
+@pytest.fixture
+def sharded(tmp_path, kuttax, faked):
+    """Makes shards of a comparison of four runs; returns their folders."""
+
+    def make(count, *options):
+        folders = [tmp_path / f"part{index}" for index in range(1, count + 1)]
+        for index, folder in enumerate(folders, 1):
+            shard = ("--shard", f"{index}/{count}")
+            assert kuttax(*COMPARE, "--seeds", "2", *shard, *options, "--out", folder)[0] == 0
+        return folders
+
+    return make
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("any_certificate")
+def test_merged_shards_are_the_whole_comparison(tmp_path, kuttax):
+    """The last of five shards has no run; the folders are given in another order than that of the shards."""
+    whole, merged = tmp_path / "whole", tmp_path / "merged"
+    assert kuttax(*COMPARE, "--seeds", "2", "--out", whole)[0] == 0
+    parts = [tmp_path / f"part{index}" for index in range(1, 6)]
+    for index, part in enumerate(parts, 1):
+        assert kuttax(*COMPARE, "--seeds", "2", "--shard", f"{index}/5", "--out", part)[0] == 0
+    code, out, err = kuttax("report", *reversed(parts), "--out", merged)
+    assert (code, err) == (0, "") and "not among" not in out
+    assert numbers(merged) == numbers(whole) and len(numbers(whole)) == 4
+    assert not any(math.isnan(record["test"]) for record in numbers(whole))
+    drawn = lambda folder: {path.name for path in folder.iterdir() if path.suffix in (".png", ".md", ".csv", ".html")}
+    assert drawn(merged) == drawn(whole) >= {"curves.png", "accuracy_nfe.png", "table.md", "index.html"}
+
+
+def test_merged_shards_are_in_the_order_of_the_whole(tmp_path, kuttax, sharded):
+    first, second, third = sharded(3)
+    code, out, err = kuttax("report", third, first, second, "--out", tmp_path / "merged")
+    assert (code, err) == (0, "") and "not among" not in out
+    assert runs(tmp_path / "merged") == [(method, seed) for seed in (0, 1) for method in ("rk4", "midpoint")]
+    code, out, _ = kuttax("report", first, third, "--out", tmp_path / "merged", "--overwrite")
+    assert code == 0 and "not among these folders: shard 2/3" in out
+    assert sorted(runs(tmp_path / "merged")) == [("midpoint", 1), ("rk4", 0), ("rk4", 1)]
+
+
+def test_what_is_no_one_comparison_is_not_merged(tmp_path, kuttax, sharded):
+    first, second = sharded(2)
+    other, twice, merged = tmp_path / "other", tmp_path / "twice", tmp_path / "merged"
+    shutil.copytree(first, twice)
+    assert kuttax(*COMPARE, "--seeds", "9,", "--lr", "0.02", "--out", other)[0] == 0
+    wider = tmp_path / "wider"
+    assert kuttax(*COMPARE, "--seeds", "9,", "--width", "5", "--out", wider)[0] == 0
+    empty = tmp_path / "empty"
+    assert kuttax(*COMPARE, "--seeds", "1", "--shard", "3/3", "--out", empty)[0] == 0
+    for folders, says in [
+        ((first, twice), f"both {first} and {twice} recorded RK4, 1 step, seed 0: leave out one of them"),
+        ((first, other), f"{first} and {other} are comparisons of different options (--lr was 0.01, and is 0.02)"),
+        ((first, wider), "--width was 4, and is 5"),
+        ((first, tmp_path / "nowhere"), f"no records at {tmp_path / 'nowhere' / 'records.jsonl'}"),
+        ((empty, empty), f"there are no runs in {empty}, {empty}"),
+    ]:
+        code, out, err = kuttax("report", *folders, "--out", merged)
+        assert (code, out) == (2, "") and says in err and err.count("\n") == 1
+        assert not merged.exists()
+    for out, says in [(second, "is one of the folders to merge"), (other, "is not empty: give --overwrite")]:
+        code, _, err = kuttax("report", first, second, "--out", out)
+        assert code == 2 and says in err
+    (second / "config.json").unlink()
+    assert "has no config.json" in kuttax("report", first, second, "--out", merged)[2]
+
+
+def test_comparisons_of_two_tasks_are_not_merged(tmp_path, kuttax, sharded):
+    (first,) = sharded(1)
+    other = tmp_path / "other"
+    options = ("--samples", "60", "--test-samples", "10", "--width", "4", "--batch-size", "8")
+    assert kuttax("compare", "spheres", "--methods", "rk4", "--seeds", "1", *options, "--out", other)[0] == 0
+    says = f"{first} compares on digits, {other} on spheres: report each by itself"
+    assert says in kuttax("report", first, other, "--out", tmp_path / "merged")[2]
