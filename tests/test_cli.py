@@ -23,8 +23,8 @@ from matplotlib.image import imread
 from slowness import slow
 
 import kuttax
-from kuttax.commands import compare, versions
 from kuttax.commands import main as cli
+from kuttax.commands import one_run, versions
 from kuttax.commands.options.penalty import PENALTIES, Weighted
 from kuttax.data import Dataset
 from kuttax.data.images import mnist
@@ -690,7 +690,7 @@ def faked(monkeypatch):
         values = dict.fromkeys(("validation", "test", "test_reference", "nfe", "train_seconds"), 10.0)
         return {**record, **about, **values, "seed": seed}
 
-    monkeypatch.setattr(compare, "run", fake)
+    monkeypatch.setattr(one_run, "run", fake)
     return ran
 
 

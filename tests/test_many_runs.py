@@ -1,15 +1,20 @@
-"""Many runs of one comparison: seeds by their numbers, shards of the runs, and shards merged."""
+"""Many runs of one comparison: seeds by their numbers, shards of the runs, shards merged, and runs on workers."""
 
 import math
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 
-from kuttax.commands import compare
 from kuttax.commands import main as cli
+from kuttax.commands import one_run
 from kuttax.commands.options.seeds import Seeds
 from kuttax.commands.options.shard import Shard
+from kuttax.io.folder import Folder
 from kuttax.io.records import read
+from kuttax.training.checkpoint import load_run
 
 SMALL = ("--width", "4", "--train-steps", "4", "--per-dispatch", "2", "--evaluations", "1", "--batch-size", "72")
 COMPARE = ("compare", "digits", "--methods", "rk4", "midpoint", "--nfe", "4", *SMALL)
@@ -35,7 +40,7 @@ def faked(monkeypatch):
         values = dict.fromkeys(("validation", "test", "test_reference", "nfe", "train_seconds"), 10.0)
         return {"kind": "run", "metric": {"name": "accuracy", "unit": "%"}, **about, **values, "seed": seed}
 
-    monkeypatch.setattr(compare, "run", fake)
+    monkeypatch.setattr(one_run, "run", fake)
 
 
 def runs(directory):
@@ -172,3 +177,127 @@ def test_comparisons_of_two_tasks_are_not_merged(tmp_path, kuttax, sharded):
     assert kuttax("compare", "spheres", "--methods", "rk4", "--seeds", "1", *options, "--out", other)[0] == 0
     says = f"{first} compares on digits, {other} on spheres: report each by itself"
     assert says in kuttax("report", first, other, "--out", tmp_path / "merged")[2]
+
+
+# Other processes
+
+
+def test_workers_without_dask_are_refused_in_one_line(tmp_path, kuttax, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    for option, value in (("--workers", "2"), ("--scheduler", "tcp://127.0.0.1:8786")):
+        code, out, err = kuttax(*COMPARE, option, value, "--out", tmp_path / "out")
+        assert (code, out) == (2, "") and err.count("\n") == 1 and not (tmp_path / "out").exists()
+        assert f"{option} needs dask" in err and "pip install 'kuttax[cluster]', or use --shard" in err
+
+
+def test_a_scheduler_has_workers_of_its_own(kuttax):
+    code, _, err = kuttax(*COMPARE, "--workers", "2", "--scheduler", "tcp://127.0.0.1:8786")
+    assert code == 2 and "--workers changes nothing with --scheduler, which has workers of its own: leave it out" in err
+    assert "--workers must be >= 1, got 0" in kuttax(*COMPARE, "--workers", "0")[2]
+
+
+PROGRAM = """
+import os, signal, sys
+
+import distributed
+
+from kuttax.commands import compare, main
+from kuttax.training.log import Log
+
+_, marker, how, *words = sys.argv
+
+
+def dies_once(*call):
+    try:
+        os.close(os.open(marker, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        pass
+    else:
+        Log.__call__ = lambda self, now: os.kill(os.getpid(), signal.SIGKILL) if now.step > 2 else None
+    return in_worker(*call)
+
+
+in_worker = compare.in_worker
+
+if __name__ == "__main__":
+    if how == "die":
+        compare.in_worker = dies_once
+        main.main(words)
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None) as cluster:
+        main.main([*words, "--scheduler", cluster.scheduler_address])
+"""
+"""kuttax whose first worker dies in the middle of its first run, or with a scheduler that is there before."""
+
+
+def process(*command, **environment):
+    """Runs Python; returns exit code, standard output and standard error."""
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", **environment}
+    done = subprocess.run(
+        [sys.executable, *map(str, command)], capture_output=True, text=True, env=environment, timeout=300
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def serial(tmp_path_factory):
+    """The records of two methods and two seeds, one run after the other, in a process that is no test's."""
+    pytest.importorskip("distributed")
+    out = tmp_path_factory.mktemp("serial") / "out"
+    assert process("-m", "kuttax", *COMPARE, "--seeds", "2", "--out", out)[::2] == (0, "")
+    return by_run(out)
+
+
+def by_run(directory):
+    """The records of the runs, without times and dates."""
+    found = numbers(directory)
+    keyed = {(record["label"], record["seed"]): record for record in found}
+    assert len(keyed) == len(found), "each run is recorded once"
+    return keyed
+
+
+@pytest.mark.slow
+def test_runs_on_workers_are_those_of_one_process_bit_for_bit(tmp_path, serial):
+    """Two of four are recorded first, as if a comparison had been stopped."""
+    out = tmp_path / "out"
+    assert process("-m", "kuttax", *COMPARE, "--seeds", "1", "--workers", "1", "--out", out)[::2] == (0, "")
+    kept = (out / "records.jsonl").read_bytes()
+    code, said, err = process("-m", "kuttax", *COMPARE, "--seeds", "2", "--workers", "2", "--out", out, "--resume")
+    assert (code, err) == (0, "") and said.count(": recorded") == 2 and said.count(" %, NFE ") == 2
+    assert (out / "records.jsonl").read_bytes().startswith(kept)
+    assert by_run(out) == serial and len(serial) == 4
+    names = {f"{method}-nfe4-seed{seed}" for method in ("rk4", "midpoint") for seed in (0, 1)}
+    assert {path.name for path in (out / "runs").iterdir()} == names
+    for name in names:
+        assert load_run(out / "runs" / name)[0].name == "digits"
+        assert [row["step"] for row in read(out / "runs" / name / "metrics.jsonl")] == [2, 4]
+        assert not (out / "runs" / name / "checkpoints").exists()
+    assert not Folder(out, "compare").strangers()
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_costs_a_repetition_not_the_comparison(tmp_path, serial):
+    out, marker, program = tmp_path / "out", tmp_path / "died", tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    options = ("--seeds", "2", "--workers", "2", "--checkpoint-seconds", "0", "--out", out)
+    assert process(program, marker, "die", *COMPARE, *options)[::2] == (0, "")
+    assert marker.exists() and by_run(out) == serial
+
+
+@pytest.mark.slow
+def test_a_run_whose_workers_always_die_is_a_failure(tmp_path, serial):
+    out, marker, program = tmp_path / "out", tmp_path / "died", tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    options = ("--seeds", "1", "--methods", "rk4", "--workers", "1", "--out", out)
+    code, said, err = process(
+        program, marker, "die", *COMPARE, *options, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0"
+    )
+    assert (code, err) == (1, "") and "RK4, 1 step, seed 0: failed: its worker process died at every attempt" in said
+    assert [record["kind"] for record in read(out / "records.jsonl")] == ["command", "failure"]
+
+
+@pytest.mark.slow
+def test_a_running_scheduler_takes_the_runs(tmp_path, serial):
+    out, program = tmp_path / "out", tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    assert process(program, "-", "scheduler", *COMPARE, "--seeds", "2", "--out", out)[::2] == (0, "")
+    assert by_run(out) == serial

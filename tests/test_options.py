@@ -28,6 +28,7 @@ from kuttax.commands import distill as distill_command
 from kuttax.commands import evaluate as evaluate_command
 from kuttax.commands import fit as fit_command
 from kuttax.commands import main as cli
+from kuttax.commands import one_run
 from kuttax.commands import train as train_command
 from kuttax.commands.run import reference
 from kuttax.data import Dataset
@@ -47,7 +48,7 @@ from kuttax.training import loop
 from kuttax.training.guard import guard_of
 from kuttax.training.optimiser import optimiser
 
-OF_A_FOLDER = {"out", "overwrite", "resume", "distributed"}
+OF_A_FOLDER = {"out", "overwrite", "resume", "distributed", "workers", "scheduler"}
 """Options whose effect depends on what lies in a folder or is plugged into the machine."""
 
 
@@ -175,9 +176,10 @@ def used(monkeypatch, tmp_path):
 
         def one(trainer, seed, about, options, directory, console, checkpoints, resume):
             rows.append((seed, used_of_trainer(trainer, task=task), checkpoints.every))
-            return {"kind": "run", "label": "", "validation": 0.0, "test": 0.0, "nfe": 1.0, "train_seconds": 0.0}
+            values = dict.fromkeys(("validation", "test", "nfe", "train_seconds"), 1.0)
+            return {"kind": "run", **about, "seed": seed, "metric": {"name": "accuracy", "unit": "%"}, **values}
 
-        monkeypatch.setattr(compare_command, "run", one)
+        monkeypatch.setattr(one_run, "run", one)
         out = tmp_path / f"out{len(list(tmp_path.iterdir()))}"
         try:
             cli.main([*shlex.split(line), "--out", str(out)])
