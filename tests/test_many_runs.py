@@ -196,6 +196,13 @@ def test_a_scheduler_has_workers_of_its_own(kuttax):
     assert "--workers must be >= 1, got 0" in kuttax(*COMPARE, "--workers", "0")[2]
 
 
+def test_a_scheduler_that_does_not_answer_is_refused_before_anything_is_written(tmp_path, kuttax):
+    pytest.importorskip("distributed")
+    code, out, err = kuttax(*COMPARE, "--scheduler", "bogus://x:1", "--out", tmp_path / "out")
+    assert (code, out) == (2, "") and "--scheduler bogus://x:1: no dask scheduler answers there" in err
+    assert err.count("\n") == 1 and not (tmp_path / "out").exists()
+
+
 PROGRAM = """
 import os, signal, sys
 

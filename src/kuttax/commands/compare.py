@@ -76,7 +76,7 @@ class Compare(ComparedOptions):
         with Output(out, COMMAND, overwrite=self.overwrite, resume=self.resume) as output:
             output.refuse_contradiction()
             if (workers := self._workers()) is not None:
-                workers.dask()  # here, before the data are loaded
+                workers.check()  # before the data are loaded
             methods = self.rows(options, console.out)
             refuse_other_kind(name, options, methods[0].solver)
             output.refuse_used()

@@ -37,6 +37,17 @@ class Workers(NamedTuple):
         needs = "--workers" if self.scheduler is None else "--scheduler"
         return imported("distributed", of="dask", extra="cluster", needs=needs, instead="use --shard")
 
+    def check(self) -> None:
+        """Check early whether `results` can work.
+
+        Raises:
+            UserError: dask is not installed, or no scheduler answers.
+        """
+        distributed = self.dask()
+        if self.scheduler is not None:
+            with _quiet(), _connected(distributed, self.scheduler):
+                pass
+
 
 class StoppedRuns(Stopped):
     """SIGTERM stopped the runs of several processes."""
@@ -81,15 +92,20 @@ def results(workers: Workers, work: Callable[..., Any], calls: Sequence[tuple[An
 @contextlib.contextmanager
 def _client(distributed: Any, workers: Workers) -> Iterator[Any]:
     """A client of the running scheduler, or of new processes."""
-    with contextlib.ExitStack() as stack:
-        cluster = workers.scheduler
-        if cluster is None:
-            cluster = stack.enter_context(_local(distributed, workers.count or 1))
-        try:
-            client = distributed.Client(cluster)
-        except (OSError, ValueError) as error:
-            raise UserError(f"--scheduler {workers.scheduler}: no dask scheduler answers there ({error})") from None
-        yield stack.enter_context(client)
+    if workers.scheduler is not None:
+        with _connected(distributed, workers.scheduler) as client:
+            yield client
+    else:
+        with _local(distributed, workers.count or 1) as cluster, distributed.Client(cluster) as client:
+            yield client
+
+
+def _connected(distributed: Any, address: str) -> Any:
+    """A client of a running scheduler; a context."""
+    try:
+        return distributed.Client(address)
+    except (OSError, ValueError) as error:
+        raise UserError(f"--scheduler {address}: no dask scheduler answers there ({error})") from None
 
 
 @contextlib.contextmanager
