@@ -3,8 +3,10 @@
 import math
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -308,3 +310,25 @@ def test_a_running_scheduler_takes_the_runs(tmp_path, serial):
     program.write_text(PROGRAM)
     assert process(program, "-", "scheduler", *COMPARE, "--seeds", "2", "--out", out)[::2] == (0, "")
     assert by_run(out) == serial
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_all_processes_in_one_line(tmp_path, number, code):
+    """Ctrl-C reaches the whole group of processes, as in a terminal; SIGTERM the first process alone."""
+    pytest.importorskip("distributed")
+    options = ("--seeds", "1", "--train-steps", "1000000", "--workers", "2", "--out", str(tmp_path / "out"))
+    command = [sys.executable, "-m", "kuttax", *COMPARE, *options]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, start_new_session=True, env={**os.environ, "JAX_PLATFORMS": "cpu"}, **pipes) as run:
+        began = time.monotonic()
+        while len(list(tmp_path.glob("out/runs/*/metrics.jsonl"))) < 2 and time.monotonic() - began < 100:
+            time.sleep(0.1)
+        (os.killpg if number == signal.SIGINT else os.kill)(run.pid, number)
+        _, err = run.communicate(timeout=60)
+    assert run.returncode == code and err.startswith("kuttax: stopped") and err.count("\n") == 1 and "--resume" in err
+    assert len(list(tmp_path.glob("out/runs/*/checkpoints/*.ckpt"))) >= 2
+    sizes = lambda: [path.stat().st_size for path in sorted(tmp_path.glob("out/runs/*/metrics.jsonl"))]
+    before = sizes()
+    time.sleep(1)
+    assert sizes() == before, "no worker goes on"
