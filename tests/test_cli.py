@@ -23,8 +23,8 @@ from matplotlib.image import imread
 from slowness import slow
 
 import kuttax
-from kuttax.commands import compare, versions
 from kuttax.commands import main as cli
+from kuttax.commands import one_run, versions
 from kuttax.commands.options.penalty import PENALTIES, Weighted
 from kuttax.data import Dataset
 from kuttax.data.images import mnist
@@ -113,7 +113,8 @@ def run_main(*arguments):
         ("evaluate", "evaluate needs a RUN first"),
         ("certify", "certify needs a RUN first"),
         ("report", "report needs a DIR first"),
-        ("report a b", "report takes one DIR, got also 'b'"),
+        ("report a b", "report merges several DIR into a new folder: name it with --out"),
+        ("report a --out b", "--out changes nothing with one DIR"),
         ("train nope", "unknown task 'nope'; known: digits, mnist, spheres, dynamics, density, flow"),
         ("compare nope", "unknown task 'nope'; known: digits, mnist, spheres, dynamics, density, flow"),
     ],
@@ -206,7 +207,9 @@ BAD_OPTIONS = [
     ("compare", "--stages 0", "--stages must be >= 1, got 0"),
     ("compare", "--nfe 6 --order 4", "order 4 needs at least 4 stages, got 3"),
     ("compare", "--seeds 0", "--seeds must be >= 1, got 0"),
-    ("compare", "--seeds few", "--seeds must be a whole number, got 'few'"),
+    ("compare", "--seeds few", "--seeds must be a whole number, or several with commas between, got 'few'"),
+    ("compare", "--seeds 3,-5", r"--seeds must lie in \[0, 4294967295\], got -5"),
+    ("compare", "--seeds 3 5", "--seeds must be a whole number, or several with commas between, got '3 5'"),
     ("compare", "--methods rk4 rk5", "unknown method 'rk5'; known: dopri5, rk4, midpoint, learned"),
     ("compare", "--methods", "no method is left to run"),
     ("compare", "--methods rk4 --nfe 2", "no method is left to run"),
@@ -685,7 +688,7 @@ def faked(monkeypatch):
         values = dict.fromkeys(("validation", "test", "test_reference", "nfe", "train_seconds"), 10.0)
         return {**record, **about, **values, "seed": seed}
 
-    monkeypatch.setattr(compare, "run", fake)
+    monkeypatch.setattr(one_run, "run", fake)
     return ran
 
 

@@ -28,6 +28,7 @@ from kuttax.commands import distill as distill_command
 from kuttax.commands import evaluate as evaluate_command
 from kuttax.commands import fit as fit_command
 from kuttax.commands import main as cli
+from kuttax.commands import one_run
 from kuttax.commands import train as train_command
 from kuttax.commands.run import reference
 from kuttax.data import Dataset
@@ -47,7 +48,7 @@ from kuttax.training import loop
 from kuttax.training.guard import guard_of
 from kuttax.training.optimiser import optimiser
 
-OF_A_FOLDER = {"out", "overwrite", "resume", "distributed"}
+OF_A_FOLDER = {"out", "overwrite", "resume", "distributed", "workers", "scheduler"}
 """Options whose effect depends on what lies in a folder or is plugged into the machine."""
 
 
@@ -175,9 +176,10 @@ def used(monkeypatch, tmp_path):
 
         def one(trainer, seed, about, options, directory, console, checkpoints, resume):
             rows.append((seed, used_of_trainer(trainer, task=task), checkpoints.every))
-            return {"kind": "run", "label": "", "validation": 0.0, "test": 0.0, "nfe": 1.0, "train_seconds": 0.0}
+            values = dict.fromkeys(("validation", "test", "nfe", "train_seconds"), 1.0)
+            return {"kind": "run", **about, "seed": seed, "metric": {"name": "accuracy", "unit": "%"}, **values}
 
-        monkeypatch.setattr(compare_command, "run", one)
+        monkeypatch.setattr(one_run, "run", one)
         out = tmp_path / f"out{len(list(tmp_path.iterdir()))}"
         try:
             cli.main([*shlex.split(line), "--out", str(out)])
@@ -255,6 +257,7 @@ VALUES = {
     "forecast_length": "3", "batch_size": "4", "samples": "24", "train_steps": "140", "trajectories": "7",
     "held_out": "0.3", "validation_fraction": "0.3", "system": "pendulum", "file": None, "dimension": "3",
     "first_step": "0.3", "log_signature": "2", "test_samples": "15", "warm_up": "0.5", "segments": "2",
+    "shard": "2/2",
 }  # fmt: skip
 """A value for the names whose type does not say one; None leaves the option out: contexts have it."""
 

@@ -71,6 +71,10 @@ _WORDS = {
     "--penalties": ("none", "local-error", "all", "bogus"),
     "--methods": ("midpoint", "rk4", "tsit5", "learned", "bogus"),
     "--data": ("moons", "checkerboard", "8gaussians", "synthetic", "bogus"),
+    "--seeds": ("1", "0,", "1,0", "0", "-1", "1,x", "99999999999999999999", "bogus"),
+    "--shard": ("1/1", "1/2", "2/2", "0/2", "3/2", "1/0", "-1/-1", "1", "1/9999999999", "bogus"),
+    "--workers": ("0", "-1", "99999999999999999999", "bogus"),
+    "--scheduler": ("bogus", "bogus://x:1", ""),
     "--out": ("new", "somebodys", "new/[/red]", "points.csv", "classifier", "/dev/null/x", ""),
 }
 

@@ -34,15 +34,26 @@ def check_configuration(folder: Folder, config: dict[str, Any]) -> bool:
     Raises:
         UserError: They differ; the message names the first difference.
     """
-    path = folder.path / NAME
-    if not path.exists():
+    path, kept = folder.path / NAME, read_configuration(folder)
+    if kept is None:
         return False
-    kept = json_file.read(path, {str: object}, _MEND)
-    folder.check(NAME, _MEND)
-    other = _first_difference(kept, as_json(config))
+    other = first_difference(kept, as_json(config))
     if other is not None:
         raise UserError(f"{path} is of other options: repeat them to resume, or give another --out ({other})")
     return True
+
+
+def read_configuration(folder: Folder) -> dict[str, Any] | None:
+    """The saved options of a folder; None if there are none.
+
+    Raises:
+        UserError: The file is damaged.
+    """
+    if not (folder.path / NAME).exists():
+        return None
+    kept = json_file.read(folder.path / NAME, {str: object}, _MEND)
+    folder.check(NAME, _MEND)
+    return kept
 
 
 def holds_result(folder: Folder, config: dict[str, Any]) -> bool:
@@ -65,7 +76,8 @@ def save_configuration(folder: Folder, config: dict[str, Any]) -> None:
             write_json(folder.path / NAME, as_json(config))
 
 
-def _first_difference(kept: dict[str, Any], config: dict[str, Any]) -> str | None:
+def first_difference(kept: dict[str, Any], config: dict[str, Any]) -> str | None:
+    """The first option whose value differs, with both values, as text; None if all are the same."""
     before, now = _flat(kept), _flat(config)
     for name in [*now, *(name for name in before if name not in now)]:
         if name not in before or name not in now or before[name] != now[name]:

@@ -22,7 +22,7 @@ usage:
   kuttax certify RUN [OPTIONS]       test whether the results of a saved run depend on its solver
   kuttax distill RUN [OPTIONS]       fit a learned solver to the field of a saved run
   kuttax export RUN [OPTIONS]        write a saved run for programs without kuttax
-  kuttax report DIR                  draw the table, plots and page of a comparison again
+  kuttax report DIR...               draw the table, plots and page of a comparison again, or those of several as one
 
 tasks: {", ".join(TASKS)}
 options of a command on a task: kuttax train digits --help
@@ -46,10 +46,17 @@ def _on_task(command: str, kind: str) -> Command:
 
 
 def _on_folder(command: str, kind: str, what: str, example: str) -> Command:
-    """Import a command that works on a saved run or comparison."""
+    """Import a command that works on a saved run."""
     from .subject import on_folder
 
     return partial(on_folder, command, _options(command, kind), what, example)
+
+
+def _on_folders(command: str, kind: str, what: str, example: str) -> Command:
+    """Import a command that works on one or several comparisons."""
+    from .subject import on_folders
+
+    return partial(on_folders, command, _options(command, kind), what, example)
 
 
 def _described() -> str:
@@ -78,6 +85,6 @@ _PROGRAM = CommandLine(
         "certify": partial(_on_folder, "certify", "Certify", "RUN", "runs/train-digits"),
         "distill": partial(_on_folder, "distill", "Distill", "RUN", "runs/train-digits"),
         "export": partial(_on_folder, "export", "Export", "RUN", "runs/train-digits"),
-        "report": partial(_on_folder, "report", "Report", "DIR", "runs/compare-digits"),
+        "report": partial(_on_folders, "report", "Report", "DIR", "runs/compare-digits"),
     },
 )

@@ -17,12 +17,18 @@ from .terminal import terminal
 
 def _subject(command: str, what: str, words: list[str], example: str) -> tuple[str, list[str]]:
     """The task or folder that a command works on, and the options after it."""
+    names, rest = _subjects(command, what, words, example)
+    if len(names) > 1:
+        raise UserError(f"{command} takes one {what}, got also {names[1]!r}")
+    return names[0], rest
+
+
+def _subjects(command: str, what: str, words: list[str], example: str) -> tuple[list[str], list[str]]:
+    """The tasks or folders that a command works on, and the options after them."""
     names = leading(words)
     if not names:
         raise UserError(f"{command} needs a {what} first, for example: kuttax {command} {example}")
-    if len(names) > 1:
-        raise UserError(f"{command} takes one {what}, got also {names[1]!r}")
-    return names[0], words[1:]
+    return names, words[len(names) :]
 
 
 def on_folder(command: str, kind: type[Any], what: str, example: str, words: list[str]) -> int:
@@ -34,6 +40,17 @@ def on_folder(command: str, kind: type[Any], what: str, example: str, words: lis
     parsed = parse(kind(), rest, program)
     refuse_unused(parsed.unused(), given(rest))
     return parsed(Path(folder), terminal())
+
+
+def on_folders(command: str, kind: type[Any], what: str, example: str, words: list[str]) -> int:
+    """Run a command on one or several comparisons."""
+    program = f"kuttax {command} {what}..."
+    if asks_help(words):
+        return parse(kind(), words, program)
+    names, rest = _subjects(command, what, words, example)
+    folders, parsed = [Path(name) for name in names], parse(kind(), rest, program)
+    refuse_unused(parsed.unused(folders), given(rest))
+    return parsed(folders, terminal())
 
 
 def on_task(command: str, kind: type[Any], words: list[str]) -> int:

@@ -142,7 +142,7 @@ def shape(record: Record) -> Shape:
         case "failure":
             return {**_ABOUT, **{f"{name}?": NUMBER for name in _NUMBERS}, "error?": str}
         case _:
-            return {"kind": str, "command?": str}
+            return {"kind": str, "command?": str, "shard?": str}
 
 
 BASELINES = ("dopri5", "spark")

@@ -25,8 +25,12 @@ from tyro.constructors import (
     StructTypeInfo,
 )
 
+from ...options.bounds import OutOfBounds
+from .seeds import Seeds
+from .shard import Shard
+
 RULES = ConstructorRegistry()
-"""For dataclasses, numbers, words, choices and paths; tyro handles flags."""
+"""For dataclasses, numbers, words, choices, paths, seeds and shards; tyro handles flags."""
 
 
 class Unread(NamedTuple):
@@ -52,6 +56,8 @@ _KINDS = {
     float: _Kind("FLOAT", "a number", float),
     str: _Kind("NAME", "one word", str),
     Path: _Kind("DIR", "one path", Path),
+    Seeds: _Kind("COUNT|SEED,...", "a whole number, or several with commas between", Seeds.read),
+    Shard: _Kind("K/N", "a part of all runs, such as 2/20", Shard.read),
 }
 
 
@@ -122,6 +128,8 @@ def _one(kind: _Kind) -> PrimitiveConstructorSpec:
         try:
             (word,) = words
             return kind.read(word)
+        except OutOfBounds as error:
+            return Unread(error.why)
         except (ValueError, KeyError):
             return Unread(f"must be {kind.what}, got {' '.join(words)!r}")
 
