@@ -38,8 +38,8 @@ test: setup
 test-all: setup
 	$(PYTEST) --durations=15 -m "not exhaustive and not experiment" $(T)
 
-# Slow cases once more by Dopri8 and by diffrax, whose programs take long to compile: before a release, and after a
-# change to the engine.
+# Slow cases once more by Dopri8 and by diffrax, whose programs take long to compile, and in processes: before a release,
+# and after a change to the engine.
 test-exhaustive: setup
 	$(PYTEST) --durations=15 -m exhaustive $(T)
 

@@ -292,7 +292,7 @@ def test_a_worker_that_dies_costs_a_repetition_not_the_comparison(tmp_path, seri
     assert marker.exists() and by_run(out) == serial
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_run_whose_workers_always_die_is_a_failure(tmp_path, serial):
     out, marker, program = tmp_path / "out", tmp_path / "died", tmp_path / "program.py"
     program.write_text(PROGRAM)
@@ -304,7 +304,7 @@ def test_a_run_whose_workers_always_die_is_a_failure(tmp_path, serial):
     assert [record["kind"] for record in read(out / "records.jsonl")] == ["command", "failure"]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_running_scheduler_takes_the_runs(tmp_path, serial):
     out, program = tmp_path / "out", tmp_path / "program.py"
     program.write_text(PROGRAM)
@@ -312,8 +312,13 @@ def test_a_running_scheduler_takes_the_runs(tmp_path, serial):
     assert by_run(out) == serial
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, 143, marks=pytest.mark.exhaustive),
+    ],
+)
 def test_a_signal_ends_all_processes_in_one_line(tmp_path, number, code):
     """Ctrl-C reaches the whole group of processes, as in a terminal; SIGTERM the first process alone."""
     pytest.importorskip("distributed")

@@ -63,8 +63,10 @@ METHODS = {
     "global": Method("global error", kx.GlobalError(), (0.1, 0.3, 1.0)),
     "local-unbiased": Method("local error, unbiased", at_budget("unbiased"), (0.3, 0.5, 1.0)),
     "local-biased": Method("local error, biased", at_budget("biased"), (0.3, 0.5, 1.0)),
-    "few-unbiased": Method("local error, unbiased, four steps", at_budget("unbiased", 4), (0.3, 1.0, 3.0, 10.0, 30.0)),
-    "few-biased": Method("local error, biased, four steps", at_budget("biased", 4), (0.3, 1.0, 3.0, 10.0, 30.0)),
+    "few-unbiased": Method(
+        "local error, unbiased, four steps", at_budget("unbiased", 4), (0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+    ),
+    "few-biased": Method("local error, biased, four steps", at_budget("biased", 4), (0.3, 1.0, 3.0, 10.0, 30.0, 100.0)),
     "solver-unbiased": Method("local, unbiased, the solver's step", at_solver_step("unbiased"), (1.0, 3.0, 10.0)),
     "solver-biased": Method("local, biased, the solver's step", at_solver_step("biased"), (1.0, 3.0, 10.0)),
 }
