@@ -128,7 +128,7 @@ class Study:
 
     def timed(self, names: Sequence[str], seed: int, repeats: int) -> None:
         """Milliseconds of predicting a batch with each model of a seed, all of them once in every round."""
-        finals = [r for name in names for r in self.finals(method=name, seed=seed)]
+        finals = [r for name in names for r in self.finals(method=name, seed=seed, weight=self.chosen(name))]
         if all(self.ledger.all(kind="time", method=r["method"], seed=seed, nfe=r["nfe"]) for r in finals):
             return
         like, programs = self.task.init(jax.random.key(0)), {}
@@ -153,7 +153,7 @@ class Study:
         ]
         base = {r["seed"]: r for r in self.finals(method="vanilla")}
         for name in names:
-            runs = self.finals(method=name)
+            runs = self.finals(method=name, weight=self.chosen(name))
             if runs:
                 lines.append(self._row(name, runs, base))
         return "\n".join(lines) + "\n"

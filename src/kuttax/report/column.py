@@ -186,7 +186,6 @@ def _certificate_column() -> Column:
         "predictions by more than is allowed. Invalid: they do. Undecided: the samples are too few to tell, or the "
         "accurate solvers fail. A saved run's whole certificate: kuttax certify.",
         cell,
-        rank=1,
     )
 
 
@@ -222,5 +221,5 @@ def _cost_columns(base: str) -> list[Column]:
             lambda row: (amount(row.compile_seconds.mean), ""),
             rank=3,
         ),
-        Column("seeds", "", "Number of runs with different seeds behind this row.", seeds_cell),
+        Column("seeds", "", "Number of runs with different seeds behind this row.", seeds_cell, rank=1),
     ]

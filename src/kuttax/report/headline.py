@@ -10,7 +10,7 @@ from .figure import INK, Axes, figure, files
 from .method import styles
 
 _MOST = 8  # rows that are drawn
-_BARS = 0.4  # share of the width that the bars have
+_BARS = 0.36  # share of the width that the bars have
 
 
 def plot(rows: Sequence[ComparisonRow], path: str | os.PathLike[str]) -> tuple[Path, Path] | None:
@@ -30,7 +30,7 @@ def plot(rows: Sequence[ComparisonRow], path: str | os.PathLike[str]) -> tuple[P
         axes = canvas.add_subplot()
         axes.set_title(f"{drawn[0].task}: evaluations of the model for one prediction")
         _bars(axes, drawn)
-        for place, (header, cells) in zip((0.52, 0.70, 0.86), _columns(drawn).items(), strict=False):
+        for place, (header, cells) in zip((0.45, 0.64, 0.84), _columns(drawn).items(), strict=False):
             for height, text in enumerate([header, *cells], start=-1):
                 weight = "bold" if height < 0 else "normal"
                 axes.text(place, height, text, transform=axes.get_yaxis_transform(), va="center", weight=weight)
