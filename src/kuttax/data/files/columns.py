@@ -56,6 +56,9 @@ class Columns:
         return Found(time, tuple(state), tuple(control), trajectory)
 
 
+USUAL = Columns()
+"""All columns by their usual names."""
+
 _NAME = "name the states with --state, the control inputs with --control-input"
 
 

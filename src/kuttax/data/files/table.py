@@ -1,9 +1,9 @@
 """Table: named columns from a file or from an object in Python, read as numbers, labels or times."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -17,6 +17,24 @@ GAPS = ("", "na", "n/a", "nan", "null", "none")
 """The texts of a cell without a value, in any case."""
 
 _DATES = ("%d.%m.%Y", "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S")  # besides ISO 8601
+
+
+@runtime_checkable
+class _Dataset(Protocol):
+    """What is used of a Dataset of xarray."""
+
+    def to_dataframe(self) -> Any: ...
+
+
+@runtime_checkable
+class _Frame(Protocol):
+    """What is used of a DataFrame of pandas; iteration gives the names of its columns."""
+
+    @property
+    def index(self) -> Any: ...
+    def reset_index(self) -> Any: ...
+    def __iter__(self) -> Any: ...
+    def __getitem__(self, name: Any) -> Any: ...
 
 
 class Table(NamedTuple):
@@ -117,14 +135,13 @@ def as_table(source: Any) -> Table:
     Raises:
         UserError: It is something else, or its columns differ in length.
     """
-    if hasattr(source, "to_dataframe"):  # xarray
+    if isinstance(source, _Dataset):
         source = source.to_dataframe()
-    if hasattr(source, "reset_index"):  # pandas; an index that only counts is no column
-        plain = type(source.index).__name__ == "RangeIndex"
-        source = source if plain else source.reset_index()
-    if not hasattr(source, "keys"):
+    if isinstance(source, _Frame) and type(source.index).__name__ != "RangeIndex":  # which only counts
+        source = source.reset_index()
+    if not isinstance(source, Mapping | _Frame):
         raise UserError(f"expected a file, a DataFrame, a Dataset or a mapping of arrays, got {type(source).__name__}")
-    columns = {str(name): np.asarray(source[name]) for name in source.keys()}  # noqa: SIM118
+    columns = {str(name): np.asarray(source[name]) for name in source}
     lengths = {name: values.shape for name, values in columns.items()}
     if not columns or any(len(shape) != 1 for shape in lengths.values()) or len(set(lengths.values())) > 1:
         raise UserError(f"expected columns of one length, got {lengths}")

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...errors import UserError
-from ..files.columns import Columns
+from ..files.columns import USUAL, Columns
 from ..files.npz import read_arrays
 from ..files.table import Table, as_table, read_table
 from .trajectory import Source, Trajectory, check_trajectories
@@ -26,7 +26,7 @@ class Recorded(NamedTuple):
     source: Source
 
 
-def load(source: Any, columns: Columns = Columns(), delimiter: str | None = None) -> Recorded:  # noqa: B008
+def load(source: Any, columns: Columns = USUAL, delimiter: str | None = None) -> Recorded:
     """The trajectories in a file or a table.
 
     CSV (.csv, .tsv, .txt) and Parquet: one observation a row, columns in any order. Dates become seconds from the first
@@ -53,7 +53,7 @@ def load(source: Any, columns: Columns = Columns(), delimiter: str | None = None
         raise UserError(f"no file at {path}: name a CSV, Parquet or NPZ file of trajectories")
     if path.suffix.lower() != ".npz":
         return _from_table(read_table(path, "t,x1,x2", delimiter), columns)
-    if columns != Columns() or delimiter is not None:
+    if columns != USUAL or delimiter is not None:
         raise UserError(f"{path}: an NPZ file has arrays t, x, u and trajectory: columns and delimiter are for tables")
     names, found = _from_npz(path)
     check_trajectories(found, [f"{path}: {name}" if name else str(path) for name in names])

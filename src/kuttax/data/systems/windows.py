@@ -67,7 +67,7 @@ class Scaling(NamedTuple):
         interval = float(np.concatenate([np.diff(one.t) for one in trajectories]).mean())
         mean, std = _moments(np.concatenate([one.x for one in trajectories]))
         rates = [np.diff(one.x, axis=0) / std / np.diff(one.t)[:, None] for one in trajectories]
-        speed = interval * np.sqrt(_mean(np.concatenate(rates) ** 2))
+        speed = interval * np.sqrt(observed_mean(np.concatenate(rates) ** 2))
         speed = np.where(speed > 0, speed, 1.0)
         return cls(interval, mean, std, *_moments(np.concatenate([one.u for one in trajectories])), speed)
 
@@ -83,15 +83,15 @@ class Scaling(NamedTuple):
 
 
 def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    mean = _mean(x)
-    std = np.sqrt(_mean((x - mean) ** 2))
+    mean = observed_mean(x)
+    std = np.sqrt(observed_mean((x - mean) ** 2))
     return mean, np.where(std > 0, std, 1.0)
 
 
-def _mean(x: np.ndarray) -> np.ndarray:
-    """The mean of what is observed in each column; 0 where nothing is."""
+def observed_mean(x: np.ndarray, axes: tuple[int, ...] = (0,)) -> np.ndarray:
+    """The mean over these axes of what is observed, which is all but NaN; 0 where nothing is."""
     seen = ~np.isnan(x)
-    return np.where(seen, x, 0.0).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
+    return np.where(seen, x, 0.0).sum(axis=axes) / np.maximum(seen.sum(axis=axes), 1)
 
 
 class TrajectorySplits(NamedTuple):

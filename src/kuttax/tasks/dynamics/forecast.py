@@ -7,7 +7,7 @@ import scipy  # which imports each of its parts when it is used
 from jaxtyping import Bool, Float
 
 from ...data.systems.trajectory import Source
-from ...data.systems.windows import Scaling
+from ...data.systems.windows import Scaling, observed_mean
 
 VALID = 0.4
 """The largest root mean square error over the components, in standard deviations, of a valid forecast
@@ -53,7 +53,7 @@ def describe(
     lost = diverged(found)
     gone = np.any(lost, axis=0)
     apart = (np.where(lost[..., None], 0.0, found) - truth) ** 2
-    squares, rmse = _mean(apart, (2,)), np.sqrt(_mean(apart, (0, 2)))
+    squares, rmse = observed_mean(apart, (2,)), np.sqrt(observed_mean(apart, (0, 2)))
     lead = scaling.interval * np.arange(truth.shape[1])
     own = lambda states: _plain(scaling.mean + scaling.std * states)
     bad = lost | (np.sqrt(squares) > VALID)
@@ -88,12 +88,6 @@ def diverged(found: Float[np.ndarray, "n times d"]) -> Bool[np.ndarray, "n times
     return np.logical_or.accumulate(out, axis=1)
 
 
-def _mean(values: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
-    """The mean over what is observed; 0 where nothing is."""
-    seen = ~np.isnan(values)
-    return np.where(seen, values, 0.0).sum(axis=axes) / np.maximum(seen.sum(axis=axes), 1)
-
-
 def _plain(states: Float[np.ndarray, "times d"]) -> list[list[float | None]]:
     return [[None if np.isnan(value) else float(value) for value in state] for state in states]
 
@@ -103,8 +97,7 @@ def _attractor(truth: np.ndarray, found: np.ndarray, training: np.ndarray) -> di
     truth, found = flat(truth), flat(found)
     found = np.where(np.isnan(truth), np.nan, found)
     rms = lambda x: float(np.sqrt(np.mean(x**2)))
-    mean = lambda x: _mean(x, (0,))
-    std = lambda x: np.sqrt(mean((x - mean(x)) ** 2))
+    mean, std = observed_mean, lambda x: np.sqrt(observed_mean((x - observed_mean(x)) ** 2))
     return {
         "mean": rms(mean(found) - mean(truth)),
         "std": rms(std(found) - std(truth)),
