@@ -34,9 +34,13 @@ def label(record: Record) -> str:
 
 def error(record: Record) -> tuple[float, str]:
     """The root mean square error over windows, lead times and the components of the first unit, and that unit."""
-    unit = record["units"][0]
-    first = [i for i, other in enumerate(record["units"]) if other == unit]
-    return float(np.sqrt(np.mean(np.asarray(record["errors"])[:, first] ** 2))), unit
+    return float(np.sqrt(np.mean(_of_first_unit(record) ** 2))), record["units"][0]
+
+
+def _of_first_unit(record: Record) -> np.ndarray:
+    """The errors of the components of the first unit, (lead times, components)."""
+    first = [i for i, unit in enumerate(record["units"]) if unit == record["units"][0]]
+    return np.asarray(record["errors"])[:, first]
 
 
 def whole(record: Record) -> float | None:
@@ -117,8 +121,7 @@ def ahead(found: Sequence[Record], path: Path) -> None:
 
 def _by_lead(runs: Sequence[Record]) -> tuple[list[float], np.ndarray]:
     """Lead times, and the error of the components of the first unit there: the geometric mean over the runs."""
-    first = [i for i, other in enumerate(runs[0]["units"]) if other == runs[0]["units"][0]]
-    errors = np.sqrt(np.mean(np.asarray([r["errors"] for r in runs])[:, :, first] ** 2, axis=2))
+    errors = np.sqrt(np.mean([_of_first_unit(r) ** 2 for r in runs], axis=2))
     return runs[0]["forecast"]["lead"][: errors.shape[1]], np.exp(np.log(errors).mean(axis=0))
 
 

@@ -23,6 +23,7 @@ import jax
 
 import kuttax as kx
 from kuttax.commands import ending
+from kuttax.commands.run import reference
 from kuttax.io.checkpoints import Checkpoints
 from kuttax.solvers.base.solver import title
 from kuttax.tasks.registry import build
@@ -115,7 +116,7 @@ def finished(trainer: Trainer, seed: int, folder: Path, say: Callable[[str], Non
     trained = trainer.run(seed, checkpoints=kept, start=start)
     task, size = trainer.task, trainer.settings.batch_size
     test = evaluate(task, trained.model, trained.solver, task.test, size)
-    exact = evaluate(task, trained.model, kx.Adaptive(kx.tableaus.TSIT5, 1e-6, 1e-6), task.test, size)
+    exact = evaluate(task, trained.model, reference(task), task.test, size)
     certificate = certify_run(task, trained.model, trained.solver, task.validation, size, CERTIFIED)
     found = {
         "dtype": "float64" if jax.config.jax_enable_x64 else "float32",
