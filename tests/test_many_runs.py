@@ -9,8 +9,8 @@ import sys
 import time
 
 import pytest
+from small_runs import SMALL
 
-from kuttax.commands import main as cli
 from kuttax.commands import one_run
 from kuttax.commands.options.seeds import Seeds
 from kuttax.commands.options.shard import Shard
@@ -18,20 +18,7 @@ from kuttax.io.folder import Folder
 from kuttax.io.records import read
 from kuttax.training.checkpoint import load_run
 
-SMALL = ("--width", "4", "--train-steps", "4", "--per-dispatch", "2", "--evaluations", "1", "--batch-size", "72")
 COMPARE = ("compare", "digits", "--methods", "rk4", "midpoint", "--nfe", "4", *SMALL)
-
-
-@pytest.fixture
-def kuttax(capsys):
-    """Runs the command line in this process; returns exit code, standard output, standard error."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as stop:
-            cli.main([str(argument) for argument in arguments])
-        return (stop.value.code or 0, *capsys.readouterr())
-
-    return run
 
 
 @pytest.fixture
@@ -65,16 +52,16 @@ def test_shards_are_a_partition_of_equal_parts(count, of):
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
-def test_second_of_three_shards_runs_every_third_pair_from_the_second(tmp_path, kuttax, faked, monkeypatch):
+def test_second_of_three_shards_runs_every_third_pair_from_the_second(tmp_path, kuttax_main, faked, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    code, _, err = kuttax(*COMPARE, "--seeds", "4,7,5", "--shard", "2/3")
+    code, _, err = kuttax_main(*COMPARE, "--seeds", "4,7,5", "--shard", "2/3")
     assert (code, err) == (0, "")
     everything = [(method, seed) for seed in (4, 7, 5) for method in ("rk4", "midpoint")]
     assert runs(tmp_path / "runs" / "compare-digits-2-of-3") == everything[1::3]
 
 
-def test_a_shard_without_runs_is_no_error(tmp_path, kuttax, faked):
-    code, out, err = kuttax(*COMPARE, "--seeds", "1", "--shard", "3/3", "--out", tmp_path / "out")
+def test_a_shard_without_runs_is_no_error(tmp_path, kuttax_main, faked):
+    code, out, err = kuttax_main(*COMPARE, "--seeds", "1", "--shard", "3/3", "--out", tmp_path / "out")
     assert (code, err) == (0, "") and "shard 3/3 has no runs: there are only 2" in out
     assert runs(tmp_path / "out") == []
 
@@ -88,8 +75,8 @@ def test_a_shard_without_runs_is_no_error(tmp_path, kuttax, faked):
         ("second", "--shard must be a part of all runs, such as 2/20, got 'second'"),
     ],
 )
-def test_a_shard_that_does_not_exist_is_refused(kuttax, shard, says):
-    code, out, err = kuttax(*COMPARE, "--shard", shard)
+def test_a_shard_that_does_not_exist_is_refused(kuttax_main, shard, says):
+    code, out, err = kuttax_main(*COMPARE, "--shard", shard)
     assert (code, out) == (2, "") and says in err and err.count("\n") == 1
 
 
@@ -106,14 +93,14 @@ def numbers(directory):
 
 
 @pytest.fixture
-def sharded(tmp_path, kuttax, faked):
+def sharded(tmp_path, kuttax_main, faked):
     """Makes shards of a comparison of four runs; returns their folders."""
 
     def make(count, *options):
         folders = [tmp_path / f"part{index}" for index in range(1, count + 1)]
         for index, folder in enumerate(folders, 1):
             shard = ("--shard", f"{index}/{count}")
-            assert kuttax(*COMPARE, "--seeds", "2", *shard, *options, "--out", folder)[0] == 0
+            assert kuttax_main(*COMPARE, "--seeds", "2", *shard, *options, "--out", folder)[0] == 0
         return folders
 
     return make
@@ -121,14 +108,14 @@ def sharded(tmp_path, kuttax, faked):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("any_certificate")
-def test_merged_shards_are_the_whole_comparison(tmp_path, kuttax):
+def test_merged_shards_are_the_whole_comparison(tmp_path, kuttax_main):
     """The last of five shards has no run; the folders are given in another order than that of the shards."""
     whole, merged = tmp_path / "whole", tmp_path / "merged"
-    assert kuttax(*COMPARE, "--seeds", "2", "--out", whole)[0] == 0
+    assert kuttax_main(*COMPARE, "--seeds", "2", "--out", whole)[0] == 0
     parts = [tmp_path / f"part{index}" for index in range(1, 6)]
     for index, part in enumerate(parts, 1):
-        assert kuttax(*COMPARE, "--seeds", "2", "--shard", f"{index}/5", "--out", part)[0] == 0
-    code, out, err = kuttax("report", *reversed(parts), "--out", merged)
+        assert kuttax_main(*COMPARE, "--seeds", "2", "--shard", f"{index}/5", "--out", part)[0] == 0
+    code, out, err = kuttax_main("report", *reversed(parts), "--out", merged)
     assert (code, err) == (0, "") and "not among" not in out
     assert numbers(merged) == numbers(whole) and len(numbers(whole)) == 4
     assert not any(math.isnan(record["test"]) for record in numbers(whole))
@@ -136,25 +123,25 @@ def test_merged_shards_are_the_whole_comparison(tmp_path, kuttax):
     assert drawn(merged) == drawn(whole) >= {"curves.png", "accuracy_nfe.png", "table.md", "index.html"}
 
 
-def test_merged_shards_are_in_the_order_of_the_whole(tmp_path, kuttax, sharded):
+def test_merged_shards_are_in_the_order_of_the_whole(tmp_path, kuttax_main, sharded):
     first, second, third = sharded(3)
-    code, out, err = kuttax("report", third, first, second, "--out", tmp_path / "merged")
+    code, out, err = kuttax_main("report", third, first, second, "--out", tmp_path / "merged")
     assert (code, err) == (0, "") and "not among" not in out
     assert runs(tmp_path / "merged") == [(method, seed) for seed in (0, 1) for method in ("rk4", "midpoint")]
-    code, out, _ = kuttax("report", first, third, "--out", tmp_path / "merged", "--overwrite")
+    code, out, _ = kuttax_main("report", first, third, "--out", tmp_path / "merged", "--overwrite")
     assert code == 0 and "not among these folders: shard 2/3" in out
     assert sorted(runs(tmp_path / "merged")) == [("midpoint", 1), ("rk4", 0), ("rk4", 1)]
 
 
-def test_what_is_no_one_comparison_is_not_merged(tmp_path, kuttax, sharded):
+def test_what_is_no_one_comparison_is_not_merged(tmp_path, kuttax_main, sharded):
     first, second = sharded(2)
     other, twice, merged = tmp_path / "other", tmp_path / "twice", tmp_path / "merged"
     shutil.copytree(first, twice)
-    assert kuttax(*COMPARE, "--seeds", "9,", "--lr", "0.02", "--out", other)[0] == 0
+    assert kuttax_main(*COMPARE, "--seeds", "9,", "--lr", "0.02", "--out", other)[0] == 0
     wider = tmp_path / "wider"
-    assert kuttax(*COMPARE, "--seeds", "9,", "--width", "5", "--out", wider)[0] == 0
+    assert kuttax_main(*COMPARE, "--seeds", "9,", "--width", "5", "--out", wider)[0] == 0
     empty = tmp_path / "empty"
-    assert kuttax(*COMPARE, "--seeds", "1", "--shard", "3/3", "--out", empty)[0] == 0
+    assert kuttax_main(*COMPARE, "--seeds", "1", "--shard", "3/3", "--out", empty)[0] == 0
     for folders, says in [
         ((first, twice), f"both {first} and {twice} recorded RK4, 1 step, seed 0: leave out one of them"),
         ((first, other), f"{first} and {other} are comparisons of different options (--lr was 0.01, and is 0.02)"),
@@ -162,45 +149,45 @@ def test_what_is_no_one_comparison_is_not_merged(tmp_path, kuttax, sharded):
         ((first, tmp_path / "nowhere"), f"no records at {tmp_path / 'nowhere' / 'records.jsonl'}"),
         ((empty, empty), f"there are no runs in {empty}, {empty}"),
     ]:
-        code, out, err = kuttax("report", *folders, "--out", merged)
+        code, out, err = kuttax_main("report", *folders, "--out", merged)
         assert (code, out) == (2, "") and says in err and err.count("\n") == 1
         assert not merged.exists()
     for out, says in [(second, "is one of the folders to merge"), (other, "is not empty: give --overwrite")]:
-        code, _, err = kuttax("report", first, second, "--out", out)
+        code, _, err = kuttax_main("report", first, second, "--out", out)
         assert code == 2 and says in err
     (second / "config.json").unlink()
-    assert "has no config.json" in kuttax("report", first, second, "--out", merged)[2]
+    assert "has no config.json" in kuttax_main("report", first, second, "--out", merged)[2]
 
 
-def test_comparisons_of_two_tasks_are_not_merged(tmp_path, kuttax, sharded):
+def test_comparisons_of_two_tasks_are_not_merged(tmp_path, kuttax_main, sharded):
     (first,) = sharded(1)
     other = tmp_path / "other"
     options = ("--samples", "60", "--test-samples", "10", "--width", "4", "--batch-size", "8")
-    assert kuttax("compare", "spheres", "--methods", "rk4", "--seeds", "1", *options, "--out", other)[0] == 0
+    assert kuttax_main("compare", "spheres", "--methods", "rk4", "--seeds", "1", *options, "--out", other)[0] == 0
     says = f"{first} compares on digits, {other} on spheres: report each by itself"
-    assert says in kuttax("report", first, other, "--out", tmp_path / "merged")[2]
+    assert says in kuttax_main("report", first, other, "--out", tmp_path / "merged")[2]
 
 
 # Other processes
 
 
-def test_workers_without_dask_are_refused_in_one_line(tmp_path, kuttax, monkeypatch):
+def test_workers_without_dask_are_refused_in_one_line(tmp_path, kuttax_main, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     for option, value in (("--workers", "2"), ("--scheduler", "tcp://127.0.0.1:8786")):
-        code, out, err = kuttax(*COMPARE, option, value, "--out", tmp_path / "out")
+        code, out, err = kuttax_main(*COMPARE, option, value, "--out", tmp_path / "out")
         assert (code, out) == (2, "") and err.count("\n") == 1 and not (tmp_path / "out").exists()
         assert f"{option} needs dask" in err and "pip install 'kuttax[cluster]', or use --shard" in err
 
 
-def test_a_scheduler_has_workers_of_its_own(kuttax):
-    code, _, err = kuttax(*COMPARE, "--workers", "2", "--scheduler", "tcp://127.0.0.1:8786")
+def test_a_scheduler_has_workers_of_its_own(kuttax_main):
+    code, _, err = kuttax_main(*COMPARE, "--workers", "2", "--scheduler", "tcp://127.0.0.1:8786")
     assert code == 2 and "--workers changes nothing with --scheduler, which has workers of its own: leave it out" in err
-    assert "--workers must be >= 1, got 0" in kuttax(*COMPARE, "--workers", "0")[2]
+    assert "--workers must be >= 1, got 0" in kuttax_main(*COMPARE, "--workers", "0")[2]
 
 
-def test_a_scheduler_that_does_not_answer_is_refused_before_anything_is_written(tmp_path, kuttax):
+def test_a_scheduler_that_does_not_answer_is_refused_before_anything_is_written(tmp_path, kuttax_main):
     pytest.importorskip("distributed")
-    code, out, err = kuttax(*COMPARE, "--scheduler", "bogus://x:1", "--out", tmp_path / "out")
+    code, out, err = kuttax_main(*COMPARE, "--scheduler", "bogus://x:1", "--out", tmp_path / "out")
     assert (code, out) == (2, "") and "--scheduler bogus://x:1: no dask scheduler answers there" in err
     assert err.count("\n") == 1 and not (tmp_path / "out").exists()
 
