@@ -25,7 +25,8 @@ from small_runs import SMALL
 
 import kuttax
 from kuttax.commands import main as cli
-from kuttax.commands import one_run, versions
+from kuttax.commands import versions
+from kuttax.commands.batch import compared_run
 from kuttax.commands.options.penalty import PENALTIES, Weighted
 from kuttax.data import Dataset
 from kuttax.data.images import mnist
@@ -675,7 +676,7 @@ def faked(monkeypatch):
         values = dict.fromkeys(("validation", "test", "test_reference", "nfe", "train_seconds"), 10.0)
         return {**record, **about, **values, "seed": seed}
 
-    monkeypatch.setattr(one_run, "run", fake)
+    monkeypatch.setattr(compared_run, "run", fake)
     return ran
 
 

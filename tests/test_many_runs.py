@@ -11,7 +11,7 @@ import time
 import pytest
 from small_runs import SMALL
 
-from kuttax.commands import one_run
+from kuttax.commands.batch import compared_run
 from kuttax.commands.options.seeds import Seeds
 from kuttax.commands.options.shard import Shard
 from kuttax.io.folder import Folder
@@ -29,7 +29,7 @@ def faked(monkeypatch):
         values = dict.fromkeys(("validation", "test", "test_reference", "nfe", "train_seconds"), 10.0)
         return {"kind": "run", "metric": {"name": "accuracy", "unit": "%"}, **about, **values, "seed": seed}
 
-    monkeypatch.setattr(one_run, "run", fake)
+    monkeypatch.setattr(compared_run, "run", fake)
 
 
 def runs(directory):

@@ -28,8 +28,8 @@ from kuttax.commands import distill as distill_command
 from kuttax.commands import evaluate as evaluate_command
 from kuttax.commands import fit as fit_command
 from kuttax.commands import main as cli
-from kuttax.commands import one_run
 from kuttax.commands import train as train_command
+from kuttax.commands.batch import batch, compared_run
 from kuttax.commands.run import reference
 from kuttax.data import Dataset
 from kuttax.data.images import cifar10, mnist
@@ -169,7 +169,7 @@ def used(monkeypatch, tmp_path):
 
     monkeypatch.setattr(train_command, "train", stop)
     monkeypatch.setattr(fit_command, "fit", stop)
-    monkeypatch.setattr(compare_command, "draw", lambda *_: None)
+    monkeypatch.setattr(batch, "draw", lambda *_: None)
 
     def run(line, *, task=True):
         rows = []
@@ -179,7 +179,7 @@ def used(monkeypatch, tmp_path):
             values = dict.fromkeys(("validation", "test", "nfe", "train_seconds"), 1.0)
             return {"kind": "run", **about, "seed": seed, "metric": {"name": "accuracy", "unit": "%"}, **values}
 
-        monkeypatch.setattr(one_run, "run", one)
+        monkeypatch.setattr(compared_run, "run", one)
         out = tmp_path / f"out{len(list(tmp_path.iterdir()))}"
         try:
             cli.main([*shlex.split(line), "--out", str(out)])

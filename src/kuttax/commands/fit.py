@@ -14,7 +14,7 @@ from .._fit.options import FitOptions, When
 from .._fit.result import Fitted
 from ..io import checkpoints
 from ..io.folder import Folder
-from ..io.records import as_json
+from ..io.records import Record, as_json
 from ..options.bounds import Seed, WholeNumber, at_least, between, check_bounds
 from ..options.unused import Unused, unless
 from ..report import forecast
@@ -22,15 +22,16 @@ from ..solvers.base.solver import AbstractSolver, title
 from ..solvers.leaves import learns
 from ..tasks.options import TaskOptions
 from ..training.checkpoint import save_run
+from ..training.evaluate import evaluate
 from ..training.log import Log
 from ..training.loop import Progress, Trainer
 from ..training.settings import Settings
-from .configuration import of_task, save_configuration
-from .kept import save_certificate, save_for_torch, save_record
+from .configuration import holds_result, of_task, save_configuration
+from .kept import read_record, save_certificate, save_for_torch, save_record
 from .options.task_unused import unused_in_task
 from .output import CHECKPOINTS, Output, listed
 from .own_data import settings_for
-from .run import describe_nfe, describe_verdict, environment, reference_name, results, task_options
+from .run import describe_nfe, describe_verdict, environment, results, task_options
 
 Budget = Annotated[int, at_least(1, most=100_000)]
 """Of evaluations in one solve."""
@@ -131,20 +132,45 @@ class Fit:
 
     def __call__(self, name: str, options: TaskOptions, console: Console) -> int:
         """Run the command on the named task; returns the exit code."""
-        out = Path(f"runs/fit-{name}") if self.out is None else self.out
+        found, fitted = self._made(name, options, console)
+        if fitted is not None:
+            self._say(self._folder(name), fitted, options, found, console)
+        return 0 if found["certificate"]["verdict"] == "valid" else 1
+
+    def record(self, name: str, options: TaskOptions, console: Console) -> Record:
+        """Make and save the run; returns its record."""
+        return self._made(name, options, console)[0]
+
+    def _folder(self, name: str) -> Path:
+        """The folder of the run."""
+        return Path(f"runs/fit-{name}") if self.out is None else self.out
+
+    def _made(self, name: str, options: TaskOptions, console: Console) -> tuple[Record, Fitted | None]:
+        """The record of the run, and what was fitted: None if the run was finished before."""
         start = self._start(options, learned=self._components.learns(options.calculus))
-        with Output(out, "fit", overwrite=self.overwrite, resume=self.resume) as output:
+        with Output(self._folder(name), "fit", overwrite=self.overwrite, resume=self.resume) as output:
             output.refuse_used()
+            if self._finished(output, name, options):
+                console.out(f"{output.out} holds a finished run: nothing is left to do")
+                return read_record(output.folder), None
             task = options.build()
             own = replace(self, training=settings_for(task, self.training, console))
             Trainer(task, start, own.training)  # refuses what cannot be trained before anything is written
             folder = output.begin()
-            save_configuration(folder, own._configuration(name, options))
+            save_configuration(folder, self._configuration(name, options))
             folder.claim(*listed())
             fitted = own._fitted(task, folder, console)
             record = own._keep(folder, task, name, options, fitted)
             output.finish()
-        return self._say(out, task, options, fitted, record, console)
+        return record, fitted
+
+    def _finished(self, output: Output, name: str, options: Any) -> bool:
+        """Whether the run in the directory is to be resumed, is this one, and has its record; it is then tidied up."""
+        if not (self.resume and holds_result(output.folder, self._configuration(name, options))):
+            return False
+        checkpoints.clear(output.folder.path / CHECKPOINTS)
+        output.finish()
+        return True
 
     def _fitted(self, task: Any, folder: Folder, console: Console) -> Fitted:
         """The model and the solver, with the metrics and the checkpoints of each phase in the folder."""
@@ -171,6 +197,9 @@ class Fit:
             {
                 "kind": "fit",
                 **about,
+                "steps_trained": self.training.train_steps,
+                "validation": evaluate(task, fitted.model, fitted.solver, task.validation, size).metric,
+                "train_seconds": sum(phase.seconds for phase in fitted.history),
                 **results(task, fitted.model, fitted.solver, size, about, folder, fitted.certificate),
                 "stages": [stage._asdict() | {"validation": stage.validation._asdict()} for stage in fitted.history],
                 "least_nfe": fitted.least_nfe,
@@ -187,14 +216,14 @@ class Fit:
         checkpoints.clear(folder.path / CHECKPOINTS)
         return record
 
-    def _say(self, out: Path, task: Any, options: Any, fitted: Fitted, record: dict[str, Any], console: Console) -> int:
-        """The result in a few lines; returns the exit code."""
+    def _say(self, out: Path, fitted: Fitted, options: Any, record: Record, console: Console) -> None:
+        """The result in a few lines."""
         say = console.out
-        metric, unit = task.metric.name, task.metric.unit
+        metric, unit = record["metric"]["name"], record["metric"]["unit"]
         resolved = record["test_reference"]
         again = "impossible" if resolved is None else f"{resolved:.4g} {unit}, NFE {record['nfe_reference']:.4g}"
         say(str(fitted))
-        say(f"test {metric} {record['test']:.4g} {unit}, NFE {describe_nfe(record)}; by {reference_name(task)} {again}")
+        say(f"test {metric} {record['test']:.4g} {unit}, NFE {describe_nfe(record)}; by {record['reference']} {again}")
         for line in forecast.describe(record["forecast"]) if "forecast" in record else ():
             say(line)
         say(describe_verdict(record["certificate"]))
@@ -204,7 +233,6 @@ class Fit:
             say(f"No certificate at NFE {self.nfe}: {self._advice(fitted, options)}")
         pictures = ", ".join(sorted(path.name for path in out.glob("*.png")))
         say(f"Saved in {out}: model, solver, {pictures}. Look again: kuttax evaluate {out}; kuttax certify {out}")
-        return 0 if fitted.verdict == "valid" else 1
 
     def _advice(self, fitted: Fitted, options: Any) -> str:
         """What to do about a certificate that is not valid."""

@@ -3,6 +3,7 @@
 from typing import Any
 
 from ..export.schemes import to_torch_source
+from ..io import json_file
 from ..io.atomic import write_json, write_text
 from ..io.folder import Folder
 from ..io.records import Record
@@ -28,6 +29,15 @@ def save_record(folder: Folder, record: Record) -> None:
     """Save record.json: the description and the results of a run."""
     with folder.writing("record.json"):
         write_json(folder.path / "record.json", record)
+
+
+def read_record(folder: Folder) -> Record:
+    """The saved description and results of a run.
+
+    Raises:
+        UserError: The file is damaged.
+    """
+    return json_file.read(folder.path / "record.json", {str: object}, "start again with --overwrite")
 
 
 def save_for_torch(folder: Folder, solver: Any) -> None:

@@ -1,9 +1,9 @@
-"""kuttax fit | train | compare | evaluate | certify | distill | export | report: the command line.
+"""kuttax fit | train | compare | sweep | evaluate | certify | distill | export | report: the command line.
 
 Nothing slow is imported before the command is known: `kuttax --help` does not wait for JAX.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -18,11 +18,12 @@ usage:
   kuttax fit TASK --nfe N [OPTIONS]  train a model and a solver of N evaluations, and certify the result
   kuttax train TASK [OPTIONS]        train one model with one solver, and with a penalty if you name one
   kuttax compare TASK [OPTIONS]      train one model with several solvers, or with several penalties, and report each
+  kuttax sweep train|fit TASK [...]  train or fit with every combination of values of some options, and report each
   kuttax evaluate RUN [OPTIONS]      evaluate a saved run on its test data, with its own solver or another one
   kuttax certify RUN [OPTIONS]       test whether the results of a saved run depend on its solver
   kuttax distill RUN [OPTIONS]       fit a learned solver to the field of a saved run
   kuttax export RUN [OPTIONS]        write a saved run for programs without kuttax
-  kuttax report DIR...               draw the table, plots and page of a comparison again, or those of several as one
+  kuttax report DIR...               draw table, plots and page of a comparison or sweep again, or of several as one
 
 tasks: {", ".join(TASKS)}
 options of a command on a task: kuttax train digits --help
@@ -43,6 +44,14 @@ def _on_task(command: str, kind: str) -> Command:
     from .subject import on_task
 
     return partial(on_task, command, _options(command, kind))
+
+
+def _on_swept(command: str, kind: str, swept: Mapping[str, str]) -> Command:
+    """Import a command that sweeps over the options of others."""
+    from .subject import on_swept
+
+    others = {name: partial(_options, name, of) for name, of in swept.items()}
+    return partial(on_swept, command, _options(command, kind), others)
 
 
 def _on_folder(command: str, kind: str, what: str, example: str) -> Command:
@@ -76,11 +85,12 @@ _PROGRAM = CommandLine(
     call="kuttax",
     usage=USAGE,
     version=_described,
-    stopped="stopped; what was saved is kept: train, fit, compare and distill continue with --resume",
+    stopped="stopped; what was saved is kept: train, fit, compare, sweep and distill continue with --resume",
     commands={
         "fit": partial(_on_task, "fit", "Fit"),
         "train": partial(_on_task, "train", "Train"),
         "compare": partial(_on_task, "compare", "Compare"),
+        "sweep": partial(_on_swept, "sweep", "Sweep", {"train": "Train", "fit": "Fit"}),
         "evaluate": partial(_on_folder, "evaluate", "Evaluate", "RUN", "runs/train-digits"),
         "certify": partial(_on_folder, "certify", "Certify", "RUN", "runs/train-digits"),
         "distill": partial(_on_folder, "distill", "Distill", "RUN", "runs/train-digits"),

@@ -13,7 +13,7 @@ from ..errors import UserError
 from ..io.folder import Folder
 from ..options.unused import Unused, unless
 from ..report import table
-from . import merge
+from .batch import merge
 from .output import Output, writing_into
 
 

@@ -1,6 +1,8 @@
 """Subject: the task or folder that a command works on, and the options after it."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import field, fields, make_dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +12,7 @@ from ..errors import UserError
 from ..options.unused import refuse_unused
 from ..tasks.registry import TASKS, task_options
 from ..training.settings import Settings
-from .options.parser import given, parse
+from .options.parser import given, parse, parse_known
 from .program import asks_help, leading
 from .terminal import terminal
 
@@ -58,6 +60,16 @@ def on_task(command: str, kind: type[Any], words: list[str]) -> int:
     if asks_help(words):
         return _help(command, kind)
     name, rest = _subject(command, "TASK", words, "digits")
+    parsed = parsed_on_task(command, kind, name, rest)
+    return parsed.command(name, parsed.task, terminal())
+
+
+def parsed_on_task(command: str, kind: type[Any], name: str, words: list[str]) -> Any:
+    """The options of a command on a task, as attributes `command` and `task`.
+
+    Raises:
+        UserError: The words cannot be read, or an option has no effect.
+    """
     options = task_options(name)
     start = _usual(kind, options)  # so that the help shows the task's default settings
     nameless = Annotated[kind, tyro.conf.arg(name="")]  # so that its options have no separate heading in the help
@@ -67,9 +79,35 @@ def on_task(command: str, kind: type[Any], words: list[str]) -> int:
         frozen=True,
     )
     program = f"kuttax {command} {name}"
-    parsed = parse(both(), rest, program, f"{kind.__doc__}\n\nFor example: {_example(program, kind, options)}")
-    refuse_unused(parsed.task.unused() | parsed.command.unused(parsed.task), given(rest))
-    return parsed.command(name, parsed.task, terminal())
+    parsed = parse(both(), words, program, f"{kind.__doc__}\n\nFor example: {_example(program, kind, options)}")
+    refuse_unused(parsed.task.unused() | parsed.command.unused(parsed.task), given(words))
+    return parsed
+
+
+def on_swept(command: str, kind: type[Any], swept: Mapping[str, Callable[[], type[Any]]], words: list[str]) -> int:
+    """Run a command that sweeps over the options of another command and its task.
+
+    Args:
+        command, kind: The command, and its options.
+        swept: The other commands by their names; each function imports the options of one.
+        words: The words after the command.
+    """
+    known, usual = " or ".join(swept), f"kuttax {command} {next(iter(swept))} digits"
+    described = lambda program, more: f"{kind.__doc__}\n\n{more}\n\nFor example: {program} {kind.example}"
+    if asks_help(words):
+        return parse(
+            kind(), words, f"kuttax {command} COMMAND TASK", described(usual, f"COMMAND is {known}; see {usual} --help")
+        )
+    names = leading(words)
+    if len(names) != 2 or names[0] not in swept:
+        raise UserError(f"{command} needs a COMMAND ({known}) and a TASK first, for example: {usual} {kind.example}")
+    other, name = names
+    program = f"kuttax {command} {other} {name}"
+    about = described(program, f"The options of all runs: kuttax {other} {name} --help")
+    parsed, rest = parse_known(kind(), words[2:], program, about)
+    refuse_unused(parsed.unused(), given(words))
+    combinations = parsed.combinations(partial(parsed_on_task, other, swept[other](), name), name, rest)
+    return parsed(other, combinations, terminal())
 
 
 def _example(program: str, kind: type[Any], options: Any) -> str:

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from ..io.checkpoints import Checkpoints
 from ..io.folder import Folder
-from ..io.records import as_json
+from ..io.records import Record, as_json
 from ..options.bounds import Seed, between, check_bounds
 from ..options.unused import Unused
 from ..report import forecast
@@ -19,7 +19,7 @@ from ..training.loop import Trainer
 from ..training.parallel import OneDevice, Placement, first, joined, part, together
 from ..training.settings import Settings
 from .configuration import holds_result, of_task, save_configuration
-from .kept import save_record
+from .kept import read_record, save_record
 from .options.other_kind import refuse_other_kind
 from .options.penalty import PenaltyOptions
 from .options.solver import SolverOptions
@@ -77,6 +77,17 @@ class Train:
 
     def __call__(self, name: str, options: TaskOptions, console: Console) -> int:
         """Run the command on the named task; returns the exit code."""
+        record = self.record(name, options, console)
+        if record is not None:
+            self._say(record, self._folder(name), console)
+        return 0
+
+    def _folder(self, name: str) -> Path:
+        """The folder of the run."""
+        return Path(f"runs/train-{name}") if self.out is None else self.out
+
+    def record(self, name: str, options: TaskOptions, console: Console) -> Record | None:
+        """Make and save the run; returns its record, or None in a process that another one leads."""
         place = self._place()
         if not place.leads:
             console = terminal(quiet=True)
@@ -84,7 +95,7 @@ class Train:
         refuse_other_kind(name, options, solver)
         control, penalty = control_of(self.step_control, solver), self.penalty.build()
         penalty.refuse_unfit(solver)
-        out = Path(f"runs/train-{name}") if self.out is None else self.out
+        out = self._folder(name)
 
         def trainer_of(solver: AbstractSolver) -> Trainer:
             task = options.build()
@@ -99,7 +110,7 @@ class Train:
         with Output(out, "train", overwrite=self.overwrite, resume=self.resume) as output:
             if first(place, lambda: self._finished(output, name, options)):
                 console.out(f"{out} holds a finished run: nothing is left to do")
-                return 0
+                return read_record(output.folder) if place.leads else None
             trainer = together(place, lambda: trainer_of(solver))
             first(place, lambda: self._begin(output, name, options, console))
             folder = output.folder
@@ -107,13 +118,13 @@ class Train:
             trained = train(trainer, self.seed, label, folder, console, checkpoints, resume=self.resume)
             part(place)
             if not place.leads:
-                return 0
+                return None
             record = recorded(trainer, trained, self.seed, about, task_options(options), folder)
-            save_record(folder, as_json(record))
+            record = as_json(record)
+            save_record(folder, record)
             checkpoints.clear()
             output.finish()
-        self._say(record, out, console)
-        return 0
+        return record
 
     def _checkpoints(self, folder: Folder) -> Checkpoints:
         return Checkpoints(folder.path / CHECKPOINTS, every=self.checkpoint_seconds)

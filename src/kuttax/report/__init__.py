@@ -11,7 +11,7 @@ from ..io import records
 from ..io.atomic import write_text
 from ..io.folder import Folder
 from ..io.records import Record
-from . import comparison, curves, forecast, headline, page, plot, table
+from . import comparison, curves, forecast, headline, page, plot, sweep, table
 from .comparison import ComparisonRow, run_name
 
 __all__ = [
@@ -34,7 +34,11 @@ RECORDS = "records.jsonl"
 
 DRAWN = (
     *("table.md", "table.csv", "index.html"),
-    *(f"{name}.{ending}" for name in ("headline", "accuracy_nfe", "curves", "forecasts") for ending in ("png", "svg")),
+    *(
+        f"{name}.{ending}"
+        for name in ("headline", "sweep", "accuracy_nfe", "curves", "forecasts")
+        for ending in ("png", "svg")
+    ),
 )
 """The files of a report."""
 
@@ -44,7 +48,8 @@ def write(out_dir: str | os.PathLike[str], command: str | None = None) -> list[C
 
     Reads `records.jsonl` and, if present, `runs/*/metrics.jsonl` and `runs/*/forecast.json`; writes `table.md`,
     `table.csv`, `headline.png` and `.svg` (only with two rows or more), `accuracy_nfe.png` and `.svg`, `curves.png` and
-    `.svg` (only with metrics to draw), `forecasts.png` and `.svg` (only with forecasts) and `index.html`.
+    `.svg` (only with metrics to draw), `forecasts.png` and `.svg` (only with forecasts) and `index.html`. A sweep has
+    `sweep.png` and `.svg` as its only plot.
 
     Args:
         out_dir: the folder of a comparison.
@@ -76,9 +81,25 @@ def read(out: Path) -> list[Record]:
 def draw(out: Path, found: Sequence[Record], command: str | None = None) -> list[ComparisonRow]:
     """Draw the report of the records from `read`; otherwise as `write`."""
     rows = comparison.summarise(found)
-    groups, forecasts = _groups(out, found, rows), _forecasts(out, found, rows)
     write_text(out / "table.md", table.markdown(rows))
     write_text(out / "table.csv", table.csv(rows))
+    plots = _swept(out, rows) if rows and rows[0].varied == "options" else _compared(out, found, rows)
+    if command is None:
+        command = next((str(record["command"]) for record in found if record.get("command")), None)
+    when = datetime.fromtimestamp((out / RECORDS).stat().st_mtime)
+    write_text(out / "index.html", page.render(found, rows, plots, command, when))
+    return rows
+
+
+def _swept(out: Path, rows: Sequence[ComparisonRow]) -> dict[str, Path]:
+    """The plots of a sweep."""
+    drawn = sweep.plot(rows, out / "sweep")
+    return {} if drawn is None else {"sweep": drawn[1]}
+
+
+def _compared(out: Path, found: Sequence[Record], rows: Sequence[ComparisonRow]) -> dict[str, Path]:
+    """The plots of a comparison."""
+    groups, forecasts = _groups(out, found, rows), _forecasts(out, found, rows)
     plots = {}
     if (headed := headline.plot(rows, out / "headline")) is not None:
         plots["headline"] = headed[1]
@@ -90,11 +111,7 @@ def draw(out: Path, found: Sequence[Record], command: str | None = None) -> list
         plots["forecast"] = forecast.plot(
             forecasts, [row.series for row in rows if row.label in forecasts], out / "forecasts"
         )[1]
-    if command is None:
-        command = next((str(record["command"]) for record in found if record.get("command")), None)
-    when = datetime.fromtimestamp((out / RECORDS).stat().st_mtime)
-    write_text(out / "index.html", page.render(found, rows, plots, command, when))
-    return rows
+    return plots
 
 
 def _forecasts(out: Path, found: Sequence[Record], rows: Sequence[ComparisonRow]) -> dict[str, Record]:

@@ -27,11 +27,20 @@ class Column:
 def columns(rows: Sequence[ComparisonRow]) -> list[Column]:
     """The columns for these rows, which are of one task and metric (as `comparison.summarise` returns them)."""
     metric = rows[0].metric if rows else MetricColumn("metric", "", True)
+    varied = rows[0].varied if rows else "method"
     base = next((name_of(row.series) for row in rows if row.is_baseline), "baseline")
-    by_penalty = bool(rows) and rows[0].varied == "penalty"
-    first = _penalty_columns(base) if by_penalty else _METHOD_COLUMNS
     certified = [_certificate_column()] if any(row.verdicts for row in rows) else []
-    return [*first, *_accuracy_columns(metric, base, rows), *certified, *_cost_columns(base)]
+    if varied == "options":
+        return [
+            *_option_columns(rows),
+            *_accuracy_columns(metric, chosen=True),
+            _reference_column(metric, rows),
+            *certified,
+            *_cost_columns(None),
+        ]
+    first = _penalty_columns(base) if varied == "penalty" else [_METHOD, _NFE]
+    compared = [*_accuracy_columns(metric), _difference_column(metric, base), _reference_column(metric, rows)]
+    return [*first, *compared, *certified, *_cost_columns(base)]
 
 
 def notes(rows: Sequence[ComparisonRow]) -> list[str]:
@@ -47,11 +56,21 @@ def notes(rows: Sequence[ComparisonRow]) -> list[str]:
         found.append(f"{DAGGER} the field depends on its solver: re-solved by {by} it differs by more than {much}.")
     if any(row.valid < row.seeds for row in rows):
         found.append("m of n: only m of n seeds gave a finite test value; the means are over those.")
-    if rows and not any(row.is_baseline for row in rows):
+    if (best := best_row(rows)) is not None:
+        found.append(f"Best on validation data: {best.label}. The test data chose nothing.")
+    if rows and rows[0].varied != "options" and not any(row.is_baseline for row in rows):
         found.append("No run of the baseline: differences and ratios cannot be formed.")
     elif rows and max(row.seeds for row in rows) == 1:
         found.append("One seed: no spread and no interval.")
     return found
+
+
+def best_row(rows: Sequence[ComparisonRow]) -> ComparisonRow | None:
+    """The best combination of a sweep on validation data, of those without a failed run if there are any."""
+    swept = [row for row in rows if row.varied == "options" and row.validation.mean is not None]
+    whole = [row for row in swept if row.valid == row.seeds] or swept
+    sign = 1 if rows and rows[0].metric.higher_is_better else -1
+    return max(whole, key=lambda row: sign * (row.validation.mean or 0.0), default=None)
 
 
 def number(value: float | None, metric: MetricColumn, sign: bool = False) -> str:
@@ -89,14 +108,21 @@ def ratio(value: float | None) -> str:
     return f"({amount(value) if value < 0.01 or value >= 10 else f'{value:.2f}'}x)"
 
 
-_NFE = (
+_COUNTED = (
     "Number of function evaluations: how often the vector field is called for one prediction. "
     "For an adaptive solver, which decides by itself, the mean over batches and seeds"
 )
-_METHOD_COLUMNS = [
-    Column("method", "", "The solver in training and in prediction.", lambda row: (row.label, "")),
-    Column("NFE", "", f"{_NFE}.", lambda row: (count(row.nfe.mean), "")),
-]
+_METHOD = Column("method", "", "The solver in training and in prediction.", lambda row: (row.label, ""))
+_NFE = Column("NFE", "", f"{_COUNTED}.", lambda row: (count(row.nfe.mean), ""))
+
+
+def _option_columns(rows: Sequence[ComparisonRow]) -> list[Column]:
+    """A column for each option that a sweep varies."""
+
+    def column(name: str) -> Column:
+        return Column(name, "", f"The value of --{name}.", lambda row: (row.options.get(name, MISSING), ""))
+
+    return [*(column(name) for name in rows[0].options), _NFE]
 
 
 def _penalty_columns(base: str) -> list[Column]:
@@ -105,36 +131,20 @@ def _penalty_columns(base: str) -> list[Column]:
         Column(
             "NFE",
             "",
-            f"{_NFE}, and its ratio to {base}'s (median over seeds). Less is better.",
+            f"{_COUNTED}, and its ratio to {base}'s (median over seeds). Less is better.",
             lambda row: (count(row.nfe.mean), ratio(row.nfe_ratio)),
         ),
     ]
 
 
-def _accuracy_columns(metric: MetricColumn, base: str, rows: Sequence[ComparisonRow]) -> list[Column]:
-    by_pair = not rows or rows[0].reference.startswith("Tsit5")
-    accurate = "an accurate adaptive solver" if by_pair else rows[0].reference
+def _accuracy_columns(metric: MetricColumn, *, chosen: bool = False) -> list[Column]:
+    """Validation and test; the former always stays where it has chosen among the rows."""
     unit = metric.unit or metric.name
-    points = "points" if metric.unit == "%" else (metric.unit or metric.name)
     better = "Higher" if metric.higher_is_better else "Lower"
-    against = f"vs {base}"
 
     def spread_cell(spread: Spread) -> Cell:
         sd = f"± {number(spread.sd, metric)}" if spread.sd is not None else ""
         return number(spread.mean, metric), sd
-
-    def difference_cell(row: ComparisonRow) -> Cell:
-        if row.is_baseline:
-            return "baseline", ""
-        if row.difference is None:
-            return MISSING, ""
-        low, high = number(row.difference.low, metric, True), number(row.difference.high, metric, True)
-        interval = MISSING if row.difference.low is None else f"[{low}, {high}]"
-        return number(row.difference.mean, metric, True), interval
-
-    def reference_cell(row: ComparisonRow) -> Cell:
-        mark = f" {DAGGER}" if row.depends_on_solver else ""
-        return number(row.test_reference.mean, metric) + mark, ""
 
     return [
         Column(
@@ -143,7 +153,7 @@ def _accuracy_columns(metric: MetricColumn, base: str, rows: Sequence[Comparison
             f"{better} is better. On data held out of training, on which the checkpoint was chosen: "
             "mean ± sample standard deviation over the seeds.",
             lambda row: spread_cell(row.validation),
-            rank=2,
+            rank=0 if chosen else 2,
         ),
         Column(
             "test",
@@ -152,21 +162,45 @@ def _accuracy_columns(metric: MetricColumn, base: str, rows: Sequence[Comparison
             "mean ± sample standard deviation over the seeds.",
             lambda row: spread_cell(row.test),
         ),
-        Column(
-            against,
-            f"{points} [95 %]",
-            f"Test value minus that of {base} from the same seed (same data split, same initial weights), "
-            "averaged, with the 95 % Student t interval of that mean. An interval that holds 0 shows no difference.",
-            difference_cell,
-        ),
-        Column(
-            *(("by Tsit5", "1e-6") if by_pair else ("fine", "steps")),
-            f"Test value of the same trained field when {accurate} takes the place of its own. "
-            "Near the test value: the model is an ODE that any good solver may solve. "
-            f"Far off ({DAGGER}): the field means something only together with its solver.",
-            reference_cell,
-        ),
     ]
+
+
+def _difference_column(metric: MetricColumn, base: str) -> Column:
+    points = "points" if metric.unit == "%" else (metric.unit or metric.name)
+
+    def cell(row: ComparisonRow) -> Cell:
+        if row.is_baseline:
+            return "baseline", ""
+        if row.difference is None:
+            return MISSING, ""
+        low, high = number(row.difference.low, metric, True), number(row.difference.high, metric, True)
+        interval = MISSING if row.difference.low is None else f"[{low}, {high}]"
+        return number(row.difference.mean, metric, True), interval
+
+    return Column(
+        f"vs {base}",
+        f"{points} [95 %]",
+        f"Test value minus that of {base} from the same seed (same data split, same initial weights), "
+        "averaged, with the 95 % Student t interval of that mean. An interval that holds 0 shows no difference.",
+        cell,
+    )
+
+
+def _reference_column(metric: MetricColumn, rows: Sequence[ComparisonRow]) -> Column:
+    by_pair = not rows or rows[0].reference.startswith("Tsit5")
+    accurate = "an accurate adaptive solver" if by_pair else rows[0].reference
+
+    def cell(row: ComparisonRow) -> Cell:
+        mark = f" {DAGGER}" if row.depends_on_solver else ""
+        return number(row.test_reference.mean, metric) + mark, ""
+
+    return Column(
+        *(("by Tsit5", "1e-6") if by_pair else ("fine", "steps")),
+        f"Test value of the same trained field when {accurate} takes the place of its own. "
+        "Near the test value: the model is an ODE that any good solver may solve. "
+        f"Far off ({DAGGER}): the field means something only together with its solver.",
+        cell,
+    )
 
 
 def _certificate_column() -> Column:
@@ -189,7 +223,9 @@ def _certificate_column() -> Column:
     )
 
 
-def _cost_columns(base: str) -> list[Column]:
+def _cost_columns(base: str | None) -> list[Column]:
+    compared = "" if base is None else f", and its ratio to {base}'s (median over seeds)"
+
     def seeds_cell(row: ComparisonRow) -> Cell:
         return (str(row.seeds), "") if row.valid == row.seeds else (f"{row.valid} of {row.seeds}", "")
 
@@ -197,20 +233,20 @@ def _cost_columns(base: str) -> list[Column]:
         Column(
             "batch",
             "ms",
-            f"Time to predict one batch, compiled, and its ratio to {base}'s (median over seeds). Less is better.",
+            f"Time to predict one batch, compiled{compared}. Less is better.",
             lambda row: (amount(row.predict_ms.mean), ratio(row.predict_ratio)),
         ),
         Column(
             "training",
             "s",
-            f"Seconds of training without compilation, and the ratio to {base}'s (median over seeds). Less is better.",
+            f"Seconds of training without compilation{compared}. Less is better.",
             lambda row: (amount(row.train_seconds.mean), ratio(row.train_ratio)),
             rank=1,
         ),
         Column(
             "training",
             "ms a step",
-            f"Steady time of one training step, and the ratio to {base}'s (median over seeds). Less is better.",
+            f"Steady time of one training step{compared}. Less is better.",
             lambda row: (amount(row.step_ms.mean), ratio(row.step_ratio)),
             rank=4,
         ),

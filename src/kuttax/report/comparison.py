@@ -3,10 +3,12 @@
 Rows differ in their solver, or in the penalty that one solver was trained with.
 """
 
+import hashlib
 import math
+import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import scipy  # which imports each of its parts when it is used
@@ -15,8 +17,8 @@ from ..errors import UserError
 from ..io.records import Record
 from ..io.shape import NUMBER, Shape
 
-Varied = Literal["method", "penalty"]
-"""The property that differs between a table's rows: the solver, or the penalty."""
+Varied = Literal["method", "penalty", "options"]
+"""What differs between a table's rows: the solver, the penalty, or the options that a sweep varies."""
 
 
 class Key(NamedTuple):
@@ -93,12 +95,13 @@ class ComparisonRow:
     step_ratio: float | None
     train_ratio: float | None
     verdicts: tuple[str, ...] = ()  # of the certified runs
+    options: Mapping[str, str] = field(default_factory=dict)  # those that a sweep varies, with their values
     reference: str = "Tsit5 at 1e-6"  # the solver of `test_reference`
 
     @property
     def series(self) -> str:
-        """The row's name in plots: its solver, or its penalty."""
-        return self.method if self.varied == "method" else self.penalty or "none"
+        """The row's name in plots: its solver, its penalty, or the options that a sweep varies."""
+        return self.penalty or "none" if self.varied == "penalty" else self.method
 
     @property
     def depends_on_solver(self) -> bool:
@@ -119,12 +122,12 @@ class ComparisonRow:
 _TEXT = (str, None)
 _NUMBERS = ("validation", "test", "test_reference", "nfe", "nfe_reference", "predict_ms", "step_ms", "train_seconds")
 _NUMBERS += ("compile_seconds", "penalty_weight", "penalty_decay")
-_ABOUT = {"task?": str, "method?": str, "label?": str, "seed?": int, "budget?": (int, None), "penalty?": _TEXT}
+_NAMED = {"task": str, "method": str, "label": str, "seed": int}
+_SPECIAL = {"budget?": (int, None), "penalty?": _TEXT, "options?": {str: str}}
 _RUN = {
     "kind": str,
-    **{name.removesuffix("?"): shape for name, shape in _ABOUT.items() if name not in ("budget?", "penalty?")},
-    "budget?": (int, None),
-    "penalty?": _TEXT,
+    **_NAMED,
+    **_SPECIAL,
     "metric": {"name": str, "unit?": str, "higher_is_better?": bool},
     **{f"{name}?": NUMBER for name in _NUMBERS},
     "solver?": str,
@@ -140,11 +143,14 @@ def shape(record: Record) -> Shape:
         case "run":
             return _RUN
         case "failure":
-            return {**_ABOUT, **{f"{name}?": NUMBER for name in _NUMBERS}, "error?": str}
+            named = {f"{name}?": shape for name, shape in _NAMED.items()}
+            return {**named, **_SPECIAL, **{f"{name}?": NUMBER for name in _NUMBERS}, "error?": str}
         case _:
             return {"kind": str, "command?": str, "shard?": str}
 
 
+_LONGEST = 120
+"""Characters of the name of a combination's folder."""
 BASELINES = ("dopri5", "spark")
 """The baselines for ODEs and for SDEs."""
 
@@ -157,8 +163,8 @@ def summarise(records: Iterable[Mapping[str, Any]], baseline: str | None = None)
             same seed) the last record counts. A value that is None, NaN or infinite (a diverged run) is left out of its
             column's mean; `ComparisonRow.valid` shows it.
         baseline: the method to compare with, None for one of `BASELINES`; of several labels of that method, the first.
-            If runs differ in their penalty, the baseline is the first without one. If there is no baseline, the
-            differences and ratios are None.
+            If runs differ in their penalty, the baseline is the first without one. A sweep has none. If there is no
+            baseline, the differences and ratios are None.
 
     Returns:
         The baseline's row first, then by budget (adaptive ones first), then in the order of the records.
@@ -171,8 +177,12 @@ def summarise(records: Iterable[Mapping[str, Any]], baseline: str | None = None)
     task, metric = _subject(groups)
     varied = _varied(records)
     known = BASELINES if baseline is None else (baseline,)
-    is_base = lambda key: key.method in known if varied == "method" else key.penalty is None
-    base_key = next(filter(is_base, groups), None)
+    is_base = {
+        "method": lambda key: key.method in known,
+        "penalty": lambda key: key.penalty is None,
+        "options": lambda key: False,
+    }
+    base_key = next(filter(is_base[varied], groups), None)
     base = groups.get(base_key, {}) if base_key else {}
     failed = failures(records)
     rows = [
@@ -184,12 +194,21 @@ def summarise(records: Iterable[Mapping[str, Any]], baseline: str | None = None)
 
 def run_name(record: Mapping[str, Any]) -> str:
     """The folder name of a run in its comparison, from its record."""
+    if record.get("options"):
+        return f"{_file_name(record['options'])}-seed{record['seed']}"
     budget, penalty = record.get("budget"), record.get("penalty")
     parts = [record["method"], "adaptive" if budget is None else f"nfe{budget}"]
     if penalty is not None:
         ends = [record.get("penalty_weight"), record.get("penalty_decay")]
         parts += [penalty, "to".join(f"{end:g}" for end in ends if end is not None)]
     return "-".join([*filter(None, parts), f"seed{record['seed']}"])
+
+
+def _file_name(options: Mapping[str, str]) -> str:
+    """The options of a combination as a name for a folder; a digest keeps two apart that would look the same."""
+    varied = ",".join(f"{name}={value}" for name, value in options.items())
+    name = re.sub(r"[^A-Za-z0-9_.,=+-]+", "_", varied)[:_LONGEST]
+    return name if name == varied else f"{name}-{hashlib.sha256(varied.encode()).hexdigest()[:8]}"
 
 
 def failures(records: Iterable[Mapping[str, Any]]) -> list[Record]:
@@ -235,9 +254,9 @@ def _group(records: Iterable[Mapping[str, Any]]) -> dict[Key, dict[int, Mapping[
     for record in records:
         if record.get("kind") != "run":
             continue
-        for field in ("task", "metric", "method", "label", "seed"):
-            if field not in record:
-                raise UserError(f"a run record lacks {field!r}: was it written by another version of kuttax?")
+        for name in ("task", "metric", "method", "label", "seed"):
+            if name not in record:
+                raise UserError(f"a run record lacks {name!r}: was it written by another version of kuttax?")
         key = Key(record["method"], record["label"], record.get("budget"), record.get("penalty"))
         groups.setdefault(key, {})[record["seed"]] = record
     return groups
@@ -258,7 +277,10 @@ def _subject(groups: Mapping[Key, Mapping[int, Mapping[str, Any]]]) -> tuple[str
 
 
 def _varied(records: Iterable[Mapping[str, Any]]) -> Varied:
-    """What distinguishes the rows: the penalty if runs, finished or failed, differ in it, else the solver."""
+    """What distinguishes the rows: the options of a sweep, the penalty if runs differ in it, or the solver."""
+    records = list(records)
+    if any(record.get("options") for record in records):
+        return "options"
     found = {record.get("penalty") for record in records if record.get("kind") in ("run", "failure")}
     return "penalty" if len(found) > 1 else "method"
 
@@ -315,6 +337,7 @@ def _row(
         step_ratio=_median_ratio(pairs("step_ms")),
         train_ratio=_median_ratio(pairs("train_seconds")),
         reference=one.get("reference", "Tsit5 at 1e-6"),
+        options=one.get("options") or {},
         verdicts=tuple(str(run["certificate"]["verdict"]) for run in runs.values() if run.get("certificate")),
     )
 

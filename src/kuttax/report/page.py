@@ -29,6 +29,11 @@ _FORECAST = (
     "error of all against the lead time. A cross marks where a forecast diverges."
 )
 
+_SWEEP = (
+    "One panel for each option. A thin line joins the runs that differ in that option alone; the bold line is the mean "
+    "over all combinations with that value. The ring is the best combination on validation data."
+)
+
 _HEADLINE = (
     "Bars: evaluations of the model for one prediction; a short bar is a fast one. Beside them the test metric, means "
     "over the seeds, and the metric of the same field solved by the reference: a model that is an ODE does not change."
@@ -57,6 +62,7 @@ def render(
     higher = not rows or rows[0].metric.higher_is_better
     accuracy = (_ACCURACY if higher else _ACCURACY_LOW).format(reference=rows[0].reference if rows else "")
     captions = {"headline": _HEADLINE, "accuracy": accuracy, "training": _TRAINING, "forecast": _FORECAST}
+    captions["sweep"] = _SWEEP
     return _template().render(
         title=title,
         dark_colours=ON_DARK,

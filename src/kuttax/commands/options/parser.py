@@ -35,15 +35,37 @@ def parse(start: Any, arguments: Sequence[str], program: str, about: str | None 
         UserError: An option is unknown, lacks its value, or has one that cannot be read or is out of range.
         SystemExit: The help was printed, on request.
     """
+    made, unknown = parse_known(start, arguments, program, about)
+    if unknown:
+        raise UserError(f"{_unknown(unknown, start)} (see {program} --help)")
+    return made
+
+
+def parse_known(start: Any, arguments: Sequence[str], program: str, about: str | None = None) -> tuple[Any, list[str]]:
+    """The options as `parse` reads them, and the words of unknown options, which another part of the program reads.
+
+    Raises:
+        UserError: An option lacks its value, or has one that cannot be read or is out of range.
+        SystemExit: The help was printed, on request.
+    """
     text = {"prog": program, "description": unwrapped(about or type(start).__doc__)}
     rules = {"config": _CONFIG, "registry": RULES, "return_unknown_args": True}
     recipe, unknown = tyro.cli(type(start), default=start, args=arguments, **text, **rules)
     try:
-        if unknown:
-            raise UserError(_unknown(unknown, start))
-        return _made(recipe)
+        made = _made(recipe)
+        _refuse_repeated(recipe, arguments)
+        return made, unknown
     except UserError as error:
         raise UserError(f"{error} (see {program} --help)") from None
+
+
+def _refuse_repeated(recipe: partial, arguments: Sequence[str]) -> None:
+    """Refuse an option that takes several values and is given again: the first values would be lost."""
+    for name, value in recipe.keywords.items():
+        if isinstance(value, partial):
+            _refuse_repeated(value, arguments)
+        elif type(value) is tuple and sum(word.partition("=")[0] == flag(name) for word in arguments) > 1:
+            raise UserError(f"{flag(name)} is given twice: give all its values behind one {flag(name)}")
 
 
 def given(arguments: Sequence[str]) -> set[str]:

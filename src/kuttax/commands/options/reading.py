@@ -28,9 +28,10 @@ from tyro.constructors import (
 from ...options.bounds import OutOfBounds
 from .seeds import Seeds
 from .shard import Shard
+from .varied import Varied
 
 RULES = ConstructorRegistry()
-"""For dataclasses, numbers, words, choices, paths, seeds and shards; tyro handles flags."""
+"""For dataclasses, numbers, words, choices, paths, seeds, shards and varied options; tyro handles flags."""
 
 
 class Unread(NamedTuple):
@@ -44,20 +45,23 @@ class Unread(NamedTuple):
 
 
 class _Kind(NamedTuple):
-    """A kind of value: its name in the help, its name in messages, and the function that converts a word."""
+    """A kind of value: its name in the help, its name in messages, the function that converts a word, and the name of
+    several in messages."""
 
     metavar: str
     what: str
     read: Callable[[str], Any]
+    several: str = ""
 
 
 _KINDS = {
-    int: _Kind("INT", "a whole number", int),
+    int: _Kind("INT", "a whole number", int, "whole numbers"),
     float: _Kind("FLOAT", "a number", float),
-    str: _Kind("NAME", "one word", str),
+    str: _Kind("NAME", "one word", str, "words"),
     Path: _Kind("DIR", "one path", Path),
     Seeds: _Kind("COUNT|SEED,...", "a whole number, or several with commas between", Seeds.read),
     Shard: _Kind("K/N", "a part of all runs, such as 2/20", Shard.read),
+    Varied: _Kind("OPTION=VALUE,...", "", Varied.read, "options with values, such as lr=0.001,0.01 width=8,16,"),
 }
 
 
@@ -143,7 +147,7 @@ def _several(kind: _Kind) -> PrimitiveConstructorSpec:
         try:
             return tuple(map(kind.read, words))
         except ValueError:
-            return Unread(f"must be whole numbers with spaces between, got {' '.join(words)!r}")
+            return Unread(f"must be {kind.several} with spaces between, got {' '.join(words)!r}")
 
     return _spec(f"[{kind.metavar} ...]", read, lambda values: list(map(str, values)))
 

@@ -1,4 +1,4 @@
-"""Seeds: the sets of initial weights of a comparison, as a count or as a list."""
+"""Seeds: the sets of initial weights of many runs, as a count or as a list."""
 
 from typing import Self
 

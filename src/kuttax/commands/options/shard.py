@@ -1,4 +1,4 @@
-"""Shard: a part of the runs of a comparison, for job arrays."""
+"""Shard: a part of many runs, for job arrays."""
 
 import re
 from typing import NamedTuple, Self, TypeVar

@@ -8,13 +8,13 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..errors import UserError
-from ..io import records
-from ..io.folder import Folder
-from ..io.records import Record
-from ..report import RECORDS, comparison, curves, forecast, run_name
-from .configuration import NAME, first_difference, read_configuration, save_configuration
-from .options.shard import Shard
+from ...errors import UserError
+from ...io import records
+from ...io.folder import Folder
+from ...io.records import Record
+from ...report import RECORDS, comparison, curves, forecast, run_name
+from ..configuration import NAME, first_difference, read_configuration, save_configuration
+from ..options.shard import Shard
 
 _NEEDED = {"method", "label", "seed"}  # a failure before the start of its run may lack these
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Any, NamedTuple
 
-from ..errors import UserError
-from ..extras import imported
-from ..training.saving import Stopped
+from ...errors import UserError
+from ...extras import imported
+from ...training.saving import Stopped
 
 LOST = "its worker process died at every attempt (was the memory full?)"
 """Why a call has no result."""

@@ -8,19 +8,19 @@ from typing import Any
 
 from rich.console import Console
 
-from ..io.checkpoints import Checkpoints
-from ..io.folder import Folder
-from ..io.lock import Lock
-from ..io.records import Record
-from ..solvers.base.solution import SolveError
-from ..tasks.base import Task
-from ..tasks.options import TaskOptions
-from ..training.loop import Trainer, TrainingError
-from .options.compared import ComparedOptions
-from .options.method import ComparedMethod
-from .output import CHECKPOINTS, listed
-from .run import run, task_options
-from .terminal import terminal
+from ...io.checkpoints import Checkpoints
+from ...io.folder import Folder
+from ...io.lock import Lock
+from ...io.records import Record
+from ...solvers.base.solution import SolveError
+from ...tasks.base import Task
+from ...tasks.options import TaskOptions
+from ...training.loop import Trainer, TrainingError
+from ..options.compared import ComparedOptions
+from ..options.method import ComparedMethod
+from ..output import CHECKPOINTS, listed
+from ..run import run, task_options
+from ..terminal import terminal
 
 COMMAND = "compare"
 """The command that the files of a run belong to."""

@@ -1,0 +1,1 @@
+"""Many runs in one folder: which, where, recorded once each, and merged."""

@@ -1,0 +1,74 @@
+"""One run of a sweep, from plain values alone, so that any process can do it."""
+
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from ...errors import UserError
+from ...io.records import Record
+from ...solvers.base.solution import SolveError
+from ...tasks.options import TaskOptions
+from ...training.loop import TrainingError
+from ..terminal import terminal
+
+
+@dataclass(frozen=True)
+class Combination:
+    """A command on a task with one value for each varied option.
+
+    Attributes:
+        command: The options of the command, such as `Train`, which has a method `record`.
+        name, options: The named task.
+        varied: The name of each varied option -> its value, as on the command line.
+    """
+
+    command: Any
+    name: str
+    options: TaskOptions
+    varied: dict[str, str]
+
+    @property
+    def label(self) -> str:
+        """Its name in tables and lines."""
+        return ", ".join(f"{name}={value}" for name, value in self.varied.items())
+
+    def about(self, seed: int) -> Record:
+        """What a record says of its run with this seed."""
+        return {
+            "task": self.name,
+            "method": self.label,
+            "label": self.label,
+            "budget": None,
+            "options": self.varied,
+            "seed": seed,
+        }
+
+
+def one_run(combination: Combination, seed: int, path: Path, console: Console) -> Record:
+    """Make a run, or continue it if it was begun; returns the record, of a failure if the run failed.
+
+    Args:
+        combination: The command.
+        seed: The seed.
+        path: The folder of the run.
+        console: For the progress.
+    """
+    command = replace(combination.command, seed=seed, out=path, overwrite=False, resume=path.exists())
+    about = combination.about(seed)
+    try:
+        record = command.record(combination.name, combination.options, console)
+    except (SolveError, TrainingError, UserError) as error:
+        return {"kind": "failure", **about, "error": str(error)}
+    return {**record, "kind": "run", **about}
+
+
+_ONE = threading.Lock()  # a worker may have several threads; plots and the memory of a run are for one at a time
+
+
+def in_worker(combination: Combination, seed: int, path: Path) -> Record:
+    """`one_run` without output."""
+    with _ONE:
+        return one_run(combination, seed, path, terminal(quiet=True))
