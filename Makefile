@@ -10,7 +10,7 @@ CONSTRAINTS ?=
 T =
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: setup demo test test-all test-exhaustive test-experiments coverage lint docs dist lock bench-gpu clean
+.PHONY: setup demo test test-all test-exhaustive test-experiments coverage lint docs gallery dist lock bench-gpu clean
 
 setup: $(VENV)/.installed
 
@@ -69,6 +69,10 @@ bench-gpu:
 docs: export NO_MKDOCS_2_WARNING = 1
 docs: setup
 	$(BIN)/mkdocs build
+
+# Run the notebooks of the gallery again, and keep their output. One of them needs the extra "torch".
+gallery: setup
+	$(BIN)/python docs/execute.py
 
 # The wheel and the source distribution, into dist/.
 dist: setup

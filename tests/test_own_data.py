@@ -104,12 +104,12 @@ DATES = {
 
 
 @pytest.mark.parametrize("kind", DATES)
-def test_dates_are_seconds_from_the_first(kind, tmp_path):
+def test_dates_are_times_from_the_first(kind, tmp_path):
     path = tmp_path / "data.csv"
     path.write_text(rows(",", "date,prey,predator,u1", times=DATES[kind]))
     found = load(path)
-    same(found, t=1800.0 * np.arange(3))
-    assert found.source.time == "time (s)" and "3 times 1800 s apart" in found.source.summary
+    same(found, t=30.0 * np.arange(3))
+    assert found.source.time == "time (min)" and "3 times 30 min apart" in found.source.summary
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,24 @@ def test_dates_are_seconds_from_the_first(kind, tmp_path):
 def test_days_are_dates_too(days, tmp_path):
     path = tmp_path / "data.csv"
     path.write_text(rows(",", "date,prey,predator,u1", times=days))
-    np.testing.assert_array_equal(load(path).trajectories[0].t, 86400.0 * np.array([0, 1, 31]))
+    np.testing.assert_array_equal(load(path).trajectories[0].t, [0, 1, 31])
+
+
+@pytest.mark.parametrize(
+    ("apart", "unit", "gap"),
+    [
+        (timedelta(seconds=0.5), "s", 0.5),
+        (timedelta(seconds=59), "s", 59),
+        (timedelta(minutes=1), "min", 1),
+        (timedelta(minutes=90), "h", 1.5),
+        (timedelta(hours=36), "d", 1.5),
+        (timedelta(days=7), "d", 7),
+    ],
+)
+def test_the_unit_of_dates_suits_their_gaps(apart, unit, gap):
+    found = load({"date": [(HOURS[0] + k * apart).isoformat() for k in range(3)], "x": X[:, 0]})
+    assert found.source.time == f"time ({unit})" and f"3 times {gap:g} {unit} apart" in found.source.summary
+    np.testing.assert_allclose(found.trajectories[0].t, gap * np.arange(3), rtol=1e-12)
 
 
 def test_objects_in_python():
@@ -290,10 +307,10 @@ def test_a_short_european_table_from_the_command_line(tmp_path, capsys, any_cert
         main(call)
     assert stop.value.code == 0
     said = capsys.readouterr().out
-    assert "data: 1 trajectory; 61 times 3600 s apart; states prey, predator; 0.82 % of the states missing" in said
+    assert "data: 1 trajectory; 61 times 1 h apart; states prey, predator; 0.82 % of the states missing" in said
     assert "batch size: " in said and " in place of 64: there are no more training samples" in said
     drawn = (tmp_path / "out" / "forecast.svg").read_text()
-    assert "prey" in drawn and "time (s) ahead" in drawn
+    assert "prey" in drawn and "time (h) ahead" in drawn
     example = json.loads((tmp_path / "out" / "forecast.json").read_text())["example"]
     assert example["names"] == ["prey", "predator"] and example["truth"][0][0] == pytest.approx(
         2 + np.cos(0.2 * 49), abs=1e-4

@@ -240,7 +240,6 @@ def test_second_derivatives_are_refused(starts):
 @pytest.mark.slow
 def test_the_page_runs():
     """docs/pytorch.md, its blocks one after another, as a reader has them: in float32."""
-    pytest.importorskip("flax")
     page, names = (Path(__file__).parents[1] / "docs" / "pytorch.md").read_text(), {}
     with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"):
         for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):

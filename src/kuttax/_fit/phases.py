@@ -9,12 +9,11 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-import optax
 
 from ..distillation import distill
 from ..errors import UserError
 from ..io.checkpoints import Checkpoints
-from ..penalties import Consistency, LocalError, Scheduled
+from ..penalties import Consistency, LocalError
 from ..penalties.base import AbstractPenalty, Penalties
 from ..solvers.base.solution import SolveError
 from ..solvers.base.solver import AbstractSolver, title
@@ -218,8 +217,7 @@ def _train(
     (begin, end), all_steps = part, work.settings.train_steps
     steps, decay = end - begin, work.settings.lr_decay if end == all_steps else 1.0
     settings = replace(work.settings, train_steps=steps, lr_decay=decay)
-    scheduled = None if penalty is None else Scheduled(penalty, optax.constant_schedule(1.0))
-    trainer = Trainer(work.task, solver, settings, scheduled, span=(begin / all_steps, end / all_steps))
+    trainer = Trainer(work.task, solver, settings, penalty, span=(begin / all_steps, end / all_steps))
     checkpoints = None if work.saved is None else Checkpoints(work.saved / name)
     start = None
     if checkpoints is not None and work.resume:

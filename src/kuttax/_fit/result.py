@@ -59,4 +59,5 @@ class Fitted(NamedTuple):
         head = f"{'phase':<22} {'validation':>10} {'NFE':>8} {'seconds':>8}  {'an ODE?':<9}  solver"
         return "\n".join([head, *rows])
 
+    __repr__ = __str__
     _repr_html_ = as_html

@@ -1,9 +1,12 @@
 """Terminal: the console that commands print to."""
 
 import io
+import os
 import sys
 
 from rich.console import Console
+
+_NOTEBOOK = "JPY_PARENT_PID"  # in the environment of what a notebook's kernel starts
 
 
 def terminal(*, quiet: bool = False) -> Console:
@@ -15,4 +18,11 @@ def terminal(*, quiet: bool = False) -> Console:
         sys.stdout, io.TextIOWrapper
     ):  # what it cannot encode, as a path's bytes that are no text, is escaped
         sys.stdout.reconfigure(errors="backslashreplace")
-    return Console(markup=False, highlight=False, emoji=False, quiet=quiet)
+    known = None if _can_redraw() else False  # None: rich looks at TERM and the like
+    return Console(markup=False, highlight=False, emoji=False, quiet=quiet, force_terminal=known)
+
+
+def _can_redraw() -> bool:
+    """Whether a progress bar may redraw its line: not in a file, nor in a cell of a notebook, which would keep every
+    state of it, although it calls itself a terminal."""
+    return sys.stdout.isatty() and _NOTEBOOK not in os.environ

@@ -67,6 +67,7 @@ class Distilled(NamedTuple):
             lines.append(f"{len(self.unreached)} of all starts are out of reach (`unreached` has their indices)")
         return "\n".join(lines)
 
+    __repr__ = __str__
     _repr_html_ = as_html
 
 

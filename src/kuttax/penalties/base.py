@@ -90,6 +90,10 @@ class AbstractPenalty(eqx.Module):
     def value(self, seen: Observation) -> Array:
         """The penalty, a scalar."""
 
+    def at(self, step: Any) -> "AbstractPenalty":
+        """The penalty at a training step: always the same. `Scheduled` changes its weight."""
+        return self
+
     def __add__(self, other: "AbstractPenalty | Penalties") -> "Penalties":
         return Penalties(terms_of(self) + terms_of(other))
 
@@ -128,6 +132,10 @@ class Penalties(eqx.Module):
 
     terms: tuple[tuple[Any, AbstractPenalty], ...] = eqx.field(converter=_weighted)
 
+    def at(self, step: Any) -> "Penalties":
+        """The penalties at a training step: always the same. `Scheduled` changes their weight."""
+        return self
+
     def __add__(self, other: "AbstractPenalty | Penalties") -> "Penalties":
         return Penalties(self.terms + terms_of(other))
 
@@ -141,8 +149,8 @@ class Penalties(eqx.Module):
 
 
 @runtime_checkable
-class ChangesInTraining(Protocol):
-    """A penalty whose weight changes during training, such as `Scheduled`."""
+class InTraining(Protocol):
+    """What training can add to its loss: a penalty, or one whose weight changes, such as `Scheduled`."""
 
     def at(self, step: Any) -> Any:
         """The penalty at a training step."""
@@ -160,7 +168,7 @@ def terms_of(penalty: Any) -> tuple[tuple[Any, AbstractPenalty], ...]:
     if isinstance(penalty, AbstractPenalty):
         return ((_weight(1.0), penalty),)
     kind = repr(penalty) if isinstance(penalty, type) else type(penalty).__name__
-    mend = ": take its value at a training step, .at(step)" if isinstance(penalty, ChangesInTraining) else ""
+    mend = ": take its value at a training step, .at(step)" if isinstance(penalty, InTraining) else ""
     raise UserError(f"penalty must be a kuttax penalty such as kx.LocalError(), got {kind}{mend}")
 
 

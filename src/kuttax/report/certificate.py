@@ -1,6 +1,7 @@
 """Certificate: its table for the terminal and its picture, from the record that `kuttax certify` saves."""
 
 import os
+import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,13 +13,19 @@ from rich.table import Table
 from rich.text import Text
 
 from .column import MISSING
-from .figure import INK, PAPER, Axes, figure, files, fix_ticks
+from .figure import INK, Axes, figure, files, fix_ticks
 
 CertificateRecord = Mapping[str, Any]
 
 _COLOUR = {"valid": "#009E73", "invalid": "#D55E00", "undecided": "#6B6B6B"}
 _LINE = "#0072B2"
-_TITLE = 60  # characters of a line
+_TITLE = 90  # characters of the solver's name
+_MOST_SHARE = 2.5  # of what is allowed; beyond it a change is drawn at the edge
+_SENTENCE = {
+    "valid": "Valid: other solvers predict the same",
+    "invalid": "Invalid: the predictions depend on the solver",
+    "undecided": "Undecided: the samples do not tell whether the predictions depend on the solver",
+}
 _LEAST_NAME = 26  # characters for the name of a solver
 _GIVE_WAY = ("max", "median", "calibration", "crossings", "growth")  # columns to drop, in this order, if space is short
 
@@ -50,7 +57,7 @@ def terminal(record: CertificateRecord, width: int = 120) -> Group:
 
 
 def plot(record: CertificateRecord, path: str | os.PathLike[str]) -> tuple[Path, Path]:
-    """Draw the deviation of the outputs from the reference against the step size; the model's own step is marked.
+    """Draw what is tested beside what is allowed, and the deviation of the outputs against the step size.
 
     Args:
         record: the result of `Certificate.to_json()`.
@@ -59,17 +66,62 @@ def plot(record: CertificateRecord, path: str | os.PathLike[str]) -> tuple[Path,
     Returns:
         The two files written.
     """
-    with figure(7.0, 4.4, path) as canvas:
-        axes = canvas.add_subplot()
-        rows = [row for row in record["rows"] if row["role"] != "reference" and _errors(row) and row["steps_ratio"]]
+    criteria = record["criteria"]
+    rows = [row for row in record["rows"] if row["role"] != "reference" and _errors(row) and row["steps_ratio"]]
+    room = [0.5 + 0.34 * len(criteria)] * bool(criteria) + [3.8] * bool(rows)
+    with figure(7.4, 1.0 + sum(room or [1.0]), path) as canvas:
+        panels = list(
+            canvas.subplots(len(room) or 1, squeeze=False, gridspec_kw={"height_ratios": room or [1.0]})[:, 0]
+        )
+        if not room:
+            panels[0].text(0.5, 0.5, "nothing to draw", ha="center", va="center", transform=panels[0].transAxes)
+            panels[0].set_axis_off()
         if rows:
-            _draw(axes, rows, record)
-        else:
-            axes.text(0.5, 0.5, "nothing to draw", ha="center", va="center", transform=axes.transAxes)
-            axes.set_axis_off()
-        title = textwrap.fill(f"{record['rows'][0]['solver']}: {record['verdict']}", _TITLE)
-        axes.set_title(title, color=_COLOUR[record["verdict"]])
+            _draw(panels[-1], rows, record)
+        if criteria:
+            _draw_criteria(panels[0], criteria, record["metric"]["name"])
+        colour = _COLOUR[record["verdict"]]
+        solver = textwrap.shorten(record["rows"][0]["solver"], _TITLE, placeholder=" ...")
+        canvas.suptitle(_SENTENCE[record["verdict"]], x=0.01, ha="left", color=colour, weight="bold", fontsize=12)
+        panels[0].set_title(solver, fontsize=9, weight="normal", color=INK)
     return files(path)
+
+
+def _draw_criteria(axes: Axes, criteria: Sequence[Mapping[str, Any]], metric: str) -> None:
+    """Each tested change with its confidence interval, as a share of what is allowed."""
+    names = {
+        "metric": metric,
+        "flips": "classes that flip",
+        "deviating": "samples that deviate",
+        "growth": "growth rate",
+    }
+    for height, one in enumerate(criteria):
+        value, low, high = _shares(one)
+        colour = _COLOUR[one["verdict"]]
+        shown = min(value, _MOST_SHARE)
+        axes.plot([min(low, _MOST_SHARE), min(high, _MOST_SHARE)], [height, height], color=colour, lw=2, alpha=0.5)
+        axes.plot(shown, height, "o" if shown == value else ">", color=colour, ms=7)
+        if shown < value:
+            axes.annotate(
+                f"{value:.3g} times", (shown, height), (-8, 0), textcoords="offset points", ha="right", va="center"
+            )
+    axes.axvline(1, color=INK, lw=1.2, ls="--")
+    axes.set_xlim(-0.05, _MOST_SHARE * 1.03)
+    axes.set_ylim(len(criteria) - 0.5, -0.5)
+    solvers = [re.sub(r"^\w+\((\w+).*", r"\1", one["reference"]) for one in criteria]
+    labels = [
+        f"{names.get(one['name'], one['name'])}, by {solver}" for one, solver in zip(criteria, solvers, strict=True)
+    ]
+    axes.set_yticks(range(len(criteria)), [textwrap.shorten(label, 44, placeholder=" ...") for label in labels])
+    axes.set_xlabel("change under another solver, as a share of what is allowed (dashed line)")
+
+
+def _shares(one: Mapping[str, Any]) -> tuple[float, float, float]:
+    """The size of a change and of the ends of its interval, as shares of what is allowed."""
+    most = one["threshold"] or 1.0
+    ends = [one["value"]] if one["interval"] is None else [one["interval"]["low"], one["interval"]["high"]]
+    least = 0.0 if min(ends) < 0 < max(ends) else min(map(abs, ends))
+    return abs(one["value"]) / most, least / most, max(map(abs, ends)) / most
 
 
 def _that_fit(columns: Sequence[Shown], record: CertificateRecord, width: int) -> list[Shown]:
@@ -153,23 +205,20 @@ def _draw(axes: Axes, rows: Sequence[CertificateRecord], record: CertificateReco
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.fill_between(steps, values["median"], values["max"], color=_LINE, alpha=0.14, lw=0)
-    axes.plot(steps, values["median"], "o-", color=_LINE, label="median of the samples")
-    axes.plot(steps, values["q95"], "s--", color=_LINE, ms=5, label="95 % of the samples; shaded up to the largest")
-    axes.plot(steps[0], values["median"][0], "o", ms=16, mfc="none", mec=_COLOUR[record["verdict"]], mew=2)
-    axes.annotate(
-        "own step",
-        (steps[0], values["median"][0]),
-        xytext=(-14, -6),
-        textcoords="offset points",
-        ha="right",
-        va="center",
-        bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1},
+    axes.plot(steps, values["median"], "o-", color=_LINE, label="median sample")
+    axes.plot(
+        steps, values["q95"], "s--", color=_LINE, ms=5, label="95 % of the samples lie below; shaded up to the worst"
     )
+    axes.plot(steps[0], values["median"][0], "o", ms=16, mfc="none", mec=_COLOUR[record["verdict"]], mew=2)
     _draw_floor(axes, record, least)
+    if all(row["flips"] is None for row in record["rows"]):
+        axes.axhline(
+            record["thresholds"]["outputs"], color=INK, lw=1.2, ls="--", label="allowed for 95 % of the samples"
+        )
     fix_ticks(axes.xaxis, steps)
     axes.set_xticks(steps, [_step_label(row) for row in rows])
-    axes.set_xlabel("step size, as a share of the model's own")
-    axes.set_ylabel("deviation from the reference, in spreads of the outputs")
+    axes.set_xlabel("step size, as a share of the model's own (ringed)")
+    axes.set_ylabel("deviation from an accurate solver\n(1: the spread of the outputs)")
     axes.legend(loc="best", fontsize=9)
 
 

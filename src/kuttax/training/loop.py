@@ -13,7 +13,7 @@ from jaxtyping import PyTree
 from ..data.batches import BatchStream
 from ..errors import UserError
 from ..io.checkpoints import Checkpoint, Checkpoints, SavedPart, restored
-from ..penalties.schedule import Scheduled
+from ..penalties.base import InTraining, terms_of
 from ..solvers.base.solution import SolveError
 from ..solvers.base.solver import AbstractSolver
 from ..tasks.abilities import takes
@@ -84,7 +84,7 @@ class Trainer:
         task: Data, model and loss.
         solver: The solver at the start of a run. A `LearnedRK` learns; a control changes steps or tolerance.
         settings: Training settings.
-        penalty: Added to the loss; None for none.
+        penalty: Added to the loss: a penalty, a sum of them, or `Scheduled`; None for none.
         control: Control of steps or tolerance (`kuttax.validity`); None keeps them. Training then returns the last
             model, with the control's last solver, since a model that was better on validation data may have been no
             ODE.
@@ -94,7 +94,8 @@ class Trainer:
 
     Raises:
         UserError: There are fewer training samples than the batch size, the batch size is not divisible by the number
-            of devices, the task takes no penalty, or the control cannot control this solver.
+            of devices, the task takes no penalty, `penalty` is none, or the
+            control cannot control this solver.
     """
 
     def __init__(
@@ -102,7 +103,7 @@ class Trainer:
         task: Task,
         solver: AbstractSolver,
         settings: Settings,
-        penalty: Scheduled | None = None,
+        penalty: InTraining | None = None,
         control: Control | None = None,
         place: Placement | None = None,
         span: tuple[float, float] = (0.0, 1.0),
@@ -113,6 +114,8 @@ class Trainer:
         if penalty is not None and "penalty" not in takes(task):
             how = 'give it a parameter penalty=None, and the task loss_options = ("penalty",) (docs/own_task.md)'
             raise UserError(f"the loss of {task.name} takes no penalty: {how}")
+        if penalty is not None and not isinstance(penalty, InTraining):
+            terms_of(penalty)  # which refuses it
         self.samples = len(jax.tree.leaves(task.train)[0])
         BatchStream(self.samples, self.batch_size)  # raises for an invalid batch size, before any compilation
         check_batch(self.place, self.batch_size)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import PyTree
 
-from ..penalties.schedule import Scheduled
+from ..penalties.base import InTraining
 from ..solvers.base.solver import AbstractSolver
 from ..solvers.leaves import labels, trainable
 from ..solvers.rk.learned import resampled_rows
@@ -46,7 +46,7 @@ class Program:
         task: Task,
         solver: AbstractSolver,
         settings: Settings,
-        penalty: Scheduled | None,
+        penalty: InTraining | None,
         place: Placement | None = None,
         span: tuple[float, float] = (0.0, 1.0),
     ):

@@ -16,6 +16,8 @@ from .numbers import TOO_LARGE, fits, number
 GAPS = ("", "na", "n/a", "nan", "null", "none")
 """The texts of a cell without a value, in any case."""
 
+_UNITS = {"d": 86_400, "h": 3600, "min": 60, "s": 1}
+"""Units of times, the largest first, in seconds."""
 _DATES = ("%d.%m.%Y", "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S")  # besides ISO 8601
 
 
@@ -77,8 +79,9 @@ class Table(NamedTuple):
             self._refuse(np.isnan(found), name, "is {!r}, and may have no gaps: mend the {}")
         return found
 
-    def times(self, name: str) -> tuple[Float[np.ndarray, " rows"], bool]:
-        """A column as times, and whether they are dates: these become seconds from the first of all.
+    def times(self, name: str) -> tuple[Float[np.ndarray, " rows"], str | None]:
+        """A column as times, and the unit of dates: these become the time since the first of all, in the largest unit
+        that is no larger than the usual gap between two of them. None for numbers, whose unit only the user knows.
 
         Raises:
             UserError: A cell is neither a number nor a date, or there are dates with a time zone and others without.
@@ -86,9 +89,9 @@ class Table(NamedTuple):
         values = self.columns[name]
         if values.dtype.kind == "M":
             self._refuse(np.isnat(values), name, "is {!r}, and may have no gaps: mend the {}")
-            return (values - values.min()) / np.timedelta64(1, "s"), True
+            return _since_first((values - values.min()) / np.timedelta64(1, "s"))
         if values.dtype.kind in "iuf" or _number(values[0]) is not None:
-            return self.numbers(name), False
+            return self.numbers(name), None
         dates = [_date(str(value).strip()) for value in values]
         self._refuse(
             np.array([date is None for date in dates]), name,
@@ -97,8 +100,9 @@ class Table(NamedTuple):
         found = [date for date in dates if date is not None]
         if len({date.tzinfo is None for date in found}) > 1:
             raise UserError(f"{self.source}: {name}: some dates have a time zone and some have none: give all or none")
-        seconds = [(date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() for date in found]
-        return np.array(seconds) - min(seconds), True
+        return _since_first(
+            np.array([(date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() for date in found])
+        )
 
     def _refuse(self, bad: np.ndarray, name: str, wrong: str) -> None:
         """Refuse the first of these cells; `wrong` has places for its text and for what a row is called."""
@@ -160,6 +164,14 @@ def _parquet(path: Path) -> Table:
     if not names or not found.num_rows:
         raise UserError(f"{path}: no observations: give one row for each")
     return Table(str(path), columns, range(1, 1 + found.num_rows), "row")
+
+
+def _since_first(seconds: Float[np.ndarray, " rows"]) -> tuple[Float[np.ndarray, " rows"], str]:
+    """Times in seconds as times since the first, in a unit that suits the gaps between them, and that unit."""
+    gaps = np.diff(np.unique(seconds))
+    usual = float(np.median(gaps)) if len(gaps) else 0.0
+    unit, size = next(((unit, size) for unit, size in _UNITS.items() if usual >= size), ("s", 1))
+    return (seconds - seconds.min()) / size, unit
 
 
 def _number(value: Any) -> float | None:

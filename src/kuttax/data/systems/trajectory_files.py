@@ -65,14 +65,14 @@ def load(source: Any, columns: Columns = USUAL, delimiter: str | None = None) ->
 def _from_table(table: Table, columns: Columns) -> Recorded:
     found = columns.found(table.source, table.names)
     labels = [""] * len(table.lines) if found.trajectory is None else table.labels(found.trajectory)
-    t, dated = table.times(found.time)
+    t, unit = table.times(found.time)
     x, u = (
         np.stack([table.numbers(name, gaps=gaps) for name in names], 1) if names else np.zeros((len(t), 0))
         for names, gaps in ((found.state, True), (found.control, False))
     )
     names, trajectories = _grouped(labels, t, x, u)
     check_trajectories(trajectories, [f"{table.source}: {name}" if name else table.source for name in names])
-    known = Source("time (s)" if dated else found.time, found.state, found.control)
+    known = Source(found.time if unit is None else f"time ({unit})", found.state, found.control)
     return Recorded(trajectories, known.of(trajectories))
 
 

@@ -94,6 +94,7 @@ class Certificate:
     def __str__(self) -> str:
         return "\n".join([self.verdict, *(f"  {reason}" for reason in self.reasons)])
 
+    __repr__ = __str__
     _repr_html_ = as_html
 
 
