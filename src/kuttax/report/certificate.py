@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .column import MISSING
-from .figure import INK, Axes, figure, files, fix_ticks
+from .figure import INK, PAPER, Axes, figure, files, fix_ticks
 
 CertificateRecord = Mapping[str, Any]
 
@@ -113,7 +113,7 @@ def _draw_criteria(axes: Axes, criteria: Sequence[Mapping[str, Any]], metric: st
         f"{names.get(one['name'], one['name'])}, by {solver}" for one, solver in zip(criteria, solvers, strict=True)
     ]
     axes.set_yticks(range(len(criteria)), [textwrap.shorten(label, 44, placeholder=" ...") for label in labels])
-    axes.set_xlabel("change under another solver, as a share of what is allowed (dashed line)")
+    axes.set_xlabel("change under another solver, in shares of the allowed (dashed)")
 
 
 def _shares(one: Mapping[str, Any]) -> tuple[float, float, float]:
@@ -219,7 +219,7 @@ def _draw(axes: Axes, rows: Sequence[CertificateRecord], record: CertificateReco
     axes.set_xticks(steps, [_step_label(row) for row in rows])
     axes.set_xlabel("step size, as a share of the model's own (ringed)")
     axes.set_ylabel("deviation from an accurate solver\n(1: the spread of the outputs)")
-    axes.legend(loc="best", fontsize=9)
+    axes.legend(loc="best", fontsize=9, frameon=True, facecolor=PAPER, edgecolor="none", framealpha=0.9)
 
 
 def _draw_floor(axes: Axes, record: CertificateRecord, least: float) -> None:
