@@ -31,6 +31,7 @@ def executed(path: Path, folder: str | os.PathLike[str]) -> Any:
         nbclient.exceptions.CellExecutionError: A cell raised; the message has its traceback.
     """
     notebook = nbformat.read(path, as_version=4)
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # for !kuttax
     resources = {"metadata": {"path": str(folder)}}
     client = NotebookClient(notebook, timeout=LONGEST, resources=resources, record_timing=False, kernel_name="python3")
     return client.execute()

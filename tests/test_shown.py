@@ -1,6 +1,8 @@
 """What objects say of themselves: in `print`, and in a notebook."""
 
 import html
+import re
+from xml.etree import ElementTree
 
 import jax.numpy as jnp
 import numpy as np
@@ -39,3 +41,26 @@ def test_notebooks_show_the_same_text():
     sol = kx.solve(decay, STARTS, 0.0, 1.0, solver=kx.FixedSteps(kx.tableaus.RK4, 4))
     for one in (sol, sol.stats, kx.FixedSteps(kx.tableaus.RK4, 4), kx.tableaus.RK4):
         assert one._repr_html_() == f"<pre>{html.escape(str(one))}</pre>"
+
+
+@pytest.mark.parametrize(("steps", "verdict"), [(1, "invalid"), (512, "valid")])
+def test_a_certificate_shows_each_change_beside_what_is_allowed(steps, verdict):
+    """As HTML that parses, with a bar for each criterion, no longer than its row."""
+
+    def predict(solver, batch):
+        sol = kx.solve(decay, batch, 0.0, 1.0, solver=solver, batch_axis=0, throw=False)
+        return kx.Prediction(sol.y1, jnp.mean(sol.y1**2), stats=sol.stats, status=sol.status.max())
+
+    starts = jnp.asarray(np.random.default_rng(0).uniform(1, 2, (200, 3)))
+    certificate = kx.certify(predict, kx.FixedSteps(kx.tableaus.EULER, steps), starts)
+    page = certificate._repr_html_()
+    found = ElementTree.fromstring(f"<div>{page.replace('<br>', '<br/>')}</div>")
+    assert found.find("b").text == certificate.verdict == verdict
+    rows = found.findall(".//tr")
+    assert len(rows) == len(certificate.judged.criteria) > 0
+    for row, criterion in zip(rows, certificate.judged.criteria, strict=True):
+        share = 100 * abs(criterion.value) / criterion.threshold
+        assert row[2].text == f"{share:.3g} %"
+        width = float(re.search(r"width:([0-9.]+)%", row[1][0][0].get("style"))[1])
+        assert width == pytest.approx(min(share / 2.5, 100), abs=0.051)
+    assert repr(certificate) == str(certificate) and found.find("pre").text == str(certificate)

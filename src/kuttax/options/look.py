@@ -13,6 +13,8 @@ COLOURS = {
     "purple": "#7A5195",
 }
 """Okabe & Ito's colour-blind safe set, with a grey and a purple."""
+VERDICTS = {"valid": COLOURS["green"], "invalid": COLOURS["vermilion"], "undecided": COLOURS["grey"]}
+"""The colour of each verdict of a certificate."""
 
 
 class Look(NamedTuple):

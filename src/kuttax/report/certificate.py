@@ -12,13 +12,13 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from ..options.look import COLOURS, VERDICTS
 from .column import MISSING
 from .figure import INK, PAPER, Axes, figure, files, fix_ticks
 
 CertificateRecord = Mapping[str, Any]
 
-_COLOUR = {"valid": "#009E73", "invalid": "#D55E00", "undecided": "#6B6B6B"}
-_LINE = "#0072B2"
+_LINE = COLOURS["blue"]
 _TITLE = 90  # characters of the solver's name
 _MOST_SHARE = 2.5  # of what is allowed; beyond it a change is drawn at the edge
 _SENTENCE = {
@@ -80,7 +80,7 @@ def plot(record: CertificateRecord, path: str | os.PathLike[str]) -> tuple[Path,
             _draw(panels[-1], rows, record)
         if criteria:
             _draw_criteria(panels[0], criteria, record["metric"]["name"])
-        colour = _COLOUR[record["verdict"]]
+        colour = VERDICTS[record["verdict"]]
         solver = textwrap.shorten(record["rows"][0]["solver"], _TITLE, placeholder=" ...")
         canvas.suptitle(_SENTENCE[record["verdict"]], x=0.01, ha="left", color=colour, weight="bold", fontsize=12)
         panels[0].set_title(solver, fontsize=9, weight="normal", color=INK)
@@ -97,7 +97,7 @@ def _draw_criteria(axes: Axes, criteria: Sequence[Mapping[str, Any]], metric: st
     }
     for height, one in enumerate(criteria):
         value, low, high = _shares(one)
-        colour = _COLOUR[one["verdict"]]
+        colour = VERDICTS[one["verdict"]]
         shown = min(value, _MOST_SHARE)
         axes.plot([min(low, _MOST_SHARE), min(high, _MOST_SHARE)], [height, height], color=colour, lw=2, alpha=0.5)
         axes.plot(shown, height, "o" if shown == value else ">", color=colour, ms=7)
@@ -178,7 +178,7 @@ def _name(row: CertificateRecord) -> Text:
 
 
 def _notes(record: CertificateRecord) -> list[Text]:
-    verdict = Text("\n").append(record["verdict"], style=f"bold {_COLOUR[record['verdict']]}")
+    verdict = Text("\n").append(record["verdict"], style=f"bold {VERDICTS[record['verdict']]}")
     verdict.append(f" on {record['samples']} samples", style="not dim")
     lines = [verdict, *(Text(f"  {reason}") for reason in record["reasons"])]
     if record["order"] is not None:
@@ -209,7 +209,7 @@ def _draw(axes: Axes, rows: Sequence[CertificateRecord], record: CertificateReco
     axes.plot(
         steps, values["q95"], "s--", color=_LINE, ms=5, label="95 % of the samples lie below; shaded up to the worst"
     )
-    axes.plot(steps[0], values["median"][0], "o", ms=16, mfc="none", mec=_COLOUR[record["verdict"]], mew=2)
+    axes.plot(steps[0], values["median"][0], "o", ms=16, mfc="none", mec=VERDICTS[record["verdict"]], mew=2)
     _draw_floor(axes, record, least)
     if all(row["flips"] is None for row in record["rows"]):
         axes.axhline(

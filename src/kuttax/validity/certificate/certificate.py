@@ -10,7 +10,8 @@ from jaxtyping import PRNGKeyArray
 
 from ...errors import UserError
 from ...io.records import as_json
-from ...shown import as_html
+from ...options.look import VERDICTS
+from ...shown import as_html, bars
 from ...solvers.base.solver import AbstractSolver, title
 from .growing import Grown, Growth
 from .interval import CONFIDENCE
@@ -95,7 +96,16 @@ class Certificate:
         return "\n".join([self.verdict, *(f"  {reason}" for reason in self.reasons)])
 
     __repr__ = __str__
-    _repr_html_ = as_html
+
+    def _repr_html_(self) -> str:
+        """The verdict, each tested change as a share of what is allowed, and the reasons, for a notebook."""
+        heading = f"<b style='color:{VERDICTS[self.verdict]}'>{self.verdict}</b> on {self.measured.samples} samples"
+        rows = [
+            (f"{c.name}, by {c.reference}", abs(c.value) / (c.threshold or 1.0), VERDICTS[c.verdict])
+            for c in self.judged.criteria
+        ]
+        tested = f"<br>changes, as shares of what is allowed (dashed):{bars(rows)}" if rows else ""
+        return f"{heading}{tested}{as_html(self)}"
 
 
 def certify(
