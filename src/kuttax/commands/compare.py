@@ -15,7 +15,7 @@ from ..tasks.options import TaskOptions
 from ..training.loop import Trainer
 from .batch.batch import Batch, Job
 from .batch.compared_run import COMMAND, Comparison, clear_checkpoints, in_worker, one_run
-from .batch.options import BatchOptions
+from .batch.options import BatchOptions, absolute
 from .configuration import of_task, save_configuration
 from .options.compared import ComparedOptions
 from .options.method import ComparedMethod
@@ -42,6 +42,7 @@ class Compare(BatchOptions, ComparedOptions):
 
     def __call__(self, name: str, options: TaskOptions, console: Console) -> int:
         """Run the command on the named task; returns the exit code."""
+        options = absolute(options)
         with self.output(COMMAND, name) as output:
             output.refuse_contradiction()
             workers = self.checked_workers()  # before the data are loaded

@@ -97,6 +97,14 @@ def _ended(error: Exception, program: str, failures: tuple[type[Exception], ...]
     return _of_work(error) or (_bug(error, program), BUG)
 
 
+def of_one_run(error: Exception) -> str | None:
+    """The message for an error that ends one run of many; None for one that ends the others too."""
+    if isinstance(error, MemoryError):
+        return _ended(error, "", ())[0]
+    found = _of_work(error)
+    return None if found is None or found[1] != 1 else found[0]
+
+
 def _of_work(error: Exception) -> tuple[str, int] | None:
     """The message for what ended training, a solve or a compiled program; None for any other error."""
     import jax  # here, and what imports it, so that the help and a mistyped command do not wait for it

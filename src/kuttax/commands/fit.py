@@ -31,7 +31,7 @@ from .kept import read_record, save_certificate, save_for_torch, save_record
 from .options.task_unused import unused_in_task
 from .output import CHECKPOINTS, Output, listed
 from .own_data import settings_for
-from .run import describe_nfe, describe_verdict, environment, results, task_options
+from .run import describe_metric, describe_nfe, describe_verdict, environment, results, task_options
 
 Budget = Annotated[int, at_least(1, most=100_000)]
 """Of evaluations in one solve."""
@@ -209,10 +209,10 @@ class Fit:
         saved = {"name": name, "options": task_options(options)}
         settings = asdict(self.training)
         save_run(folder, fitted.model, fitted.solver, {"task": saved, "settings": settings, "record": record})
-        save_record(folder, record)
         save_certificate(folder, fitted.certificate, name, "validation")
         if fitted.solver.learned and not fitted.solver.solves_sdes:
             save_for_torch(folder, fitted.solver)
+        save_record(folder, record)  # last: a run with a record is finished
         checkpoints.clear(folder.path / CHECKPOINTS)
         return record
 
@@ -220,10 +220,12 @@ class Fit:
         """The result in a few lines."""
         say = console.out
         metric, unit = record["metric"]["name"], record["metric"]["unit"]
-        resolved = record["test_reference"]
-        again = "impossible" if resolved is None else f"{resolved:.4g} {unit}, NFE {record['nfe_reference']:.4g}"
+        value = lambda part: describe_metric(record[part], unit)
+        again = "impossible"
+        if record["nfe_reference"] is not None:
+            again = f"{value('test_reference')}, NFE {record['nfe_reference']:.4g}"
         say(str(fitted))
-        say(f"test {metric} {record['test']:.4g} {unit}, NFE {describe_nfe(record)}; by {record['reference']} {again}")
+        say(f"test {metric} {value('test')}, NFE {describe_nfe(record)}; by {record['reference']} {again}")
         for line in forecast.describe(record["forecast"]) if "forecast" in record else ():
             say(line)
         say(describe_verdict(record["certificate"]))

@@ -37,7 +37,9 @@ def read_record(folder: Folder) -> Record:
     Raises:
         UserError: The file is damaged.
     """
-    return json_file.read(folder.path / "record.json", {str: object}, "start again with --overwrite")
+    mend = "start again with --overwrite"
+    folder.check("record.json", mend)
+    return json_file.read(folder.path / "record.json", {str: object}, mend)
 
 
 def save_for_torch(folder: Folder, solver: Any) -> None:

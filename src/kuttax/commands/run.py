@@ -1,5 +1,6 @@
 """One training run from its options to its record and its files: the common part of `train` and `compare`."""
 
+import math
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, fields
@@ -49,6 +50,13 @@ def reference_name(task: Any) -> str:
     """The name of that solver."""
     own = reference_of(task)
     return "Tsit5 at 1e-6" if own is None else title(own)
+
+
+def describe_metric(value: float | None, unit: str) -> str:
+    """A record's metric as text; None is a number that was not finite, which JSON does not have."""
+    if value is None or not math.isfinite(value):
+        return "not finite"
+    return f"{value:{'.2f' if unit == '%' else '.4g'}} {unit}".rstrip()
 
 
 def describe_nfe(counts: Mapping[str, Any]) -> str:

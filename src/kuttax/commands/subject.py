@@ -12,7 +12,7 @@ from ..errors import UserError
 from ..options.unused import refuse_unused
 from ..tasks.registry import TASKS, task_options
 from ..training.settings import Settings
-from .options.parser import given, parse, parse_known
+from .options.parser import flags, given, parse, parse_known
 from .program import asks_help, leading
 from .terminal import terminal
 
@@ -71,6 +71,17 @@ def parsed_on_task(command: str, kind: type[Any], name: str, words: list[str]) -
         UserError: The words cannot be read, or an option has no effect.
     """
     options = task_options(name)
+    program = f"kuttax {command} {name}"
+    parsed = parse(
+        _both(kind, name), words, program, f"{kind.__doc__}\n\nFor example: {_example(program, kind, options)}"
+    )
+    refuse_unused(parsed.task.unused() | parsed.command.unused(parsed.task), given(words))
+    return parsed
+
+
+def _both(kind: type[Any], name: str) -> Any:
+    """The options of a command and of a task at their defaults, as attributes `command` and `task`."""
+    options = task_options(name)
     start = _usual(kind, options)  # so that the help shows the task's default settings
     nameless = Annotated[kind, tyro.conf.arg(name="")]  # so that its options have no separate heading in the help
     both = make_dataclass(
@@ -78,10 +89,7 @@ def parsed_on_task(command: str, kind: type[Any], name: str, words: list[str]) -
         [("task", options, field(default_factory=options)), ("command", nameless, field(default=start))],
         frozen=True,
     )
-    program = f"kuttax {command} {name}"
-    parsed = parse(both(), words, program, f"{kind.__doc__}\n\nFor example: {_example(program, kind, options)}")
-    refuse_unused(parsed.task.unused() | parsed.command.unused(parsed.task), given(words))
-    return parsed
+    return both()
 
 
 def on_swept(command: str, kind: type[Any], swept: Mapping[str, Callable[[], type[Any]]], words: list[str]) -> int:
@@ -106,7 +114,9 @@ def on_swept(command: str, kind: type[Any], swept: Mapping[str, Callable[[], typ
     about = described(program, f"The options of all runs: kuttax {other} {name} --help")
     parsed, rest = parse_known(kind(), words[2:], program, about)
     refuse_unused(parsed.unused(), given(words))
-    combinations = parsed.combinations(partial(parsed_on_task, other, swept[other](), name), name, rest)
+    other_kind = swept[other]()
+    read = partial(parsed_on_task, other, other_kind, name)
+    combinations = parsed.combinations(read, flags(_both(other_kind, name)), name, rest)
     return parsed(other, combinations, terminal())
 
 

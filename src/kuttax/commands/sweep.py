@@ -1,7 +1,8 @@
 """`kuttax sweep COMMAND TASK`: train or fit with every combination of values of some options."""
 
 import itertools
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -10,10 +11,10 @@ from rich.console import Console
 from ..errors import UserError
 from ..io.folder import Folder
 from ..io.records import Record
-from ..options.unused import Unused
+from ..options.unused import Unused, flag
 from ..report import run_name
 from .batch.batch import Batch, Job
-from .batch.options import BatchOptions
+from .batch.options import BatchOptions, absolute
 from .batch.swept_run import Combination, in_worker, one_run
 from .configuration import of_task, save_configuration
 from .options.parser import given
@@ -22,7 +23,7 @@ from .options.varied import Varied
 COMMAND = "sweep"
 """The command that the files belong to."""
 _OF_ONE_RUN = ("seed", "out", "overwrite", "resume", "checkpoint_seconds")
-_OWN = ("seed", "distributed")  # options of these commands that a sweep decides itself
+_OWN = (*_OF_ONE_RUN, "distributed")  # options of these commands that a sweep decides itself
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,26 +46,35 @@ class Sweep(BatchOptions, SweptOptions):
         """The options that have no effect beside the others."""
         return self.unused_of_workers()
 
-    def combinations(self, parsed: Callable[[list[str]], Any], name: str, words: list[str]) -> list[Combination]:
+    def combinations(
+        self, parsed: Callable[[list[str]], Any], flags: Mapping[str, bool], name: str, words: list[str]
+    ) -> list[Combination]:
         """Every combination of the values, its options read and checked.
 
         Args:
             parsed: Reads words as the options `task` and `command`.
+            flags: The options without a value, and their defaults.
             name: The task.
             words: The options of all runs.
 
         Raises:
-            UserError: Nothing is varied, an option is varied twice, or a value is refused.
+            UserError: Nothing is varied, an option has its value from two places, a value is refused, or two
+                combinations are the same.
         """
         if not self.vary:
             raise UserError(f"sweep needs the options to vary, for example: {self.example}")
-        names = [option.name for option in self.vary]
-        _refuse_clash(names, given(words))
-        found = []
+        names, found = [option.name for option in self.vary], []
         for values in itertools.product(*(option.values for option in self.vary)):
-            added = [word for option, value in zip(self.vary, values, strict=True) for word in option.words(value)]
-            read = parsed([*words, *added])
-            found.append(Combination(read.command, name, read.task, dict(zip(names, values, strict=True))))
+            parts = [
+                option.words(value, flags.get(option.name)) for option, value in zip(self.vary, values, strict=True)
+            ]
+            _refuse_clash([*zip(names, parts, strict=True)], given(words))
+            read = parsed([*words, *itertools.chain(*parts)])
+            varied = dict(zip(names, values, strict=True))
+            found.append(Combination(read.command, name, absolute(read.task), varied))
+        for one, other in itertools.combinations(found, 2):
+            if (one.command, one.options) == (other.command, other.options):
+                raise UserError(f"--vary: {one.label} and {other.label} are the same run: leave out one of them")
         return found
 
     def __call__(self, command: str, combinations: list[Combination], console: Console) -> int:
@@ -77,9 +87,12 @@ class Sweep(BatchOptions, SweptOptions):
         """
         name = combinations[0].name
         with self.output(COMMAND, name) as output:
+            output.refuse_contradiction()
             workers = self.checked_workers()
+            output.refuse_used()
+            combinations[0].options.build()  # which refuses a file that is not there before anything is written
             folder = output.begin()
-            save_configuration(folder, self._configuration(command, combinations[0]))
+            save_configuration(folder, self._configuration(command, combinations))
             jobs = [_job(combination, seed, console) for seed in self.seeds for combination in combinations]
             batch = Batch(folder, console, in_worker)
             code = batch.run(jobs, self, workers)
@@ -87,27 +100,38 @@ class Sweep(BatchOptions, SweptOptions):
         batch.say(output.out)
         return code
 
-    def _configuration(self, command: str, first: Combination) -> Record:
+    def _configuration(self, command: str, combinations: list[Combination]) -> Record:
         """The options that must be the same to continue a sweep."""
-        varied = {option.name: list(option.values) for option in self.vary or ()}
+        first = combinations[0]
         of_run = {name: value for name, value in asdict(first.command).items() if name not in _OF_ONE_RUN}
-        return {"task": first.name, "command": command, "vary": varied, "options": of_task(first.options), **of_run}
+        tasks = list(dict.fromkeys(json.dumps(of_task(one.options)) for one in combinations))
+        return {
+            "task": first.name,
+            "command": command,
+            "vary": [f"{option.name}={','.join(option.values)}" for option in self.vary or ()],
+            "options": json.loads(tasks[0]),
+            "other options": tasks[1:],
+            **of_run,
+        }
 
 
-def _refuse_clash(names: list[str], everywhere: set[str]) -> None:
+def _refuse_clash(parts: list[tuple[str, list[str]]], everywhere: set[str]) -> None:
     """Refuse options that a sweep decides itself, and those that have their values from two places.
 
     Args:
-        names: The varied options.
+        parts: The varied options, each with its words, in which there may be other options.
         everywhere: The names of the fields that all runs are given.
     """
-    own = next((option for option in _OWN if option in everywhere or option in names), None)
+    varied = [name.replace("-", "_") for name, _ in parts]
+    beside = [option for (_, words), name in zip(parts, varied, strict=True) for option in given(words) - {name}]
+    said = [*varied, *(option for option in beside if not option.startswith("no_"))]
+    own = next((option for option in _OWN if option in said or option in everywhere & {"seed", "distributed"}), None)
     if own is not None:
-        mend = "give --seeds" if own == "seed" else "a run of a sweep has one process; leave it out"
-        raise UserError(f"--{own} is no option of a sweep: {mend}")
-    twice = next((name for name in names if names.count(name) > 1 or name.replace("-", "_") in everywhere), None)
+        mend = "give --seeds" if own == "seed" else "leave it out"
+        raise UserError(f"{flag(own)} is no option that a sweep can vary: {mend}")
+    twice = next((option for option in said if said.count(option) > 1 or option in everywhere), None)
     if twice is not None:
-        raise UserError(f"--{twice} is given twice: give all its values in one place, --vary {twice}=...")
+        raise UserError(f"{flag(twice)} has its value from two places: give all its values in one --vary {twice}=...")
 
 
 def _job(combination: Combination, seed: int, console: Console) -> Job:

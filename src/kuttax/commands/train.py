@@ -27,7 +27,7 @@ from .options.step_control import control_of, describe, proposed_steps
 from .options.task_unused import unused_in_task
 from .output import CHECKPOINTS, Output, listed
 from .own_data import settings_for
-from .run import describe_nfe, describe_verdict, recorded, task_options, train
+from .run import describe_metric, describe_nfe, describe_verdict, recorded, task_options, train
 from .terminal import terminal
 
 CheckpointSeconds = Annotated[float, between(0, 1e6)]
@@ -145,13 +145,14 @@ class Train:
     def _say(self, record: dict[str, Any], out: Path, console: Console) -> None:
         """Print the results in a few lines."""
         metric, unit = record["metric"]["name"], record["metric"]["unit"]
-        resolved = record["test_reference"]
+        value = lambda part: describe_metric(record[part], unit)
+        again = "impossible" if record["nfe_reference"] is None else value("test_reference")
         console.out(record["label"])
         if "step_control" in record:
             console.out(describe(record["step_control"]))
         console.out(
-            f"{metric}: validation {record['validation']:.4g} {unit}, test {record['test']:.4g} {unit}, "
-            f"re-solved by {record['reference']} {'impossible' if resolved is None else f'{resolved:.4g} {unit}'}"
+            f"{metric}: validation {value('validation')}, test {value('test')}, "
+            f"re-solved by {record['reference']} {again}"
         )
         console.out(
             f"NFE {describe_nfe(record)}, {record['predict_ms']:.3g} ms a batch of {record['batch_size']}; "

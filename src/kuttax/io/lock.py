@@ -36,6 +36,10 @@ else:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+class InUse(UserError):
+    """Another process writes to the folder."""
+
+
 class Lock:
     """The lock of one folder; a context that releases it at its end.
 
@@ -57,7 +61,7 @@ class Lock:
         """Take the lock, unless this object already holds it. On a disk without lock support, nothing is locked.
 
         Raises:
-            UserError: Another process, or another part of this one, holds it.
+            InUse: Another process, or another part of this one, holds it.
             OSError: The file cannot be created.
         """
         while self._handle is None:
@@ -67,7 +71,7 @@ class Lock:
             except OSError as error:
                 os.close(handle)
                 if error.errno in _HELD:
-                    raise UserError(self._in_use()) from None
+                    raise InUse(self._in_use()) from None
                 return
             if self._is_at_path(handle):
                 self._handle = handle

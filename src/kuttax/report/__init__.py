@@ -83,7 +83,8 @@ def draw(out: Path, found: Sequence[Record], command: str | None = None) -> list
     rows = comparison.summarise(found)
     write_text(out / "table.md", table.markdown(rows))
     write_text(out / "table.csv", table.csv(rows))
-    plots = _swept(out, rows) if rows and rows[0].varied == "options" else _compared(out, found, rows)
+    swept = any(record.get("options") for record in found)
+    plots = _swept(out, rows) if swept else _compared(out, found, rows)
     if command is None:
         command = next((str(record["command"]) for record in found if record.get("command")), None)
     when = datetime.fromtimestamp((out / RECORDS).stat().st_mtime)

@@ -66,9 +66,11 @@ def notes(rows: Sequence[ComparisonRow]) -> list[str]:
 
 
 def best_row(rows: Sequence[ComparisonRow]) -> ComparisonRow | None:
-    """The best combination of a sweep on validation data, of those without a failed run if there are any."""
+    """The best combination of a sweep on validation data, of those that have it from every seed, if there are
+    any."""
     swept = [row for row in rows if row.varied == "options" and row.validation.mean is not None]
-    whole = [row for row in swept if row.valid == row.seeds] or swept
+    most = max((row.seeds for row in swept), default=0)
+    whole = [row for row in swept if row.validation.n == most] or swept
     sign = 1 if rows and rows[0].metric.higher_is_better else -1
     return max(whole, key=lambda row: sign * (row.validation.mean or 0.0), default=None)
 

@@ -1,5 +1,7 @@
 """Sweep: the validation metric against the value of each option that a sweep varies."""
 
+import itertools
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +12,7 @@ from .comparison import ComparisonRow
 from .figure import INK, Axes, figure, files, fix_ticks, line_entry
 
 _LONGEST = 18  # characters of a value on the axis
+_ROOM = 0.06  # share of the axis that two labels are apart at least
 _DECADE = 8.0  # largest over smallest value from which the axis is logarithmic
 
 
@@ -33,7 +36,7 @@ def plot(rows: Sequence[ComparisonRow], path: str | os.PathLike[str]) -> tuple[P
             _panel(axes, name, drawn, best)
         unit = f" ({metric.unit})" if metric.unit else ""
         panels[0].set_ylabel(
-            f"validation {metric.name}{unit}, {'higher' if metric.higher_is_better else 'lower'} is better"
+            f"validation {metric.name}{unit}\n{'higher' if metric.higher_is_better else 'lower'} is better"
         )
         canvas.suptitle(
             f"{drawn[0].task}: validation {metric.name} of {len(drawn)} combinations", x=0.01, ha="left", weight="bold"
@@ -52,35 +55,46 @@ def plot(rows: Sequence[ComparisonRow], path: str | os.PathLike[str]) -> tuple[P
 def _panel(axes: Axes, name: str, rows: Sequence[ComparisonRow], best: ComparisonRow | None) -> None:
     """The metric against the values of one option."""
     values = list(dict.fromkeys(row.options[name] for row in rows))
-    places, logarithmic = _places(values)
+    at, logarithmic = places(values)
     for line in _lines(name, rows):
-        points = sorted((places[row.options[name]], row.validation.mean or 0.0) for row in line)
+        points = sorted((at[row.options[name]], row.validation.mean or 0.0) for row in line)
         axes.plot(*zip(*points, strict=True), color=INK, lw=0.8, alpha=0.45, marker=".", ms=5)
-    means = {place: _mean([row for row in rows if row.options[name] == value]) for value, place in places.items()}
+    means = {place: _mean([row for row in rows if row.options[name] == value]) for value, place in at.items()}
     axes.plot(*zip(*sorted(means.items()), strict=True), color=COLOURS["blue"], lw=2.4, marker="o", ms=5, zorder=3)
     if best is not None:
         ring = {"marker": "o", "ms": 12, "mfc": "none", "mec": COLOURS["vermilion"], "mew": 2, "ls": "", "zorder": 4}
-        axes.plot([places[best.options[name]]], [best.validation.mean or 0.0], **ring)
+        axes.plot([at[best.options[name]]], [best.validation.mean or 0.0], **ring)
     if logarithmic:
         axes.set_xscale("log")
-    short = [value if len(value) <= _LONGEST else value[: _LONGEST - 1] + "…" for value in values]
-    fix_ticks(axes.xaxis, [places[value] for value in values], short)
+    short = [_short(value) for value in values]
+    fix_ticks(axes.xaxis, [at[value] for value in values], short)
     if sum(map(len, short)) > 2 * _LONGEST:
-        axes.tick_params(axis="x", labelrotation=35)
+        for label in axes.get_xticklabels():
+            label.set(rotation=35, ha="right", rotation_mode="anchor")
     axes.set_xlabel(name)
 
 
-def _places(values: Sequence[str]) -> tuple[Mapping[str, float], bool]:
+def places(values: Sequence[str]) -> tuple[Mapping[str, float], bool]:
     """Where the values of an option stand on its axis, and whether the axis is logarithmic.
 
-    Numbers stand at their value, other words side by side.
+    Numbers stand at their value if their labels have room there; they and other words else stand side by side.
     """
+    side_by_side = {value: float(i) for i, value in enumerate(values)}
     try:
         numbers = [float(value) for value in values]
     except ValueError:
-        return {value: float(i) for i, value in enumerate(values)}, False
+        return side_by_side, False
     wide = min(numbers) > 0 and max(numbers) >= _DECADE * min(numbers)
+    at = sorted(math.log(number) if wide else number for number in numbers)
+    if any(after - before < _ROOM * (at[-1] - at[0]) or before == after for before, after in itertools.pairwise(at)):
+        return side_by_side, False
     return dict(zip(values, numbers, strict=True)), wide
+
+
+def _short(value: str) -> str:
+    """A value as a label: its beginning and its end, without signs that would be set as a formula."""
+    kept = value if len(value) <= _LONGEST else f"{value[: _LONGEST // 2]}…{value[-_LONGEST // 2 :]}"
+    return kept.replace("$", r"\$")
 
 
 def _lines(name: str, rows: Sequence[ComparisonRow]) -> list[list[ComparisonRow]]:

@@ -11,12 +11,14 @@ from typing import Any
 
 from rich.console import Console
 
+from ...errors import UserError
 from ...io import records
 from ...io.folder import Folder
 from ...io.records import Record
 from ...report import RECORDS, comparison
 from ..options.shard import Shard
 from ..report import draw
+from ..run import describe_metric, describe_nfe
 from . import workers as processes
 from .options import BatchOptions
 from .workers import Workers
@@ -77,7 +79,11 @@ class Batch:
         if not part:
             self.console.out(f"shard {options.shard} has no runs: there are only {len(jobs)}")
             return 0
-        draw(self.folder, self.console)
+        try:
+            draw(self.folder, self.console)
+        except UserError as error:  # the runs are done and recorded
+            self.console.out(f"no table: {error}")
+            return 1
         return 1 if failed else 0
 
     def say(self, out: Path) -> None:
@@ -104,8 +110,8 @@ class Batch:
         found = self._here(left) if workers is None else self._elsewhere(left, workers)
         with contextlib.closing(found):  # which ends its processes
             for job, record in found:
-                self.console.out(_in_short(job, record))
                 self._append(record)
+                self.console.out(_in_short(job, record))
                 self.finish(self.folder.part(job.part))
                 failed += record["kind"] == "failure"
         return failed
@@ -134,7 +140,6 @@ def _in_short(job: Job, record: Record) -> str:
     """The line on a finished run."""
     if record["kind"] == "failure":
         return f"{job.name}: failed: {record['error']}"
-    unit = record["metric"]["unit"]
-    shown = {part: f"{record[part]:{'.2f' if unit == '%' else '.4g'}} {unit}" for part in ("validation", "test")}
-    results = f"validation {shown['validation']}, test {shown['test']}, NFE {record['nfe']:.4g}"
+    shown = {part: describe_metric(record[part], record["metric"]["unit"]) for part in ("validation", "test")}
+    results = f"validation {shown['validation']}, test {shown['test']}, NFE {describe_nfe(record)}"
     return f"{job.name}: {results}, {record['train_seconds']:.1f} s"

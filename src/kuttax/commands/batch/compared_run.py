@@ -12,10 +12,10 @@ from ...io.checkpoints import Checkpoints
 from ...io.folder import Folder
 from ...io.lock import Lock
 from ...io.records import Record
-from ...solvers.base.solution import SolveError
 from ...tasks.base import Task
 from ...tasks.options import TaskOptions
-from ...training.loop import Trainer, TrainingError
+from ...training.loop import Trainer
+from ..ending import of_one_run
 from ..options.compared import ComparedOptions
 from ..options.method import ComparedMethod
 from ..output import CHECKPOINTS, listed
@@ -72,8 +72,10 @@ def one_run(
     told = {name: value for name, value in about.items() if name != "seed"}
     try:
         return run(trainer, seed, told, task_options(comparison.options), folder, console, checkpoints, resume=resume)
-    except (SolveError, TrainingError) as error:
-        return {"kind": "failure", **about, "error": str(error)}
+    except Exception as error:
+        if (why := of_one_run(error)) is None:
+            raise
+        return {"kind": "failure", **about, "error": why}
 
 
 def clear_checkpoints(folder: Folder) -> None:

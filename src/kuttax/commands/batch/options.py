@@ -1,8 +1,8 @@
 """BatchOptions: the options of a command that makes many runs."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 from ...options.bounds import at_least, check_bounds
 from ...options.unused import Unused, unless
@@ -10,6 +10,15 @@ from ..options.seeds import Seeds
 from ..options.shard import Shard
 from ..output import Output
 from .workers import Workers
+
+T = TypeVar("T")
+
+
+def absolute(options: T) -> T:
+    """A dataclass of options with absolute paths, for processes that run elsewhere."""
+    found: Any = options
+    paths = {option.name: getattr(found, option.name) for option in fields(found)}
+    return replace(found, **{name: path.absolute() for name, path in paths.items() if isinstance(path, Path)})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,10 @@ from typing import Any
 from rich.console import Console
 
 from ...errors import UserError
+from ...io.lock import InUse
 from ...io.records import Record
-from ...solvers.base.solution import SolveError
 from ...tasks.options import TaskOptions
-from ...training.loop import TrainingError
+from ..ending import of_one_run
 from ..terminal import terminal
 
 
@@ -60,8 +60,13 @@ def one_run(combination: Combination, seed: int, path: Path, console: Console) -
     about = combination.about(seed)
     try:
         record = command.record(combination.name, combination.options, console)
-    except (SolveError, TrainingError, UserError) as error:
-        return {"kind": "failure", **about, "error": str(error)}
+    except InUse:
+        raise
+    except Exception as error:
+        why = str(error) if isinstance(error, UserError) else of_one_run(error)
+        if why is None:
+            raise
+        return {"kind": "failure", **about, "error": why}
     return {**record, "kind": "run", **about}
 
 

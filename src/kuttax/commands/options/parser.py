@@ -68,6 +68,18 @@ def _refuse_repeated(recipe: partial, arguments: Sequence[str]) -> None:
             raise UserError(f"{flag(name)} is given twice: give all its values behind one {flag(name)}")
 
 
+def flags(start: Any) -> dict[str, bool]:
+    """The flags of a dataclass of options and of those in it: name, without dashes before it -> its default."""
+    found = {}
+    for option in fields(start):
+        value = getattr(start, option.name)
+        if is_dataclass(value):
+            found |= flags(value)
+        elif isinstance(value, bool):
+            found[flag(option.name).removeprefix("--")] = value
+    return found
+
+
 def given(arguments: Sequence[str]) -> set[str]:
     """The names of the fields whose options are among the arguments; `--no-distill` counts as `distill` too."""
     words = (word.removeprefix("--").partition("=")[0] for word in arguments if word.startswith("--"))

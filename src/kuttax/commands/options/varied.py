@@ -30,8 +30,15 @@ class Varied(NamedTuple):
             raise ValueError(word)
         return cls(name.replace("_", "-"), values)
 
-    def words(self, value: str) -> list[str]:
-        """The words that give the option one of its values; of a flag `yes` gives it, and `no` leaves it out."""
-        if value in _FLAG:
-            return [f"--{self.name}"] if _FLAG[value] else []
-        return [f"--{self.name}", *shlex.split(value)]
+    def words(self, value: str, usual: bool | None = None) -> list[str]:
+        """The words that give the option one of its values.
+
+        Args:
+            value: One of `values`: it may have other options behind it.
+            usual: Of a flag, what it is without the option; None for any other option.
+        """
+        first, *rest = shlex.split(value)
+        if usual is None or first not in _FLAG:
+            return [f"--{self.name}", first, *rest]
+        flag = f"--no-{self.name}" if usual else f"--{self.name}"
+        return rest if _FLAG[first] == usual else [flag, *rest]
