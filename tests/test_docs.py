@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import subprocess
+import textwrap
 from pathlib import Path
 
 import jax
@@ -25,7 +26,8 @@ README = (ROOT / "README.md").read_text()
 
 
 def blocks(text: str, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+    """Also those within a card, which are indented."""
+    return [textwrap.dedent(block) for block in re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)]
 
 
 DOCS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))
@@ -44,6 +46,7 @@ EXAMPLES = [(page, block) for page in RUN for block in blocks((ROOT / page).read
     ("page", "source"),
     [slow(*example) if "kx.fit" in example[1] or example[0] != "README.md" else example for example in EXAMPLES],
 )
+@pytest.mark.filterwarnings("ignore:`torch.jit")  # torch's own, when it is imported
 def test_python_blocks_run(page, source, capsys, any_certificate):
     """A block whose first line is "# needs NAME and NAME" runs where these packages are."""
     if needed := re.match("# needs (.*)", source):

@@ -81,10 +81,10 @@ def read(out: Path) -> list[Record]:
 def draw(out: Path, found: Sequence[Record], command: str | None = None) -> list[ComparisonRow]:
     """Draw the report of the records from `read`; otherwise as `write`."""
     rows = comparison.summarise(found)
-    write_text(out / "table.md", table.markdown(rows))
-    write_text(out / "table.csv", table.csv(rows))
     swept = any(record.get("options") for record in found)
     plots = _swept(out, rows) if swept else _compared(out, found, rows)
+    write_text(out / "table.md", table.markdown(rows))
+    write_text(out / "table.csv", table.csv(rows))
     if command is None:
         command = next((str(record["command"]) for record in found if record.get("command")), None)
     when = datetime.fromtimestamp((out / RECORDS).stat().st_mtime)
