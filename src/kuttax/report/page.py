@@ -61,8 +61,13 @@ def render(
     title = f"kuttax: {task}, {rows[0].metric.name} against cost" if rows else f"kuttax: {task}"
     higher = not rows or rows[0].metric.higher_is_better
     accuracy = (_ACCURACY if higher else _ACCURACY_LOW).format(reference=rows[0].reference if rows else "")
-    captions = {"headline": _HEADLINE, "accuracy": accuracy, "training": _TRAINING, "forecast": _FORECAST}
-    captions["sweep"] = _SWEEP
+    captions = {
+        "headline": _HEADLINE,
+        "accuracy": accuracy,
+        "training": _TRAINING,
+        "forecast": _FORECAST,
+        "sweep": _SWEEP,
+    }
     return _template().render(
         title=title,
         dark_colours=ON_DARK,

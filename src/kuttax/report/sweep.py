@@ -77,7 +77,7 @@ def _panel(axes: Axes, name: str, rows: Sequence[ComparisonRow], best: Compariso
 def places(values: Sequence[str]) -> tuple[Mapping[str, float], bool]:
     """Where the values of an option stand on its axis, and whether the axis is logarithmic.
 
-    Numbers stand at their value if their labels have room there; they and other words else stand side by side.
+    Numbers stand at their values if their labels have room there. Otherwise all values stand side by side.
     """
     side_by_side = {value: float(i) for i, value in enumerate(values)}
     try:
