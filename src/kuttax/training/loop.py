@@ -94,7 +94,8 @@ class Trainer:
 
     Raises:
         UserError: There are fewer training samples than the batch size, the batch size is not divisible by the number
-            of devices, the task takes no penalty, `penalty` is no penalty, or the control cannot control this solver.
+            of devices, the task takes no penalty, `penalty` is no penalty, or the control cannot control this
+            solver.
     """
 
     def __init__(
