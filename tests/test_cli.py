@@ -94,7 +94,8 @@ def run_main(*arguments):
     [
         (
             "frobnicate",
-            "unknown command 'frobnicate'; known: fit, train, compare, sweep, evaluate, certify, distill, export, report",
+            "unknown command 'frobnicate'; known: fit, train, compare, sweep, evaluate, certify, "
+            "distill, export, report",
         ),
         ("train", "train needs a TASK first, for example: kuttax train digits"),
         ("compare --seeds 1", "compare needs a TASK first, for example: kuttax compare digits"),
