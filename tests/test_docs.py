@@ -161,7 +161,8 @@ def test_experiment_runs(tmp_path, rng, capsys, any_certificate):
     asked = subprocess.run(["bash", script, tmp_path, tmp_path / "out", "2", "1"], capture_output=True, env=asking)
     command = asked.stdout.decode().split()
     assert main(*command, "--help") == 0, capsys.readouterr().err
-    narrow = ("--methods", "learned", "--nfe", "8", "--width", "4", "--batch-size", "10")
+    command[command.index("--nfe") + 1 : command.index("--nfe") + 3] = ["8"]
+    narrow = ("--methods", "learned", "--width", "4", "--batch-size", "10")
     assert main(*command, *narrow) == 0, capsys.readouterr().err
     assert "learned, 2 steps of 4 stages" in (tmp_path / "out" / "table.md").read_text()
 

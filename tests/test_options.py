@@ -121,8 +121,9 @@ def used_of_task(task, solver, penalty):
 
 def used_of_penalty(penalty):
     """What it is, and its weight early and late."""
-    weights = [float(penalty.schedule(step)) for step in (0, 100)]
-    return str(penalty.penalty), digest(eqx.filter(penalty.penalty, eqx.is_array_like)), weights
+    early, late = (penalty.at(jnp.asarray(step)).terms for step in (0, 100))
+    kinds = [str(one) for _, one in late]
+    return kinds, digest(eqx.filter([one for _, one in late], eqx.is_array_like)), [float(w) for w, _ in early + late]
 
 
 def used_of_trainer(trainer, *, task=True):

@@ -153,7 +153,7 @@ def test_without_its_baseline_nothing_is_compared():
 
 def test_different_metrics_do_not_share_a_table():
     other = run(metric={"name": "rmse", "unit": "", "higher_is_better": False}, label="other")
-    with pytest.raises(UserError, match="accuracy and rmse"):
+    with pytest.raises(UserError, match="runs of accuracy in % and rmse cannot share"):
         comparison.summarise([run(), other])
 
 

@@ -557,7 +557,7 @@ def test_json_table_and_picture_say_what_was_found(of_euler, tmp_path):
     ):
         assert word in text
     png, svg = drawing.plot(record, tmp_path / "certificate")
-    assert png.stat().st_size > 10_000 and "own step" in svg.read_text()
+    assert png.stat().st_size > 10_000 and "step size, as a share" in svg.read_text()
 
 
 def test_a_certificate_without_predictions_can_be_shown_too(tmp_path):
