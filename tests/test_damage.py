@@ -25,7 +25,7 @@ from kuttax.data.images import mnist
 from kuttax.data.images.idx import read_idx
 from kuttax.data.series import physionet
 from kuttax.data.systems import trajectory_files
-from kuttax.data.tables.own import read_table
+from kuttax.data.tables.own import load as load_table
 from kuttax.errors import UnverifiedWarning, UserError
 from kuttax.io import json_file, records
 from kuttax.io.checkpoints import Checkpoints, SavedPart
@@ -183,7 +183,7 @@ KINDS = {
     "images": (make_images, lambda folder, _: plain(mnist.load(folder))),
     "archives": (
         make_npz,
-        lambda f, _: plain([trajectory_files.load(f / "data.npz").trajectories, read_table(f / "packed.npz")]),
+        lambda f, _: plain([trajectory_files.load(f / "data.npz").trajectories, load_table(f / "packed.npz").x]),
     ),
 }
 
@@ -450,7 +450,7 @@ def test_numpy_headers_that_state_another_size_are_refused(tmp_path, shape, dtyp
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("x.npy", content)
     for name in ("a.npy", "a.npz"):
-        assert str(tmp_path / name) in refusal(read_table, tmp_path / name)
+        assert str(tmp_path / name) in refusal(load_table, tmp_path / name)
 
 
 HEADERS = ["{'shape': (", "(" * 3000, "-" * 3000 + "1", chr(34) * 3, "{'descr': '<f8'}"]
@@ -460,15 +460,15 @@ HEADERS = ["{'shape': (", "(" * 3000, "-" * 3000 + "1", chr(34) * 3, "{'descr': 
 def test_numpy_headers_that_are_none_are_refused(tmp_path, text):
     """NumPy reads them as Python's literals, with the errors of Python's parser."""
     (tmp_path / "a.npy").write_bytes(b"\x93NUMPY\x01\0" + struct.pack("<H", len(text)) + text.encode())
-    assert str(tmp_path / "a.npy") in refusal(read_table, tmp_path / "a.npy")
+    assert str(tmp_path / "a.npy") in refusal(load_table, tmp_path / "a.npy")
 
 
 def test_an_archive_that_unpacks_to_gigabytes_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("kuttax.data.files.npz._MOST_UNPACKED", 10_000)
     np.savez_compressed(tmp_path / "a.npz", x=np.zeros((1000, 2)))
-    assert "unpacks to more than" in refusal(read_table, tmp_path / "a.npz")
+    assert "unpacks to more than" in refusal(load_table, tmp_path / "a.npz")
     np.savez(tmp_path / "b.npz", x=np.zeros((1000, 2)))
-    assert read_table(tmp_path / "b.npz").shape == (1000, 2)
+    assert load_table(tmp_path / "b.npz").x.shape == (1000, 2)
 
 
 @pytest.mark.parametrize(
@@ -515,8 +515,8 @@ def test_numbers_that_float32_cannot_hold_are_refused_with_file_and_line(tmp_pat
     path.write_text(CSV.format(value))
     said = refusal(trajectory_files.load, path)
     assert f"{path}, line 3" in said and value in said
-    said = refusal(read_table, path)
-    assert f"{path}: line 3, column 2" in said and value in said
+    said = refusal(load_table, path)
+    assert f"{path}, line 3" in said and value in said
     stay = f"Time,Parameter,Value\n00:00,HR,70\n00:07,HR,{value}\n"
     assert "1.txt, line 3" in refusal(physionet.parse, stay.encode(), "1.txt")
 
@@ -525,4 +525,4 @@ def test_numbers_in_archives_that_float32_cannot_hold_are_refused(tmp_path):
     x = np.array([[1.0], [1e300], [2.0]])
     np.savez(tmp_path / "a.npz", t=np.arange(3.0), x=x)
     assert "row 2 is too large for float32" in refusal(trajectory_files.load, tmp_path / "a.npz")
-    assert "row 2, column 1: 1e+300 is too large" in refusal(read_table, tmp_path / "a.npz")
+    assert "row 2, column 1: 1e+300 is too large" in refusal(load_table, tmp_path / "a.npz")

@@ -396,7 +396,11 @@ def test_every_option_reaches_the_task(name, tmp_path, rng):
     np.savetxt(tmp_path / "mine.csv", rng.standard_normal((50, 3)), delimiter=",")
     table = build(name, file=tmp_path / "mine.csv", validation_fraction=0.5)
     assert (len(table.train.x), len(table.validation.x), len(table.test.x)) == (20, 20, 10)
-    where = {"file", "data_dir", "data_seed", "validation_fraction"}
+    some = build(
+        name, file=tmp_path / "mine.csv", delimiter=",", column=("column 3", "column 1"), validation_fraction=0.5
+    )
+    np.testing.assert_array_equal(some.train.x, table.train.x[:, [2, 0]])
+    where = {"file", "column", "delimiter", "data_dir", "data_seed", "validation_fraction"}
     assert {field.name for field in dataclasses.fields(TASKS[name])} == {*asked, *own, *toy, *where}
 
 

@@ -62,10 +62,10 @@ def test_flow_trains_on_a_table_of_ones_own(tmp_path, rng):
 @pytest.mark.parametrize(
     ("table", "says"),
     [
-        ("1,2\nnan,4\n", "line 2, column 1: NaN or infinity"),
-        ("1,2\n3\n", "line 2 has 1 columns, the first row 2"),
-        ("", "no rows of numbers"),
-        ("x,y\n1,2\n3,high\n", "line 3, column 2: 'high' is no number"),
+        ("1,2\nnan,4\n", "line 2: column 1 is 'nan', and may have no gaps"),
+        ("1,2\n3\n", "line 2: the first line has 2 cells, this one 1"),
+        ("", "no observations: give one line for each"),
+        ("x,y\n1,2\n3,high\n", "line 3: y is no number but 'high'"),
         ("1,2\n" * 2, "cannot be split off"),
         ("1,2\n" * 300, "column 1 is constant"),
     ],

@@ -348,10 +348,10 @@ def test_the_grid_of_own_series(times, expected):
     ("text", "message"),
     [
         ("series,t,x\na,0,1\n", "no series has two different times"),
-        ("series,x\na,0\n", "column 't' is missing: the columns are series, t, and one for each channel"),
-        ("series,t\na,0\n", "there is no channel"),
+        ("series,x\na,0\n", "no column of times among series, x: name it with --time"),
+        ("series,t\na,0\n", "no channel beside series, t"),
         ("series,t,x\na,0,1\na,0,2\n", "line 3: series 'a' has the time 0 twice"),
-        ("series,t,x\na,0,1\na,noon,2\n", "line 3: t is no finite number but 'noon'"),
+        ("series,t,x\na,0,1\na,noon,2\n", "line 3: t is no number but 'noon'"),
         ("series,t,x\na,0,1e300\na,1,2\n", "line 2: x = 1e300 is too large"),
         ("series,t,x\na,0,1\na,1,2\n", "1 series cannot be split into three parts"),
     ],

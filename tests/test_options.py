@@ -150,8 +150,8 @@ def files(tmp_path_factory):
     np.savetxt(directory / "paths.csv", rows, delimiter=",", header="trajectory,t,x1,x2", comments="")
     driven = np.column_stack([rows, rng.normal(size=len(rows))])
     np.savetxt(directory / "driven.csv", driven, delimiter=",", header="trajectory,t,x1,x2,u1", comments="")
-    rows = [(i, 0.1 * k, rng.normal(), i % 4) for i in range(24) for k in range(6)]
-    np.savetxt(directory / "labelled.csv", rows, delimiter=",", header="series,t,x,label", comments="", fmt="%g")
+    rows = [(i, 0.1 * k, *rng.normal(size=2), i % 4) for i in range(24) for k in range(6)]
+    np.savetxt(directory / "labelled.csv", rows, delimiter=",", header="series,t,x,y,label", comments="", fmt="%g")
     return directory
 
 
@@ -262,7 +262,10 @@ VALUES = {
 }  # fmt: skip
 """A value for the names whose type does not say one; None leaves the option out: contexts have it."""
 
-COLUMNS = {"time": "x1", "state": "x1", "control_input": "x1", "trajectory": "x1", "delimiter": "tab"}
+COLUMNS = {
+    "time": "x1", "state": "x1", "control_input": "x1", "trajectory": "x1", "delimiter": "tab", "series": "x",
+    "label": "x", "channel": "x", "column": "a",
+}  # fmt: skip
 """Values for the options that name columns of a file."""
 
 
@@ -335,7 +338,7 @@ OF_TASKS = {
         f"{GENERATED} --field physics --noise 0.1", " --file paths.csv",
         " --file driven.csv",
     ],
-    "latent": [" --samples 20", " --samples 20 --kl 0", " --data physionet"],
+    "latent": [" --samples 20", " --samples 20 --kl 0", " --data physionet", " --file labelled.csv"],
     "series": [" --samples 20", " --samples 20 --path cubic", " --data GunPoint", " --file labelled.csv"],
     "spiral-sde": ["", " --solver spark"],
     "mnist-sde": ["", " --solver spark"],

@@ -12,7 +12,7 @@ import pytest
 
 import kuttax as kx
 from kuttax.commands.main import main
-from kuttax.data.files.columns import Columns
+from kuttax.data.systems.columns import Columns
 from kuttax.data.systems.trajectory import Trajectory
 from kuttax.data.systems.trajectory_files import load
 from kuttax.data.systems.windows import Scaling, TrajectorySplits, windows

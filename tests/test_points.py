@@ -6,16 +6,17 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from scipy.stats import kstest
+from scipy.stats import kstest, norm
 from sklearn import datasets
 from sklearn.datasets import load_diabetes, load_digits
 
 from kuttax.data.images import digits
 from kuttax.data.tables import embedded as tables
 from kuttax.data.tables import maf, toys
-from kuttax.data.tables.own import read_table
-from kuttax.data.tables.points import points, standardised
+from kuttax.data.tables.own import load as load_table
+from kuttax.data.tables.points import PointSource, points, standardised
 from kuttax.errors import UserError
+from kuttax.tasks.density.portrait import Portrait
 
 
 def one_line(call, *says):
@@ -121,7 +122,53 @@ def write(path, text):
 
 def test_a_csv_is_read_with_or_without_names(tmp_path):
     for text in ("a,b\n1,2\n3,4.5\n", "1, 2\n\n3, 4.5\n", "\ufeffa,b\n1,2\n3,4.5"):
-        np.testing.assert_array_equal(read_table(write(tmp_path / "t.csv", text)), [[1, 2], [3, 4.5]])
+        np.testing.assert_array_equal(load_table(write(tmp_path / "t.csv", text)).x, [[1, 2], [3, 4.5]])
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("t.csv", "a;b\n1;2\n3;4,5\n"),
+        ("t.csv", "1;2\n3;4,5\n"),
+        ("t.csv", "1,0;2,0\n3;4,5\n"),
+        ("t.tsv", "1\t2\n3\t4.5\n"),
+        ("t.txt", "# a b\n1.0 2.0\n3.0 4.5\n"),
+        ("t.csv", ",a,b\n0,1,2\n1,3,4.5\n"),
+        ("t.csv", "a,b,\n1,2,\n3,4.5,\n"),
+    ],
+    ids=["European", "no names", "decimal commas", "tab", "savetxt", "index", "a delimiter at the end"],
+)
+def test_tables_as_people_have_them(tmp_path, name, text):
+    found = load_table(write(tmp_path / name, text))
+    np.testing.assert_array_equal(found.x, [[1, 2], [3, 4.5]])
+    assert found.names == (("a", "b") if "a" in text else ("column 1", "column 2"))
+
+
+def test_columns_of_a_table_are_chosen(tmp_path):
+    path = write(tmp_path / "t.csv", "name,a,b\nx,1,2\ny,3,4.5\n")
+    found = load_table(path, ["b", "a"])
+    np.testing.assert_array_equal(found.x, [[2, 1], [4.5, 3]])
+    assert found.summary == "2 rows; columns b, a"
+    np.testing.assert_array_equal(load_table({"a": np.array([1, 2]), "b": np.array([3.0, 4.0])}).x, [[1, 3], [2, 4]])
+    one_line(lambda: load_table(path, ["c"]), "there is no column 'c'; the columns are name, a, b")
+    one_line(lambda: load_table(path, ["a", "a"]), "column 'a' is given twice")
+    one_line(lambda: load_table(path), "line 2: name is no number but 'x'")
+    one_line(lambda: load_table(write(path, "1,2,x\n3,4,y\n")), "the first line has names and numbers")
+    np.save(tmp_path / "t.npy", np.eye(3))
+    one_line(lambda: load_table(tmp_path / "t.npy", ["a"]), "an array has no names of columns")
+
+
+def test_a_portrait_is_in_the_units_of_the_table(rng):
+    """A normal density of standardised points is that of the points, as SciPy has it."""
+    source = PointSource(("height", "weight"), np.array([170.0, 65.0]), np.array([10.0, 0.5]))
+    x, y = np.linspace(-5, 5, 201), np.linspace(-6, 6, 201)
+    log_density = norm.logpdf(x)[None] + norm.logpdf(y)[:, None]
+    points = rng.standard_normal((4, 2))
+    found = Portrait(x, y, log_density, points, points).in_units(source)
+    np.testing.assert_allclose(found.data, points * [10, 0.5] + [170, 65])
+    expected = norm.logpdf(found.x, 170, 10)[None] + norm.logpdf(found.y, 65, 0.5)[:, None]
+    np.testing.assert_allclose(found.log_density, expected, rtol=1e-9)
+    assert found.names == ("height", "weight")
 
 
 def test_npy_and_npz_are_read(tmp_path, rng):
@@ -129,24 +176,24 @@ def test_npy_and_npz_are_read(tmp_path, rng):
     np.save(tmp_path / "t.npy", x)
     np.savez(tmp_path / "t.npz", x=x)
     for name in ("t.npy", "t.npz"):
-        np.testing.assert_array_equal(read_table(tmp_path / name), x)
+        np.testing.assert_array_equal(load_table(tmp_path / name).x, x)
 
 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "no rows of numbers"),
-        ("a,b\n", "no rows of numbers"),
-        ("a,b\n1,2\n3\n", "line 3 has 1 columns, the first row 2"),
-        ("1,2\n3,nan\n", "line 2, column 2: NaN or infinity"),
-        ("1,2\n3,inf\n", "line 2, column 2: NaN or infinity"),
-        ("a,b\n1,2\n3,red\n", "line 3, column 2: 'red' is no number"),
-        ("1,2\n3,\n", "line 2, column 2: '' is no number"),
+        ("", "no observations: give one line for each"),
+        ("a,b\n", "no observations: give one line for each"),
+        ("a,b\n1,2\n3\n", "line 3: the first line has 2 cells, this one 1"),
+        ("1,2\n3,nan\n", "line 2: column 2 is 'nan', and may have no gaps"),
+        ("1,2\n3,inf\n", "line 2: column 2 is 'inf'"),
+        ("a,b\n1,2\n3,red\n", "line 3: b is no number but 'red'"),
+        ("1,2\n3,\n", "line 2: column 2 is '', and may have no gaps"),
     ],
 )
 def test_a_bad_csv_is_one_line(tmp_path, text, says):
     path = write(tmp_path / "t.csv", text)
-    one_line(lambda: read_table(path), path, says)
+    one_line(lambda: load_table(path).x, path, says)
 
 
 def test_bad_files_are_one_line(tmp_path):
@@ -154,14 +201,14 @@ def test_bad_files_are_one_line(tmp_path):
     says = {"flat": "(3,)", "none": "(0, 2)", "text": "expected numbers", "hole": "row 1, column 2"}
     for name, array in arrays.items():
         np.save(tmp_path / f"{name}.npy", array)
-        one_line(lambda: read_table(tmp_path / f"{name}.npy"), f"{name}.npy", says[name])  # noqa: B023
+        one_line(lambda: load_table(tmp_path / f"{name}.npy").x, f"{name}.npy", says[name])  # noqa: B023
     np.savez(tmp_path / "other.npz", y=np.zeros((2, 2)))
-    one_line(lambda: read_table(tmp_path / "other.npz"), "lacks x (keys found: y)")
+    one_line(lambda: load_table(tmp_path / "other.npz").x, "lacks x (keys found: y)")
     np.save(tmp_path / "objects.npy", np.array([[{}]], object), allow_pickle=True)
-    one_line(lambda: read_table(tmp_path / "objects.npy"), "not a readable NPY file")
+    one_line(lambda: load_table(tmp_path / "objects.npy").x, "not a readable NPY file")
     (tmp_path / "bytes.csv").write_bytes(b"\xff\xfe\x00")
-    one_line(lambda: read_table(tmp_path / "bytes.csv"), "not a readable CSV file")
-    one_line(lambda: read_table(tmp_path / "none.csv"), "no such file")
+    one_line(lambda: load_table(tmp_path / "bytes.csv").x, "not a readable CSV file")
+    one_line(lambda: load_table(tmp_path / "none.csv").x, "no file at")
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from slowness import mostly_slow
 import kuttax as kx
 from kuttax.commands.main import main
 from kuttax.data.series import aeon_sets, series_files, spirals
+from kuttax.data.series.columns import SeriesColumns
 from kuttax.data.series.controls import Controls, controls, cubic, increment_length, linear, log_linear
 from kuttax.data.series.labelled import Labelled, LabelledSplits, check_labelled, lengths, padded
 from kuttax.data.series.paths import PathScaling, paths, without_gaps
@@ -102,17 +103,17 @@ def test_labels_are_classes_or_numbers(tmp_path, labels, target, y, classes):
     [
         ("", "no observations: give a header line"),
         (HEADER, "no observations: give a header line"),
-        ("series,t,a\nu,0,1\n", "column 'label' is missing"),
-        ("t,a,label\n0,1,x\n", "column 'series' is missing"),
-        ("series,t,label\nu,0,x\n", "there is no channel"),
-        ("series,t,label,\nu,0,x,1\n", "a column has no name"),
+        ("series,t,a\nu,0,1\n", "no column of labels among series, t, a: name it with --label"),
+        ("t,a,label\n0,1,x\n", "no column of names of series among t, a, label: name it with --series"),
+        ("series,t,label\nu,0,x\n", "no channel beside series, t, label: give at least one"),
+        ("series,t,label,\nu,0,x,1\n", "column 4 has no name: give each column one"),
         ("series,t,a,a,label\nu,0,1,1,x\n", "column 'a' is there twice"),
-        (HEADER + "u,0,1,x\n", "line 2: 4 fields under a header of 5"),
-        (HEADER + "u,0,1,x,oops\n", "line 2: b is no finite number but 'oops'"),
-        (HEADER + "u,0,inf,x,1\n", "line 2: a is no finite number but 'inf'"),
+        (HEADER + "u,0,1,x\n", "line 2: the first line has 5 cells, this one 4"),
+        (HEADER + "u,0,1,x,oops\n", "line 2: b is no number but 'oops'"),
+        (HEADER + "u,0,inf,x,1\n", "line 2: a is 'inf': mend the line"),
         (HEADER + "u,0,1e39,x,1\n", "line 2: a = 1e39 is too large for float32"),
-        (HEADER + "u,,1,x,1\n", "line 2: t is no finite number but ''"),
-        (HEADER + "u,0,1,,1\n", "line 2: series 'u' has no label"),
+        (HEADER + "u,,1,x,1\n", "line 2: t is '', and may have no gaps"),
+        (HEADER + "u,0,1,,1\n", "line 2: label is '', and may have no gaps"),
         (HEADER + "u,0,1,x,1\nu,1,1,y,1\n", "line 3: series 'u' has the labels 'x' and 'y'"),
         (HEADER + "u,0,1,x,1\nv,1,1,y,1\nu,0,1,x,1\n", "line 4: series 'u' has the time 0 twice"),
         (HEADER + "u,0,1,x,1\nv,0,1,x,1\n", "all series have the label 'x'"),
@@ -124,11 +125,71 @@ def test_a_file_that_cannot_be_read_is_refused_in_a_line(tmp_path, text, says):
     assert says in str(error.value) and "mine.csv" in str(error.value) and "\n" not in str(error.value)
 
 
+EUROPEAN = """Patient;Datum;Druck;Puls;Diagnose
+a;01.03.2026 13:00;1,5;60;ja
+b;02.03.2026 08:30;2,5;;nein
+a;01.03.2026 15:00;1.001,5;62;ja
+b;02.03.2026 08:00;2,25;70;nein
+"""
+CHOSEN = SeriesColumns(series="Patient", time="Datum", label="Diagnose")
+
+
+def test_columns_are_chosen_from_a_table_of_another_country(tmp_path):
+    """Dates become hours from the first of all, because most gaps within a series are of hours."""
+    found = series_files.load(written(tmp_path, EUROPEAN), columns=CHOSEN)
+    assert (found.names, found.classes) == (("Druck", "Puls"), ("ja", "nein"))
+    np.testing.assert_allclose(found.series.times, [[0, 2], [19, 19.5]], rtol=1e-12)
+    np.testing.assert_array_equal(found.series.values, [[[1.5, 60], [1001.5, 62]], [[2.25, 70], [2.5, np.nan]]])
+    assert found.summary == (
+        "2 series; 2 times 0.5 to 2 h apart; channels Druck, Puls; 12 % of the values missing; classes ja, nein"
+    )
+    one = series_files.load(written(tmp_path, EUROPEAN), columns=dataclasses.replace(CHOSEN, channel=("Puls",)))
+    np.testing.assert_array_equal(one.series.values, found.series.values[..., 1:])
+
+
+def test_tables_in_python_are_series(tmp_path):
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    frame = pandas.DataFrame(
+        {
+            "id": [1, 2, 1, 2],
+            "timestamp": np.array(["2026-03-01T13", "2026-03-02T08:30", "2026-03-01T15", "2026-03-02T08"], "M8[ns]"),
+            "pressure": [1.5, 2.5, 1001.5, 2.25],
+            "pulse": [60, np.nan, 62, 70],
+            "label": ["yes", "no", "yes", "no"],
+        }
+    )
+    expected = series_files.load(written(tmp_path, EUROPEAN), columns=CHOSEN).series
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install 'kuttax[parquet]'")
+    frame.to_parquet(tmp_path / "mine.parquet")
+    for source in (frame, tmp_path / "mine.parquet", {name: frame[name].to_numpy() for name in frame}):
+        found = series_files.load(source)
+        for mine, theirs in zip(found.series[:2], expected[:2], strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+        assert found.classes == ("no", "yes") and found.names == ("pressure", "pulse")
+        pulse = series_files.load_observed(source, SeriesColumns(channel=("pulse",)))
+        assert [one.x.tolist() for one in pulse.series] == [[[60], [62]], [[70], [0]]]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "says"),
+    [
+        ({"time": "when"}, "there is no column 'when'; the columns are Patient, Datum"),
+        ({"series": "Datum", "time": "Datum"}, "column 'Datum' is given twice"),
+        ({"time": "Datum", "label": "Diagnose"}, "no column of names of series among Patient"),
+        ({**vars(CHOSEN), "channel": ("Druck",), "label": "Puls"}, "line 3: Puls is '', and may have no gaps"),
+        ({**vars(CHOSEN), "channel": ("Diagnose", "Druck")}, "column 'Diagnose' is given twice"),
+    ],
+)
+def test_chosen_columns_that_do_not_fit_are_refused(tmp_path, chosen, says):
+    with pytest.raises(UserError, match=says):
+        series_files.load(written(tmp_path, EUROPEAN), columns=SeriesColumns(**chosen))
+
+
 def test_other_files_are_refused(tmp_path):
-    (tmp_path / "raw.csv").write_bytes(b"series\x81")
+    (tmp_path / "raw.csv").write_bytes(b"\xff\xfe\x00")
     text = HEADER + "u,0,1,x,1\nv,0,1,2.5,1\n"
     for path, target, says in (
-        ("mine.npz", "auto", "read from .csv files"),
+        ("mine.npz", "auto", "series are read from .csv, .tsv, .txt and .parquet files"),
         ("nowhere.csv", "auto", "no file at"),
         ("raw.csv", "auto", "not a readable CSV file"),
         (written(tmp_path, text).name, "number", "the label 'x' is no finite number"),

@@ -2,9 +2,14 @@
 
 from .batches import BatchStream
 from .dataset import Dataset, check_dataset
-from .files.columns import Columns
+from .series.columns import SeriesColumns
 from .series.labelled import Labelled, LabelledSplits, split_series
+from .series.series import Observed, SeriesSplits
+from .series.series import split as split_observed
+from .series.series_files import LabelledSource, ObservedSource, load_observed
+from .series.series_files import load as load_labelled
 from .splits import Splits, make_splits, split_off
+from .systems.columns import Columns
 from .systems.systems import generate
 from .systems.trajectory import Source, Trajectory
 from .systems.trajectory_files import Recorded
@@ -16,16 +21,24 @@ __all__ = [
     "Columns",
     "Dataset",
     "Labelled",
+    "LabelledSource",
     "LabelledSplits",
+    "Observed",
+    "ObservedSource",
     "Recorded",
+    "SeriesColumns",
+    "SeriesSplits",
     "Source",
     "Splits",
     "Trajectory",
     "TrajectorySplits",
     "check_dataset",
     "generate",
+    "load_labelled",
+    "load_observed",
     "load_trajectories",
     "make_splits",
+    "split_observed",
     "split_off",
     "split_series",
     "split_trajectories",

@@ -31,7 +31,7 @@ def plot(path: str | os.PathLike[str]) -> tuple[Path, Path]:
             every[feature, 0].set_ylabel(str(name))
         for one in range(series):
             every[0, one].set_title(f"test series {one + 1}")
-            every[-1, one].set_xlabel("time")
+            every[-1, one].set_xlabel(str(found.get("time", "time")))
         canvas.legend(handles=_legend(), loc="outside lower center", ncols=4, fontsize=9)
     return files(path)
 

@@ -1,8 +1,8 @@
-"""CSV files with a header line, as people have them: any usual delimiter, decimal commas, comments, an index column."""
+"""CSV files as people have them: any usual delimiter, decimal commas, comments, an index column."""
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ...errors import UserError
@@ -19,7 +19,7 @@ Line = tuple[int, list[str]]
 """The number of a line in its file, and its cells."""
 
 
-def read_csv(path: Path, example: str, delimiter: str | None = None) -> tuple[list[str], Iterator[Line]]:
+def read_csv(path: Path, example: str | None, delimiter: str | None = None) -> tuple[list[str], Iterator[Line]]:
     """The names in the header, and each other line that is not empty, with its number.
 
     Lines that begin with `#` are comments; the last one before the data is the header if it has as many cells and the
@@ -28,7 +28,8 @@ def read_csv(path: Path, example: str, delimiter: str | None = None) -> tuple[li
 
     Args:
         path: The file, in UTF-8, in UTF-16 with its mark, or in Windows' Western code page.
-        example: A header for the message about a file without observations.
+        example: A header for the message about a file without one; None if it needs none: columns without names are
+            called "column 1", "column 2" and so on.
         delimiter: A character or a word for it; None for the one that divides the first line into most cells.
 
     Raises:
@@ -40,13 +41,11 @@ def read_csv(path: Path, example: str, delimiter: str | None = None) -> tuple[li
     first = next((line for line in text if line.strip()), "")
     character = given or _sniffed(path, first)
     lines = _cells(path, text, character)
-    if lines and all(number(cell) is not None for cell in lines[0][1]):
-        header = _commented_header(comments, character, len(lines[0][1]))
-        if header is None:
-            raise UserError(f"{path}: no names above the numbers: begin with a header line such as {example}")
-        lines = [(0, header), *lines]
+    if lines:
+        lines = _headed(path, lines, character, comments, example)
     if len(lines) < 2:
-        raise UserError(f"{path}: no observations: give a header line such as {example} and one line for each")
+        begin = "give" if example is None else f"give a header line such as {example} and"
+        raise UserError(f"{path}: no observations: {begin} one line for each")
     header = [name.strip() for name in lines[0][1]]
     body = _checked(path, lines[1:], header, character)
     return _without_index(header, body) if header[0] == "" else (header, body)
@@ -84,11 +83,12 @@ def _character(delimiter: str) -> str:
 
 
 def _sniffed(path: Path, line: str) -> str:
-    """The delimiter that gives the line most cells; spaces only where the others give one."""
-    cells = lambda one: len(next(iter(_parsed(path, [line], one)), (0, []))[1])
-    count = {one: cells(one) for one in DELIMITERS.values() if one != " "}
-    best = max(count, key=lambda one: count[one])
-    return best if count[best] > 1 or len(line.split()) < 2 else " "
+    """The delimiter that gives the line most cells, of those for which all are numbers if there are such; spaces only
+    where the others give one."""
+    cells = {one: next(iter(_cells(path, [line], one)), (0, []))[1] for one in DELIMITERS.values()}
+    of_numbers = {one: found for one, found in cells.items() if len(found) > 1 and _states_numbers(found, one)}
+    count = {one: len(found) for one, found in (of_numbers or cells).items()}
+    return max(count, key=lambda one: (count[one] > 1, one != " ", count[one]))
 
 
 def _cells(path: Path, text: Sequence[str], delimiter: str) -> list[Line]:
@@ -106,6 +106,26 @@ def _parsed(path: Path, text: Sequence[str], delimiter: str) -> list[Line]:
         raise UserError(f"{path}: not a readable CSV file ({error}): save it as UTF-8 text") from None
 
 
+def _headed(path: Path, lines: list[Line], delimiter: str, comments: Sequence[str], example: str | None) -> list[Line]:
+    """The lines with a header: their first one, the last comment, or made names where there need be none."""
+    first = lines[0][1]
+    if _states_numbers(first, delimiter, all):
+        header = _commented_header(comments, delimiter, len(first))
+        if header is None and example is not None:
+            raise UserError(f"{path}: no names above the numbers: begin with a header line such as {example}")
+        return [(0, header or [f"column {i + 1}" for i in range(len(first))]), *lines]
+    if example is None and _states_numbers(first, delimiter, any):
+        raise UserError(f"{path}: the first line has names and numbers: begin with a name for each column, or none")
+    return lines
+
+
+def _states_numbers(cells: Sequence[str], delimiter: str, which: Callable[[Iterable[bool]], bool] = all) -> bool:
+    """Whether all cells that are not empty state numbers, or any of them does."""
+    texts = cells if delimiter == "," else [_with_point(cell) for cell in cells]
+    found = [number(text) is not None for text in texts if text.strip()]
+    return bool(found) and which(found)
+
+
 def _commented_header(comments: Sequence[str], delimiter: str, width: int) -> list[str] | None:
     """The last comment, as NumPy's `savetxt` writes a header; None if it has another number of cells, or numbers."""
     last = comments[-1] if comments else ""
@@ -116,7 +136,9 @@ def _commented_header(comments: Sequence[str], delimiter: str, width: int) -> li
 def _checked(path: Path, lines: Sequence[Line], header: Sequence[str], delimiter: str) -> Iterator[Line]:
     for line, row in lines:
         if len(row) != len(header):
-            raise UserError(f"{path}, line {line}: {len(row)} fields under a header of {len(header)}: mend the line")
+            raise UserError(
+                f"{path}, line {line}: the first line has {len(header)} cells, this one {len(row)}: mend the line"
+            )
         yield line, row if delimiter == "," else [_with_point(cell) for cell in row]
 
 

@@ -18,6 +18,8 @@ GAPS = ("", "na", "n/a", "nan", "null", "none")
 
 _UNITS = {"d": 86_400, "h": 3600, "min": 60, "s": 1}
 """Units of times, the largest first, in seconds."""
+_ENDINGS = (".csv", ".tsv", ".txt", ".parquet")
+_NO_GAPS = "is {!r}, and may have no gaps: mend the {}"
 _DATES = ("%d.%m.%Y", "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S")  # besides ISO 8601
 
 
@@ -60,8 +62,15 @@ class Table(NamedTuple):
         return list(self.columns)
 
     def labels(self, name: str) -> list[str]:
-        """A column as texts."""
-        return [str(value).strip() for value in self.columns[name]]
+        """A column as texts.
+
+        Raises:
+            UserError: A cell is empty.
+        """
+        values = self.columns[name]
+        found = ["" if value is None or value != value else str(value).strip() for value in values]
+        self._refuse(np.array([text == "" for text in found]), name, _NO_GAPS)
+        return found
 
     def numbers(self, name: str, *, gaps: bool = False) -> Float[np.ndarray, " rows"]:
         """A column as float64, NaN where a cell is empty.
@@ -76,20 +85,24 @@ class Table(NamedTuple):
         self._refuse(np.isinf(found), name, "is {!r}: mend the {}")
         self._refuse(~fits(found) & np.isfinite(found), name, f"= {{}} {TOO_LARGE}: mend the {{}}, or scale the data")
         if not gaps:
-            self._refuse(np.isnan(found), name, "is {!r}, and may have no gaps: mend the {}")
+            self._refuse(np.isnan(found), name, _NO_GAPS)
         return found
 
-    def times(self, name: str) -> tuple[Float[np.ndarray, " rows"], str | None]:
+    def times(self, name: str, groups: Sequence[str]) -> tuple[Float[np.ndarray, " rows"], str | None]:
         """A column as times, and the unit of dates: these become the time since the first of all, in the largest unit
         that is no larger than the usual gap between two of them. None for numbers, whose unit only the user knows.
+
+        Args:
+            name: Of the column.
+            groups: The label of each row's trajectory or series, within which gaps are measured.
 
         Raises:
             UserError: A cell is neither a number nor a date, or there are dates with a time zone and others without.
         """
         values = self.columns[name]
         if values.dtype.kind == "M":
-            self._refuse(np.isnat(values), name, "is {!r}, and may have no gaps: mend the {}")
-            return _since_first((values - values.min()) / np.timedelta64(1, "s"))
+            self._refuse(np.isnat(values), name, _NO_GAPS)
+            return _since_first((values - values.min()) / np.timedelta64(1, "s"), groups)
         if values.dtype.kind in "iuf" or _number(values[0]) is not None:
             return self.numbers(name), None
         dates = [_date(str(value).strip()) for value in values]
@@ -101,7 +114,7 @@ class Table(NamedTuple):
         if len({date.tzinfo is None for date in found}) > 1:
             raise UserError(f"{self.source}: {name}: some dates have a time zone and some have none: give all or none")
         return _since_first(
-            np.array([(date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() for date in found])
+            np.array([(date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() for date in found]), groups
         )
 
     def _refuse(self, bad: np.ndarray, name: str, wrong: str) -> None:
@@ -112,33 +125,49 @@ class Table(NamedTuple):
             raise UserError(f"{self.source}, {self.row} {self.lines[first]}: {name} {wrong.format(text, self.row)}")
 
 
-def read_table(path: Path, example: str, delimiter: str | None = None) -> Table:
-    """The columns of a CSV or Parquet file.
+def table_of(
+    source: Any, what: str, example: str | None, delimiter: str | None = None, *, also: Sequence[str] = ()
+) -> Table:
+    """The columns of a CSV or Parquet file (.csv, .tsv, .txt, .parquet), or of a table in Python.
 
     Args:
-        path: The file; its ending says which.
-        example: A header for the message about a file without observations.
-        delimiter: Of a CSV file; None for the one that its header shows.
+        source: The file; or a pandas DataFrame, an xarray Dataset, or a mapping from names to arrays.
+        what: What it holds, for messages.
+        example: A header, for the message about a file without one; None if a CSV file needs none.
+        delimiter: Of a CSV file; None for the one that its first line shows.
+        also: Endings of other files that the caller reads, for messages.
 
     Raises:
-        UserError: The file cannot be read, has no observations, or has a column twice; or pyarrow is missing.
+        UserError: The file cannot be read, has no observations, or has a column twice or without a name; or pyarrow is
+            missing; or the source is something else, or its columns differ in length.
     """
-    if path.suffix.lower() == ".parquet":
-        return _parquet(path)
+    if not isinstance(source, str | Path):
+        return _as_table(source)
+    path, endings = Path(source).expanduser(), (*_ENDINGS, *also)
+    if path.suffix.lower() not in endings:
+        known = f"{', '.join(endings[:-1])} and {endings[-1]}"
+        raise UserError(f"{path}: {what} are read from {known} files: convert it to one of them")
+    if not path.is_file():
+        raise UserError(f"no file at {path}: name a file of {what}")
+    return _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path, example, delimiter)
+
+
+def _csv(path: Path, example: str | None, delimiter: str | None) -> Table:
     header, lines = read_csv(path, example, delimiter)
-    twice = [name for name in header if header.count(name) > 1]
+    numbers, rows = zip(*lines, strict=True)
+    columns = list(zip(header, np.array(rows, object).T, strict=True))
+    columns = [(name, cells) for name, cells in columns if name or any(cell.strip() for cell in cells)]
+    names = [name for name, _ in columns]
+    if "" in names:
+        raise UserError(f"{path}: column {names.index('') + 1} has no name: give each column one")
+    twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise UserError(f"{path}: column {twice[0]!r} is there twice: give each column a name of its own")
-    numbers, rows = zip(*lines, strict=True)
-    return Table(str(path), dict(zip(header, np.array(rows, object).T, strict=True)), numbers, "line")
+    return Table(str(path), dict(columns), numbers, "line")
 
 
-def as_table(source: Any) -> Table:
-    """The columns of a pandas DataFrame, an xarray Dataset, or a mapping from names to arrays.
-
-    Raises:
-        UserError: It is something else, or its columns differ in length.
-    """
+def _as_table(source: Any) -> Table:
+    """The columns of an object in Python."""
     if isinstance(source, _Dataset):
         source = source.to_dataframe()
     if isinstance(source, _Frame) and type(source.index).__name__ != "RangeIndex":  # which only counts
@@ -166,9 +195,12 @@ def _parquet(path: Path) -> Table:
     return Table(str(path), columns, range(1, 1 + found.num_rows), "row")
 
 
-def _since_first(seconds: Float[np.ndarray, " rows"]) -> tuple[Float[np.ndarray, " rows"], str]:
+def _since_first(seconds: Float[np.ndarray, " rows"], groups: Sequence[str]) -> tuple[Float[np.ndarray, " rows"], str]:
     """Times in seconds as times since the first, in a unit that suits the gaps between them, and that unit."""
-    gaps = np.diff(np.unique(seconds))
+    group = np.unique(np.array(groups), return_inverse=True)[1]
+    order = np.lexsort((seconds, group))
+    gaps = np.diff(seconds[order])[np.diff(group[order]) == 0]
+    gaps = gaps[gaps > 0]
     usual = float(np.median(gaps)) if len(gaps) else 0.0
     unit, size = next(((unit, size) for unit, size in _UNITS.items() if usual >= size), ("s", 1))
     return (seconds - seconds.min()) / size, unit

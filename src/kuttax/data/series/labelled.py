@@ -33,6 +33,7 @@ class LabelledSplits(NamedTuple):
         train, validation, test: The series.
         names: The names of the channels.
         classes: The names of the classes; None for numbers to predict.
+        summary: What a user's data were understood as, in a line.
     """
 
     train: Labelled
@@ -40,6 +41,7 @@ class LabelledSplits(NamedTuple):
     test: Labelled
     names: tuple[str, ...]
     classes: tuple[str, ...] | None
+    summary: str = ""
 
 
 def padded(

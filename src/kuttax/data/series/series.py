@@ -52,6 +52,8 @@ class SeriesSplits(NamedTuple):
         share: The approximate share of each series' times that is shown.
         unit: The length of one unit of the grid's time in the unit of the recorded times.
         low, high: The values of each feature that are stored as 0 and 1, `(d,)`.
+        time: The name of the recorded times, with their unit in brackets if it is known.
+        summary: What a user's data were understood as, in a line.
     """
 
     train: Series
@@ -63,6 +65,8 @@ class SeriesSplits(NamedTuple):
     unit: float = 1.0
     low: Float[np.ndarray, " d"] | float = 0.0
     high: Float[np.ndarray, " d"] | float = 1.0
+    time: str = "time"
+    summary: str = ""
 
 
 def on_grid(observed: Iterable[Observed], rounding: float, span: float) -> Series:
@@ -98,27 +102,32 @@ def on_grid(observed: Iterable[Observed], rounding: float, span: float) -> Serie
     return series
 
 
-def natural_grid(observed: Iterable[Observed]) -> tuple[float, float]:
-    """A rounding for these series, and the span of the grid.
+def natural_grid(observed: Sequence[Observed], rounding: float | None = None) -> tuple[float, float]:
+    """The interval of a grid for these series, and its last time.
 
-    The rounding is the least gap between two times of a series, if 500 of it cover the longest series; else the least
-    of 1, 2 or 5 times a power of ten for which they do.
+    Args:
+        observed: The recorded series.
+        rounding: The interval; None for the least gap between two times of a series, if 500 of it cover the longest
+            series, else for the least of 1, 2 or 5 times a power of ten for which they do.
 
     Raises:
         UserError: No series has two times.
     """
     times = [np.unique(one.t) for one in observed]
-    longest = max((t[-1] - t[0] for t in times), default=0.0)
+    longest = max((t[-1] - t[0] for t in times if len(t)), default=0.0)
     if not longest > 0:
         raise UserError("no series has two different times: there is nothing to predict")
-    least = min(np.diff(t).min() for t in times if len(t) > 1)
-    rounding = longest / _MOST_INTERVALS
-    if least >= rounding * (1 - 1e-9):
-        rounding = least
-    else:
-        power = 10.0 ** np.floor(np.log10(rounding))
-        rounding = power * next(k for k in (1, 2, 5, 10) if k * power >= rounding * (1 - 1e-9))
-    return float(rounding), float(rounding * np.ceil(longest / rounding - 1e-6))
+    if rounding is None:
+        least, coarse = float(min(np.diff(t).min() for t in times if len(t) > 1)), float(longest) / _MOST_INTERVALS
+        rounding = least if least >= coarse * (1 - 1e-9) else _round(coarse)
+    last = max(t[-1] for t in times if len(t))
+    return float(rounding), float(rounding * np.ceil(last / rounding - 1e-6))
+
+
+def _round(least: float) -> float:
+    """The least of 1, 2 or 5 times a power of ten that is not below a number."""
+    power = 10.0 ** np.floor(np.log10(least))
+    return power * next(k for k in (1, 2, 5, 10) if k * power >= least * (1 - 1e-9))
 
 
 def _rounded(one: Observed, number: int, rounding: float, span: float) -> Observed:
@@ -165,8 +174,8 @@ def split(
     observed: Iterable[Observed],
     names: Sequence[str],
     *,
-    rounding: float,
-    span: float,
+    rounding: float | None = None,
+    span: float | None = None,
     share: float,
     held_out: float,
     seed: int,
@@ -177,7 +186,8 @@ def split(
     Args:
         observed: The recorded series.
         names: The names of the features.
-        rounding, span: The grid's interval and end, see `on_grid`.
+        rounding: The grid's interval, see `on_grid`; None for that of `natural_grid`.
+        span: Its end; None for the last time, rounded up.
         share: The share of each series' times that is shown, see `hide`.
         held_out: Share of the series for each of validation and test, in (0, 0.5).
         seed: Draws the series of each part, and the shown times.
@@ -189,6 +199,10 @@ def split(
     """
     if not 0 < held_out < 0.5:
         raise UserError(f"held_out must lie in (0, 0.5), got {held_out}")
+    if rounding is None or span is None:
+        observed = list(observed)
+        rounding, last = natural_grid(observed, rounding)
+        span = last if span is None else span
     if not 0 < rounding <= span or abs(span / rounding - round(span / rounding)) > 1e-6:
         raise UserError(f"rounding must divide the time span {span:g}, got {rounding:g}")
     whole = hide(on_grid(observed, rounding, span), share, seed)

@@ -1,148 +1,155 @@
-"""Series from a user's own CSV file, with labels or without."""
+"""Series from a user's own table, with labels or without."""
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Literal, NamedTuple
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from ...errors import UserError
-from ..files.csv_file import read_csv
-from ..files.numbers import TOO_LARGE, fits, number
+from ..files.numbers import fits, number
+from ..files.summary import listed, summary
+from ..files.table import Table, table_of
+from .columns import USUAL, SeriesColumns
 from .labelled import Labelled, padded
 from .series import Observed
 
 Target = Literal["auto", "class", "number"]
 
 
-class Loaded(NamedTuple):
-    """The series of a file, the names of its channels, and those of its classes; None for numbers to predict."""
+class LabelledSource(NamedTuple):
+    """Labelled series, and what their source calls them.
+
+    Attributes:
+        series: At least one.
+        names: The names of the channels.
+        classes: Those of the classes; None for numbers to predict.
+        summary: One line: how many series and times, what is observed, and what is missing.
+    """
 
     series: Labelled
     names: tuple[str, ...]
     classes: tuple[str, ...] | None
+    summary: str
 
 
-def load(path: Path, target: Target = "auto") -> Loaded:
-    """The series in a CSV file: a header line, then one line for each time of each series.
+class ObservedSource(NamedTuple):
+    """Series without labels, and what their source calls them.
 
-    Columns: `series`, any name of a series; `t`, its times from any origin; `label`, the same on all its lines; and
-    one column for each channel, under any name. The order of columns and lines is free. An empty cell is a gap.
+    Attributes:
+        series: At least one; the times of each count from its first one.
+        names: The names of the channels.
+        time: That of the times, with their unit in brackets if the source gives one.
+        summary: One line: how many series and times, what is observed, and what is missing.
+    """
+
+    series: list[Observed]
+    names: tuple[str, ...]
+    time: str
+    summary: str
+
+
+def load(
+    source: Any, target: Target = "auto", columns: SeriesColumns = USUAL, delimiter: str | None = None
+) -> LabelledSource:
+    """The labelled series in a table: one row for each time of each series, in any order.
+
+    Dates become the time since the first of all, in a unit that suits the gaps between them. An empty cell of a channel
+    is a gap.
 
     Args:
-        path: The file.
+        source: A CSV file (.csv, .tsv, .txt) with a header line, or a Parquet file; or a pandas DataFrame, an xarray
+            Dataset, or a mapping from names to arrays.
         target: The meaning of the labels. "class": each text is a class. "number": numbers to predict. "auto": numbers
             if all labels are numbers and at least one is not whole, else classes.
+        columns: Which columns are what.
+        delimiter: Of a CSV file; None for the one that its header shows.
 
     Raises:
-        UserError: The file cannot be read, or not as labelled series; the message names the place.
+        UserError: The source cannot be read, or not as labelled series; the message names the place.
     """
-    names, series = _read(path, ("series", "t", "label"))
-    labels = [_label(path, name, [(row.line, row.cells["label"]) for row in rows]) for name, rows in series.items()]
-    times, values = zip(*(_sorted(path, name, rows) for name, rows in series.items()), strict=True)
-    y, classes = _targets(path, labels, target)
-    return Loaded(padded(times, values, y), tuple(names), classes)
+    table = table_of(source, "series", "series,t,label,x", delimiter)
+    found = columns.found(table.source, table.names, labelled=True)
+    assert found.label is not None
+    every, _, about = _series(table, found.series, found.time, found.channel)
+    texts = table.labels(found.label)
+    labels = [_label(table, one, texts) for one in every]
+    y, classes = _targets(table.source, labels, target)
+    series = padded([one.t for one in every], [one.x for one in every], y)
+    about += "; a number to predict" if classes is None else f"; classes {listed(classes)}"
+    return LabelledSource(series, found.channel, classes, about)
 
 
-def load_observed(path: Path) -> tuple[list[Observed], tuple[str, ...]]:
-    """The series in a CSV file without labels, and the names of their features.
-
-    As for `load`, but there is no column `label`. The times of a series count from its first one.
+def load_observed(source: Any, columns: SeriesColumns = USUAL, delimiter: str | None = None) -> ObservedSource:
+    """The series in a table without labels, as `load` reads them.
 
     Raises:
         UserError: As `load`.
     """
-    names, series = _read(path, ("series", "t"))
-    found = []
-    for name, rows in series.items():
-        t, x = _sorted(path, name, rows)
-        found.append(Observed(t - t[0], np.nan_to_num(x), ~np.isnan(x)))
-    return found, tuple(names)
+    table = table_of(source, "series", "series,t,x", delimiter)
+    found = columns.found(table.source, table.names, labelled=False)
+    every, unit, about = _series(table, found.series, found.time, found.channel)
+    observed = [Observed(one.t - one.t[0], np.nan_to_num(one.x), ~np.isnan(one.x)) for one in every]
+    return ObservedSource(observed, found.channel, found.time if unit is None else f"time ({unit})", about)
 
 
-class _Row(NamedTuple):
-    """A line of the file: its number, its time, its values with NaN for gaps, and all its cells by name."""
+class _Series(NamedTuple):
+    """Its name, its rows in the order of time, its times, and its values with NaN for gaps."""
 
-    line: int
-    t: float
-    values: list[float]
-    cells: dict[str, str]
+    name: str
+    rows: np.ndarray
+    t: np.ndarray
+    x: np.ndarray
 
-
-def _read(path: Path, fixed: Sequence[str]) -> tuple[list[str], dict[str, list[_Row]]]:
-    """The names of the columns that are not `fixed`, and the lines of each series."""
-    if path.suffix.lower() != ".csv":
-        raise UserError(f"{path}: series are read from .csv files: convert it to one")
-    if not path.is_file():
-        raise UserError(f"no file at {path}: name a CSV file of series")
-    header, lines = read_csv(path, ",".join((*fixed, "x")))
-    names, series = _channels(path, header, fixed), {}
-    for line, cells in lines:
-        cell = dict(zip(header, (text.strip() for text in cells), strict=True))
-        values = [_number(path, line, name, cell[name], gap=True) for name in names]
-        row = _Row(line, _number(path, line, "t", cell["t"], gap=False), values, cell)
-        series.setdefault(cell["series"], []).append(row)
-    return names, series
+    def place(self, table: Table, index: int) -> str:
+        """Where the observation of this number stands in the table."""
+        return f"{table.source}, {table.row} {table.lines[int(self.rows[index])]}"
 
 
-def _channels(path: Path, header: list[str], fixed: Sequence[str]) -> list[str]:
-    """The columns of values."""
-    columns = f"the columns are {', '.join(fixed)}, and one for each channel"
-    twice = [name for name in header if header.count(name) > 1]
-    if twice:
-        raise UserError(f"{path}: column {twice[0]!r} is there twice: {columns}")
-    missing = [name for name in fixed if name not in header]
-    if missing:
-        raise UserError(f"{path}: column {missing[0]!r} is missing: {columns}")
-    names = [name for name in header if name not in fixed]
-    if not names or "" in names:
-        what = "a column has no name" if names else "there is no channel"
-        raise UserError(f"{path}: {what}: {columns}")
-    return names
+def _series(table: Table, series: str, time: str, channels: tuple[str, ...]) -> tuple[list[_Series], str | None, str]:
+    """The series, the unit of their times if these are dates, and a summary."""
+    names = table.labels(series)
+    t, unit = table.times(time, names)
+    x = np.stack([table.numbers(channel, gaps=True) for channel in channels], axis=1)
+    found = [_Series(name, rows, t[rows], x[rows]) for name, rows in _grouped(names, t)]
+    for one in found:
+        again = np.flatnonzero(np.diff(one.t) == 0)
+        if again.size:
+            second = again[0] + 1
+            place, written = one.place(table, second), str(table.columns[time][one.rows[second]]).strip()
+            raise UserError(f"{place}: series {one.name!r} has the time {written} twice: merge the two {table.row}s")
+    times, missing = [one.t for one in found], {"values": float(np.isnan(x).mean())}
+    return found, unit, summary(f"{len(found)} series", times, unit, {"channel": channels}, missing)
 
 
-def _number(path: Path, line: int, column: str, text: str, *, gap: bool) -> float:
-    """A finite number; NaN for a gap, where there may be one."""
-    value = np.nan if text == "" else number(text)
-    if value is None or np.isinf(value) or (np.isnan(value) and not gap):
-        raise UserError(f"{path}, line {line}: {column} is no finite number but {text!r}: mend the line")
-    if not np.isnan(value) and not fits(value):
-        raise UserError(f"{path}, line {line}: {column} = {text} {TOO_LARGE}: mend the line, or scale the data")
-    return value
+def _grouped(names: list[str], t: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """The rows of each series, in the order of time."""
+    rows: dict[str, list[int]] = {}
+    for row, name in enumerate(names):
+        rows.setdefault(name, []).append(row)
+    for name, own in rows.items():
+        yield name, np.array(own)[np.argsort(t[own], kind="stable")]
 
 
-def _label(path: Path, series: str, found: list[tuple[int, str]]) -> str:
-    """The label of a series, which all its lines repeat."""
-    first = found[0][1]
-    for line, label in found:
-        if label == "":
-            raise UserError(f"{path}, line {line}: series {series!r} has no label: give one on each of its lines")
-        if label != first:
-            raise UserError(f"{path}, line {line}: series {series!r} has the labels {first!r} and {label!r}: give one")
+def _label(table: Table, series: _Series, labels: list[str]) -> str:
+    """The label of a series, which all its rows repeat."""
+    first = labels[series.rows[0]]
+    for index, row in enumerate(series.rows):
+        if labels[row] != first:
+            place = series.place(table, index)
+            raise UserError(f"{place}: series {series.name!r} has the labels {first!r} and {labels[row]!r}: give one")
     return first
 
 
-def _sorted(path: Path, series: str, rows: Sequence[_Row]) -> tuple[np.ndarray, np.ndarray]:
-    """Times and values of a series, in the order of time."""
-    rows = sorted(rows, key=lambda row: row.t)
-    times = np.array([row.t for row in rows])
-    again = np.flatnonzero(np.diff(times) == 0)
-    if again.size:
-        line, time = rows[again[0] + 1][:2]
-        raise UserError(f"{path}, line {line}: series {series!r} has the time {time:.15g} twice: merge the two lines")
-    return times, np.array([row.values for row in rows])
-
-
-def _targets(path: Path, labels: list[str], target: Target) -> tuple[np.ndarray, tuple[str, ...] | None]:
+def _targets(source: str, labels: list[str], target: Target) -> tuple[np.ndarray, tuple[str, ...] | None]:
     """The labels as classes with their names, or as numbers."""
     numbers = [number(label) for label in labels]
     bad = next((label for label, x in zip(labels, numbers, strict=True) if x is None or not fits(x)), None)
     all_numbers = [np.nan if x is None else x for x in numbers]
     if target == "number" and bad is not None:
-        raise UserError(f"{path}: the label {bad!r} is no finite number: mend it, or give --target class")
+        raise UserError(f"{source}: the label {bad!r} is no finite number: mend it, or give --target class")
     if target == "number" or (target == "auto" and bad is None and any(x != round(x) for x in all_numbers)):
         return np.array(all_numbers), None
     classes = sorted(set(labels), key=(lambda label: float(label)) if bad is None else None)
     if len(classes) < 2:
-        raise UserError(f"{path}: all series have the label {classes[0]!r}: give at least two classes")
+        raise UserError(f"{source}: all series have the label {classes[0]!r}: give at least two classes")
     return np.array([classes.index(label) for label in labels], np.int32), tuple(classes)

@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from ...errors import UserError
 from ..files.numbers import TOO_LARGE, fits
+from ..files.summary import summary
 
 
 class Trajectory(NamedTuple):
@@ -46,17 +47,16 @@ class Source(NamedTuple):
 
     def of(self, trajectories: "Sequence[Trajectory]") -> "Source":
         """The source of these trajectories, with a summary of them."""
-        many, rows = len(trajectories), sorted({len(one.t) for one in trajectories})
-        times = f"{rows[0]}" if len(rows) == 1 else f"{rows[0]} to {rows[-1]}"
-        gaps = np.concatenate([np.diff(one.t) for one in trajectories])
-        apart = f"{gaps.mean():.6g}" if is_regular(trajectories) else f"{gaps.min():.6g} to {gaps.max():.6g}"
-        unit = "".join(f" {text}" for text in re.findall(r"[(\[](.*)[)\]]", self.time))
-        parts = [f"{many} trajector{'y' if many == 1 else 'ies'}", f"{times} times {apart}{unit} apart"]
-        for what, names in (("state", self.states), ("control input", self.controls)):
-            parts += [f"{what}{'s' * (len(names) > 1)} {', '.join(names)}"] if names else []
+        many, unit = len(trajectories), re.search(r"[(\[](.*)[)\]]", self.time)
         missing = np.concatenate([np.isnan(one.x).ravel() for one in trajectories]).mean()
-        parts += [f"{100 * missing:.2g} % of the states missing"] if missing else []
-        return self._replace(summary="; ".join(parts))
+        text = summary(
+            f"{many} trajector{'y' if many == 1 else 'ies'}",
+            [one.t for one in trajectories],
+            unit and unit[1],
+            {"state": self.states, "control input": self.controls},
+            {"states": missing},
+        )
+        return self._replace(summary=text)
 
 
 def check_trajectories(trajectories: Sequence[Trajectory], names: Sequence[str]) -> None:
@@ -114,9 +114,3 @@ def _check_numbers(name: str, one: Trajectory) -> None:
             f"{name}: times must increase strictly, but {one.t[row + 1]:g} {wrong} (row {row + 2}): sort the rows, "
             "and keep one for each time"
         )
-
-
-def is_regular(trajectories: Sequence[Trajectory]) -> bool:
-    """Whether all intervals between observations are equal, up to rounding."""
-    gaps = np.concatenate([np.diff(one.t) for one in trajectories])
-    return bool(np.ptp(gaps) <= 1e-6 * gaps.mean())

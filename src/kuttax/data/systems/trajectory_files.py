@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...errors import UserError
-from ..files.columns import USUAL, Columns
 from ..files.npz import read_arrays
-from ..files.table import Table, as_table, read_table
+from ..files.table import Table, table_of
+from .columns import USUAL, Columns
 from .trajectory import Source, Trajectory, check_trajectories
 
-_ENDINGS = (".csv", ".tsv", ".txt", ".parquet", ".npz")
+_NPZ = ".npz"
 
 
 class Recorded(NamedTuple):
@@ -43,16 +43,9 @@ def load(source: Any, columns: Columns = USUAL, delimiter: str | None = None) ->
     Raises:
         UserError: The source cannot be read, or not as trajectories; the message names the place.
     """
-    if not isinstance(source, str | Path):
-        return _from_table(as_table(source), columns)
-    path = Path(source)
-    if path.suffix.lower() not in _ENDINGS:
-        known = f"{', '.join(_ENDINGS[:-1])} and {_ENDINGS[-1]}"
-        raise UserError(f"{path}: trajectories are read from {known} files: convert it to one of them")
-    if not path.is_file():
-        raise UserError(f"no file at {path}: name a CSV, Parquet or NPZ file of trajectories")
-    if path.suffix.lower() != ".npz":
-        return _from_table(read_table(path, "t,x1,x2", delimiter), columns)
+    path = Path(source) if isinstance(source, str | Path) else None
+    if path is None or path.suffix.lower() != _NPZ or not path.is_file():
+        return _from_table(table_of(source, "trajectories", "t,x1,x2", delimiter, also=(_NPZ,)), columns)
     if columns != USUAL or delimiter is not None:
         raise UserError(f"{path}: an NPZ file has arrays t, x, u and trajectory: columns and delimiter are for tables")
     names, found = _from_npz(path)
@@ -65,7 +58,7 @@ def load(source: Any, columns: Columns = USUAL, delimiter: str | None = None) ->
 def _from_table(table: Table, columns: Columns) -> Recorded:
     found = columns.found(table.source, table.names)
     labels = [""] * len(table.lines) if found.trajectory is None else table.labels(found.trajectory)
-    t, unit = table.times(found.time)
+    t, unit = table.times(found.time, labels)
     x, u = (
         np.stack([table.numbers(name, gaps=gaps) for name in names], 1) if names else np.zeros((len(t), 0))
         for names, gaps in ((found.state, True), (found.control, False))

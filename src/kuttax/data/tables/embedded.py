@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ...errors import UserError
-from .points import PointSplits, split, standardised
+from .points import PointSplits, Standardised, split, standardised
 
 TABLES = {"wine": "load_wine", "breast-cancer": "load_breast_cancer", "diabetes": "load_diabetes", "iris": "load_iris"}
 """Name -> its loader in `sklearn.datasets`."""
@@ -33,10 +33,10 @@ def load(name: str, validation_fraction: float = 0.2, seed: int = 0) -> PointSpl
     from sklearn import datasets  # not at the top: kuttax would take twice as long to import
 
     table = getattr(datasets, TABLES[name])(return_X_y=True)[0]
-    return three_parts(name, continuous(table), validation_fraction, seed)
+    return three_parts(name, continuous(table), validation_fraction, seed).splits
 
 
-def three_parts(name: str, x: Float[np.ndarray, "n d"], validation_fraction: float, seed: int) -> PointSplits:
+def three_parts(name: str, x: Float[np.ndarray, "n d"], validation_fraction: float, seed: int) -> Standardised:
     """The rows of a table as training, validation and test data, standardised.
 
     Raises:

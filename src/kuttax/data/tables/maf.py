@@ -21,7 +21,7 @@ from ..files import archive
 from ..files.download import cache, download
 from ..files.numbers import TOO_LARGE, fits
 from .embedded import uncorrelated
-from .own import read_table
+from .own import load as load_table
 from .points import PointSplits, points, standardised
 
 URL = "https://zenodo.org/records/1161203/files/data.tar.gz"
@@ -106,7 +106,7 @@ def unpack(path: Path, member: str, target: Path) -> None:
 def _power(file: Callable[[str], Path]) -> PointSplits:
     """Household power, six columns: two that follow from others are left out, uniform noise fills the rounding."""
     path = file("power/data.npy")
-    table = read_table(path)
+    table = load_table(path).x
     if table.shape[1] != 8:
         raise UserError(f"{path}: expected 8 columns, got {table.shape[1]}; fetch it again")
     rng = np.random.RandomState(42)  # the published split
@@ -116,7 +116,7 @@ def _power(file: Callable[[str], Path]) -> PointSplits:
     power = 0.001 * rng.rand(len(table), 1)
     meters = rng.rand(len(table), 3)
     noise = np.hstack([power, voltage, meters, np.zeros((len(table), 1))])
-    return standardised("power", *_parts(table + noise))
+    return standardised("power", *_parts(table + noise)).splits
 
 
 def _gas(file: Callable[[str], Path]) -> PointSplits:
@@ -147,12 +147,12 @@ def _hepmass(file: Callable[[str], Path]) -> PointSplits:
         raise UserError("hepmass: no rows of class 1; give the archive's files")
     kept = recurring_left_out(train)
     train, validation = _without_last_tenth(train[:, kept])
-    return standardised("hepmass", train, validation, test[:, kept])
+    return standardised("hepmass", train, validation, test[:, kept]).splits
 
 
 def _miniboone(file: Callable[[str], Path]) -> PointSplits:
     """Neutrinos, 43 columns; the archive has outliers and recurring values taken out."""
-    return standardised("miniboone", *_parts(read_table(file("miniboone/data.npy"))))
+    return standardised("miniboone", *_parts(load_table(file("miniboone/data.npy")).x)).splits
 
 
 def _bsds300(file: Callable[[str], Path]) -> PointSplits:

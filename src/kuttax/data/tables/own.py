@@ -1,43 +1,66 @@
-"""Your own table: numbers in a CSV, NPY or NPZ file."""
+"""Your own table: numbers in a CSV, Parquet, NPY or NPZ file, or in a table in Python."""
 
-import csv
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from ...errors import UserError
+from ..files.columns import check_chosen
 from ..files.npz import read_npy, read_npz
-from ..files.numbers import TOO_LARGE, fits, number
+from ..files.numbers import TOO_LARGE, fits
+from ..files.summary import listed
+from ..files.table import table_of
 
 KEY = "x"
 """The name of the array in an NPZ file."""
 
+_ARRAYS = (".npy", ".npz")
 
-def read_table(path: str | Path) -> Float[np.ndarray, "n d"]:
+
+class OwnTable(NamedTuple):
+    """A table, and what it was understood as.
+
+    Attributes:
+        x: Finite numbers, one sample a row, float64.
+        names: The names of the columns; x1, x2, ... for an array.
+        summary: One line: how many rows, and which columns.
+    """
+
+    x: Float[np.ndarray, "n d"]
+    names: tuple[str, ...]
+    summary: str
+
+
+def load(source: Any, columns: Sequence[str] | None = None, delimiter: str | None = None) -> OwnTable:
     """Reads a table of finite numbers, one sample a row.
 
     Args:
-        path: A CSV file, with or without a line of column names; an NPY file; or an NPZ file with an array `x`.
-
-    Returns:
-        A float64 array of shape `(n, d)`.
+        source: A CSV file (.csv, .tsv, .txt), with or without a line of column names; a Parquet file; an NPY file; an
+            NPZ file with an array `x`; or a pandas DataFrame, an xarray Dataset, or a mapping from names to arrays.
+        columns: The columns to read, by name; None for all.
+        delimiter: Of a CSV file; None for the one that its first line shows.
 
     Raises:
-        UserError: If the file cannot be read, is empty, has rows of different length, or holds anything but finite
-            numbers; the message names the line and the column.
+        UserError: If the source cannot be read, is empty, has rows of different length, or holds anything but finite
+            numbers; the message names the row and the column.
     """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; give a CSV, NPY or NPZ file")
-    match path.suffix.lower():
-        case ".npz":
-            table = read_npz(path, [KEY])[0]
-        case ".npy":
-            table = read_npy(path)
-        case _:
-            return _read_csv(path)
-    return _checked(path, table)
+    path = Path(source).expanduser() if isinstance(source, str | Path) else None
+    if path is None or path.suffix.lower() not in _ARRAYS or not path.is_file():
+        table = table_of(source, "tables", None, delimiter, also=_ARRAYS)
+        names = table.names if columns is None else columns
+        check_chosen(table.source, table.names, names)
+        return _named(np.stack([table.numbers(name) for name in names], axis=1), names)
+    if columns is not None or delimiter is not None:
+        raise UserError(f"{path}: an array has no names of columns and no delimiter: give these for a table alone")
+    x = _checked(path, read_npy(path) if path.suffix.lower() == ".npy" else read_npz(path, [KEY])[0])
+    return _named(x, [f"{KEY}{i + 1}" for i in range(x.shape[1])])
+
+
+def _named(x: np.ndarray, names: Sequence[str]) -> OwnTable:
+    return OwnTable(x, tuple(names), f"{len(x)} rows; {'column' if len(names) == 1 else 'columns'} {listed(names)}")
 
 
 def _checked(path: Path, table: np.ndarray) -> np.ndarray:
@@ -56,31 +79,3 @@ def _checked(path: Path, table: np.ndarray) -> np.ndarray:
         row, column = large[0] + 1
         raise UserError(f"{path}: row {row}, column {column}: {table[row - 1, column - 1]:g} {TOO_LARGE}; scale it")
     return table
-
-
-def _read_csv(path: Path) -> np.ndarray:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = [(i, row) for i, row in enumerate(csv.reader(file), start=1) if any(cell.strip() for cell in row)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: not a readable CSV file ({' '.join(str(error).split())})") from error
-    if lines and all(number(cell) is None for cell in lines[0][1]):
-        lines = lines[1:]
-    if not lines:
-        raise UserError(f"{path}: no rows of numbers; give at least one sample a row")
-    width = len(lines[0][1])
-    return np.array([_row(path, line, row, width) for line, row in lines])
-
-
-def _row(path: Path, line: int, row: list[str], width: int) -> list[float]:
-    if len(row) != width:
-        raise UserError(f"{path}: line {line} has {len(row)} columns, the first row {width}; give every row as many")
-    numbers = []
-    for column, cell in enumerate(row, start=1):
-        value = number(cell)
-        if value is None or not fits(value):
-            what = f"{cell.strip()!r} is no number" if value is None else "NaN or infinity"
-            what = f"{cell.strip()} {TOO_LARGE}" if value is not None and np.isfinite(value) else what
-            raise UserError(f"{path}: line {line}, column {column}: {what}; remove the row or column, or fill it in")
-        numbers.append(value)
-    return numbers

@@ -32,6 +32,34 @@ class PointSplits(NamedTuple):
     test: Points
 
 
+class Standardised(NamedTuple):
+    """Standardised points, and what was taken from the columns.
+
+    Attributes:
+        splits: The points.
+        mean, sd: The mean and the standard deviation of each column, in the units of the data.
+    """
+
+    splits: PointSplits
+    mean: Float[np.ndarray, " d"]
+    sd: Float[np.ndarray, " d"]
+
+
+class PointSource(NamedTuple):
+    """What is known of the source of standardised points.
+
+    Attributes:
+        names: The names of its columns.
+        mean, sd: Their means and standard deviations, which were taken out, in the units of the data.
+        summary: What a user's data were understood as, in a line.
+    """
+
+    names: tuple[str, ...]
+    mean: Float[np.ndarray, " d"]
+    sd: Float[np.ndarray, " d"]
+    summary: str = ""
+
+
 def points(name: str, x: Float[np.ndarray, "n d"], log_det: Float[np.ndarray, " n"] | None = None) -> Points:
     """`x` as float32 points; `log_det` is zero if left out.
 
@@ -67,7 +95,7 @@ def split(x: Float[np.ndarray, "n d"], fraction: float, seed: int, name: str) ->
     return rest.x, part.x
 
 
-def standardised(name: str, train: np.ndarray, validation: np.ndarray, test: np.ndarray) -> PointSplits:
+def standardised(name: str, train: np.ndarray, validation: np.ndarray, test: np.ndarray) -> Standardised:
     """The three parts, each column less its mean and over its standard deviation in training and validation data.
 
     Log-densities are of the standardised columns, as in the literature (Papamakarios et al., NeurIPS 2017).
@@ -83,4 +111,4 @@ def standardised(name: str, train: np.ndarray, validation: np.ndarray, test: np.
     constant = np.flatnonzero(sd <= 1e-12 * np.maximum(1, np.abs(mean)))
     if constant.size:
         raise UserError(f"{name}: column {constant[0] + 1} is constant and has no density; leave it out")
-    return PointSplits(*(points(name, (x - mean) / sd) for x in named.values()))
+    return Standardised(PointSplits(*(points(name, (x - mean) / sd) for x in named.values())), mean, sd)

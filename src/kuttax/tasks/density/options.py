@@ -9,12 +9,13 @@ import tyro
 from ...data.images import digits
 from ...data.tables import embedded as tables
 from ...data.tables import maf, toys
-from ...data.tables.own import read_table
-from ...data.tables.points import PointSplits
+from ...data.tables.own import load as load_table
+from ...data.tables.points import PointSource, PointSplits
 from ...density.coupling import CouplingKind, coupling_of
 from ...density.trace import Exact, Hutchinson
 from ...errors import UserError
 from ...options.bounds import Depth, MostSteps, Seed, Share, Size, WholeNumber
+from ...options.columns import Delimiter
 from ...options.unused import Unused, unless
 from ..options import TaskOptions
 from .likelihood import Likelihood
@@ -34,8 +35,11 @@ class PointOptions(TaskOptions):
 
     data: Annotated[str, tyro.conf.arg(help=f"Learn this data set: {', '.join(DATA)}.")] = "moons"
     file: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Learn this table of yours instead of --data: CSV, NPY, or NPZ with an array x; one sample a row. It is
+    """Learn this table of yours instead of --data: CSV, Parquet, NPY, or NPZ with an array x; one sample a row. It is
     standardised for you."""
+    column: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="COLUMN ...")] = None
+    """With --file: learn the joint density of these columns (default: all)."""
+    delimiter: Delimiter = None
     data_dir: Path | None = None
     """Read the last five of --data from this folder, which holds their unpacked archive (default: download it once)."""
     samples: WholeNumber = 10_000
@@ -69,6 +73,7 @@ class PointOptions(TaskOptions):
         toy, published = not own and self.data in toys.TOYS, not own and self.data in maf.SETS
         return {
             **unless(not own, ["data"], data),
+            **unless(own, ["column", "delimiter"], data, "give a table of your own with --file"),
             **unless(published, ["data_dir"], data, f"name one of {', '.join(maf.SETS)}"),
             **unless(toy, ["samples", "test_samples"], data, f"name one of {', '.join(toys.TOYS)}"),
             **unless(not published, ["data_seed"], data, "name other data"),
@@ -76,15 +81,20 @@ class PointOptions(TaskOptions):
             **unless(self.depth > 0, ["width"], "with --depth 0", "give a hidden layer"),
         }
 
-    def points(self) -> PointSplits:
-        """The data.
+    def points(self) -> tuple[PointSplits, PointSource | None]:
+        """The data, and their source if it is a table of the user's.
 
         Raises:
             UserError: If they cannot be had, or an option is out of range.
         """
         fraction, seed = self.validation_fraction, self.data_seed
         if self.file is not None:
-            return tables.three_parts(str(self.file), read_table(self.file), fraction, seed)
+            own = load_table(self.file, self.column, self.delimiter)
+            found = tables.three_parts(str(self.file), own.x, fraction, seed)
+            return found.splits, PointSource(own.names, found.mean, found.sd, own.summary)
+        return self._known(fraction, seed), None
+
+    def _known(self, fraction: float, seed: int) -> PointSplits:
         if self.data in toys.TOYS:
             return toys.load(self.data, self.samples, test=self.test_samples, seed=seed)
         if self.data == "digits":
@@ -100,15 +110,17 @@ class PointOptions(TaskOptions):
             UserError: As `points`.
         """
         images = self.file is None and self.data == "digits"
+        splits, source = self.points()
         return Density(
             name,
-            self.points(),
+            splits,
             objective,
             field=self.field,
             width=self.width,
             depth=self.depth,
             units=self.units if self.units != "auto" else "bits/dim" if images else "nats",
             max_steps=self.max_steps,
+            source=source,
         )
 
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ...data.tables.points import PointSource
 from ...density.likelihood import log_prob, sample
 from ...solvers.rk.adaptive.adaptive import Adaptive
 from ...solvers.rk.tableaus import TSIT5
@@ -24,6 +25,7 @@ class Portrait(NamedTuple):
         log_density: In nats, `(m, m)`, y along the first axis.
         samples: Samples of the model, `(n, 2)`.
         data: `(n, 2)`.
+        names: The names of x and y; empty if they have none.
     """
 
     x: Float[Array, " m"] | np.ndarray
@@ -31,6 +33,14 @@ class Portrait(NamedTuple):
     log_density: Float[Array, "m m"] | np.ndarray
     samples: Float[Array, "n 2"] | np.ndarray
     data: Float[Array, "n 2"] | np.ndarray
+    names: tuple[str, ...] = ()
+
+    def in_units(self, source: PointSource) -> "Portrait":
+        """The same in the units of the data, under the names of their columns."""
+        back = lambda points: source.mean + source.sd * np.asarray(points)
+        x, y = (mean + sd * np.asarray(axis) for mean, sd, axis in zip(source.mean, source.sd, self[:2], strict=True))
+        log_density = np.asarray(self.log_density) - np.log(source.sd).sum()
+        return Portrait(x, y, log_density, back(self.samples), back(self.data), source.names)
 
 
 def portrait(field: Any, data: Float[np.ndarray, "n 2"], max_steps: int) -> Portrait:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...data.tables.points import Points, PointSplits
+from ...data.tables.points import Points, PointSource, PointSplits
 from ...density.likelihood import standard_normal
 from ...density.transport import Transported, augmented, transport
 from ...errors import UserError
@@ -66,6 +66,7 @@ class Density:
         units: The unit of the metric: nats a point, or bits a dimension.
         adjoint: For `kuttax.solve`; None for its default.
         max_steps: The largest number of steps that an adaptive solver may try.
+        source: The source of a user's data, whose names and units plots use; None without.
 
     Raises:
         UserError: An option is out of range or does not fit the data.
@@ -82,6 +83,7 @@ class Density:
     units: Units = "nats"
     adjoint: Any = None
     max_steps: int = 256
+    source: PointSource | None = None
 
     interval = (1.0, 0.0)
 
@@ -94,6 +96,11 @@ class Density:
         widths = {part.x.shape[1] for part in self.splits}
         if len(widths) > 1:
             raise UserError(f"{self.name}: training, validation and test data have {sorted(widths)} columns")
+
+    @property
+    def summary(self) -> str:
+        """What the user's data were understood as; empty without."""
+        return "" if self.source is None else self.source.summary
 
     @property
     def metric(self) -> Metric:
@@ -170,7 +177,10 @@ class Density:
 
     def portrait(self, model: Any) -> Portrait | None:
         """The density for plots; None if the data are not points in the plane."""
-        return portrait(model, self.test.x, self.max_steps) if self.dimensions == 2 else None
+        if self.dimensions != 2:
+            return None
+        found = portrait(model, self.test.x, self.max_steps)
+        return found if self.source is None else found.in_units(self.source)
 
     def sampling(self, model: Any, samples: int, key: PRNGKeyArray) -> Trajectories:
         """The initial value problems that draw `samples` samples, from the base to the data."""

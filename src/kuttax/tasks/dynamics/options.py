@@ -6,13 +6,14 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import tyro
 
-from ...data.files.columns import Columns
 from ...data.systems import systems, trajectory_files
+from ...data.systems.columns import Columns
 from ...data.systems.trajectory import Source, Trajectory
 from ...data.systems.windows import SHUFFLED, TrajectorySplits, split_trajectories, with_noise
 from ...errors import UserError
 from ...nn.fields.known_physics import KNOWN
 from ...options.bounds import Depth, MostSteps, Seed, Size, WholeNumber, above, at_least, between
+from ...options.columns import Delimiter, TimeColumn
 from ...options.unused import Unused, changed, refuse_unused, unless
 from ..options import TaskOptions
 from .drive import InputKind
@@ -37,17 +38,14 @@ class DynamicsOptions(TaskOptions):
     file: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Learn your own trajectories instead of a system's: a CSV or Parquet file with a row for each time, or an NPZ file
     with arrays t, x, u and trajectory. Columns are found by their usual names, or named below."""
-    time: Annotated[str | None, tyro.conf.arg(metavar="COLUMN")] = None
-    """With --file: the times, numbers or dates (default: t, time or date)."""
+    time: TimeColumn = None
     state: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="COLUMN ...")] = None
     """With --file: the states (default: x1, x2, ..., or all columns that are nothing else)."""
     control_input: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="COLUMN ...")] = None
     """With --file: the control inputs (default: u1, u2, ..., if they are there)."""
     trajectory: Annotated[str | None, tyro.conf.arg(metavar="COLUMN")] = None
     """With --file: the label of a row's trajectory (default: trajectory, id or run, if it is there)."""
-    delimiter: Annotated[str | None, tyro.conf.arg(metavar="CHARACTER")] = None
-    """With --file: what stands between the cells of a CSV file: a character, or tab, space, comma, semicolon, bar
-    (default: what the first line shows)."""
+    delimiter: Delimiter = None
     trajectories: WholeNumber | None = None
     """Generate this many trajectories (default: depends on the system)."""
     samples: Annotated[int, at_least(2)] | None = None

@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..._solve.solve import solve
-from ...data.systems.trajectory import Source, is_regular
+from ...data.files.summary import is_regular
+from ...data.systems.trajectory import Source
 from ...data.systems.windows import Course, Scaling, TrajectorySplits, Windows, windows
 from ...errors import UserError
 from ...growth import GrowthRates, Rests, growth_rates
@@ -132,7 +133,7 @@ class Dynamics:
         every = [one for part in self.parts for one in part]
         put = lambda name, value: object.__setattr__(self, name, value)
         put("scaling", Scaling.of(self.parts.train))
-        put("regular", is_regular(every))
+        put("regular", is_regular([one.t for one in every]))
         put("plain", self.regular and every[0].u.shape[1] == 0)
         whole = self.segments * self.horizon
         # Windows may overlap, since that uses the same data more often; with own starts for each window they must not.

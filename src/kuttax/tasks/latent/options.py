@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-import numpy as np
 import tyro
 
 from ...data.series import oscillations, physionet, series_files
-from ...data.series.series import SeriesSplits, natural_grid, split
+from ...data.series.columns import SeriesColumns
+from ...data.series.series import SeriesSplits, split
 from ...errors import UserError
 from ...options.bounds import Depth, MostSteps, Seed, Size, WholeNumber, above, at_least, between
+from ...options.columns import ChannelColumns, Delimiter, SeriesColumn, TimeColumn
 from ...options.unused import Unused, unless
 from ...solvers.sde.sde import Calculus
 from ..options import TaskOptions
@@ -31,8 +32,12 @@ class LatentOptions(TaskOptions):
     """Learn damped oscillations at random times (synthetic), or two days in intensive care (physionet: PhysioNet's
     challenge of 2012, set A)."""
     file: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Learn your own series instead of --data: CSV with columns series, t, and one for each feature. An empty cell is a
-    gap. Times count from the first one of their series."""
+    """Learn your own series instead of --data: a CSV or Parquet file with a row for each time of each series. Columns
+    are found by their usual names, or named below. An empty cell is a gap."""
+    series: SeriesColumn = None
+    time: TimeColumn = None
+    channel: ChannelColumns = None
+    delimiter: Delimiter = None
     data_dir: Path | None = None
     """Read PhysioNet's set-a from this folder, as files, folder or archive (default: download it once)."""
     samples: WholeNumber = 2000
@@ -43,7 +48,7 @@ class LatentOptions(TaskOptions):
     """Draw the generated series from this seed."""
     rounding: Annotated[float, above(0)] | None = None
     """Round times to multiples of this, so that all series share one grid (default: 0.1; in hours for physionet;
-    for --file the least gap, or what gives at most 500 intervals)."""
+    for --file the least gap, or what gives at most 500 intervals, in the unit that kuttax reports)."""
     observed: Annotated[float, between(0, 1, "(]")] = 0.5
     """Show this share of the times of each series to the encoder, and predict the others. 1: show all and predict
     all."""
@@ -93,6 +98,7 @@ class LatentOptions(TaskOptions):
             **unless(self.file is None, ["data"], data),
             **unless(self._generated, ["samples", "noise", "data_seed"], data, "name --data synthetic"),
             **unless(published, ["data_dir"], data, "name --data physionet"),
+            **unless(self.file is not None, ["series", "time", "channel", "delimiter"], data, "name a file"),
             **unless(self.kl > 0, ["kl_anneal"], "with --kl 0", "give a weight"),
         }
 
@@ -120,12 +126,10 @@ class LatentOptions(TaskOptions):
     def _splits(self) -> SeriesSplits:
         asked = {"share": self.observed, "held_out": self.held_out, "seed": self.split_seed}
         if self.file is not None:
-            series, names = series_files.load_observed(Path(self.file))
-            rounding, span = natural_grid(series)
-            if self.rounding is not None:
-                last = max(one.t[-1] for one in series)
-                rounding, span = self.rounding, self.rounding * np.ceil(last / self.rounding - 1e-6)
-            return split(series, names, rounding=rounding, span=span, scaled=True, **asked)
+            columns = SeriesColumns(series=self.series, time=self.time, channel=self.channel)
+            series, names, time, summary = series_files.load_observed(self.file, columns, self.delimiter)
+            parts = split(series, names, rounding=self.rounding, scaled=True, **asked)
+            return parts._replace(time=time, summary=summary)
         if self.data == "synthetic":
             rounding = oscillations.ROUNDING if self.rounding is None else self.rounding
             series = oscillations.generate(self.samples, self.noise, self.data_seed)

@@ -19,6 +19,7 @@ class Reconstruction(NamedTuple):
     """The first test series, in the features with the most observations, in the units of the data.
 
     Attributes:
+        time: The name of the times, with their unit in brackets if it is known.
         times: The grid, from 0.
         names: The names of the features.
         mean: From the mean of each latent start, `(series, grid, features)`.
@@ -29,6 +30,7 @@ class Reconstruction(NamedTuple):
         seen: The times that the encoder sees, `(series, length)`.
     """
 
+    time: str
     times: Float[np.ndarray, " grid"]
     names: tuple[str, ...]
     mean: Float[np.ndarray, "n grid d"]
@@ -67,7 +69,8 @@ def reconstruction(task: Reconstructing, model: Any, solver: AbstractSolver) -> 
     names = tuple(splits.names[i] for i in features)
     least, most = np.quantile(draws, [0.05, 0.95], axis=0)
     x, mask = in_units(batch.x), chosen(batch.mask)
-    return Reconstruction(splits.unit * splits.times, names, mean, least, most, batch.index, x, mask, batch.seen)
+    times = splits.unit * splits.times
+    return Reconstruction(splits.time, times, names, mean, least, most, batch.index, x, mask, batch.seen)
 
 
 @eqx.filter_jit

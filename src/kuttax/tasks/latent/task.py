@@ -90,6 +90,11 @@ class Latent:
         check_options(self)
 
     @property
+    def summary(self) -> str:
+        """What a user's data were understood as."""
+        return self.splits.summary
+
+    @property
     def interval(self) -> tuple[float, float]:
         """From one time of the grid to the next."""
         return 0.0, float(self.splits.times[1])

@@ -7,15 +7,19 @@ from typing import Annotated, Any, ClassVar
 import tyro
 
 from ...data.series import aeon_sets, series_files, spirals
+from ...data.series.columns import SeriesColumns
 from ...data.series.controls import PathKind
 from ...data.series.labelled import LabelledSplits, hold_out, split_series
 from ...data.series.series_files import Target
 from ...options.bounds import Depth, MostSteps, Seed, Size, WholeNumber, at_least, between
+from ...options.columns import ChannelColumns, Delimiter, SeriesColumn, TimeColumn
 from ...options.unused import Unused, unless
 from ..options import TaskOptions
 from .task import Controlled
 
 SPIRALS = "spirals"
+
+_COLUMNS = ("series", "time", "label", "channel")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +35,15 @@ class SeriesOptions(TaskOptions):
     """Learn noisy spirals in the plane, clockwise or anticlockwise (spirals), or the classification data set of this
     name in the package aeon, such as JapaneseVowels."""
     file: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Learn your own series instead of --data: CSV with columns series, t, label, and one for each channel. An empty
-    cell is a gap."""
+    """Learn your own series instead of --data: a CSV or Parquet file with a row for each time of each series. Columns
+    are found by their usual names, or named below. An empty cell is a gap."""
+    series: SeriesColumn = None
+    time: TimeColumn = None
+    label: Annotated[str | None, tyro.conf.arg(metavar="COLUMN")] = None
+    """With --file: the class or the number to predict, the same in all rows of a series (default: label, class or
+    target)."""
+    channel: ChannelColumns = None
+    delimiter: Delimiter = None
     target: Target = "auto"
     """Read the labels of --file as classes (class) or as numbers to predict (number). auto: numbers if all labels are
     numbers and at least one is not whole, else classes."""
@@ -77,7 +88,7 @@ class SeriesOptions(TaskOptions):
         data = "with --file" if own else f"with --data {self.data}"
         return {
             **unless(not own, ["data"], data),
-            **unless(own, ["target"], data, "give series of your own with --file"),
+            **unless(own, ["target", *_COLUMNS, "delimiter"], data, "give series of your own with --file"),
             **unless(archived, ["data_dir"], data, "name a data set of aeon"),
             **unless(drawn, ["samples", "noise", "gaps", "data_seed"], data, f"name --data {SPIRALS}"),
             **unless(self.path == "linear", ["log_signature"], "with --path cubic", "name --path linear"),
@@ -104,8 +115,9 @@ class SeriesOptions(TaskOptions):
 
     def _parts(self) -> LabelledSplits:
         if self.file is not None:
-            found = series_files.load(Path(self.file), self.target)
-            return split_series(found.series, found.names, found.classes, self.held_out, self.split_seed)
+            columns = SeriesColumns(**{name: getattr(self, name) for name in _COLUMNS})
+            series, names, classes, summary = series_files.load(self.file, self.target, columns, self.delimiter)
+            return split_series(series, names, classes, self.held_out, self.split_seed)._replace(summary=summary)
         if self.data == SPIRALS:
             series = spirals.generate(self.samples, self.noise, self.gaps, self.data_seed)
             return split_series(series, spirals.NAMES, spirals.CLASSES, self.held_out, self.split_seed)

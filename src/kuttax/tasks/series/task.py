@@ -96,6 +96,11 @@ class Controlled:
         return float(np.mean(train.y)), float(np.std(train.y)) or 1.0
 
     @property
+    def summary(self) -> str:
+        """What a user's data were understood as."""
+        return self.parts.summary
+
+    @property
     def classifies(self) -> bool:
         """Whether the labels are classes."""
         return self.parts.classes is not None

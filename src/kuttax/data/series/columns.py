@@ -1,0 +1,64 @@
+"""SeriesColumns: which columns of a user's table are times, channels, labels and names of series."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ...errors import UserError
+from ..files.columns import GROUP, TIME, check_chosen, needed
+
+_LABEL = ("label", "class", "target")
+
+
+class Found(NamedTuple):
+    """Columns as they are called in a table; `label` is None for series without labels."""
+
+    series: str
+    time: str
+    channel: tuple[str, ...]
+    label: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesColumns:
+    """The columns of series that a user names; None for those to be found by their usual names.
+
+    Attributes:
+        series: The name of a row's series; by default `series`, `trajectory`, `traj`, `id` or `run`.
+        time: The times; by default `t`, `time`, `date`, `datetime` or `timestamp`, a unit behind it or none.
+        channel: The observed values; by default all other columns.
+        label: The class or the number to predict; by default `label`, `class` or `target`.
+    """
+
+    series: str | None = None
+    time: str | None = None
+    channel: Sequence[str] | None = None
+    label: str | None = None
+
+    def found(self, source: str, names: Sequence[str], *, labelled: bool) -> Found:
+        """These columns in a table with columns of these names.
+
+        Args:
+            source: The table's name in messages.
+            names: Those of its columns.
+            labelled: Whether the series have labels.
+
+        Raises:
+            UserError: A named column is not there or has two purposes, or one cannot be found.
+        """
+        chosen = [name for name in (self.series, self.time, self.label, *(self.channel or ())) if name is not None]
+        check_chosen(source, names, chosen)
+        free = [name for name in names if name not in chosen]
+        series = self.series or needed(source, free, GROUP, "names of series", "series")
+        time = self.time or needed(source, free, TIME, "times", "time")
+        label = self.label
+        if labelled and label is None:
+            label = needed(source, free, _LABEL, "labels", "label")
+        channel = self.channel or [name for name in free if name not in (series, time, label)]
+        if not channel:
+            raise UserError(f"{source}: no channel beside {', '.join(names)}: give at least one column of values")
+        return Found(series, time, tuple(channel), label)
+
+
+USUAL = SeriesColumns()
+"""All columns by their usual names."""

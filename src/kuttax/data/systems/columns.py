@@ -1,0 +1,64 @@
+"""Columns: which columns of a user's table are times, states, control inputs and labels of trajectories."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ...errors import UserError
+from ..files.columns import GROUP, TIME, check_chosen, needed, numbered, usual
+
+_NAME = "name the states with --state, the control inputs with --control-input"
+
+
+class Found(NamedTuple):
+    """Columns as they are called in a table; `trajectory` is None if all rows are of one."""
+
+    time: str
+    state: tuple[str, ...]
+    control: tuple[str, ...]
+    trajectory: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """The columns of trajectories that a user names; None for those to be found by their usual names.
+
+    Attributes:
+        time: The times; by default `t`, `time`, `date`, `datetime` or `timestamp`, a unit behind it or none.
+        state: The states; by default x1, x2, ..., or else all other columns.
+        control_input: The control inputs; by default u1, u2, ....
+        trajectory: A label of the trajectory; by default `trajectory`, `traj`, `id`, `run` or `series`, if it is there.
+    """
+
+    time: str | None = None
+    state: Sequence[str] | None = None
+    control_input: Sequence[str] | None = None
+    trajectory: str | None = None
+
+    def found(self, source: str, names: Sequence[str]) -> Found:
+        """These columns in a table with columns of these names.
+
+        Raises:
+            UserError: A named column is not there or has two purposes, or one cannot be found.
+        """
+        given = (self.time, self.trajectory, *(self.state or ()), *(self.control_input or ()))
+        chosen = [name for name in given if name is not None]
+        check_chosen(source, names, chosen)
+        free = [name for name in names if name not in chosen]
+        time = self.time or needed(source, free, TIME, "times", "time")
+        free = [name for name in free if name != time]
+        trajectory = self.trajectory or usual(source, free, GROUP, "trajectories", "trajectory")
+        free = [name for name in free if name != trajectory]
+        control = self.control_input if self.control_input is not None else numbered(source, free, "u")
+        free = [name for name in free if name not in control]
+        state = self.state if self.state is not None else numbered(source, free, "x") or free
+        if not state:
+            raise UserError(f"{source}: no column of states beside {', '.join(names)}: give at least one")
+        left = [name for name in free if name not in state]
+        if left and self.state is None:
+            raise UserError(f"{source}: column {left[0]!r} is neither a state x1, x2, ... nor a control input: {_NAME}")
+        return Found(time, tuple(state), tuple(control), trajectory)
+
+
+USUAL = Columns()
+"""All columns by their usual names."""
