@@ -376,7 +376,9 @@ def test_the_command_distills_a_run(tmp_path, capsys, monkeypatch):
     assert not (tmp_path / "again" / "checkpoints").exists()
     whole = load_run(out)[2]
     jax.tree.map(np.testing.assert_array_equal, load_run(tmp_path / "again")[2], whole)
+    (tmp_path / "again" / "checkpoints").mkdir()  # a kill came after the record
     assert distill_command(*command, "--resume") == 0
+    assert not (tmp_path / "again" / "checkpoints").exists()
     assert "holds a finished run: nothing is left to do" in capsys.readouterr().out
     assert distill_command(*command, "--starts", 16, "--resume") == 2
     assert "--starts was 32, and is 16" in capsys.readouterr().err

@@ -89,7 +89,7 @@ def test_words_of_a_value():
         ),
         (
             ("sweep", "train", "series", "--file", "absent.csv", "--vary", "lr=0.1,0.2"),
-            "absent.csv: name a CSV file of series",
+            "absent.csv: name a file of series",
         ),
         ((*SWEEP, "--vary", "lr=1,2", "--frobnicate"), "unknown option '--frobnicate'"),
         ((*SWEEP, "--vary", "lr=1,2", "--workers", "0"), "--workers must be >= 1, got 0"),

@@ -30,12 +30,12 @@ from ..tasks.base import Trajectories
 from ..tasks.starts import some_trajectories
 from ..training.checkpoint import batch_size_of, load_run, read_run, save_run
 from ..training.evaluate import evaluate
-from .configuration import holds_result, save_configuration
 from .fit import Budget
 from .kept import save_for_torch, save_record
 from .options.solver import ONE_STEP
-from .output import CHECKPOINTS, Output, listed
+from .output import CHECKPOINTS, Output
 from .run import environment, reference
+from .run_folder import begin, finished
 
 
 class Bar:
@@ -125,16 +125,13 @@ class Distill:
         Plan.checked(self.objective, self._radius, start)
         size, about = batch_size_of(directory), read_run(directory)
         with Output(out, "distill", overwrite=self.overwrite, resume=self.resume) as output:
-            output.refuse_used()
-            if self.resume and holds_result(output.folder, self._configuration(directory)):
-                console.out(f"{out} holds a finished run: nothing is left to do")
+            config = self._configuration(directory)
+            if finished(output, config, console):
                 return 0
             task, model, own = load_run(directory)
             draw_key, fit_key = jax.random.split(jax.random.key(self.seed))
             problem = self._problem(directory, task, model, draw_key)
-            folder = output.begin()
-            save_configuration(folder, self._configuration(directory))
-            folder.claim(*listed())
+            folder = begin(output, config, console)
             fitted = self._fitted(problem, start, folder, console, fit_key)
             console.out(str(fitted))
             solvers = {"own solver": own, "distilled": fitted.solver, "Tsit5 at 1e-6": reference(task)}

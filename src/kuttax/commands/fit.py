@@ -26,12 +26,13 @@ from ..training.evaluate import evaluate
 from ..training.log import Log
 from ..training.loop import Progress, Trainer
 from ..training.settings import Settings
-from .configuration import holds_result, of_task, save_configuration
+from .configuration import of_task
 from .kept import read_record, save_certificate, save_for_torch, save_record
 from .options.task_unused import unused_in_task
-from .output import CHECKPOINTS, Output, listed
+from .output import CHECKPOINTS, Output
 from .own_data import settings_for
 from .run import describe_metric, describe_nfe, describe_verdict, environment, results, task_options
+from .run_folder import begin, finished
 
 Budget = Annotated[int, at_least(1, most=100_000)]
 """Of evaluations in one solve."""
@@ -149,28 +150,17 @@ class Fit:
         """The record of the run, and what was fitted: None if the run was finished before."""
         start = self._start(options, learned=self._components.learns(options.calculus))
         with Output(self._folder(name), "fit", overwrite=self.overwrite, resume=self.resume) as output:
-            output.refuse_used()
-            if self._finished(output, name, options):
-                console.out(f"{output.out} holds a finished run: nothing is left to do")
+            config = self._configuration(name, options)
+            if finished(output, config, console):
                 return read_record(output.folder), None
             task = options.build()
             own = replace(self, training=settings_for(task, self.training, console))
             Trainer(task, start, own.training)  # refuses what cannot be trained before anything is written
-            folder = output.begin()
-            save_configuration(folder, self._configuration(name, options))
-            folder.claim(*listed())
+            folder = begin(output, config, console)
             fitted = own._fitted(task, folder, console)
             record = own._keep(folder, task, name, options, fitted)
             output.finish()
         return record, fitted
-
-    def _finished(self, output: Output, name: str, options: Any) -> bool:
-        """Whether the run in the directory is to be resumed, is this one, and has its record; it is then tidied up."""
-        if not (self.resume and holds_result(output.folder, self._configuration(name, options))):
-            return False
-        checkpoints.clear(output.folder.path / CHECKPOINTS)
-        output.finish()
-        return True
 
     def _fitted(self, task: Any, folder: Folder, console: Console) -> Fitted:
         """The model and the solver, with the metrics and the checkpoints of each phase in the folder."""

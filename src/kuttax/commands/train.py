@@ -18,16 +18,17 @@ from ..tasks.options import TaskOptions
 from ..training.loop import Trainer
 from ..training.parallel import OneDevice, Placement, first, joined, part, together
 from ..training.settings import Settings
-from .configuration import holds_result, of_task, save_configuration
+from .configuration import of_task
 from .kept import read_record, save_record
 from .options.other_kind import refuse_other_kind
 from .options.penalty import PenaltyOptions
 from .options.solver import SolverOptions
 from .options.step_control import control_of, describe, proposed_steps
 from .options.task_unused import unused_in_task
-from .output import CHECKPOINTS, Output, listed
+from .output import CHECKPOINTS, Output
 from .own_data import settings_for
 from .run import describe_metric, describe_nfe, describe_verdict, recorded, task_options, train
+from .run_folder import begin, finished
 from .terminal import terminal
 
 CheckpointSeconds = Annotated[float, between(0, 1e6)]
@@ -104,15 +105,18 @@ class Train:
                 solver = solver.with_steps(proposed_steps(task, solver, training.batch_size, self.seed))
             return Trainer(task, solver, training, penalty.scheduled(training.train_steps), control, place)
 
+        def begun() -> None:
+            begin(output, config, console)
+
         controlled = "" if control is None else f", {self.step_control} step control"
         label = penalty.beside(title(solver)) + controlled
         about = {"task": name, "method": self.solver.solver, "label": label, "budget": None, **penalty.about}
         with Output(out, "train", overwrite=self.overwrite, resume=self.resume) as output:
-            if first(place, lambda: self._finished(output, name, options)):
-                console.out(f"{out} holds a finished run: nothing is left to do")
+            config = self._configuration(name, options)
+            if first(place, lambda: finished(output, config, console)):
                 return read_record(output.folder) if place.leads else None
             trainer = together(place, lambda: trainer_of(solver))
-            first(place, lambda: self._begin(output, name, options, console))
+            first(place, begun)
             folder = output.folder
             checkpoints = self._checkpoints(folder)
             trained = train(trainer, self.seed, label, folder, console, checkpoints, resume=self.resume)
@@ -165,28 +169,6 @@ class Train:
             console.out(f"  {record['certificate']['reasons'][0]}")
         again = "" if "in_law" in record["certificate"] else " --solver tsit5 --rtol 1e-6 --atol 1e-6"
         console.out(f"Saved in {out}. Look again: kuttax evaluate {out}{again}")
-
-    def _begin(self, output: Output, name: str, options: Any, console: Console) -> None:
-        """Create the directory, and save the options in it."""
-        folder = output.begin()
-        save_configuration(folder, self._configuration(name, options))
-        folder.claim(*listed())
-        if self.resume and not (folder.path / CHECKPOINTS).exists():
-            console.out(f"nothing is saved in {output.out} yet: training begins")
-
-    def _finished(self, output: Output, name: str, options: Any) -> bool:
-        """Whether the run in the directory is to be resumed, is this one, and has its record; it is then tidied up.
-
-        Raises:
-            UserError: It is another one, or there is none, or the directory is in use.
-        """
-        output.refuse_used()
-        folder = output.folder
-        if not (self.resume and holds_result(folder, self._configuration(name, options))):
-            return False
-        self._checkpoints(folder).clear()
-        output.finish()
-        return True
 
     def _configuration(self, name: str, options: Any) -> dict[str, Any]:
         """The options that must be the same to continue a run."""

@@ -1,7 +1,6 @@
 """One run of a comparison, from plain values alone, so that any process can do it."""
 
 import functools
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from ..options.method import ComparedMethod
 from ..output import CHECKPOINTS, listed
 from ..run import run, task_options
 from ..terminal import terminal
+from .workers import ONE_AT_A_TIME
 
 COMMAND = "compare"
 """The command that the files of a run belong to."""
@@ -83,9 +83,6 @@ def clear_checkpoints(folder: Folder) -> None:
     Checkpoints(folder.path / CHECKPOINTS).clear()
 
 
-_ONE = threading.Lock()  # a worker may have several threads; plots and the memory of a run are for one at a time
-
-
 def in_worker(comparison: Comparison, label: str, seed: int, path: Path) -> Record:
     """`one_run` in a process that has only plain values, without output.
 
@@ -98,7 +95,7 @@ def in_worker(comparison: Comparison, label: str, seed: int, path: Path) -> Reco
         seed: The seed.
         path: The folder of the run.
     """
-    with _ONE, Lock(path) as lock:
+    with ONE_AT_A_TIME, Lock(path) as lock:
         path.mkdir(parents=True, exist_ok=True)
         lock.acquire()
         method, trainer = _built(comparison)[label]

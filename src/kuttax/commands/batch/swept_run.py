@@ -1,6 +1,5 @@
 """One run of a sweep, from plain values alone, so that any process can do it."""
 
-import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from ...io.records import Record
 from ...tasks.options import TaskOptions
 from ..ending import of_one_run
 from ..terminal import terminal
+from .workers import ONE_AT_A_TIME
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,7 @@ def one_run(combination: Combination, seed: int, path: Path, console: Console) -
     return {**record, "kind": "run", **about}
 
 
-_ONE = threading.Lock()  # a worker may have several threads; plots and the memory of a run are for one at a time
-
-
 def in_worker(combination: Combination, seed: int, path: Path) -> Record:
     """`one_run` without output."""
-    with _ONE:
+    with ONE_AT_A_TIME:
         return one_run(combination, seed, path, terminal(quiet=True))

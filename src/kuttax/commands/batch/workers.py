@@ -16,6 +16,9 @@ from ...training.saving import Stopped
 LOST = "its worker process died at every attempt (was the memory full?)"
 """Why a call has no result."""
 
+ONE_AT_A_TIME = threading.Lock()
+"""For the runs of a process: a worker may have several threads, but has the memory for one run, and draws one plot."""
+
 
 class Workers(NamedTuple):
     """Where the runs go.
