@@ -81,6 +81,8 @@ def test_an_index_of_pandas_is_no_column(tmp_path):
     path.write_text("\n".join([f",{lines[0]}", *(f"{i},{line}" for i, line in enumerate(lines[1:]))]))
     same(load(path))
     path.write_text("\n".join([f",{lines[0]}", *(f"{3 * i},{line}" for i, line in enumerate(lines[1:]))]))
+    same(load(path))
+    path.write_text("\n".join([f",{lines[0]}", *(f"{0.5 * i},{line}" for i, line in enumerate(lines[1:]))]))
     assert load(path).source.states == ("index", "prey", "predator")
 
 

@@ -121,10 +121,10 @@ def test_npz_of_every_layout(tmp_path, rng):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("t,x1\n0,1\n2,3\n1,4\n", "times must increase strictly, but 1 comes after 2 (row 3)"),
-        ("t,x1\n0,1\n1,3\n1,4\n", "times must increase strictly, but 1 is there twice (row 3)"),
+        ("t,x1\n0,1\n2,3\n1,4\n", "times must increase strictly, but 1 comes after 2: sort the rows"),
+        ("t,x1\n0,1\n1,3\n1,4\n", "times must increase strictly, but 1 is there twice: sort the rows"),
         ("t,x1\n0,1\n1,inf\n", "line 3: x1 is 'inf'"),
-        ("t,x1\n0,\n1,nan\n", "state 1 is never observed"),
+        ("t,x1\n0,\n1,nan\n", "state x1 is never observed"),
         ("t,x1,u1\n0,1,\n1,1,2\n", "line 2: u1 is '', and may have no gaps"),
         ("t,x1\n0,1\ninf,2\n", "line 3: t is 'inf'"),
         ("t,x1\n0,1\n", "one row shows no motion"),

@@ -133,7 +133,8 @@ def distill(
     student = student.for_interval(t0, t1)
     eqx.filter_eval_shape(frozen.end, student, jax.tree.map(lambda x: x[0], y0))  # raises for slopes unlike the state
     teacher, keep = teacher_of(field) if teacher is None else teacher, Keep(saved)
-    pairs = taught(frozen, y0, teacher, cells=plan.cells(student), keep=keep, say=Reporter(report, "teacher"))
+    numbers = sum(leaf.size for leaf in jax.tree.leaves(y0))
+    pairs = taught(frozen, y0, teacher, cells=plan.cells(student, numbers), keep=keep, say=Reporter(report, "teacher"))
     seen, held = pairs.rows(rows), replace(pairs.rows(held_rows), path=None)
     seed = int(jax.random.randint(batch_key, (), 0, 2**31 - 1))
     best = fitted(frozen, student, seen, held, plan, seed, keep, Reporter(report, "fit"))

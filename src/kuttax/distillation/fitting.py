@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import UserError
 from ..solvers.base.solver import title
 from ..solvers.rk.learned import LearnedRK
-from . import gradient, least_squares
+from . import gradient, least_squares, regression
 from .best import BestStudent
 from .frozen import Frozen
 from .keep import Keep
@@ -63,9 +63,12 @@ class Plan:
             raise UserError(f"radius must be a positive number, got {radius!r}: 0.02 is a fiftieth of the starts' size")
         return cls(objective, float(radius), max_steps)
 
-    def cells(self, student: LearnedRK) -> int:
-        """The number of equal parts of the teacher's paths that the objective needs; 0 for no paths."""
-        return max(_LEAST_CELLS, _CELLS * student.steps) if self.objective == "local" else 0
+    def cells(self, student: LearnedRK, numbers: int) -> int:
+        """The number of equal parts of the teacher's paths that the fit needs, for so many numbers in all starts; 0 for
+        no paths."""
+        if self.objective == "local":
+            return max(_LEAST_CELLS, _CELLS * student.steps)
+        return regression.cells(student, numbers)
 
     def errors_of(self, frozen: Frozen, seen: Pairs) -> AbstractObjective:
         """The objective on these pairs."""
@@ -87,12 +90,14 @@ def fitted(
     stored = keep.stored("fit", (plan, seed, student, seen, held))
     parameters = sum(leaf.size for leaf in jax.tree.leaves(student))
     with double_precision():
+        objective = plan.errors_of(frozen, seen)
+        if not student.consistent:
+            student, seen = regression.regressed(objective, student, seen), replace(seen, path=None)
         if not crossed(frozen, student, held).any():
             raise UserError(
                 f"the student diverges on the held-out starts from where it begins ({title(student)}): "
                 "give it more evaluations, or begin at another tableau"
             )
-        objective = plan.errors_of(frozen, seen)
         if least_squares.suits(parameters, seen.number * objective.size(student, seen)):
             steps = least_squares.MOST_STEPS if plan.max_steps is None else plan.max_steps
             best = least_squares.levenberg_marquardt(objective, student, seen, held, steps, stored, say)

@@ -4,11 +4,14 @@ import re
 from collections.abc import Sequence
 
 from ...errors import UserError
+from .summary import listed
 
 TIME = ("t", "time", "date", "datetime", "timestamp")
 """Usual names of a column of times."""
 GROUP = ("series", "trajectory", "traj", "id", "run")
 """Usual names of a column that tells trajectories or series apart."""
+
+_UNIT = re.compile(r"\s*[(\[][^()\[\]]*[)\]]$")
 
 
 def check_chosen(source: str, names: Sequence[str], chosen: Sequence[str]) -> None:
@@ -24,7 +27,7 @@ def check_chosen(source: str, names: Sequence[str], chosen: Sequence[str]) -> No
     """
     for name in chosen:
         if name not in names:
-            raise UserError(f"{source}: there is no column {name!r}; the columns are {', '.join(names)}")
+            raise UserError(f"{source}: there is no column {name!r}; the columns are {listed(names)}")
         if chosen.count(name) > 1:
             raise UserError(f"{source}: column {name!r} is given twice: name each column for one purpose")
 
@@ -42,7 +45,8 @@ def usual(source: str, names: Sequence[str], known: Sequence[str], what: str, op
     Raises:
         UserError: Several columns have such names.
     """
-    found = [name for name in names if re.split(r"[\s(\[]", name.strip().lower())[0] in known]
+    found = [name for name in names if _UNIT.sub("", name.strip()).lower() in known]
+    found = [name for name in found if name in known] or found  # t before T (K)
     if len(found) > 1:
         raise UserError(f"{source}: {' and '.join(found)} may both be the {what}: name one with --{option}")
     return found[0] if found else None
@@ -56,19 +60,19 @@ def needed(source: str, names: Sequence[str], known: Sequence[str], what: str, o
     """
     found = usual(source, names, known, what, option)
     if found is None:
-        raise UserError(f"{source}: no column of {what} among {', '.join(names)}: name it with --{option}")
+        raise UserError(f"{source}: no column of {what} among {listed(names)}: name it with --{option}")
     return found
 
 
 def numbered(source: str, names: Sequence[str], letter: str) -> list[str]:
-    """The columns x1, x2, ... (or u1, u2, ...) in this order.
+    """The columns x1, x2, ... or X1, X2, ... (or u1, u2, ...) in this order.
 
     Raises:
-        UserError: One of them is missing.
+        UserError: One of them is missing, or is there twice.
     """
-    count = sum(bool(re.fullmatch(rf"{letter}[1-9]\d*", name)) for name in names)
-    wanted = [f"{letter}{i + 1}" for i in range(count)]
-    missing = [name for name in wanted if name not in names]
+    found = {name.lower(): name for name in names if re.fullmatch(rf"{letter}[1-9]\d*", name, re.IGNORECASE)}
+    wanted = [f"{letter}{i + 1}" for i in range(len(found))]
+    missing = [name for name in wanted if name not in found]
     if missing:
         raise UserError(f"{source}: column {missing[0]!r} is missing: number them from {letter}1 on, without gaps")
-    return wanted
+    return [found[name] for name in wanted]

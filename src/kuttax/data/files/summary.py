@@ -25,10 +25,14 @@ def summary(
     """
     rows = sorted({len(t) for t in times})
     count = f"{rows[0]}" if len(rows) == 1 else f"{rows[0]} to {rows[-1]}"
-    parts = [what, f"{count} times{_apart(times, unit)}"]
+    parts = [what, f"{count} time{'s' * (rows != [1])}{_apart(times, unit)}"]
     for word, names in columns.items():
         parts += [f"{word}{'s' * (len(names) > 1)} {listed(names)}"] if names else []
-    return "; ".join(parts + [f"{100 * share:.2g} % of the {word} missing" for word, share in missing.items() if share])
+    return "; ".join(parts + [f"{_percent(share)} of the {word} missing" for word, share in missing.items() if share])
+
+
+def _percent(share: float) -> str:
+    return "nearly all" if share > 0.99 else f"{100 * share:.2g} %"
 
 
 def listed(names: Sequence[str]) -> str:

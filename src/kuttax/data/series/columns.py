@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from ...errors import UserError
 from ..files.columns import GROUP, TIME, check_chosen, needed
+from ..files.summary import listed
 
 _LABEL = ("label", "class", "target")
 
@@ -54,9 +55,11 @@ class SeriesColumns:
         label = self.label
         if labelled and label is None:
             label = needed(source, free, _LABEL, "labels", "label")
-        channel = self.channel or [name for name in free if name not in (series, time, label)]
+        channel = self.channel
+        if channel is None:
+            channel = [name for name in free if name not in (series, time, label)]
         if not channel:
-            raise UserError(f"{source}: no channel beside {', '.join(names)}: give at least one column of values")
+            raise UserError(f"{source}: no channel beside {listed(names)}: give at least one column of values")
         return Found(series, time, tuple(channel), label)
 
 

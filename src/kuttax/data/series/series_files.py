@@ -88,6 +88,8 @@ def load_observed(source: Any, columns: SeriesColumns = USUAL, delimiter: str | 
     table = table_of(source, "series", "series,t,x", delimiter)
     found = columns.found(table.source, table.names, labelled=False)
     every, unit, about = _series(table, found.series, found.time, found.channel)
+    single = sum(len(one.t) == 1 for one in every)
+    about += f"; {single} series of one time left out" if single else ""
     observed = [Observed(one.t - one.t[0], np.nan_to_num(one.x), ~np.isnan(one.x)) for one in every]
     return ObservedSource(observed, found.channel, found.time if unit is None else f"time ({unit})", about)
 
@@ -102,7 +104,7 @@ class _Series(NamedTuple):
 
     def place(self, table: Table, index: int) -> str:
         """Where the observation of this number stands in the table."""
-        return f"{table.source}, {table.row} {table.lines[int(self.rows[index])]}"
+        return table.place(int(self.rows[index]))
 
 
 def _series(table: Table, series: str, time: str, channels: tuple[str, ...]) -> tuple[list[_Series], str | None, str]:
@@ -110,12 +112,15 @@ def _series(table: Table, series: str, time: str, channels: tuple[str, ...]) -> 
     names = table.labels(series)
     t, unit = table.times(time, names)
     x = np.stack([table.numbers(channel, gaps=True) for channel in channels], axis=1)
+    for channel, column in zip(channels, x.T, strict=True):
+        if np.isnan(column).all():
+            raise UserError(f"{table.source}: channel {channel} is never observed: leave its column out")
     found = [_Series(name, rows, t[rows], x[rows]) for name, rows in _grouped(names, t)]
     for one in found:
         again = np.flatnonzero(np.diff(one.t) == 0)
         if again.size:
             second = again[0] + 1
-            place, written = one.place(table, second), str(table.columns[time][one.rows[second]]).strip()
+            place, written = one.place(table, second), table.text(time, int(one.rows[second]))
             raise UserError(f"{place}: series {one.name!r} has the time {written} twice: merge the two {table.row}s")
     times, missing = [one.t for one in found], {"values": float(np.isnan(x).mean())}
     return found, unit, summary(f"{len(found)} series", times, unit, {"channel": channels}, missing)
@@ -147,8 +152,15 @@ def _targets(source: str, labels: list[str], target: Target) -> tuple[np.ndarray
     all_numbers = [np.nan if x is None else x for x in numbers]
     if target == "number" and bad is not None:
         raise UserError(f"{source}: the label {bad!r} is no finite number: mend it, or give --target class")
+    if target == "auto" and bad is not None and any(x is not None and x % 1 for x in numbers):
+        raise UserError(
+            f"{source}: the label {bad!r} is no finite number, and others are: mend it, or give --target class"
+        )
     if target == "number" or (target == "auto" and bad is None and any(x != round(x) for x in all_numbers)):
         return np.array(all_numbers), None
+    if bad is None:  # 1 and 1.0 are one class
+        first = {}
+        labels = [first.setdefault(x, label) for x, label in zip(numbers, labels, strict=True)]
     classes = sorted(set(labels), key=(lambda label: float(label)) if bad is None else None)
     if len(classes) < 2:
         raise UserError(f"{source}: all series have the label {classes[0]!r}: give at least two classes")

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from ...errors import UserError
 from ..files.columns import GROUP, TIME, check_chosen, needed, numbered, usual
+from ..files.summary import listed
 
 _NAME = "name the states with --state, the control inputs with --control-input"
 
@@ -53,7 +54,7 @@ class Columns:
         free = [name for name in free if name not in control]
         state = self.state if self.state is not None else numbered(source, free, "x") or free
         if not state:
-            raise UserError(f"{source}: no column of states beside {', '.join(names)}: give at least one")
+            raise UserError(f"{source}: no column of states beside {listed(names)}: give at least one")
         left = [name for name in free if name not in state]
         if left and self.state is None:
             raise UserError(f"{source}: column {left[0]!r} is neither a state x1, x2, ... nor a control input: {_NAME}")

@@ -8,7 +8,7 @@ import numpy as np
 from ...errors import UserError
 from ..files.npz import read_arrays
 from ..files.table import Table, table_of
-from .columns import USUAL, Columns
+from .columns import USUAL, Columns, Found
 from .trajectory import Source, Trajectory, check_trajectories
 
 _NPZ = ".npz"
@@ -29,8 +29,8 @@ class Recorded(NamedTuple):
 def load(source: Any, columns: Columns = USUAL, delimiter: str | None = None) -> Recorded:
     """The trajectories in a file or a table.
 
-    CSV (.csv, .tsv, .txt) and Parquet: one observation a row, columns in any order. Dates become seconds from the first
-    of all. An empty cell of a state is a missing observation.
+    CSV (.csv, .tsv, .txt) and Parquet: one observation a row, columns in any order. Dates become the time since
+    the first of all. An empty cell of a state is a missing observation.
 
     NPZ: arrays `t`, `x` and optionally `u`, either of one trajectory (or several, told apart by an array `trajectory`):
     (rows,), (rows, d), (rows, k); or of several of one length: t (rows,) or (n, rows), x (n, rows, d), u (n, rows, k).
@@ -43,7 +43,7 @@ def load(source: Any, columns: Columns = USUAL, delimiter: str | None = None) ->
     Raises:
         UserError: The source cannot be read, or not as trajectories; the message names the place.
     """
-    path = Path(source) if isinstance(source, str | Path) else None
+    path = Path(source).expanduser() if isinstance(source, str | Path) else None
     if path is None or path.suffix.lower() != _NPZ or not path.is_file():
         return _from_table(table_of(source, "trajectories", "t,x1,x2", delimiter, also=(_NPZ,)), columns)
     if columns != USUAL or delimiter is not None:
@@ -63,10 +63,27 @@ def _from_table(table: Table, columns: Columns) -> Recorded:
         np.stack([table.numbers(name, gaps=gaps) for name in names], 1) if names else np.zeros((len(t), 0))
         for names, gaps in ((found.state, True), (found.control, False))
     )
+    _check(table, found, labels, t, x)
     names, trajectories = _grouped(labels, t, x, u)
     check_trajectories(trajectories, [f"{table.source}: {name}" if name else table.source for name in names])
     known = Source(found.time if unit is None else f"time ({unit})", found.state, found.control)
     return Recorded(trajectories, known.of(trajectories))
+
+
+def _check(table: Table, found: Found, labels: list[str], t: np.ndarray, x: np.ndarray) -> None:
+    """What a message can say better of a table than of trajectories: where it is."""
+    before: dict[str, int] = {}
+    for row, label in enumerate(labels):
+        earlier = before.get(label)
+        if earlier is not None and t[row] <= t[earlier]:
+            text = table.text(found.time, row)
+            wrong = "is there twice" if t[row] == t[earlier] else f"comes after {table.text(found.time, earlier)}"
+            again = f"times must increase strictly, but {text} {wrong}: sort the rows, and keep one for each time"
+            raise UserError(f"{table.place(row)}: {again}")
+        before[label] = row
+    for name, column in zip(found.state, x.T, strict=True):
+        if np.isnan(column).all():
+            raise UserError(f"{table.source}: state {name} is never observed: leave its column out")
 
 
 def _grouped(labels: list[str], t: np.ndarray, x: np.ndarray, u: np.ndarray) -> tuple[list[str], list[Trajectory]]:

@@ -52,6 +52,8 @@ def load(source: Any, columns: Sequence[str] | None = None, delimiter: str | Non
         table = table_of(source, "tables", None, delimiter, also=_ARRAYS)
         names = table.names if columns is None else columns
         check_chosen(table.source, table.names, names)
+        if not names:
+            raise UserError(f"{table.source}: no column is chosen: name at least one")
         return _named(np.stack([table.numbers(name) for name in names], axis=1), names)
     if columns is not None or delimiter is not None:
         raise UserError(f"{path}: an array has no names of columns and no delimiter: give these for a table alone")

@@ -10,13 +10,14 @@ for each step.
 
 import dataclasses
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from ...errors import UserError
 from .order import condition_number, project
@@ -60,6 +61,22 @@ class AbstractChart(eqx.Module):
     def canonical(self) -> "AbstractChart":
         """The same methods, with parameters that are least sensitive to rounding."""
         return self
+
+    def through(
+        self,
+        times: Float[np.ndarray, " s"],
+        path: Callable[[float], Float[np.ndarray, "n d"]],
+        slope: Callable[[float, Float[np.ndarray, "n d"]], Float[np.ndarray, "n d"]],
+    ) -> "AbstractChart | None":
+        """A chart of one row whose states follow given paths; None if its weights are not free to, or if it fails.
+
+        Args:
+            times: Of the evaluations, as shares of the step.
+            path: The states after a share of the step.
+            slope: The derivatives of such states with respect to that share.
+        """
+        del times, path, slope
+        return None
 
 
 class Projected(AbstractChart):

@@ -1,12 +1,13 @@
 """Free: schemes without any order, for the last digits of a sampler with few evaluations."""
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from ...errors import UserError
 from .chart import AbstractChart, in_rows, moderate
@@ -75,6 +76,32 @@ class Free(AbstractChart):
             return a, b, moderate(a, b)
 
         return jax.vmap(one)(self.updates)
+
+    def through(
+        self,
+        times: Float[np.ndarray, " s"],
+        path: Callable[[float], Float[np.ndarray, "n d"]],
+        slope: Callable[[float, Float[np.ndarray, "n d"]], Float[np.ndarray, "n d"]],
+    ) -> "Free | None":
+        """The weights of each state in turn, by least squares: once the slopes before it are known, it is linear in
+        them. A state is where the next slope is evaluated; the last one is the end."""
+        start, ends = path(0.0), [*times[1:], 1.0]
+        factors, updates, slopes, added = [1.0], [], [], np.zeros_like(start)
+        x = start
+        for time, end in zip(times, ends, strict=True):
+            slopes = [*slopes, slope(time, x)][-self.window :]
+            columns = np.stack([start, *slopes], axis=-1).reshape(start.size, -1)
+            if not np.isfinite(columns).all():
+                return None
+            factor, *update = np.linalg.lstsq(columns, (path(end) - added).ravel())[0]
+            added = added + sum(weight * k for weight, k in zip(update, slopes, strict=True))
+            x = factor * start + added
+            factors.append(factor)
+            updates += update
+        arrays = {"times": times, "factors": np.array(factors), "updates": np.array(updates)}
+        return type(self).of_arrays(
+            {name: in_rows(v, 1, self.updates.dtype) for name, v in arrays.items()}, 0, self.stages
+        )
 
     def nodes(self, a: Array) -> Array:
         del a

@@ -1,0 +1,235 @@
+"""Tables as people have them, and what could be misread: marks of decimals and thousands, dates, indices, labels."""
+
+import numpy as np
+import pytest
+
+from kuttax.data import Columns, SeriesColumns, load_labelled, load_observed, load_trajectories
+from kuttax.data.files.cells import decimal_of, number_in
+from kuttax.data.tables.own import load as load_table
+from kuttax.errors import UserError
+
+
+def written(tmp_path, text, name="mine.csv"):
+    (tmp_path / name).write_text(text, newline="")
+    return tmp_path / name
+
+
+def refused(call, *says):
+    with pytest.raises(UserError) as caught:
+        call()
+    message = str(caught.value)
+    assert "\n" not in message and len(message) < 500 and all(part in message for part in says), message
+
+
+# Decimal marks
+
+
+@pytest.mark.parametrize(
+    ("cells", "mark", "numbers"),
+    [
+        (["1,5", "2"], ",", [1.5, 2]),
+        (["1.000", "1,5"], ",", [1000, 1.5]),
+        (["1.000", "999", "1.001,5", "1.234.567,5"], ",", [1000, 999, 1001.5, 1234567.5]),
+        (["1,000", "2,500"], ",", [1, 2.5]),
+        (["0,125", "1,000"], ",", [0.125, 1]),
+        (["1,000", "1.5"], ".", [None, 1.5]),
+        (["1.000", "2.500"], ".", [1, 2.5]),
+        (["1,5", "2.5"], ",", [1.5, None]),
+        (["1,5e-3", "-2,0E4"], ",", [1.5e-3, -2e4]),
+        (["1,2,3", "1,5"], ",", [None, 1.5]),
+        (["", "NA", "nan"], ".", [np.nan] * 3),
+        (["1_000", "0x10", "1%"], ".", [None] * 3),
+    ],
+)
+def test_a_file_has_one_decimal_mark(cells, mark, numbers):
+    assert decimal_of(cells) == mark
+    assert [number_in(cell, mark) for cell in cells] == pytest.approx(numbers, nan_ok=True)
+
+
+def test_both_marks_in_numbers_are_refused_and_texts_stay_as_they_are(tmp_path):
+    refused(
+        lambda: load_table(written(tmp_path, "a;b\n1,5;1\n2.5;2\n")),
+        "line 3: a is no number but '2.5' (the file has decimal commas)",
+    )
+    found = load_labelled(written(tmp_path, "series;t;label;a\n1,5;0;u;3\n1,5;1;u;4,5\n1.5;0;v;5\n1.5;1;v;6\n"))
+    assert len(found.series.times) == 2, "1,5 and 1.5 are two names"
+
+
+# Delimiters and headers
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "x"),
+    [
+        ("p (N,m);q\n1,5;2\n3;4\n", ("p (N,m)", "q"), [[1.5, 2], [3, 4]]),
+        ("p, bar\tq\n1\t2\n3\t4\n", ("p, bar", "q"), [[1, 2], [3, 4]]),
+        ("height\n1,5\n2,5\n", ("height",), [[1.5], [2.5]]),
+        ("|v|,|w|\n1,2\n3,4\n", ("|v|", "|w|"), [[1, 2], [3, 4]]),
+        ("sep=;\na;b\n1;2\n3;4\n", ("a", "b"), [[1, 2], [3, 4]]),
+        ("a,b\r1,2\r3,4\r", ("a", "b"), [[1, 2], [3, 4]]),
+        (",a,b\n7,1,2\n3,3,4\n", ("a", "b"), [[1, 2], [3, 4]]),
+    ],
+)
+def test_the_delimiter_is_the_one_that_divides_all_lines(tmp_path, text, names, x):
+    found = load_table(written(tmp_path, text))
+    assert found.names == names
+    np.testing.assert_array_equal(found.x, x)
+
+
+@pytest.mark.parametrize("first", ['"1,5","2,5"', "\u22121.5,\u22122.5", "1.234.567;2.345.678", "1.5 m;2.5 m", "3,x"])
+def test_numbers_are_no_names(tmp_path, first):
+    delimiter = ";" if ";" in first else ","
+    text = f"{first}\n3{delimiter}4\n5{delimiter}6\n"
+    refused(lambda: load_table(written(tmp_path, text)), "the first line has names and numbers")
+
+
+@pytest.mark.parametrize("delimiter", ["tab", "Tab", "\\t", "\t"])
+def test_words_for_delimiters(tmp_path, delimiter):
+    np.testing.assert_array_equal(load_table(written(tmp_path, "a\tb\n1\t2\n"), delimiter=delimiter).x, [[1, 2]])
+    refused(lambda: load_table(written(tmp_path, "a\n1\n"), delimiter='"'), "a delimiter is one character")
+    refused(lambda: load_table(written(tmp_path, "a\n1\n"), []), "no column is chosen")
+
+
+# Columns
+
+
+def test_a_usual_name_is_the_whole_name(tmp_path):
+    text = "time (s),pos,run speed,t max\n0,1,5,1\n1,2,5,1\n2,3,6,1\n"
+    found = load_trajectories(written(tmp_path, text))
+    assert found.source.states == ("pos", "run speed", "t max") and found.source.time == "time (s)"
+    found = load_trajectories(
+        written(tmp_path, "t,T (K),X1,X2,U1\n0,1,2,3,4\n1,2,3,4,5\n", "upper.csv"), Columns(state=("T (K)",))
+    )
+    assert found.source.controls == ("U1",) and found.trajectories[0].t.tolist() == [0, 1]
+    found = load_trajectories(written(tmp_path, "t,X2,X1,U1\n0,1,2,3\n1,2,3,4\n", "upper.csv"))
+    assert found.source.states == ("X1", "X2") and found.source.controls == ("U1",)
+
+
+def test_unsorted_times_are_refused_with_their_line(tmp_path):
+    text = "run,t,x1\nA,0,1\nB,0,1\nA,2,1\nB,1,1\nA,1,3\n"
+    refused(
+        lambda: load_trajectories(written(tmp_path, text)), "line 6: times must increase strictly, but 1 comes after 2"
+    )
+    text = "date,x1\n2026-01-02,1\n2026-01-01,2\n"
+    refused(lambda: load_trajectories(written(tmp_path, text)), "line 3", "2026-01-01 comes after 2026-01-02")
+
+
+# Times
+
+
+@pytest.mark.parametrize(
+    ("cells", "times", "unit"),
+    [
+        (["20260130", "20260131", "20260201"], [0, 1, 2], "d"),
+        (["202601312330", "202602010030", "202602010130"], [0, 1, 2], "h"),
+        (
+            ["2026-01-01T00:00:00.000001", "2026-01-01T00:00:00.000003", "2026-01-01T00:00:00.000004"],
+            [0, 2e-6, 3e-6],
+            "s",
+        ),
+        (["10000000", "10000001", "99999999"], [1e7, 1e7 + 1, 99999999], None),
+    ],
+)
+def test_dates(tmp_path, cells, times, unit):
+    found = load_trajectories(written(tmp_path, "time,a\n" + "".join(f"{cell},1\n" for cell in cells)))
+    np.testing.assert_allclose(found.trajectories[0].t, times, rtol=1e-12)
+    assert found.source.time == ("time" if unit is None else f"time ({unit})")
+
+
+@pytest.mark.parametrize(
+    ("cells", "says"),
+    [
+        (["", "2026-01-02"], "line 2: time is '', and may have no gaps"),
+        (["2026-01-01", ""], "line 3: time is '', and may have no gaps"),
+        (["01/02/2026", "01/03/2026"], "or 31.12.2026"),
+        (["13:00", "13:30"], "line 2: time is neither a number nor a date but '13:00'"),
+        (["x" * 1000, "2"], "but 'xxxxx"),
+    ],
+)
+def test_bad_times(tmp_path, cells, says):
+    refused(lambda: load_trajectories(written(tmp_path, "time,a\n" + "".join(f"{cell},1\n" for cell in cells))), says)
+
+
+def test_arrays_of_dates_and_durations():
+    table = lambda t: load_trajectories({"t": t, "a": np.arange(3.0)})
+    days = np.array([0, 90, 120], "m8[m]")
+    for t in (days, np.datetime64("2026-01-01T00:00") + days):
+        found = table(t)
+        np.testing.assert_array_equal(found.trajectories[0].t, [0, 1.5, 2])
+        assert found.source.time == "t (h)"
+    np.testing.assert_array_equal(
+        table(np.array(["2026-01", "2026-02", "2026-03"], "M8[M]")).trajectories[0].t, [0, 31, 59]
+    )
+
+
+# Labels
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [(["1", "1.0", "2"], ("1", "2")), (["1000", "1e3", "7"], ("7", "1000")), (["none", "mild"], ("mild", "none"))],
+)
+def test_numbers_that_are_equal_are_one_class(tmp_path, labels, classes):
+    text = "series,t,label,a\n" + "".join(f"s{i},0,{label},1\n" for i, label in enumerate(labels))
+    assert load_labelled(written(tmp_path, text)).classes == classes
+
+
+@pytest.mark.parametrize("label", ["nan", "NA", ""])
+def test_a_gap_is_no_label(tmp_path, label):
+    text = f"series,t,label,a\nA,0,1.5,1\nB,0,{label},1\n"
+    refused(lambda: load_labelled(written(tmp_path, text)), f"line 3: label is '{label}', and may have no gaps")
+
+
+def test_a_typo_among_numbers_makes_no_classes(tmp_path):
+    text = "series,t,label,a\nA,0,1.5,1\nB,0,3..5,1\n"
+    refused(
+        lambda: load_labelled(written(tmp_path, text)),
+        "the label '3..5' is no finite number, and others are",
+        "--target",
+    )
+    assert load_labelled(written(tmp_path, text), "class").classes == ("1.5", "3..5")
+
+
+def test_what_is_left_out_is_said(tmp_path):
+    text = "series,t,a\nA,0,1\nA,1,2\nB,0,1\n"
+    found = load_observed(written(tmp_path, text))
+    assert found.summary == "2 series; 1 to 2 times 1 apart; channel a; 1 series of one time left out"
+    refused(lambda: load_observed(written(tmp_path, "series,t,a,b\nA,0,1,\nA,1,2,\n")), "channel b is never observed")
+    refused(lambda: load_observed(written(tmp_path, text), SeriesColumns(channel=())), "no channel beside series, t, a")
+
+
+# Tables in Python
+
+
+def test_masked_and_complex_numbers():
+    t = np.arange(3.0)
+    found = load_trajectories({"t": t, "a": np.ma.array([1.0, 2.0, 3.0], mask=[0, 1, 0])})
+    np.testing.assert_array_equal(found.trajectories[0].x[:, 0], [1, np.nan, 3])
+    refused(lambda: load_trajectories({"t": t, "a": t + 1j}), "a has complex numbers")
+    refused(lambda: load_trajectories({"t": t, "a": [[1], [1, 2], 3]}), "column 'a' is no array of one number")
+    refused(lambda: load_trajectories({"t": t, "a": [10**400, 1, 2]}), "row 1: a is no number but '1000")
+    refused(lambda: load_trajectories({"t": t, 1: t, "1": t}), "column '1' is there twice")
+    refused(lambda: load_trajectories({"t": t, "": t}), "column 2 has no name")
+    refused(lambda: load_trajectories({"t": t[:0], "a": t[:0]}), "no observations")
+
+
+def test_frames_of_pandas():
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    frame = pandas.DataFrame({"a": [1.0, 2, 3, 4], "b": [5.0, 6, 7, 8]})
+    for other in (frame.iloc[[0, 2, 3]], pandas.concat([frame, frame]).iloc[2:]):
+        assert load_table(other).names == ("a", "b"), "an index that counts rows is no column"
+    labelled = pandas.DataFrame(
+        {"series": ["A", "B"], "t": [0, 0], "a": [1.0, 2.0], "label": pandas.array(["u", None], dtype="string")}
+    )
+    refused(lambda: load_labelled(labelled), "row 2: label is '<NA>', and may have no gaps")
+    refused(lambda: load_observed(labelled.iloc[:0]), "no observations")
+    dated = frame.set_index(pandas.to_datetime([f"2026-01-01T0{i}" for i in range(4)]).rename("time"))
+    found = load_trajectories(dated)
+    assert found.source.time == "time (h)" and found.source.states == ("a", "b")
+
+
+def test_datasets_of_xarray():
+    xarray = pytest.importorskip("xarray", reason="xarray is not installed")
+    data = xarray.Dataset({"a": ("time", [1.0, 2.0, 4.0])}, {"time": [0.0, 1.0, 2.0], "height": 2.0})
+    assert load_trajectories(data).source.states == ("a",)
+    refused(lambda: load_trajectories(xarray.DataArray([1.0, 2.0])), "it is no table")
