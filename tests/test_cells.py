@@ -76,7 +76,7 @@ def test_the_delimiter_is_the_one_that_divides_all_lines(tmp_path, text, names, 
     np.testing.assert_array_equal(found.x, x)
 
 
-@pytest.mark.parametrize("first", ['"1,5","2,5"', "\u22121.5,\u22122.5", "1.234.567;2.345.678", "1.5 m;2.5 m", "3,x"])
+@pytest.mark.parametrize("first", ['"1,5","2,5"', "\u22121.5,\u22122.5", "1.5 m;2.5 m", "3,x"])
 def test_numbers_are_no_names(tmp_path, first):
     delimiter = ";" if ";" in first else ","
     text = f"{first}\n3{delimiter}4\n5{delimiter}6\n"
@@ -156,7 +156,7 @@ def test_arrays_of_dates_and_durations():
     for t in (days, np.datetime64("2026-01-01T00:00") + days):
         found = table(t)
         np.testing.assert_array_equal(found.trajectories[0].t, [0, 1.5, 2])
-        assert found.source.time == "t (h)"
+        assert found.source.time == "time (h)"
     np.testing.assert_array_equal(
         table(np.array(["2026-01", "2026-02", "2026-03"], "M8[M]")).trajectories[0].t, [0, 31, 59]
     )
@@ -208,6 +208,9 @@ def test_masked_and_complex_numbers():
     refused(lambda: load_trajectories({"t": t, "a": t + 1j}), "a has complex numbers")
     refused(lambda: load_trajectories({"t": t, "a": [[1], [1, 2], 3]}), "column 'a' is no array of one number")
     refused(lambda: load_trajectories({"t": t, "a": [10**400, 1, 2]}), "row 1: a is no number but '1000")
+    dates = np.array(["2026-01-01", "2026-01-02", "2026-01-03"], "M8[D]")
+    for values in (dates, dates.astype(object)):
+        refused(lambda: load_trajectories({"t": t, "a": values}), "row 1: a is no number but '2026-01-01")  # noqa: B023
     refused(lambda: load_trajectories({"t": t, 1: t, "1": t}), "column '1' is there twice")
     refused(lambda: load_trajectories({"t": t, "": t}), "column 2 has no name")
     refused(lambda: load_trajectories({"t": t[:0], "a": t[:0]}), "no observations")

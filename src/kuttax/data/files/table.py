@@ -65,9 +65,7 @@ class Table(NamedTuple):
         values = self.columns[name]
         if values.dtype.kind == "c":
             raise UserError(f"{self.source}: {name} has complex numbers: give real and imaginary parts as two columns")
-        found = values
-        if values.dtype.kind not in "iuf":
-            found = np.array([number_in(value, self.decimal) for value in values], object)
+        found = values if values.dtype.kind in "iuf" else _numbers(values, self.decimal)
         mark = " (the file has decimal commas)" if self.decimal == "," else ""
         self.refuse([value is None for value in found], name, f"is no number but {{!r}}{mark}: mend the {{}}")
         found = found.astype(np.float64)
@@ -120,6 +118,20 @@ class Table(NamedTuple):
         if bad.any():
             first = int(np.argmax(bad))
             raise UserError(f"{self.place(first)}: {name} {wrong.format(self.text(name, first), self.row)}")
+
+
+def _numbers(values: np.ndarray, decimal: Decimal) -> np.ndarray:
+    """The numbers in cells, as float64; as objects where a cell states none: None."""
+    if (
+        decimal == "."
+        and values.dtype.kind in "OUb"
+        and not any("_" in value for value in values if isinstance(value, str))
+    ):
+        try:
+            return values.astype(np.float64)  # one call for all, where no cell is special
+        except (TypeError, ValueError, OverflowError):
+            pass
+    return np.array([number_in(value, decimal) for value in values], object)
 
 
 def table_of(
