@@ -91,7 +91,7 @@ def test_each_objective_comes_closer_than_every_classical_scheme_and_is_another_
 def test_many_steps_get_a_finer_path_and_a_jacobian_of_their_size():
     student = kx.student("shared", 256)  # 64 steps
     plan = Plan.checked("local", None, student)
-    assert (plan.cells(student), plan.cells(kx.student("shared", 8))) == (512, 32)
+    assert (plan.cells(student, 4), plan.cells(kx.student("shared", 8), 4)) == (512, 32)
     frozen = Frozen(wave, None, 0.0, 1.0)
     pairs = taught(frozen, starts(2), teacher_of(wave), cells=512)
     assert plan.errors_of(frozen, pairs).size(student, pairs) == 64 * 2

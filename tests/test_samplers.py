@@ -1,6 +1,7 @@
 """Samplers, students of kind free: their formula, what they refuse, and how much closer they come."""
 
 import json
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,13 @@ import pytest
 
 import kuttax as kx
 from kuttax import UserError
+from kuttax.distillation import regression
+from kuttax.distillation.frozen import Frozen
+from kuttax.distillation.objectives import EndPoint, rmse
+from kuttax.distillation.path import Path
+from kuttax.distillation.precision import double_precision
+from kuttax.distillation.starts import Pairs
+from kuttax.distillation.teacher import taught
 from kuttax.solvers.serialise import from_json, to_json
 from kuttax.validity import certify
 
@@ -106,3 +114,47 @@ def test_it_is_twice_as_close_as_a_scheme_with_an_order():
 def test_what_it_gives_up_is_said(use, said):
     with pytest.raises(UserError, match=said):
         use(kx.student("free", 4))
+
+
+# Where a fit begins
+
+
+def begun(field, student, starts, t1=1.0):
+    """The regressed student, and the pairs with their paths."""
+    with double_precision():
+        frozen = Frozen(field, None, 0.0, t1)
+        pairs = taught(frozen, starts, kx.Adaptive(kx.tableaus.DOPRI8, 1e-11, 1e-11), cells=regression.CELLS)
+        objective = EndPoint(frozen, jnp.asarray(1e6))
+        found = regression.regressed(objective, student, pairs)
+        bare = replace(pairs, path=None)
+        return found, *(float(rmse(objective, one, bare)) for one in (student, found))
+
+
+@pytest.mark.parametrize("window", [None, 2])
+def test_weights_in_the_span_of_the_slopes_are_found_exactly(window, rng):
+    """dy/dt = -y/2 stays on the line through 0 and y0, and a factor of y0 is enough; from 1 to exp(-1/2)."""
+    student = kx.student("free", 3, window=window, dtype=np.float64)
+    found, before, after = begun(lambda t, y, args: -y / 2, student, rng.standard_normal((20, 4)))
+    assert before > 1e-4 and after < 1e-10
+    end = kx.solve(lambda t, y, args: -y / 2, np.ones(2), 0.0, 1.0, solver=found).y1
+    np.testing.assert_allclose(end, np.exp(-0.5), rtol=1e-6)
+
+
+def test_a_flow_of_bent_paths_begins_closer_and_a_field_that_overflows_begins_where_it_did(rng):
+    turn = lambda t, y, args: jnp.stack([y[1] - t * y[0], -y[0] - y[1] * jnp.sin(y[0])])
+    student = kx.student("free", 4, dtype=np.float64)
+    found, before, after = begun(turn, student, rng.standard_normal((60, 2)), 3.0)
+    assert after < before / 2 and found.consistent is False
+    overflow = lambda t, y, args: jnp.where(t > 0.5, jnp.exp(1e4 * y), -y)
+    frozen = Frozen(overflow, None, 0.0, 1.0)
+    x = rng.standard_normal((5, 2)) + 3
+    states = np.stack([x] * 3, axis=1)
+    same = regression.regressed(EndPoint(frozen, jnp.asarray(1e6)), student, Pairs(x, x, Path(states, 0 * states)))
+    assert all(map(np.array_equal, jax.tree.leaves(same), jax.tree.leaves(student)))
+
+
+def test_paths_are_only_asked_for_where_they_are_used_and_fit_into_memory():
+    free, other = kx.student("free", 4), kx.student("anchored", 4)
+    assert [regression.cells(free, 1000), regression.cells(other, 1000), regression.cells(free, 10**8)] == [
+        regression.CELLS, 0, 0
+    ]  # fmt: skip
