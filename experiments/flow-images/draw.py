@@ -19,7 +19,7 @@ from ..ledger import Ledger
 
 HERE = Path(__file__).parent
 TITLES = {"mnist": "MNIST", "cifar10": "CIFAR-10", "8gaussians": "Eight Gaussians"}
-COLOURS = {"midpoint": "#1d4ed8", "UniPC 2": "#D55E00", "DPM-Solver++ 2": "#71717a", "free": "#009E73"}
+COLOURS = {"midpoint": "#1d4ed8", "UniPC 2": "#D55E00", "DPM-Solver++ 2": "#71717a", "free, one step": "#009E73"}
 
 
 def methods(found: Sequence[Record]) -> list[str]:
@@ -78,8 +78,9 @@ def distances(found: Sequence[Record], path: Path) -> None:
                 rows = [r for r in found if (r["flow"], r["method"]) == (flow, name)]
                 counts = sorted({r["nfe"] for r in rows})
                 means = [statistics.fmean(r["rmse"] for r in rows if r["nfe"] == nfe) for nfe in counts]
-                label = "fitted (free)" if name == "free" else name
-                axes.plot(counts, means, "o-", color=colour, lw=2 if name == "free" else 1.2, label=label)
+                fitted = name == "free, one step"
+                label = "fitted (free, one step)" if fitted else name
+                axes.plot(counts, means, "o-", color=colour, lw=2 if fitted else 1.2, label=label)
             axes.set_yscale("log")
             axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
             axes.yaxis.set_major_formatter("{x:g}")

@@ -28,11 +28,13 @@ from .samplers import Sampler, by_kuttax, peers
 
 KINDS = {
     "free": {"kind": "free", "objective": "end"},
+    "free, one step": {"kind": "free", "objective": "end", "steps": 1},
     "free, relaxed": {"kind": "free", "objective": "relaxed"},
     "anchored": {"kind": "anchored", "objective": "end"},
     "per step": {"kind": "per_step", "objective": "end"},
 }
-"""What is fitted: a kind of student, and what the fit makes small. "relaxed" is LD3's objective."""
+"""What is fitted: a kind of student, what the fit makes small, and the largest number of its steps if the flow does not
+say it. "relaxed" is LD3's objective."""
 
 
 def sampled(sampler: Sampler, flow: Flow) -> dict[str, Any]:
@@ -64,7 +66,7 @@ def fitted(flow: Flow, kind: str, nfe: int, seed: int, options: argparse.Namespa
         student=kx.student(what["kind"], nfe),
         objective=what["objective"],
         teacher=flow.teacher(),
-        max_steps=options.steps or flow.steps,
+        max_steps=options.steps or what.get("steps", flow.steps),
         saved=options.out / "runs" / f"{flow.name}-{seed}",
         report=lambda now: print(f"{flow.name}, {nfe}, {kind}, seed {seed}: {now}", flush=True),
         key=key,
