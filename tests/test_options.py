@@ -444,8 +444,7 @@ def seen(monkeypatch, tmp_path):
         student, field, holdout, objective, str(radius)
     )
     monkeypatch.setattr(distill_command, "distill", fitted)
-    monkeypatch.setattr(distill_command.Output, "begin", lambda self: Folder(tmp_path, "distill"))
-    monkeypatch.setattr(distill_command, "save_configuration", lambda folder, config: None)
+    monkeypatch.setattr(distill_command, "begin", lambda output, config, console: Folder(tmp_path, "distill"))
 
     def run(line, *, task=False):
         try:
