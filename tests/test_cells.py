@@ -105,6 +105,16 @@ def test_a_usual_name_is_the_whole_name(tmp_path):
     assert found.source.states == ("X1", "X2") and found.source.controls == ("U1",)
 
 
+def test_one_column_may_be_named_alone(tmp_path):
+    path = written(tmp_path, "series,t,aa,b\nA,0,1,2\nA,1,3,4\n")
+    assert load_observed(path, SeriesColumns(channel="aa")).names == ("aa",)
+    assert load_trajectories(path, Columns(state="b", control_input="aa")).source.controls == ("aa",)
+    np.testing.assert_array_equal(load_table(path, "aa").x, [[1], [3]])
+    arrays = {"t": np.arange(2.0), "x": np.ones((2, 1)), "trajectory": np.array([1.0, np.nan])}
+    np.savez(tmp_path / "a.npz", **arrays)
+    refused(lambda: load_trajectories(tmp_path / "a.npz"), "trajectory is NaN in row 2")
+
+
 def test_unsorted_times_are_refused_with_their_line(tmp_path):
     text = "run,t,x1\nA,0,1\nB,0,1\nA,2,1\nB,1,1\nA,1,3\n"
     refused(

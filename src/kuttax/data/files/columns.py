@@ -14,6 +14,11 @@ GROUP = ("series", "trajectory", "traj", "id", "run")
 _UNIT = re.compile(r"\s*[(\[][^()\[\]]*[)\]]$")
 
 
+def as_names(chosen: Sequence[str] | str | None) -> tuple[str, ...] | None:
+    """Columns that a user names, one as a text or several; None for none that are named."""
+    return (chosen,) if isinstance(chosen, str) else None if chosen is None else tuple(chosen)
+
+
 def check_chosen(source: str, names: Sequence[str], chosen: Sequence[str]) -> None:
     """Refuses chosen columns that are not there or are chosen twice.
 

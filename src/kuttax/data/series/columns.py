@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ...errors import UserError
-from ..files.columns import GROUP, TIME, check_chosen, needed
+from ..files.columns import GROUP, TIME, as_names, check_chosen, needed
 from ..files.summary import listed
 
 _LABEL = ("label", "class", "target")
@@ -33,7 +33,7 @@ class SeriesColumns:
 
     series: str | None = None
     time: str | None = None
-    channel: Sequence[str] | None = None
+    channel: Sequence[str] | str | None = None
     label: str | None = None
 
     def found(self, source: str, names: Sequence[str], *, labelled: bool) -> Found:
@@ -47,7 +47,8 @@ class SeriesColumns:
         Raises:
             UserError: A named column is not there or has two purposes, or one cannot be found.
         """
-        chosen = [name for name in (self.series, self.time, self.label, *(self.channel or ())) if name is not None]
+        channel = as_names(self.channel)
+        chosen = [name for name in (self.series, self.time, self.label, *(channel or ())) if name is not None]
         check_chosen(source, names, chosen)
         free = [name for name in names if name not in chosen]
         series = self.series or needed(source, free, GROUP, "names of series", "series")
@@ -55,7 +56,6 @@ class SeriesColumns:
         label = self.label
         if labelled and label is None:
             label = needed(source, free, _LABEL, "labels", "label")
-        channel = self.channel
         if channel is None:
             channel = [name for name in free if name not in (series, time, label)]
         if not channel:

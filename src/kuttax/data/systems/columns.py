@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ...errors import UserError
-from ..files.columns import GROUP, TIME, check_chosen, needed, numbered, usual
+from ..files.columns import GROUP, TIME, as_names, check_chosen, needed, numbered, usual
 from ..files.summary import listed
 
 _NAME = "name the states with --state, the control inputs with --control-input"
@@ -32,8 +32,8 @@ class Columns:
     """
 
     time: str | None = None
-    state: Sequence[str] | None = None
-    control_input: Sequence[str] | None = None
+    state: Sequence[str] | str | None = None
+    control_input: Sequence[str] | str | None = None
     trajectory: str | None = None
 
     def found(self, source: str, names: Sequence[str]) -> Found:
@@ -42,7 +42,8 @@ class Columns:
         Raises:
             UserError: A named column is not there or has two purposes, or one cannot be found.
         """
-        given = (self.time, self.trajectory, *(self.state or ()), *(self.control_input or ()))
+        named, inputs = as_names(self.state), as_names(self.control_input)
+        given = (self.time, self.trajectory, *(named or ()), *(inputs or ()))
         chosen = [name for name in given if name is not None]
         check_chosen(source, names, chosen)
         free = [name for name in names if name not in chosen]
@@ -50,13 +51,13 @@ class Columns:
         free = [name for name in free if name != time]
         trajectory = self.trajectory or usual(source, free, GROUP, "trajectories", "trajectory")
         free = [name for name in free if name != trajectory]
-        control = self.control_input if self.control_input is not None else numbered(source, free, "u")
+        control = inputs if inputs is not None else numbered(source, free, "u")
         free = [name for name in free if name not in control]
-        state = self.state if self.state is not None else numbered(source, free, "x") or free
+        state = named if named is not None else numbered(source, free, "x") or free
         if not state:
             raise UserError(f"{source}: no column of states beside {listed(names)}: give at least one")
         left = [name for name in free if name not in state]
-        if left and self.state is None:
+        if left and named is None:
             raise UserError(f"{source}: column {left[0]!r} is neither a state x1, x2, ... nor a control input: {_NAME}")
         return Found(time, tuple(state), tuple(control), trajectory)
 

@@ -117,4 +117,6 @@ def _from_npz(path: Path) -> tuple[list[str], list[Trajectory]]:
         return [""], [Trajectory(t, x, u)]
     if labels.shape != t.shape:
         raise UserError(f"{path}: trajectory has shape {labels.shape}, expected {t.shape}: one label a row")
+    if labels.dtype.kind == "f" and np.isnan(labels).any():
+        raise UserError(f"{path}: trajectory is NaN in row {np.argmax(np.isnan(labels)) + 1}: give each row a label")
     return _grouped([str(label) for label in labels], t, x, u)

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ...errors import UserError
-from ..files.columns import check_chosen
+from ..files.columns import as_names, check_chosen
 from ..files.npz import read_npy, read_npz
 from ..files.numbers import TOO_LARGE, fits
 from ..files.summary import listed
@@ -34,7 +34,7 @@ class OwnTable(NamedTuple):
     summary: str
 
 
-def load(source: Any, columns: Sequence[str] | None = None, delimiter: str | None = None) -> OwnTable:
+def load(source: Any, columns: Sequence[str] | str | None = None, delimiter: str | None = None) -> OwnTable:
     """Reads a table of finite numbers, one sample a row.
 
     Args:
@@ -50,7 +50,8 @@ def load(source: Any, columns: Sequence[str] | None = None, delimiter: str | Non
     path = Path(source).expanduser() if isinstance(source, str | Path) else None
     if path is None or path.suffix.lower() not in _ARRAYS or not path.is_file():
         table = table_of(source, "tables", None, delimiter, also=_ARRAYS)
-        names = table.names if columns is None else columns
+        chosen = as_names(columns)
+        names = tuple(table.names) if chosen is None else chosen
         check_chosen(table.source, table.names, names)
         if not names:
             raise UserError(f"{table.source}: no column is chosen: name at least one")
