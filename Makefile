@@ -14,15 +14,23 @@ PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 setup: $(VENV)/.installed
 
-$(VENV)/.installed: pyproject.toml $(CONSTRAINTS)
+INSTALL = $(BIN)/python -m pip install --quiet --no-compile $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) --editable
+
+# kuttax alone, which is enough to use it.
+$(VENV)/.used: pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "kuttax needs Python >= 3.11; name one with: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --no-compile $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) --editable '.[dev,docs]'
+	$(INSTALL) .
 	touch $@
 
-demo: setup
+# What tests, linters and documentation need too.
+$(VENV)/.installed: $(VENV)/.used
+	$(INSTALL) '.[dev,docs]'
+	touch $@
+
+demo: $(VENV)/.used
 	$(BIN)/kuttax compare digits --out $(OUT) --overwrite
 
 # What one test has compiled serves the others, their processes, and the next run.
