@@ -19,7 +19,8 @@ from ..ledger import Ledger
 
 HERE = Path(__file__).parent
 TITLES = {"mnist": "MNIST", "cifar10": "CIFAR-10", "8gaussians": "Eight Gaussians"}
-COLOURS = {"midpoint": "#1d4ed8", "UniPC 2": "#D55E00", "DPM-Solver++ 2": "#71717a", "free, one step": "#009E73"}
+FREE = "fitted (free)"
+COLOURS = {"midpoint": "#1d4ed8", "UniPC 2": "#D55E00", "DPM-Solver++ 2": "#71717a", FREE: "#009E73"}
 
 
 def methods(found: Sequence[Record]) -> list[str]:
@@ -70,17 +71,17 @@ def tables(found: Sequence[Record]) -> str:
 
 
 def distances(found: Sequence[Record], path: Path) -> None:
-    """The distance to the teacher against the evaluations, for the usual samplers and the free student."""
+    """The distance to the teacher against the evaluations, for the usual samplers and the best of the free students."""
     flows = list(dict.fromkeys(r["flow"] for r in found))
     with figure(3.6 * len(flows), 3.6, path) as canvas:
         for axes, flow in zip(canvas.subplots(1, len(flows), squeeze=False)[0], flows, strict=True):
             for name, colour in COLOURS.items():
-                rows = [r for r in found if (r["flow"], r["method"]) == (flow, name)]
+                fitted = name == FREE
+                own = lambda r: r["method"].startswith("free") if fitted else r["method"] == name  # noqa: B023
+                rows = [r for r in found if r["flow"] == flow and own(r)]
                 counts = sorted({r["nfe"] for r in rows})
-                means = [statistics.fmean(r["rmse"] for r in rows if r["nfe"] == nfe) for nfe in counts]
-                fitted = name == "free, one step"
-                label = "fitted (free, one step)" if fitted else name
-                axes.plot(counts, means, "o-", color=colour, lw=2 if fitted else 1.2, label=label)
+                least = [best(rows, nfe, "rmse", of_fits=fitted) for nfe in counts]
+                axes.plot(counts, least, "o-", color=colour, lw=2 if fitted else 1.2, label=name)
             axes.set_yscale("log")
             axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
             axes.yaxis.set_major_formatter("{x:g}")
