@@ -112,7 +112,7 @@ class Train:
         label = penalty.beside(title(solver)) + controlled
         about = {"task": name, "method": self.solver.solver, "label": label, "budget": None, **penalty.about}
         with Output(out, "train", overwrite=self.overwrite, resume=self.resume) as output:
-            config = self._configuration(name, options)
+            config = together(place, lambda: self._configuration(name, options))
             if first(place, lambda: finished(output, config, console)):
                 return read_record(output.folder) if place.leads else None
             trainer = together(place, lambda: trainer_of(solver))

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, PyTree
 from ..solvers.rk.learned import LearnedRK
 from .frozen import Frozen
 from .objectives import AbstractObjective, rmse
+from .path import Path
 from .starts import Pairs
 
 CELLS = 32
@@ -46,10 +47,10 @@ def regressed(objective: AbstractObjective, student: LearnedRK, seen: Pairs) -> 
         student: Where the fit would begin.
         seen: Pairs; without paths the student stays as it is.
     """
-    if seen.path is None:
+    paths = seen.path
+    if paths is None:
         return student
-    at = eqx.filter_jit(jax.vmap(lambda path, share: ravel_pytree(path.at(share))[0], (0, None)))
-    path = lambda share: np.asarray(at(seen.path, jnp.asarray(share)))
+    path = lambda share: np.asarray(_states(paths, jnp.asarray(share)))
     slope = lambda share, states: np.asarray(_slope(objective.frozen, seen.start, jnp.asarray(share), states))
     found = [student]
     for times in _grids(student.chart.stages):
@@ -66,6 +67,12 @@ def _grids(stages: int) -> Iterator[np.ndarray]:
         for power in _POWERS:
             for times in (even**power, 1 - (1 - even) ** power)[: 1 + (power > 1)]:
                 yield np.maximum(times, _FIRST)
+
+
+@eqx.filter_jit
+def _states(paths: Path, share: Float[Array, ""]) -> Float[Array, "n d"]:
+    """The states of all paths after a share of the interval."""
+    return jax.vmap(lambda path: ravel_pytree(path.at(share))[0])(paths)
 
 
 @eqx.filter_jit

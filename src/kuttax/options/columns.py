@@ -21,6 +21,6 @@ Delimiter = Annotated[
     tyro.conf.arg(
         metavar="CHARACTER",
         help="With --file: what stands between the cells of a CSV file: a character, or tab, space, comma, semicolon, "
-        "bar (default: what the first line shows).",
+        "bar (default: what divides the lines alike).",
     ),
 ]

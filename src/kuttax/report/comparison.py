@@ -271,11 +271,8 @@ def _subject(groups: Mapping[Key, Mapping[int, Mapping[str, Any]]]) -> tuple[str
         for run in runs
     }
     if len(tasks) > 1 or len(metrics) > 1:
-        names = (
-            tasks
-            if len(tasks) > 1
-            else sorted(" in ".join(filter(None, (metric.name, metric.unit))) for metric in metrics)
-        )
+        named = sorted(" in ".join(filter(None, (metric.name, metric.unit))) for metric in metrics)
+        names = tasks if len(tasks) > 1 else named
         raise UserError(f"runs of {' and '.join(names)} cannot share a table: give each comparison its own folder")
     return (tasks[0], metrics.pop()) if runs else ("", MetricColumn("", "", True))
 

@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ...errors import UserError
@@ -122,7 +122,7 @@ def _parsed(path: Path, text: Sequence[str], delimiter: str) -> list[Line]:
 def _headed(path: Path, lines: list[Line], decimal: Decimal, comment: Sequence[str], example: str | None) -> list[Line]:
     """The lines with a header: their first one, the last comment, or made names where there need be none."""
     first = lines[0][1]
-    if _states_numbers(first, decimal, all):
+    if _states_numbers(first, decimal):
         header = list(comment) if len(comment) == len(first) else None
         if header is None and example is not None:
             raise UserError(f"{path}: no names above the numbers: begin with a header line such as {example}")
@@ -132,10 +132,10 @@ def _headed(path: Path, lines: list[Line], decimal: Decimal, comment: Sequence[s
     return lines
 
 
-def _states_numbers(cells: Sequence[str], decimal: Decimal, which: Callable[[Iterable[bool]], bool]) -> bool:
-    """Whether all cells that are not empty state numbers, or any of them does."""
+def _states_numbers(cells: Sequence[str], decimal: Decimal) -> bool:
+    """Whether all cells that are not empty state numbers, and there are such."""
     found = [number_in(cell, decimal) is not None for cell in cells if not is_empty(cell)]
-    return bool(found) and which(found)
+    return bool(found) and all(found)
 
 
 def _header_in(comments: Sequence[str], delimiter: str) -> list[str]:

@@ -75,6 +75,22 @@ class Table(NamedTuple):
             self.refuse(np.isnan(found), name, _NO_GAPS)
         return found
 
+    def values(self, names: Sequence[str], what: str) -> Float[np.ndarray, "rows d"]:
+        """Columns of numbers side by side, NaN where a cell is empty.
+
+        Args:
+            names: Of the columns, at least one.
+            what: The word for such a column, for messages.
+
+        Raises:
+            UserError: As `numbers`, or all cells of a column are empty.
+        """
+        found = np.stack([self.numbers(name, gaps=True) for name in names], axis=1)
+        for name, column in zip(names, found.T, strict=True):
+            if np.isnan(column).all():
+                raise UserError(f"{self.source}: {what} {name} is never observed: leave its column out")
+        return found
+
     def times(self, name: str, groups: Sequence[str]) -> tuple[Float[np.ndarray, " rows"], str | None]:
         """A column as times, and the unit of dates and durations. Dates become the time since the first of all, in the
         largest unit that is no larger than the usual gap between two of them. None for numbers, whose unit only the
@@ -120,6 +136,14 @@ class Table(NamedTuple):
             raise UserError(f"{self.place(first)}: {name} {wrong.format(self.text(name, first), self.row)}")
 
 
+def rows_of(labels: Sequence[str]) -> dict[str, list[int]]:
+    """The rows with each label, in the order in which the labels appear."""
+    rows: dict[str, list[int]] = {}
+    for row, label in enumerate(labels):
+        rows.setdefault(label, []).append(row)
+    return rows
+
+
 def _numbers(values: np.ndarray, decimal: Decimal) -> np.ndarray:
     """The numbers in cells, as float64; as objects where a cell states none: None."""
     if (
@@ -143,7 +167,7 @@ def table_of(
         source: The file; or a pandas DataFrame, an xarray Dataset, or a mapping from names to arrays.
         what: What it holds, for messages.
         example: A header, for the message about a file without one; None if a CSV file needs none.
-        delimiter: Of a CSV file; None for the one that its lines show.
+        delimiter: Of a CSV file; None for the one that divides its lines alike.
         also: Endings of other files that the caller reads, for messages.
 
     Raises:

@@ -1,6 +1,5 @@
 """Series from a user's own table, with labels or without."""
 
-from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -8,7 +7,7 @@ import numpy as np
 from ...errors import UserError
 from ..files.numbers import fits, number
 from ..files.summary import listed, summary
-from ..files.table import Table, table_of
+from ..files.table import Table, rows_of, table_of
 from .columns import USUAL, SeriesColumns
 from .labelled import Labelled, padded
 from .series import Observed
@@ -62,7 +61,7 @@ def load(
         target: The meaning of the labels. "class": each text is a class. "number": numbers to predict. "auto": numbers
             if all labels are numbers and at least one is not whole, else classes.
         columns: Which columns are what.
-        delimiter: Of a CSV file; None for the one that its header shows.
+        delimiter: Of a CSV file; None for the one that divides its lines alike.
 
     Raises:
         UserError: The source cannot be read, or not as labelled series; the message names the place.
@@ -111,11 +110,9 @@ def _series(table: Table, series: str, time: str, channels: tuple[str, ...]) -> 
     """The series, the unit of their times if these are dates, and a summary."""
     names = table.labels(series)
     t, unit = table.times(time, names)
-    x = np.stack([table.numbers(channel, gaps=True) for channel in channels], axis=1)
-    for channel, column in zip(channels, x.T, strict=True):
-        if np.isnan(column).all():
-            raise UserError(f"{table.source}: channel {channel} is never observed: leave its column out")
-    found = [_Series(name, rows, t[rows], x[rows]) for name, rows in _grouped(names, t)]
+    x = table.values(channels, "channel")
+    sorted_rows = {name: np.array(rows)[np.argsort(t[rows], kind="stable")] for name, rows in rows_of(names).items()}
+    found = [_Series(name, rows, t[rows], x[rows]) for name, rows in sorted_rows.items()]
     for one in found:
         again = np.flatnonzero(np.diff(one.t) == 0)
         if again.size:
@@ -124,15 +121,6 @@ def _series(table: Table, series: str, time: str, channels: tuple[str, ...]) -> 
             raise UserError(f"{place}: series {one.name!r} has the time {written} twice: merge the two {table.row}s")
     times, missing = [one.t for one in found], {"values": float(np.isnan(x).mean())}
     return found, unit, summary(f"{len(found)} series", times, unit, {"channel": channels}, missing)
-
-
-def _grouped(names: list[str], t: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """The rows of each series, in the order of time."""
-    rows: dict[str, list[int]] = {}
-    for row, name in enumerate(names):
-        rows.setdefault(name, []).append(row)
-    for name, own in rows.items():
-        yield name, np.array(own)[np.argsort(t[own], kind="stable")]
 
 
 def _label(table: Table, series: _Series, labels: list[str]) -> str:

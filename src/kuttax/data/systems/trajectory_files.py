@@ -1,5 +1,6 @@
 """Trajectories from a user's own CSV, Parquet or NPZ file, or from a table in Python."""
 
+import itertools
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -7,8 +8,8 @@ import numpy as np
 
 from ...errors import UserError
 from ..files.npz import read_arrays
-from ..files.table import Table, table_of
-from .columns import USUAL, Columns, Found
+from ..files.table import Table, rows_of, table_of
+from .columns import USUAL, Columns
 from .trajectory import Source, Trajectory, check_trajectories
 
 _NPZ = ".npz"
@@ -38,7 +39,7 @@ def load(source: Any, columns: Columns = USUAL, delimiter: str | None = None) ->
     Args:
         source: The file; or a pandas DataFrame, an xarray Dataset, or a mapping from names to arrays.
         columns: Which columns are what; for an NPZ file the default.
-        delimiter: Of a CSV file; None for the one that its header shows.
+        delimiter: Of a CSV file; None for the one that divides its lines alike.
 
     Raises:
         UserError: The source cannot be read, or not as trajectories; the message names the place.
@@ -59,38 +60,29 @@ def _from_table(table: Table, columns: Columns) -> Recorded:
     found = columns.found(table.source, table.names)
     labels = [""] * len(table.lines) if found.trajectory is None else table.labels(found.trajectory)
     t, unit = table.times(found.time, labels)
-    x, u = (
-        np.stack([table.numbers(name, gaps=gaps) for name in names], 1) if names else np.zeros((len(t), 0))
-        for names, gaps in ((found.state, True), (found.control, False))
-    )
-    _check(table, found, labels, t, x)
+    x = table.values(found.state, "state")
+    u = np.stack([table.numbers(name) for name in found.control], 1) if found.control else np.zeros((len(t), 0))
+    _check_order(table, found.time, labels, t)
     names, trajectories = _grouped(labels, t, x, u)
     check_trajectories(trajectories, [f"{table.source}: {name}" if name else table.source for name in names])
     known = Source(found.time if unit is None else f"time ({unit})", found.state, found.control)
     return Recorded(trajectories, known.of(trajectories))
 
 
-def _check(table: Table, found: Found, labels: list[str], t: np.ndarray, x: np.ndarray) -> None:
-    """What a message can say better of a table than of trajectories: where it is."""
-    before: dict[str, int] = {}
-    for row, label in enumerate(labels):
-        earlier = before.get(label)
-        if earlier is not None and t[row] <= t[earlier]:
-            text = table.text(found.time, row)
-            wrong = "is there twice" if t[row] == t[earlier] else f"comes after {table.text(found.time, earlier)}"
-            again = f"times must increase strictly, but {text} {wrong}: sort the rows, and keep one for each time"
-            raise UserError(f"{table.place(row)}: {again}")
-        before[label] = row
-    for name, column in zip(found.state, x.T, strict=True):
-        if np.isnan(column).all():
-            raise UserError(f"{table.source}: state {name} is never observed: leave its column out")
+def _check_order(table: Table, time: str, labels: list[str], t: np.ndarray) -> None:
+    """Refuses times that do not increase, by their lines."""
+    for rows in rows_of(labels).values():
+        for before, row in itertools.pairwise(rows):
+            if t[row] <= t[before]:
+                text = table.text(time, row)
+                wrong = "is there twice" if t[row] == t[before] else f"comes after {table.text(time, before)}"
+                again = f"times must increase strictly, but {text} {wrong}: sort the rows, and keep one for each time"
+                raise UserError(f"{table.place(row)}: {again}")
 
 
 def _grouped(labels: list[str], t: np.ndarray, x: np.ndarray, u: np.ndarray) -> tuple[list[str], list[Trajectory]]:
     """The trajectories in the order in which their labels appear, and what to call them."""
-    rows: dict[str, list[int]] = {}
-    for i, label in enumerate(labels):
-        rows.setdefault(label, []).append(i)
+    rows = rows_of(labels)
     names = [f"trajectory {label}" if label else "" for label in rows]
     return names, [Trajectory(t[i], x[i], u[i]) for i in rows.values()]
 

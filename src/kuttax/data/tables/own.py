@@ -41,7 +41,7 @@ def load(source: Any, columns: Sequence[str] | str | None = None, delimiter: str
         source: A CSV file (.csv, .tsv, .txt), with or without a line of column names; a Parquet file; an NPY file; an
             NPZ file with an array `x`; or a pandas DataFrame, an xarray Dataset, or a mapping from names to arrays.
         columns: The columns to read, by name; None for all.
-        delimiter: Of a CSV file; None for the one that its first line shows.
+        delimiter: Of a CSV file; None for the one that divides its lines alike.
 
     Raises:
         UserError: If the source cannot be read, is empty, has rows of different length, or holds anything but finite
