@@ -105,6 +105,40 @@ def test_a_usual_name_is_the_whole_name(tmp_path):
     assert found.source.states == ("X1", "X2") and found.source.controls == ("U1",)
 
 
+@pytest.mark.parametrize(
+    ("header", "time"),
+    [
+        ("time_s,a,b", "time_s"),
+        ("t ms,a,b", "t ms"),
+        ("Time [min],T,b", "Time [min]"),
+        ("Year,Hare,Lynx", "Year"),
+        ("hours,a,b", "hours"),
+        ("t,hour,b", "t"),
+        ("T,a,b", "T"),
+        ("t_max,a,time", "time"),
+    ],
+)
+def test_usual_names_of_times(tmp_path, header, time):
+    columns = header.split(",").index(time)
+    rows = np.ones((3, 3)) * 5
+    rows[:, columns] = [0, 1, 2]
+    text = "\n".join([header, *(",".join(map(str, row)) for row in rows)])
+    found = load_trajectories(written(tmp_path, text))
+    assert found.source.time == time and len(found.source.states) == 2
+
+
+@pytest.mark.parametrize(
+    ("header", "says"),
+    [
+        ("time,timestamp,a", "time and timestamp may both be the times: name one with --time"),
+        ("hour,minute,a", "hour and minute may both be the times"),
+        ("Datum,a,b", "no column of times among Datum, a, b: name it with --time"),
+    ],
+)
+def test_columns_of_times_that_are_unclear(tmp_path, header, says):
+    refused(lambda: load_trajectories(written(tmp_path, f"{header}\n0,1,2\n1,2,3\n")), says)
+
+
 def test_one_column_may_be_named_alone(tmp_path):
     path = written(tmp_path, "series,t,aa,b\nA,0,1,2\nA,1,3,4\n")
     assert load_observed(path, SeriesColumns(channel="aa")).names == ("aa",)
@@ -138,6 +172,10 @@ def test_unsorted_times_are_refused_with_their_line(tmp_path):
             "s",
         ),
         (["10000000", "10000001", "99999999"], [1e7, 1e7 + 1, 99999999], None),
+        (["13:00", "13:30", "14:30"], [0, 30, 90], "min"),
+        (["9:59:59.5", "10:00:00", "10:00:01"], [0, 0.5, 1.5], "s"),
+        (["23:00:00", "47:00:00", "71:00:00"], [0, 1, 2], "d"),
+        (["0 days 23:00:00", "1 days 00:00:00", "1 day 01:00:00"], [0, 1, 2], "h"),
     ],
 )
 def test_dates(tmp_path, cells, times, unit):
@@ -152,12 +190,41 @@ def test_dates(tmp_path, cells, times, unit):
         (["", "2026-01-02"], "line 2: time is '', and may have no gaps"),
         (["2026-01-01", ""], "line 3: time is '', and may have no gaps"),
         (["01/02/2026", "01/03/2026"], "or 31.12.2026"),
-        (["13:00", "13:30"], "line 2: time is neither a number nor a date but '13:00'"),
+        (["noon", "13:30"], "line 2: time is no number, date or clock time but 'noon'"),
+        (["13:00", "13:60"], "line 2: time is no number, date or clock time but '13:00'"),
+        (["23:59", "00:00"], "line 3: time goes back from 23:59 to 00:00: sort the rows, or give the dates"),
         (["x" * 1000, "2"], "but 'xxxxx"),
     ],
 )
 def test_bad_times(tmp_path, cells, says):
     refused(lambda: load_trajectories(written(tmp_path, "time,a\n" + "".join(f"{cell},1\n" for cell in cells))), says)
+
+
+@pytest.mark.parametrize(
+    ("header", "columns"),
+    [("Date,Time", Columns()), ("Datum,Zeit", Columns(time=("Datum", "Zeit"))), ("date (UTC),time (UTC)", Columns())],
+)
+@pytest.mark.parametrize("date", ["2026-02-28", "28.02.2026", "20260228"])
+def test_a_column_of_dates_and_one_of_clock_times(tmp_path, header, columns, date):
+    after = date.replace("02-28", "03-01").replace("28.02", "01.03").replace("0228", "0301")
+    rows = [f"{date},22:30,1", f"{date},23:30:00,2", f"{after},0:30,3"]
+    found = load_trajectories(written(tmp_path, "\n".join([f"{header},a", *rows])), columns)
+    np.testing.assert_allclose(found.trajectories[0].t, [0, 1, 2])
+    assert found.source.time == "time (h)" and found.source.states == ("a",)
+
+
+def test_a_date_beside_what_is_no_clock_time(tmp_path):
+    path = written(tmp_path, "date,time,a\n2026-01-01,0.5,1\n2026-01-01,1.5,2\n")
+    refused(lambda: load_trajectories(path), "line 2: time is no clock time", "name one column of times with --time")
+    refused(lambda: load_trajectories(path, Columns(time=("date", "time", "a"), state="a")), "'a' is given twice")
+    refused(lambda: load_trajectories(path, Columns(time=("date", "time", "a"))), "no column of states")
+    np.testing.assert_allclose(load_trajectories(path, Columns(time="time", state="a")).trajectories[0].t, [0.5, 1.5])
+
+
+def test_clock_times_of_series_in_any_order_are_refused(tmp_path):
+    """Sorted, the first minutes of a day would come before the last ones of the day before."""
+    path = written(tmp_path, "series,time,a\nA,23:59,1\nB,12:00,1\nA,00:01,2\nB,12:01,2\n")
+    refused(lambda: load_observed(path), "line 4: time goes back from 23:59 to 00:01")
 
 
 def test_arrays_of_dates_and_durations():
@@ -239,6 +306,20 @@ def test_frames_of_pandas():
     dated = frame.set_index(pandas.to_datetime([f"2026-01-01T0{i}" for i in range(4)]).rename("time"))
     found = load_trajectories(dated)
     assert found.source.time == "time (h)" and found.source.states == ("a", "b")
+
+
+def test_an_index_of_dates_without_a_name_is_the_time(tmp_path):
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    frame = pandas.DataFrame({"a": [1.0, 2, 3]}, index=pandas.date_range("2026-01-01", periods=3, freq="h"))
+    frame.to_csv(tmp_path / "a.csv")
+    frame.to_parquet(tmp_path / "a.parquet")
+    for source in (frame, tmp_path / "a.csv", tmp_path / "a.parquet"):
+        found = load_trajectories(source)
+        assert found.source.time == "time (h)" and found.source.states == ("a",)
+    counted = frame.reset_index(drop=True).iloc[[0, 2]].assign(index=[0, 1])
+    counted.to_parquet(tmp_path / "b.parquet")
+    assert load_table(tmp_path / "b.parquet").names == ("a", "index"), "only the index without a name is left out"
 
 
 def test_datasets_of_xarray():

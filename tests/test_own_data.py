@@ -193,7 +193,7 @@ def test_parquet_without_pyarrow(tmp_path, monkeypatch):
         ("t,u1\n0,1\n1,2\n", {}, "no column of states beside t, u1"),
         ("a,b\n0,1\n1,2\n", {}, "no column of times among a, b: name it with --time"),
         ("t,a\n0,1\nsoon,2\n", {}, "line 3: t is no number but 'soon'"),
-        ("t,a\nsoon,1\n1,2\n", {}, "line 2: t is neither a number nor a date but 'soon'"),
+        ("t,a\nsoon,1\n1,2\n", {}, "line 2: t is no number, date or clock time but 'soon'"),
         ("t,a\n03/04/2026,1\n04/04/2026,2\n", {}, "write dates as 2026-12-31"),
         ("t,a\n2026-01-01T00:00:00Z,1\n2026-01-01T01:00:00,2\n", {}, "some dates have a time zone and some have none"),
     ],

@@ -4,9 +4,13 @@ from typing import Annotated
 
 import tyro
 
-TimeColumn = Annotated[
-    str | None,
-    tyro.conf.arg(metavar="COLUMN", help="With --file: the times, numbers or dates (default: t, time or date)."),
+TimeColumns = Annotated[
+    tuple[str, ...] | None,
+    tyro.conf.arg(
+        metavar="COLUMN ...",
+        help="With --file: the times, numbers or dates; or a column of dates and one of clock times (default: t, time "
+        "or date, or both date and time).",
+    ),
 ]
 SeriesColumn = Annotated[
     str | None,

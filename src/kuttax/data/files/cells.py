@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterable
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any, Literal
 
 from .numbers import number
@@ -20,6 +20,7 @@ _EITHER = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+")  # commas between thousands,
 _DATES = ("%d.%m.%Y", "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S")  # besides ISO 8601
 _DIGITS = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 _YEARS = range(1900, 2101)  # of dates without separators
+_CLOCK = re.compile(r"(?:(\d+) days? )?(\d+):([0-5]\d)(?::([0-5]\d(?:[.,]\d+)?))?")
 
 
 def decimal_of(texts: Iterable[str]) -> Decimal:
@@ -82,6 +83,15 @@ def date_of_digits(value: Any) -> datetime | None:
     text = str(value).strip().removesuffix(".0")
     found = _parsed(text, _DIGITS[len(text)]) if text.isdecimal() and len(text) in _DIGITS else None
     return found if found is not None and found.year in _YEARS else None
+
+
+def clock_in(value: Any) -> timedelta | None:
+    """The time of day or the duration in a cell such as 13:05, 13:05:30.5 or 1 days 02:00:00; None if there is none."""
+    found = _CLOCK.fullmatch(str(value).strip())
+    if found is None:
+        return None
+    days, hours, minutes, seconds = (float((part or "0").replace(",", ".")) for part in found.groups())
+    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
 
 
 def _parsed(text: str, form: str) -> datetime | None:

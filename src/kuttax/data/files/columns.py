@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from ...errors import UserError
 from .summary import listed
 
-TIME = ("t", "time", "date", "datetime", "timestamp")
-"""Usual names of a column of times."""
 GROUP = ("series", "trajectory", "traj", "id", "run")
 """Usual names of a column that tells trajectories or series apart."""
 
+_TIMES = ("t", "time", "date", "datetime", "timestamp")
+_COUNTS = ("second", "minute", "hour", "day", "week", "month", "year")  # times in a table without any of these
 _UNIT = re.compile(r"\s*[(\[][^()\[\]]*[)\]]$")
+_UNIT_OF_TIME = re.compile(r"[\s_,.]+([mun]?s|secs?|seconds?|mins?|minutes?|h|hrs?|hours?|d|days?|yrs?|years?)$")
 
 
 def as_names(chosen: Sequence[str] | str | None) -> tuple[str, ...] | None:
@@ -55,6 +56,25 @@ def usual(source: str, names: Sequence[str], known: Sequence[str], what: str, op
     if len(found) > 1:
         raise UserError(f"{source}: {' and '.join(found)} may both be the {what}: name one with --{option}")
     return found[0] if found else None
+
+
+def usual_times(source: str, names: Sequence[str]) -> tuple[str, ...]:
+    """The column with a usual name of times, with a unit behind it or none; or a column of dates and one of times.
+
+    Raises:
+        UserError: Several columns have such names, or none has.
+    """
+    bare = {name: _UNIT_OF_TIME.sub("", _UNIT.sub("", name.strip())) for name in names}
+    called = lambda known: [name for name in names if bare[name].lower().removesuffix("s") in known]
+    found = [name for name in called(_TIMES) if bare[name] != "T"]  # a temperature
+    if sorted(bare[name].lower() for name in found) == ["date", "time"]:
+        return tuple(sorted(found, key=str.lower))
+    found = found or called(_COUNTS) or called(["index", "t"])
+    if not found:
+        raise UserError(f"{source}: no column of times among {listed(names)}: name it with --time")
+    if len(found) > 1:
+        raise UserError(f"{source}: {' and '.join(found)} may both be the times: name one with --time")
+    return (found[0],)
 
 
 def needed(source: str, names: Sequence[str], known: Sequence[str], what: str, option: str) -> str:

@@ -1,5 +1,6 @@
-"""Table: named columns from a file or from an object in Python, read as numbers, labels or times."""
+"""Table: named columns from a file or from an object in Python, read as numbers or labels."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,18 +10,14 @@ from jaxtyping import Float
 
 from ...errors import UserError
 from ...extras import imported
-from .cells import Decimal, date_in, date_of_digits, is_empty, number_in
+from .cells import Decimal, is_empty, number_in
 from .csv_file import read_csv
 from .frames import columns_of
 from .numbers import TOO_LARGE, fits
-from .times import have_one_clock, in_usual_unit, seconds_of_array, seconds_of_dates
 
 _ENDINGS = (".csv", ".tsv", ".txt", ".parquet")
-_NO_GAPS = "is {!r}, and may have no gaps: mend the {}"
-_NO_DATE = (
-    "is neither a number nor a date but {!r}: mend the {}, or write dates as 2026-12-31, 2026-12-31T13:00:00 "
-    "or 31.12.2026"
-)
+NO_GAPS = "is {!r}, and may have no gaps: mend the {}"
+_INDEX = re.compile(r"__index_level_\d+__")  # as pandas writes an index without a name
 _SHOWN = 40  # letters of a cell in a message
 
 
@@ -46,6 +43,10 @@ class Table(NamedTuple):
         """Of the columns."""
         return list(self.columns)
 
+    def empty(self, name: str) -> list[bool]:
+        """Which cells of a column have no value."""
+        return [is_empty(value) for value in self.columns[name]]
+
     def labels(self, name: str) -> list[str]:
         """A column as texts.
 
@@ -53,7 +54,7 @@ class Table(NamedTuple):
             UserError: A cell is empty.
         """
         values = self.columns[name]
-        self.refuse([is_empty(value) and str(value).strip().lower() != "none" for value in values], name, _NO_GAPS)
+        self.refuse([is_empty(value) and str(value).strip().lower() != "none" for value in values], name, NO_GAPS)
         return [str(value).strip() for value in values]
 
     def numbers(self, name: str, *, gaps: bool = False) -> Float[np.ndarray, " rows"]:
@@ -72,7 +73,7 @@ class Table(NamedTuple):
         self.refuse(np.isinf(found), name, "is {!r}: mend the {}")
         self.refuse(~fits(found) & np.isfinite(found), name, f"= {{}} {TOO_LARGE}: mend the {{}}, or scale the data")
         if not gaps:
-            self.refuse(np.isnan(found), name, _NO_GAPS)
+            self.refuse(np.isnan(found), name, NO_GAPS)
         return found
 
     def values(self, names: Sequence[str], what: str) -> Float[np.ndarray, "rows d"]:
@@ -91,37 +92,9 @@ class Table(NamedTuple):
                 raise UserError(f"{self.source}: {what} {name} is never observed: leave its column out")
         return found
 
-    def times(self, name: str, groups: Sequence[str]) -> tuple[Float[np.ndarray, " rows"], str | None]:
-        """A column as times, and the unit of dates and durations. Dates become the time since the first of all, in the
-        largest unit that is no larger than the usual gap between two of them. None for numbers, whose unit only the
-        user knows.
-
-        Args:
-            name: Of the column.
-            groups: The label of each row's trajectory or series, within which gaps are measured.
-
-        Raises:
-            UserError: A cell is empty, or neither a number nor a date, or there are dates with a time zone and others
-                without.
-        """
-        values = self.columns[name]
-        self.refuse([is_empty(value) for value in values], name, _NO_GAPS)
-        if values.dtype.kind in "mM":
-            return in_usual_unit(seconds_of_array(values), groups)
-        dates = [date_of_digits(value) for value in values]
-        if None in dates:
-            if values.dtype.kind in "iuf" or number_in(values[0], self.decimal) is not None:
-                return self.numbers(name), None
-            dates = [date_in(value) for value in values]
-        self.refuse([date is None for date in dates], name, _NO_DATE)
-        found = [date for date in dates if date is not None]
-        if not have_one_clock(found):
-            raise UserError(f"{self.source}: {name}: some dates have a time zone and some have none: give all or none")
-        return in_usual_unit(seconds_of_dates(found), groups)
-
-    def text(self, name: str, row: int) -> str:
-        """A cell for a message."""
-        found = str(self.columns[name][row]).strip()
+    def text(self, row: int, *names: str) -> str:
+        """Cells of a row for a message."""
+        found = " ".join(str(self.columns[name][row]).strip() for name in names)
         return found if len(found) <= _SHOWN else f"{found[:_SHOWN]}..."
 
     def place(self, row: int) -> str:
@@ -133,7 +106,7 @@ class Table(NamedTuple):
         bad = np.asarray(bad)
         if bad.any():
             first = int(np.argmax(bad))
-            raise UserError(f"{self.place(first)}: {name} {wrong.format(self.text(name, first), self.row)}")
+            raise UserError(f"{self.place(first)}: {name} {wrong.format(self.text(first, name), self.row)}")
 
 
 def rows_of(labels: Sequence[str]) -> dict[str, list[int]]:
@@ -220,8 +193,6 @@ def _parquet(path: Path) -> list[tuple[str, np.ndarray]]:
     except (OSError, pyarrow.ArrowException) as error:
         raise UserError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
     columns = zip(found.column_names, found.columns, strict=True)
-    return [
-        (name, values.to_numpy(zero_copy_only=False))
-        for name, values in columns
-        if not name.startswith("__index_level_")
-    ]
+    arrays = [(name, values.to_numpy(zero_copy_only=False)) for name, values in columns]
+    counts_rows = lambda name, values: _INDEX.fullmatch(name) and values.dtype.kind in "iu"
+    return [(_INDEX.sub("index", name), values) for name, values in arrays if not counts_rows(name, values)]

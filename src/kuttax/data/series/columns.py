@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ...errors import UserError
-from ..files.columns import GROUP, TIME, as_names, check_chosen, needed
+from ..files.columns import GROUP, as_names, check_chosen, needed, usual_times
 from ..files.summary import listed
 
 _LABEL = ("label", "class", "target")
@@ -15,7 +15,7 @@ class Found(NamedTuple):
     """Columns as they are called in a table; `label` is None for series without labels."""
 
     series: str
-    time: str
+    time: tuple[str, ...]
     channel: tuple[str, ...]
     label: str | None
 
@@ -26,13 +26,14 @@ class SeriesColumns:
 
     Attributes:
         series: The name of a row's series; by default `series`, `trajectory`, `traj`, `id` or `run`.
-        time: The times; by default `t`, `time`, `date`, `datetime` or `timestamp`, a unit behind it or none.
+        time: The times, or a column of dates and one of clock times; by default `t`, `time`, `date`, `datetime` or
+            `timestamp`, a unit behind it or none, or `date` and `time`.
         channel: The observed values; by default all other columns.
         label: The class or the number to predict; by default `label`, `class` or `target`.
     """
 
     series: str | None = None
-    time: str | None = None
+    time: Sequence[str] | str | None = None
     channel: Sequence[str] | str | None = None
     label: str | None = None
 
@@ -47,17 +48,18 @@ class SeriesColumns:
         Raises:
             UserError: A named column is not there or has two purposes, or one cannot be found.
         """
-        channel = as_names(self.channel)
-        chosen = [name for name in (self.series, self.time, self.label, *(channel or ())) if name is not None]
+        times, channel = as_names(self.time), as_names(self.channel)
+        named = (self.series, self.label, *(times or ()), *(channel or ()))
+        chosen = [name for name in named if name is not None]
         check_chosen(source, names, chosen)
         free = [name for name in names if name not in chosen]
         series = self.series or needed(source, free, GROUP, "names of series", "series")
-        time = self.time or needed(source, free, TIME, "times", "time")
+        time = times or usual_times(source, free)
         label = self.label
         if labelled and label is None:
             label = needed(source, free, _LABEL, "labels", "label")
         if channel is None:
-            channel = [name for name in free if name not in (series, time, label)]
+            channel = [name for name in free if name not in (series, *time, label)]
         if not channel:
             raise UserError(f"{source}: no channel beside {listed(names)}: give at least one column of values")
         return Found(series, time, tuple(channel), label)

@@ -8,6 +8,7 @@ from ...errors import UserError
 from ..files.numbers import fits, number
 from ..files.summary import listed, summary
 from ..files.table import Table, rows_of, table_of
+from ..files.times import Times, times_of
 from .columns import USUAL, SeriesColumns
 from .labelled import Labelled, padded
 from .series import Observed
@@ -86,11 +87,11 @@ def load_observed(source: Any, columns: SeriesColumns = USUAL, delimiter: str | 
     """
     table = table_of(source, "series", "series,t,x", delimiter)
     found = columns.found(table.source, table.names, labelled=False)
-    every, unit, about = _series(table, found.series, found.time, found.channel)
+    every, times, about = _series(table, found.series, found.time, found.channel)
     single = sum(len(one.t) == 1 for one in every)
     about += f"; {single} series of one time left out" if single else ""
     observed = [Observed(one.t - one.t[0], np.nan_to_num(one.x), ~np.isnan(one.x)) for one in every]
-    return ObservedSource(observed, found.channel, found.time if unit is None else f"time ({unit})", about)
+    return ObservedSource(observed, found.channel, times.name, about)
 
 
 class _Series(NamedTuple):
@@ -106,10 +107,13 @@ class _Series(NamedTuple):
         return table.place(int(self.rows[index]))
 
 
-def _series(table: Table, series: str, time: str, channels: tuple[str, ...]) -> tuple[list[_Series], str | None, str]:
-    """The series, the unit of their times if these are dates, and a summary."""
+def _series(
+    table: Table, series: str, time: tuple[str, ...], channels: tuple[str, ...]
+) -> tuple[list[_Series], Times, str]:
+    """The series, the times of all rows, and a summary."""
     names = table.labels(series)
-    t, unit = table.times(time, names)
+    every = times_of(table, time, names)
+    t = every.values
     x = table.values(channels, "channel")
     sorted_rows = {name: np.array(rows)[np.argsort(t[rows], kind="stable")] for name, rows in rows_of(names).items()}
     found = [_Series(name, rows, t[rows], x[rows]) for name, rows in sorted_rows.items()]
@@ -117,10 +121,11 @@ def _series(table: Table, series: str, time: str, channels: tuple[str, ...]) -> 
         again = np.flatnonzero(np.diff(one.t) == 0)
         if again.size:
             second = again[0] + 1
-            place, written = one.place(table, second), table.text(time, int(one.rows[second]))
+            place, written = one.place(table, second), table.text(int(one.rows[second]), *time)
             raise UserError(f"{place}: series {one.name!r} has the time {written} twice: merge the two {table.row}s")
-    times, missing = [one.t for one in found], {"values": float(np.isnan(x).mean())}
-    return found, unit, summary(f"{len(found)} series", times, unit, {"channel": channels}, missing)
+    missing = {"values": float(np.isnan(x).mean())}
+    about = summary(f"{len(found)} series", [one.t for one in found], every.unit, {"channel": channels}, missing)
+    return found, every, about
 
 
 def _label(table: Table, series: _Series, labels: list[str]) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ...errors import UserError
-from ..files.columns import GROUP, TIME, as_names, check_chosen, needed, numbered, usual
+from ..files.columns import GROUP, as_names, check_chosen, numbered, usual, usual_times
 from ..files.summary import listed
 
 _NAME = "name the states with --state, the control inputs with --control-input"
@@ -14,7 +14,7 @@ _NAME = "name the states with --state, the control inputs with --control-input"
 class Found(NamedTuple):
     """Columns as they are called in a table; `trajectory` is None if all rows are of one."""
 
-    time: str
+    time: tuple[str, ...]
     state: tuple[str, ...]
     control: tuple[str, ...]
     trajectory: str | None
@@ -25,13 +25,14 @@ class Columns:
     """The columns of trajectories that a user names; None for those to be found by their usual names.
 
     Attributes:
-        time: The times; by default `t`, `time`, `date`, `datetime` or `timestamp`, a unit behind it or none.
+        time: The times, or a column of dates and one of clock times; by default `t`, `time`, `date`, `datetime` or
+            `timestamp`, a unit behind it or none, or `date` and `time`.
         state: The states; by default x1, x2, ..., or else all other columns.
         control_input: The control inputs; by default u1, u2, ....
         trajectory: A label of the trajectory; by default `trajectory`, `traj`, `id`, `run` or `series`, if it is there.
     """
 
-    time: str | None = None
+    time: Sequence[str] | str | None = None
     state: Sequence[str] | str | None = None
     control_input: Sequence[str] | str | None = None
     trajectory: str | None = None
@@ -42,13 +43,12 @@ class Columns:
         Raises:
             UserError: A named column is not there or has two purposes, or one cannot be found.
         """
-        named, inputs = as_names(self.state), as_names(self.control_input)
-        given = (self.time, self.trajectory, *(named or ()), *(inputs or ()))
-        chosen = [name for name in given if name is not None]
+        times, named, inputs = as_names(self.time), as_names(self.state), as_names(self.control_input)
+        chosen = [*(times or ()), *([self.trajectory] if self.trajectory else []), *(named or ()), *(inputs or ())]
         check_chosen(source, names, chosen)
         free = [name for name in names if name not in chosen]
-        time = self.time or needed(source, free, TIME, "times", "time")
-        free = [name for name in free if name != time]
+        time = times or usual_times(source, free)
+        free = [name for name in free if name not in time]
         trajectory = self.trajectory or usual(source, free, GROUP, "trajectories", "trajectory")
         free = [name for name in free if name != trajectory]
         control = inputs if inputs is not None else numbered(source, free, "u")

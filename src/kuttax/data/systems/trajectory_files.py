@@ -9,6 +9,7 @@ import numpy as np
 from ...errors import UserError
 from ..files.npz import read_arrays
 from ..files.table import Table, rows_of, table_of
+from ..files.times import times_of
 from .columns import USUAL, Columns
 from .trajectory import Source, Trajectory, check_trajectories
 
@@ -59,23 +60,24 @@ def load(source: Any, columns: Columns = USUAL, delimiter: str | None = None) ->
 def _from_table(table: Table, columns: Columns) -> Recorded:
     found = columns.found(table.source, table.names)
     labels = [""] * len(table.lines) if found.trajectory is None else table.labels(found.trajectory)
-    t, unit = table.times(found.time, labels)
+    times = times_of(table, found.time, labels)
+    t = times.values
     x = table.values(found.state, "state")
     u = np.stack([table.numbers(name) for name in found.control], 1) if found.control else np.zeros((len(t), 0))
     _check_order(table, found.time, labels, t)
     names, trajectories = _grouped(labels, t, x, u)
     check_trajectories(trajectories, [f"{table.source}: {name}" if name else table.source for name in names])
-    known = Source(found.time if unit is None else f"time ({unit})", found.state, found.control)
+    known = Source(times.name, found.state, found.control)
     return Recorded(trajectories, known.of(trajectories))
 
 
-def _check_order(table: Table, time: str, labels: list[str], t: np.ndarray) -> None:
+def _check_order(table: Table, time: tuple[str, ...], labels: list[str], t: np.ndarray) -> None:
     """Refuses times that do not increase, by their lines."""
     for rows in rows_of(labels).values():
         for before, row in itertools.pairwise(rows):
             if t[row] <= t[before]:
-                text = table.text(time, row)
-                wrong = "is there twice" if t[row] == t[before] else f"comes after {table.text(time, before)}"
+                text = table.text(row, *time)
+                wrong = "is there twice" if t[row] == t[before] else f"comes after {table.text(before, *time)}"
                 again = f"times must increase strictly, but {text} {wrong}: sort the rows, and keep one for each time"
                 raise UserError(f"{table.place(row)}: {again}")
 

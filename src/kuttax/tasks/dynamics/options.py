@@ -13,7 +13,7 @@ from ...data.systems.windows import SHUFFLED, TrajectorySplits, split_trajectori
 from ...errors import UserError
 from ...nn.fields.known_physics import KNOWN
 from ...options.bounds import Depth, MostSteps, Seed, Size, WholeNumber, above, at_least, between
-from ...options.columns import Delimiter, TimeColumn
+from ...options.columns import Delimiter, TimeColumns
 from ...options.unused import Unused, changed, refuse_unused, unless
 from ..options import TaskOptions
 from .drive import InputKind
@@ -38,7 +38,7 @@ class DynamicsOptions(TaskOptions):
     file: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Learn your own trajectories instead of a system's: a CSV or Parquet file with a row for each time, or an NPZ file
     with arrays t, x, u and trajectory. Columns are found by their usual names, or named below."""
-    time: TimeColumn = None
+    time: TimeColumns = None
     state: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="COLUMN ...")] = None
     """With --file: the states (default: x1, x2, ..., or all columns that are nothing else)."""
     control_input: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="COLUMN ...")] = None

@@ -11,7 +11,7 @@ from ...data.series.columns import SeriesColumns
 from ...data.series.series import SeriesSplits, split
 from ...errors import UserError
 from ...options.bounds import Depth, MostSteps, Seed, Size, WholeNumber, above, at_least, between
-from ...options.columns import ChannelColumns, Delimiter, SeriesColumn, TimeColumn
+from ...options.columns import ChannelColumns, Delimiter, SeriesColumn, TimeColumns
 from ...options.unused import Unused, unless
 from ...solvers.sde.sde import Calculus
 from ..options import TaskOptions
@@ -35,7 +35,7 @@ class LatentOptions(TaskOptions):
     """Learn your own series instead of --data: a CSV or Parquet file with a row for each time of each series. Columns
     are found by their usual names, or named below. An empty cell is a gap."""
     series: SeriesColumn = None
-    time: TimeColumn = None
+    time: TimeColumns = None
     channel: ChannelColumns = None
     delimiter: Delimiter = None
     data_dir: Path | None = None

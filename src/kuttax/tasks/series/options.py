@@ -12,7 +12,7 @@ from ...data.series.controls import PathKind
 from ...data.series.labelled import LabelledSplits, hold_out, split_series
 from ...data.series.series_files import Target
 from ...options.bounds import Depth, MostSteps, Seed, Size, WholeNumber, at_least, between
-from ...options.columns import ChannelColumns, Delimiter, SeriesColumn, TimeColumn
+from ...options.columns import ChannelColumns, Delimiter, SeriesColumn, TimeColumns
 from ...options.unused import Unused, unless
 from ..options import TaskOptions
 from .task import Controlled
@@ -38,7 +38,7 @@ class SeriesOptions(TaskOptions):
     """Learn your own series instead of --data: a CSV or Parquet file with a row for each time of each series. Columns
     are found by their usual names, or named below. An empty cell is a gap."""
     series: SeriesColumn = None
-    time: TimeColumn = None
+    time: TimeColumns = None
     label: Annotated[str | None, tyro.conf.arg(metavar="COLUMN")] = None
     """With --file: the class or the number to predict, the same in all rows of a series (default: label, class or
     target)."""
