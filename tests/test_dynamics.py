@@ -281,8 +281,9 @@ def test_a_forecast_that_diverges_is_no_number(rng, tmp_path):
     json.dumps(said, allow_nan=False)
     lines = drawing.describe(said)
     assert "diverged after 8" in lines[0] and lines[1] == "2 of 2 forecasts diverge, the first after 4"
-    said["example"]["time"] = "time (min)"
-    lines = drawing.describe(said)
+    lines = drawing.describe(
+        describe(truth, found, truth.reshape(-1, 2), PLAIN, None, Source("time (min)", ("a", "b")))
+    )
     assert lines[0].endswith("diverged after 8 min") and lines[1].endswith("the first after 4 min")
     assert lines[2].startswith("valid for 4 min (median)")
     for file in drawing.plot({"mine": said}, ["learned"], tmp_path / "forecast"):

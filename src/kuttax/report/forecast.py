@@ -1,7 +1,6 @@
 """Forecast: how far ahead an identified field's forecasts are valid, as text and as a plot, from a saved run."""
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,12 +31,15 @@ _SHOWN = 3  # methods drawn as images
 
 def describe(record: ForecastRecord) -> list[str]:
     """The result of `kuttax.tasks.dynamics.forecast.describe` as lines: errors, valid prediction time, attractor."""
-    lead, rmse, n, unit = record["lead"], record["rmse"], record["forecasts"], _unit(record)
+    lead, rmse, n = record["lead"], record["rmse"], record["forecasts"]
+    unit = f" {record['unit']}" if record["unit"] else ""
     shown = sorted({0, *(i for i in (9, 99) if i < len(lead)), len(lead) - 1})
     errors = ", ".join(f"{'diverged' if rmse[i] is None else f'{rmse[i]:.3g}'} after {lead[i]:.6g}" for i in shown)
     lines = [f"{n} forecast{'s' * (n > 1)}: rmse {errors}{unit}"]
     if record["diverged"]:
-        lines.append(f"{record['diverged']} of {n} forecasts diverge, the first after {record['first_divergence']:.6g}{unit}")
+        lines.append(
+            f"{record['diverged']} of {n} forecasts diverge, the first after {record['first_divergence']:.6g}{unit}"
+        )
     valid = record["valid"]
     lines.append(f"valid for {_time(valid, unit)} (median), {valid['whole']} of {n} to the end")
     found = record["attractor"]
@@ -52,12 +54,6 @@ def describe(record: ForecastRecord) -> list[str]:
 def _time(valid: ForecastRecord, unit: str) -> str:
     time, exponent = f"{valid['median']:.6g}{unit}", valid["lyapunov"]
     return time if exponent is None else f"{exponent * valid['median']:.3g} Lyapunov times ({time})"
-
-
-def _unit(record: ForecastRecord) -> str:
-    """The unit of times after a space, where their name ends with it; else nothing."""
-    found = re.search(r"[(\[]([^()\[\]]+)[)\]]$", record["example"]["time"])
-    return f" {found[1]}" if found else ""
 
 
 def read(folders: Mapping[str, Path]) -> dict[str, dict[str, Any]]:

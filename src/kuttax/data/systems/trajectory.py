@@ -45,14 +45,20 @@ class Source(NamedTuple):
     controls: tuple[str, ...] = ()
     summary: str = ""
 
+    @property
+    def unit(self) -> str | None:
+        """Of the times; None if it is not known."""
+        found = re.search(r"[(\[](.*)[)\]]", self.time)
+        return found[1] if found else None
+
     def of(self, trajectories: "Sequence[Trajectory]") -> "Source":
         """The source of these trajectories, with a summary of them."""
-        many, unit = len(trajectories), re.search(r"[(\[](.*)[)\]]", self.time)
+        many = len(trajectories)
         missing = np.concatenate([np.isnan(one.x).ravel() for one in trajectories]).mean()
         text = summary(
             f"{many} trajector{'y' if many == 1 else 'ies'}",
             [one.t for one in trajectories],
-            unit and unit[1],
+            self.unit,
             {"state": self.states, "control input": self.controls},
             {"states": missing},
         )

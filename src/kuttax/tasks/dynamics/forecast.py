@@ -38,6 +38,7 @@ def describe(
     Returns:
         Strict JSON, the numbers in standard deviations of the training data:
 
+        - `unit`: of the times; null if it is not known.
         - `lead`, `rmse`: lead times, and the error there over all forecasts and components; null from the lead time on
           at which a forecast has diverged.
         - `diverged`: how many of `forecasts` have diverged by the end; `first_divergence`: the earliest lead time, or
@@ -60,6 +61,7 @@ def describe(
     valid = lead[np.where(bad.any(axis=1), bad.argmax(axis=1) - 1, len(lead) - 1)]
     return {
         "forecasts": len(truth),
+        "unit": source.unit,
         "lead": lead[1:].tolist(),
         "rmse": [None if out else float(e) for e, out in zip(rmse[1:], gone[1:], strict=True)],
         "diverged": int(lost[:, -1].sum()),
