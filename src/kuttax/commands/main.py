@@ -10,6 +10,7 @@ from typing import Any
 
 from .._version import __version__
 from ..tasks.registry import TASKS
+from .compiled import keep_compiled
 from .program import Command, CommandLine
 
 USAGE = f"""kuttax {__version__}: train neural differential equations that do not depend on their solver
@@ -36,6 +37,7 @@ to begin:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The entry point; `kuttax.commands.ending` says how it ends."""
+    keep_compiled()
     _PROGRAM.main(arguments)
 
 

@@ -1,5 +1,7 @@
 """Evaluation of a model and solver on a data set, and the time that prediction takes."""
 
+import itertools
+import math
 import statistics
 import time
 from collections.abc import Sequence
@@ -19,7 +21,7 @@ from ..validity.prediction import Prediction, mean_nfe
 
 
 class Evaluation(NamedTuple):
-    """Means over a data set, each batch weighted by its samples. Loss and NFE are NaN if not known.
+    """Means over a data set, each part weighted by its samples. Loss and NFE are NaN if not known.
 
     Attributes:
         nfe_diffusion: Evaluations of an SDE's diffusion (`nfe` counts those of its drift); None for an ODE.
@@ -41,7 +43,12 @@ def predict(task: Task, model: Any, solver: AbstractSolver, batch: PyTree) -> Pr
 
 
 def evaluate(task: Task, model: Any, solver: AbstractSolver, data: PyTree, batch_size: int) -> Evaluation:
-    """Predict a whole data set, batch by batch.
+    """Predict a whole data set in parts of nearly equal size: of two shapes at most, so that few programs are compiled.
+
+    Args:
+        task, model, solver: The model and the solver, and their task.
+        data: Samples along the first axis of each leaf.
+        batch_size: The largest number of samples of a part.
 
     Raises:
         UserError: The data set is empty.
@@ -51,8 +58,9 @@ def evaluate(task: Task, model: Any, solver: AbstractSolver, data: PyTree, batch
     if samples == 0:
         raise UserError(f"{task.name}: the data set to evaluate on is empty")
     weights, rows = [], []
-    for start in range(0, samples, batch_size):
-        batch = jax.tree.map(lambda x: x[start : start + batch_size], data)  # noqa: B023
+    parts = math.ceil(samples / batch_size)
+    for start, stop in itertools.pairwise(samples * i // parts for i in range(parts + 1)):
+        batch = jax.tree.map(lambda x: x[start:stop], data)  # noqa: B023
         prediction = predict(task, model, solver, batch)
         status = Status.ok if prediction.status is None else Status(int(prediction.status))
         if status != Status.ok:
@@ -61,7 +69,7 @@ def evaluate(task: Task, model: Any, solver: AbstractSolver, data: PyTree, batch
         costs = [np.nan if count is None else float(np.mean(np.asarray(count))) for count in counts]
         loss = np.nan if prediction.loss is None else float(prediction.loss)
         rows.append([float(prediction.metric), loss, *costs])
-        weights.append(min(batch_size, samples - start))
+        weights.append(stop - start)
     columns = np.array(rows).T
     means = [float(x) for x in np.average(columns, axis=1, weights=np.array(weights))]
     if task.metric.mean == "quadratic":
