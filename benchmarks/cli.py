@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import tyro
 
 from kuttax.commands.options.parser import parse
-from kuttax.commands.program import CommandLine, leading
+from kuttax.commands.program.command_line import CommandLine, leading
 from kuttax.errors import UserError
 
 from . import plot, table
@@ -71,7 +71,7 @@ class Plot:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The entry point; `kuttax.commands.ending` says how it ends."""
+    """The entry point; `kuttax.commands.program.ending` says how it ends."""
     _PROGRAM.main(arguments)
 
 

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from kuttax.commands import ending
+from kuttax.commands.program import ending
 
 
 def command(draw: Callable[[Path], None], about: str | None, folder: Path) -> None:

@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from kuttax.commands import compiled
+from kuttax.commands.program import compiled
 
 PROGRAM = """
 import sys, warnings
-from kuttax.commands.compiled import keep_compiled
+from kuttax.commands.program.compiled import keep_compiled
 {before}
 keep_compiled()
 import jax, jax.numpy as jnp

@@ -20,7 +20,7 @@ import pytest
 import kuttax as kx
 from kuttax import report
 from kuttax.commands import main as cli
-from kuttax.commands.configuration import check_configuration, save_configuration
+from kuttax.commands.saved.configuration import check_configuration, save_configuration
 from kuttax.data.images import mnist
 from kuttax.data.images.idx import read_idx
 from kuttax.data.series import physionet

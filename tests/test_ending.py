@@ -11,9 +11,10 @@ import jax
 import pytest
 
 from kuttax import UserError
-from kuttax.commands import ending, report, subject
 from kuttax.commands import main as cli
-from kuttax.commands.terminal import terminal
+from kuttax.commands import report
+from kuttax.commands.program import ending, subject
+from kuttax.commands.program.terminal import terminal
 from kuttax.solvers.base.solution import SolveError, Status
 from kuttax.training.failure import TrainingError
 from kuttax.training.saving import Stopped
@@ -109,7 +110,7 @@ def test_interrupt_that_a_library_makes_another_error_of(ended):
 def test_a_warning_is_one_line():
     """In a process of its own: here, warnings are errors."""
     run = "ending.run(lambda: warnings.warn('a torn\\nline', RuntimeWarning))"
-    program = f"import warnings; from kuttax.commands import ending\n{run}"
+    program = f"import warnings; from kuttax.commands.program import ending\n{run}"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "kuttax: a torn line\n")
 
@@ -135,7 +136,7 @@ def test_interrupt_in_the_first_seconds_is_one_line(seconds):
 INTERRUPTED_WITHIN = """
 import os, signal, sys
 sys.argv[0] = "kuttax"
-from kuttax.commands import ending
+from kuttax.commands.program import ending
 
 class Ignores:
     def __del__(self):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kuttax.commands import main as cli
-from kuttax.commands.output import NEW, Output
+from kuttax.commands.saved.output import NEW, Output
 from kuttax.errors import UserError
 from kuttax.io import folder as module
 from kuttax.io.folder import Folder, replace_result

@@ -11,8 +11,8 @@ from matplotlib.image import imread
 from small_runs import SMALL
 
 from kuttax.commands.fit import Fit
-from kuttax.commands.kept import read_record
 from kuttax.commands.options.varied import Varied
+from kuttax.commands.saved.kept import read_record
 from kuttax.commands.sweep import Sweep
 from kuttax.commands.train import Train
 from kuttax.errors import UserError

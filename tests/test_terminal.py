@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-SAYS = "from kuttax.commands.terminal import terminal; print(terminal().is_terminal)"
+SAYS = "from kuttax.commands.program.terminal import terminal; print(terminal().is_terminal)"
 
 
 @pytest.mark.parametrize(

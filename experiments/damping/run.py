@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import kuttax as kx
-from kuttax.commands import ending
 from kuttax.commands.options.solver import LearnedOptions
+from kuttax.commands.program import ending
 from kuttax.data.systems.windows import split_trajectories
 from kuttax.solvers.base.solver import title
 from kuttax.tasks import Dynamics

@@ -10,7 +10,7 @@ What a stage does: experiments/densities.py.
 from collections.abc import Sequence
 from pathlib import Path
 
-from kuttax.commands import ending
+from kuttax.commands.program import ending
 from kuttax.data.tables.toys import TOYS
 
 from .. import densities

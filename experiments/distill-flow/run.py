@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import kuttax as kx
-from kuttax.commands import ending
+from kuttax.commands.program import ending
 from kuttax.distillation import Frozen, Pairs, row, table
 from kuttax.distillation.teacher import taught, teacher_of
 from kuttax.solvers.serialise import to_json

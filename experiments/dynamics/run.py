@@ -23,8 +23,8 @@ from rich.console import Console
 
 import kuttax as kx
 from kuttax import report
-from kuttax.commands import ending
 from kuttax.commands.options.solver import LearnedOptions
+from kuttax.commands.program import ending
 from kuttax.commands.run import results, run
 from kuttax.distillation.students import stages_of
 from kuttax.io.folder import Folder

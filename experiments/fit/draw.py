@@ -16,7 +16,7 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from kuttax.commands import ending
+from kuttax.commands.program import ending
 from kuttax.io.records import Record
 from kuttax.report.comparison import paired_difference
 from kuttax.report.figure import INK, figure

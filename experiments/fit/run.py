@@ -20,12 +20,11 @@ import jax.numpy as jnp
 import numpy as np
 
 import kuttax as kx
-from kuttax.commands import ending
-from kuttax.commands.run import reference, task_options
+from kuttax.commands.program import ending
+from kuttax.commands.run import reference
 from kuttax.solvers.base.solver import title
-from kuttax.tasks.registry import build
-from kuttax.tasks.registry import task_options as options_of
-from kuttax.training.checkpoint import load_run, save_run
+from kuttax.tasks.registry import build, task_options
+from kuttax.training.checkpoint import load_run, options_as_json, save_run
 from kuttax.training.evaluate import Evaluation, evaluate, predict
 from kuttax.training.loop import Trainer
 
@@ -109,7 +108,7 @@ class Fits:
 
     def _tested(self, directory: str, model: Any, solver: kx.AbstractSolver) -> dict[str, Any]:
         """Save the run, look at the test data once, with the own solver and with Tsit5 at 1e-6."""
-        about = {"name": self.case.task, "options": task_options(options_of(self.case.task)(**self.case.options))}
+        about = {"name": self.case.task, "options": options_as_json(task_options(self.case.task)(**self.case.options))}
         save_run(self.out / "runs" / directory, model, solver, {"task": about})
         own, alone = self._evaluated(model, solver), self._evaluated(model, reference(self.task))
         assert own is not None

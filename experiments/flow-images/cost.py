@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 import kuttax as kx
-from kuttax.commands import ending
+from kuttax.commands.program import ending
 from kuttax.commands.run import environment
 from kuttax.io import records
 

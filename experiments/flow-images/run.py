@@ -18,7 +18,7 @@ import jax
 import torch
 
 import kuttax as kx
-from kuttax.commands import ending
+from kuttax.commands.program import ending
 from kuttax.solvers.serialise import to_json
 
 from ..ledger import Ledger

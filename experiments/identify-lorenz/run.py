@@ -22,7 +22,7 @@ import numpy as np
 import optimistix as optx
 
 import kuttax as kx
-from kuttax.commands import ending
+from kuttax.commands.program import ending
 from kuttax.data.systems.systems import generate
 from kuttax.data.systems.windows import split_trajectories
 from kuttax.solvers.serialise import to_json

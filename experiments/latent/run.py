@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 
 import kuttax as kx
-from kuttax.commands import ending
+from kuttax.commands.program import ending
 from kuttax.io.records import Record
 from kuttax.tasks import Latent, build
 from kuttax.training.evaluate import evaluate

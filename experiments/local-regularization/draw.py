@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from kuttax.commands import ending
+from kuttax.commands.program import ending
 from kuttax.report.comparison import paired_difference
 from kuttax.report.figure import INK, figure
 

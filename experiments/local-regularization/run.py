@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import kuttax as kx
-from kuttax.commands import ending
+from kuttax.commands.program import ending
 from kuttax.tasks.registry import build
 from kuttax.training.evaluate import evaluate, predict
 from kuttax.training.loop import Trainer

@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from kuttax.commands import ending
+from kuttax.commands.program import ending
 from kuttax.commands.run import environment
 from kuttax.io import records
 from kuttax.io.records import Record

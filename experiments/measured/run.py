@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import kuttax as kx
-from kuttax.commands import ending
+from kuttax.commands.program import ending
 from kuttax.solvers.base.solver import title
 from kuttax.tasks import Dynamics
 from kuttax.training.evaluate import evaluate, predict, prediction_ms

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import jax
 
 import kuttax as kx
-from kuttax.commands import ending
+from kuttax.commands.program import ending
 from kuttax.commands.run import reference
 from kuttax.io.checkpoints import Checkpoints
 from kuttax.solvers.base.solver import title

@@ -26,8 +26,8 @@ from typing import Any, NamedTuple, NoReturn
 import jax
 import numpy as np
 
-from kuttax.commands import ending
 from kuttax.commands import main as cli
+from kuttax.commands.program import ending
 from kuttax.io import records
 from kuttax.io.records import Record
 

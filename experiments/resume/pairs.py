@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kuttax.commands import ending
+from kuttax.commands.program import ending
 
 from .kills import Process, Study, ended
 

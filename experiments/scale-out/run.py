@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kuttax.commands import ending
+from kuttax.commands.program import ending
 from kuttax.io import records
 
 from ..ledger import Ledger

@@ -23,7 +23,7 @@ import numpy as np
 import optax
 
 import kuttax as kx
-from kuttax.commands import ending
+from kuttax.commands.program import ending
 from kuttax.io.records import Record
 from kuttax.solvers.base.solver import title
 from kuttax.tasks import Controlled, build

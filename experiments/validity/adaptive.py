@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 import kuttax as kx
-from kuttax.commands import ending
+from kuttax.commands.program import ending
 from kuttax.training.evaluate import predict as predicted
 from kuttax.training.loop import Trainer
 from kuttax.validity import certify

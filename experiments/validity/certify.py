@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from kuttax.commands import ending
+from kuttax.commands.program import ending
 from kuttax.data.tables import spheres
 from kuttax.io.records import Record
 from kuttax.training.checkpoint import load_run

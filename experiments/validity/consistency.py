@@ -15,15 +15,13 @@ from typing import Any
 import optax
 
 import kuttax as kx
-from kuttax.commands import ending
 from kuttax.commands.options.solver import LearnedOptions
-from kuttax.commands.run import task_options
+from kuttax.commands.program import ending
 from kuttax.penalties.schedule import Scheduled
 from kuttax.report.figure import figure
 from kuttax.solvers.base.solver import title
-from kuttax.tasks.registry import build
-from kuttax.tasks.registry import task_options as options_of
-from kuttax.training.checkpoint import save_run
+from kuttax.tasks.registry import build, task_options
+from kuttax.training.checkpoint import options_as_json, save_run
 from kuttax.training.evaluate import evaluate
 from kuttax.training.loop import Trainer
 from kuttax.training.settings import Settings
@@ -59,7 +57,7 @@ class Case:
 
 def settings_of(study: str, smoke: bool) -> Settings:
     """The settings that the task is made for; tiny ones where it is only to be seen that it runs."""
-    chosen = {**options_of(study).training, "per_dispatch": 100}
+    chosen = {**task_options(study).training, "per_dispatch": 100}
     return Settings(**{**chosen, "train_steps": 2, "batch_size": 16, "evaluations": 1} if smoke else chosen)
 
 
@@ -74,7 +72,7 @@ def measure(case: Case, task: Any, settings: Settings, out: Path) -> dict[str, A
     """Train, save, and test with the own solver and with the exact flow."""
     solver = LearnedOptions().learned(STAGES, case.steps)
     trained = Trainer(task, solver, settings, penalty_of(case.weight)).run(case.seed)
-    options = task_options(options_of(case.study)())
+    options = options_as_json(task_options(case.study)())
     save_run(out / "runs" / case.run, trained.model, trained.solver, {"task": {"name": case.study, "options": options}})
     own = evaluate(task, trained.model, trained.solver, task.test, settings.batch_size)
     truth = tested(trained.model, task.test, "rk4", PRECISE)

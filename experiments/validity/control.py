@@ -19,8 +19,8 @@ from typing import Any
 import jax
 
 import kuttax as kx
-from kuttax.commands import ending
 from kuttax.commands.options.step_control import control_of, history
+from kuttax.commands.program import ending
 from kuttax.data.tables import spheres
 from kuttax.io.records import Record
 from kuttax.report.figure import figure

@@ -10,7 +10,7 @@ is the result: a record of kind "critical" for each seed.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from kuttax.commands import ending
+from kuttax.commands.program import ending
 
 from .options import parser, seeds_of, study_of
 from .trained import Trained

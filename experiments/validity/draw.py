@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from kuttax.commands import ending
+from kuttax.commands.program import ending
 from kuttax.io.records import Record
 from kuttax.report.figure import figure
 

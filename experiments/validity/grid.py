@@ -8,7 +8,7 @@ Appends a record per trained model to STUDY.jsonl and skips what is recorded.
 
 from collections.abc import Sequence
 
-from kuttax.commands import ending
+from kuttax.commands.program import ending
 
 from .options import parser, seeds_of, study_of
 from .trained import Trained

@@ -7,11 +7,9 @@ from typing import Any
 import jax
 
 import kuttax as kx
-from kuttax.commands.run import task_options
 from kuttax.io.records import Record
-from kuttax.tasks.registry import build
-from kuttax.tasks.registry import task_options as options_of
-from kuttax.training.checkpoint import save_run
+from kuttax.tasks.registry import build, task_options
+from kuttax.training.checkpoint import options_as_json, save_run
 from kuttax.training.loop import Trainer
 
 from ..ledger import Ledger
@@ -35,7 +33,7 @@ class Trained:
     def __init__(self, study: Study, out: Path):
         self.study, self.out = study, out
         self.ledger = Ledger(out / f"{study.name}.jsonl")
-        self.options = options_of(study.task)(**study.options)
+        self.options = task_options(study.task)(**study.options)
         self.task: Any = build(study.task, **study.options)
         self.data = jax.tree.map(lambda x: x[: study.samples], self.task.test)
         self._latest: tuple[int, Trainer] | None = None
@@ -58,7 +56,7 @@ class Trained:
     def _run(self, steps: int, seed: int) -> dict[str, Any]:
         trained = self._trainer(steps).run(seed)
         run = f"{self.study.name}-euler-n{steps}-seed{seed}"
-        about = {"task": {"name": self.study.task, "options": task_options(self.options)}}
+        about = {"task": {"name": self.study.task, "options": options_as_json(self.options)}}
         save_run(self.out / "runs" / run, trained.model, trained.solver, about)
         own = tested(trained.model, self.data, "euler", steps)
         scheme, finer = TRUTH

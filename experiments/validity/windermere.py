@@ -25,7 +25,7 @@ from jaxtyping import Array, Float
 from sklearn.svm import SVC
 
 import kuttax as kx
-from kuttax.commands import ending
+from kuttax.commands.program import ending
 from kuttax.data import Dataset
 from kuttax.report.figure import figure
 

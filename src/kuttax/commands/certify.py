@@ -11,8 +11,8 @@ from ..options.unused import Unused
 from ..report import certificate as drawing
 from ..training.certify import certify_run
 from ..training.checkpoint import batch_size_of, load_run
-from .kept import save_certificate
-from .output import writing_into
+from .saved.kept import save_certificate
+from .saved.output import writing_into
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,12 +16,12 @@ from ..training.loop import Trainer
 from .batch.batch import Batch, Job
 from .batch.compared_run import COMMAND, Comparison, clear_checkpoints, in_worker, one_run
 from .batch.options import BatchOptions, absolute
-from .configuration import of_task, save_configuration
 from .options.compared import ComparedOptions
 from .options.method import ComparedMethod
 from .options.other_kind import refuse_other_kind
 from .options.solver import LEARNED
 from .own_data import settings_for
+from .saved.configuration import of_task, save_configuration
 from .train import CheckpointSeconds
 
 

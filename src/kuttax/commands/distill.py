@@ -31,11 +31,11 @@ from ..tasks.starts import some_trajectories
 from ..training.checkpoint import batch_size_of, load_run, read_run, save_run
 from ..training.evaluate import evaluate
 from .fit import Budget
-from .kept import save_for_torch, save_record
 from .options.solver import ONE_STEP
-from .output import CHECKPOINTS, Output
 from .run import environment, reference
-from .run_folder import begin, finished
+from .saved.kept import save_for_torch, save_record
+from .saved.output import CHECKPOINTS, Output
+from .saved.run_folder import begin, finished
 
 
 class Bar:

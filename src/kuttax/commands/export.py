@@ -13,7 +13,7 @@ from ..io.atomic import write_bytes, write_text
 from ..options.unused import Unused
 from ..tasks.abilities import HasProgram
 from ..training.checkpoint import load_run
-from .output import writing_into
+from .saved.output import writing_into
 
 Format = Literal["stablehlo", "torch", "numpy", "latex"]
 _OF_SOLVER: dict[str, tuple[str, Callable[[Any], str]]] = {

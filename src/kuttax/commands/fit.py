@@ -21,18 +21,18 @@ from ..report import forecast
 from ..solvers.base.solver import AbstractSolver, title
 from ..solvers.leaves import learns
 from ..tasks.options import TaskOptions
-from ..training.checkpoint import save_run
+from ..training.checkpoint import options_as_json, save_run
 from ..training.evaluate import evaluate
 from ..training.log import Log
 from ..training.loop import Progress, Trainer
 from ..training.settings import Settings
-from .configuration import of_task
-from .kept import read_record, save_certificate, save_for_torch, save_record
 from .options.task_unused import unused_in_task
-from .output import CHECKPOINTS, Output
 from .own_data import settings_for
-from .run import describe_metric, describe_nfe, describe_verdict, environment, results, task_options
-from .run_folder import begin, finished
+from .run import describe_metric, describe_nfe, describe_verdict, environment, results
+from .saved.configuration import of_task
+from .saved.kept import read_record, save_certificate, save_for_torch, save_record
+from .saved.output import CHECKPOINTS, Output
+from .saved.run_folder import begin, finished
 
 Budget = Annotated[int, at_least(1, most=100_000)]
 """Of evaluations in one solve."""
@@ -196,7 +196,7 @@ class Fit:
                 **environment(),
             }
         )
-        saved = {"name": name, "options": task_options(options)}
+        saved = {"name": name, "options": options_as_json(options)}
         settings = asdict(self.training)
         save_run(folder, fitted.model, fitted.solver, {"task": saved, "settings": settings, "record": record})
         save_certificate(folder, fitted.certificate, name, "validation")

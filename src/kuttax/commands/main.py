@@ -10,8 +10,8 @@ from typing import Any
 
 from .._version import __version__
 from ..tasks.registry import TASKS
-from .compiled import keep_compiled
-from .program import Command, CommandLine
+from .program.command_line import Command, CommandLine
+from .program.compiled import keep_compiled
 
 USAGE = f"""kuttax {__version__}: train neural differential equations that do not depend on their solver
 
@@ -36,21 +36,21 @@ to begin:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The entry point; `kuttax.commands.ending` says how it ends."""
+    """The entry point; `kuttax.commands.program.ending` says how it ends."""
     keep_compiled()
     _PROGRAM.main(arguments)
 
 
 def _on_task(command: str, kind: str) -> Command:
     """Import a command that works on a task."""
-    from .subject import on_task
+    from .program.subject import on_task
 
     return partial(on_task, command, _options(command, kind))
 
 
 def _on_swept(command: str, kind: str, swept: Mapping[str, str]) -> Command:
     """Import a command that sweeps over the options of others."""
-    from .subject import on_swept
+    from .program.subject import on_swept
 
     others = {name: partial(_options, name, of) for name, of in swept.items()}
     return partial(on_swept, command, _options(command, kind), others)
@@ -58,14 +58,14 @@ def _on_swept(command: str, kind: str, swept: Mapping[str, str]) -> Command:
 
 def _on_folder(command: str, kind: str, what: str, example: str) -> Command:
     """Import a command that works on a saved run."""
-    from .subject import on_folder
+    from .program.subject import on_folder
 
     return partial(on_folder, command, _options(command, kind), what, example)
 
 
 def _on_folders(command: str, kind: str, what: str, example: str) -> Command:
     """Import a command that works on one or several comparisons."""
-    from .subject import on_folders
+    from .program.subject import on_folders
 
     return partial(on_folders, command, _options(command, kind), what, example)
 

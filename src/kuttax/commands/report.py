@@ -14,7 +14,7 @@ from ..io.folder import Folder
 from ..options.unused import Unused, unless
 from ..report import table
 from .batch import merge
-from .output import Output, writing_into
+from .saved.output import Output, writing_into
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,8 @@ from ..training.log import Log
 from ..training.loop import Trained, Trainer
 from ..training.parallel import Placement, together
 from ..validity import Certificate
-from .kept import picture
 from .options.step_control import history
+from .saved.kept import picture
 from .versions import versions
 
 METRICS = "metrics.jsonl"
@@ -156,7 +156,7 @@ def recorded(
     Args:
         trainer, trained, seed: The finished training.
         about: The record's description of the run: task, method, label, budget, penalty.
-        options: The named task's, from `task_options`: they are saved, so that the run can be built again.
+        options: The named task's, from `options_as_json`: they are saved, so that the run can be built again.
         folder: The folder of model and solver.
     """
     task, size, steps = trainer.task, trainer.settings.batch_size, trainer.settings.train_steps
@@ -263,12 +263,6 @@ def _forecast(task: Any, model: Any, solver: AbstractSolver, about: dict[str, An
         write_json(folder.path / "forecast.json", found)
         forecast.plot({about["label"]: found}, [about["method"]], folder.path / "forecast")
     return {name: value for name, value in found.items() if name != "example"}
-
-
-def task_options(task_kind: Any) -> dict[str, Any]:
-    """A named task's options in types that JSON can hold; paths are absolute, for use from any folder."""
-    values = {field.name: getattr(task_kind, field.name) for field in fields(task_kind)}
-    return {name: as_json(x.absolute() if isinstance(x, Path) else x) for name, x in values.items()}
 
 
 def environment() -> dict[str, Any]:

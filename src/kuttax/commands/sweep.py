@@ -16,9 +16,9 @@ from ..report import run_name
 from .batch.batch import Batch, Job
 from .batch.options import BatchOptions, absolute
 from .batch.swept_run import Combination, in_worker, one_run
-from .configuration import of_task, save_configuration
 from .options.parser import given
 from .options.varied import Varied
+from .saved.configuration import of_task, save_configuration
 
 COMMAND = "sweep"
 """The command that the files belong to."""

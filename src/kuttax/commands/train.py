@@ -15,21 +15,22 @@ from ..report import forecast
 from ..solvers.base.solver import AbstractSolver, title
 from ..solvers.leaves import learns
 from ..tasks.options import TaskOptions
+from ..training.checkpoint import options_as_json
 from ..training.loop import Trainer
 from ..training.parallel import OneDevice, Placement, first, joined, part, together
 from ..training.settings import Settings
-from .configuration import of_task
-from .kept import read_record, save_record
 from .options.other_kind import refuse_other_kind
 from .options.penalty import PenaltyOptions
 from .options.solver import SolverOptions
 from .options.step_control import control_of, describe, proposed_steps
 from .options.task_unused import unused_in_task
-from .output import CHECKPOINTS, Output
 from .own_data import settings_for
-from .run import describe_metric, describe_nfe, describe_verdict, recorded, task_options, train
-from .run_folder import begin, finished
-from .terminal import terminal
+from .program.terminal import terminal
+from .run import describe_metric, describe_nfe, describe_verdict, recorded, train
+from .saved.configuration import of_task
+from .saved.kept import read_record, save_record
+from .saved.output import CHECKPOINTS, Output
+from .saved.run_folder import begin, finished
 
 CheckpointSeconds = Annotated[float, between(0, 1e6)]
 """Between two checkpoints."""
@@ -123,7 +124,7 @@ class Train:
             part(place)
             if not place.leads:
                 return None
-            record = recorded(trainer, trained, self.seed, about, task_options(options), folder)
+            record = recorded(trainer, trained, self.seed, about, options_as_json(options), folder)
             record = as_json(record)
             save_record(folder, record)
             checkpoints.clear()

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any, get_type_hints
@@ -49,6 +50,12 @@ def save_run(directory: Folder | Path, model: Any, solver: AbstractSolver, about
         if inputs := inputs_of(task.get("options", {})):
             about = {**about, "task": {**task, "inputs": inputs}}
         write_json(folder.path / "run.json", as_json({"format": _FORMAT, **about}))
+
+
+def options_as_json(options: Any) -> dict[str, Any]:
+    """A named task's options for `run.json`; paths are absolute, for use from any folder."""
+    values = {field.name: getattr(options, field.name) for field in fields(options)}
+    return {name: as_json(x.absolute() if isinstance(x, Path) else x) for name, x in values.items()}
 
 
 def inputs_of(options: Mapping[str, Any]) -> dict[str, str]:

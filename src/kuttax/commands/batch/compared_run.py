@@ -13,13 +13,14 @@ from ...io.lock import Lock
 from ...io.records import Record
 from ...tasks.base import Task
 from ...tasks.options import TaskOptions
+from ...training.checkpoint import options_as_json
 from ...training.loop import Trainer
-from ..ending import of_one_run
 from ..options.compared import ComparedOptions
 from ..options.method import ComparedMethod
-from ..output import CHECKPOINTS, listed
-from ..run import run, task_options
-from ..terminal import terminal
+from ..program.ending import of_one_run
+from ..program.terminal import terminal
+from ..run import run
+from ..saved.output import CHECKPOINTS, listed
 from .workers import ONE_AT_A_TIME
 
 COMMAND = "compare"
@@ -71,7 +72,9 @@ def one_run(
     checkpoints = Checkpoints(folder.path / CHECKPOINTS, every=comparison.checkpoint_seconds)
     told = {name: value for name, value in about.items() if name != "seed"}
     try:
-        return run(trainer, seed, told, task_options(comparison.options), folder, console, checkpoints, resume=resume)
+        return run(
+            trainer, seed, told, options_as_json(comparison.options), folder, console, checkpoints, resume=resume
+        )
     except Exception as error:
         if (why := of_one_run(error)) is None:
             raise

@@ -13,8 +13,8 @@ from ...io import records
 from ...io.folder import Folder
 from ...io.records import Record
 from ...report import RECORDS, comparison, curves, forecast, run_name
-from ..configuration import NAME, first_difference, read_configuration, save_configuration
 from ..options.shard import Shard
+from ..saved.configuration import NAME, first_difference, read_configuration, save_configuration
 
 _NEEDED = {"method", "label", "seed"}  # a failure before the start of its run may lack these
 

@@ -8,7 +8,7 @@ from ...options.bounds import at_least, check_bounds
 from ...options.unused import Unused, unless
 from ..options.seeds import Seeds
 from ..options.shard import Shard
-from ..output import Output
+from ..saved.output import Output
 from .workers import Workers
 
 T = TypeVar("T")

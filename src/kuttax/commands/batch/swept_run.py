@@ -10,8 +10,8 @@ from ...errors import UserError
 from ...io.lock import InUse
 from ...io.records import Record
 from ...tasks.options import TaskOptions
-from ..ending import of_one_run
-from ..terminal import terminal
+from ..program.ending import of_one_run
+from ..program.terminal import terminal
 from .workers import ONE_AT_A_TIME
 
 

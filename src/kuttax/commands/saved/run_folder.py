@@ -4,8 +4,8 @@ from typing import Any
 
 from rich.console import Console
 
-from ..io import checkpoints
-from ..io.folder import Folder
+from ...io import checkpoints
+from ...io.folder import Folder
 from .configuration import holds_result, save_configuration
 from .output import CHECKPOINTS, Output, listed
 

@@ -2,19 +2,18 @@
 
 from typing import Any
 
-from ..errors import UserError
-from ..io import json_file
-from ..io.atomic import write_json
-from ..io.folder import Folder
-from ..io.records import as_json
-from ..training.checkpoint import inputs_of
-from .run import task_options
+from ...errors import UserError
+from ...io import json_file
+from ...io.atomic import write_json
+from ...io.folder import Folder
+from ...io.records import as_json
+from ...training.checkpoint import inputs_of, options_as_json
 
 
 def of_task(options: Any) -> dict[str, Any]:
     """The options of a named task that decide what its runs are; where the data lie is not what they are. Of a data
     file it is also what is in it."""
-    values = {option: value for option, value in task_options(options).items() if option != "data_dir"}
+    values = {option: value for option, value in options_as_json(options).items() if option != "data_dir"}
     return {**values, **{f"sha256 of --{name}": digest for name, digest in inputs_of(values).items()}}
 
 

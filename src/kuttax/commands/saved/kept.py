@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from ..export.schemes import to_torch_source
-from ..io import json_file
-from ..io.atomic import write_json, write_text
-from ..io.folder import Folder
-from ..io.records import Record
-from ..report import certificate as drawing
-from ..validity import Certificate
+from ...export.schemes import to_torch_source
+from ...io import json_file
+from ...io.atomic import write_json, write_text
+from ...io.folder import Folder
+from ...io.records import Record
+from ...report import certificate as drawing
+from ...validity import Certificate
 
 
 def picture(name: str) -> tuple[str, str]:

@@ -8,12 +8,12 @@ from typing import Annotated, Any
 
 import tyro
 
-from ..errors import UserError
-from ..options.unused import refuse_unused
-from ..tasks.registry import TASKS, task_options
-from ..training.settings import Settings
-from .options.parser import flags, given, parse, parse_known
-from .program import asks_help, leading
+from ...errors import UserError
+from ...options.unused import refuse_unused
+from ...tasks.registry import TASKS, task_options
+from ...training.settings import Settings
+from ..options.parser import flags, given, parse, parse_known
+from .command_line import asks_help, leading
 from .terminal import terminal
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from ..errors import UserError
+from ...errors import UserError
 from . import ending
 
 Command = Callable[[list[str]], int | None]
@@ -35,7 +35,7 @@ class CommandLine:
     failures: tuple[type[Exception], ...] = ()
 
     def main(self, arguments: Sequence[str] | None = None) -> NoReturn:
-        """The entry point; `kuttax.commands.ending` says how it ends.
+        """The entry point; `kuttax.commands.program.ending` says how it ends.
 
         Args:
             arguments: By default those of the process.

@@ -4,11 +4,11 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import UserError
-from ..io import checkpoints, lock, manifest
-from ..io.folder import Folder, replace_result
-from ..io.lock import Lock
-from ..io.manifest import Manifest
+from ...errors import UserError
+from ...io import checkpoints, lock, manifest
+from ...io.folder import Folder, replace_result
+from ...io.lock import Lock
+from ...io.manifest import Manifest
 
 NEW = "overwriting"
 """The part of a folder with a new result, until the result is complete and replaces the earlier one."""

@@ -23,8 +23,8 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, NoReturn
 
-from .._starting import INTERRUPTED, end_at_once
-from ..errors import UserError
+from ..._starting import INTERRUPTED, end_at_once
+from ...errors import UserError
 
 BUG = 70
 """The exit code of a bug (EX_SOFTWARE of sysexits.h)."""
@@ -109,9 +109,9 @@ def _of_work(error: Exception) -> tuple[str, int] | None:
     """The message for what ended training, a solve or a compiled program; None for any other error."""
     import jax  # here, and what imports it, so that the help and a mistyped command do not wait for it
 
-    from ..solvers.base.solution import SolveError
-    from ..training.failure import TrainingError
-    from ..training.saving import Stopped
+    from ...solvers.base.solution import SolveError
+    from ...training.failure import TrainingError
+    from ...training.saving import Stopped
 
     match error:
         case Stopped():

@@ -1,0 +1,1 @@
+"""What commands save: the folder of a run, its options and its records."""
