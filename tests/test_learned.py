@@ -371,6 +371,7 @@ def test_printed():
         "----------+----------------------------------------",
         "          |   0.16667   0.33333   0.33333   0.16667",
     ]
+    assert "-0.00000" not in str(kx.LearnedRK.from_tableau(RK4, 2, order=4))
     own = moved(kx.LearnedRK.from_tableau(RK4, 3, order=2, per_step=True, learn_steps=True), 0, 0.1)
     text = str(own)
     assert "own coefficients a step, learned steps" in text

@@ -249,7 +249,7 @@ class LearnedRK(AbstractTableSolver):
                 _butcher(*(np.asarray(x[n]) for x in (table.a, table.b, table.c))),
             ]
         if table.scale is not None:
-            lines.append("scales:   " + "".join(f"{x:10.5f}" for x in np.asarray(table.scale)))
+            lines.append("scales:   " + "".join(f"{x:z10.5f}" for x in np.asarray(table.scale)))
         return "\n".join(lines)
 
     @property
@@ -289,8 +289,8 @@ def _known(ts) -> list:
 
 
 def _butcher(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> str:
-    rows = [f"{c[i]:9.5f} |" + "".join(f"{x:10.5f}" for x in a[i, :i]) for i in range(len(b))]
-    return "\n".join([*rows, "-" * 10 + "+" + "-" * 10 * len(b), " " * 10 + "|" + "".join(f"{x:10.5f}" for x in b)])
+    rows = [f"{c[i]:z9.5f} |" + "".join(f"{x:z10.5f}" for x in a[i, :i]) for i in range(len(b))]
+    return "\n".join([*rows, "-" * 10 + "+" + "-" * 10 * len(b), " " * 10 + "|" + "".join(f"{x:z10.5f}" for x in b)])
 
 
 def _best_order(tableau: Tableau) -> int:
