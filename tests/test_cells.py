@@ -1,5 +1,8 @@
 """Tables as people have them, and what could be misread: marks of decimals and thousands, dates, indices, labels."""
 
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
 import numpy as np
 import pytest
 
@@ -116,6 +119,13 @@ def test_a_usual_name_is_the_whole_name(tmp_path):
         ("t,hour,b", "t"),
         ("T,a,b", "T"),
         ("t_max,a,time", "time"),
+        ("hour,Ts,p", "hour"),
+        ("day,t_min,t_max", "day"),
+        ("Time/s,T (degC),p", "Time/s"),
+        ("DateTime_UTC,T,p", "DateTime_UTC"),
+        ("Elapsed Time (s),T (K),p", "Elapsed Time (s)"),
+        ("index,elapsed_s,x", "elapsed_s"),
+        ("T [s],p,x", "T [s]"),
     ],
 )
 def test_usual_names_of_times(tmp_path, header, time):
@@ -131,8 +141,12 @@ def test_usual_names_of_times(tmp_path, header, time):
     ("header", "says"),
     [
         ("time,timestamp,a", "time and timestamp may both be the times: name one with --time"),
-        ("hour,minute,a", "hour and minute may both be the times"),
+        ("hour,minute,a", "name one with --time, and the columns of values with --state; or make one column of dates"),
+        ("date,time_s,a", "date and time_s may both be the times"),
         ("Datum,a,b", "no column of times among Datum, a, b: name it with --time"),
+        ("Zeit (s),T (K),p", "no column of times among Zeit (s), T (K), p"),
+        ("Zeit,T_min,T_max", "no column of times among"),
+        ("index,Zeit,x", "no column of times among"),
     ],
 )
 def test_columns_of_times_that_are_unclear(tmp_path, header, says):
@@ -174,12 +188,17 @@ def test_unsorted_times_are_refused_with_their_line(tmp_path):
         (["10000000", "10000001", "99999999"], [1e7, 1e7 + 1, 99999999], None),
         (["13:00", "13:30", "14:30"], [0, 30, 90], "min"),
         (["9:59:59.5", "10:00:00", "10:00:01"], [0, 0.5, 1.5], "s"),
-        (["23:00:00", "47:00:00", "71:00:00"], [0, 1, 2], "d"),
-        (["0 days 23:00:00", "1 days 00:00:00", "1 day 01:00:00"], [0, 1, 2], "h"),
+        (["24:00:00", "48:00:00", "72:00:00"], [1, 2, 3], "d"),
+        (["0 days 23:00:00", "1 days", "1 day, 1:00:00"], [23, 24, 25], "h"),
+        (["-1 days +23:00:00", "0 days 00:00:00", "0 days 01:00:00"], [-1, 0, 1], "h"),
+        (["11:59 AM", "12:00 PM", "1:00 p.m."], [0, 1, 61], "min"),
+        (["31.12.2026 23:00", "31.12.2026 24:00", "1.1.2027 1:00:00,0"], [0, 1, 2], "h"),
+        (["2026/12/31 13:00", "2026/12/31 14:00:00.0", "2026/12/31 15:00"], [0, 1, 2], "h"),
+        (["2026-03-29+01:00", "2026-03-30+02:00", "2026-03-31+02:00"], [0, 23, 47], "h"),
     ],
 )
 def test_dates(tmp_path, cells, times, unit):
-    found = load_trajectories(written(tmp_path, "time,a\n" + "".join(f"{cell},1\n" for cell in cells)))
+    found = load_trajectories(written(tmp_path, "time,a\n" + "".join(f'"{cell}",1\n' for cell in cells)))
     np.testing.assert_allclose(found.trajectories[0].t, times, rtol=1e-12)
     assert found.source.time == ("time" if unit is None else f"time ({unit})")
 
@@ -191,7 +210,11 @@ def test_dates(tmp_path, cells, times, unit):
         (["2026-01-01", ""], "line 3: time is '', and may have no gaps"),
         (["01/02/2026", "01/03/2026"], "or 31.12.2026"),
         (["noon", "13:30"], "line 2: time is no number, date or clock time but 'noon'"),
-        (["13:00", "13:60"], "line 2: time is no number, date or clock time but '13:00'"),
+        (["13:00", "13:60"], "line 3: time is no clock time such as 13:00 or 13:00:00 but '13:60'"),
+        (["13:00", "2026-01-01"], "line 3: time is no clock time such as 13:00 or 13:00:00 but '2026-01-01'"),
+        (["9999-12-31 23:00", "9999-12-31 24:00"], "line 3: time is no number, date or clock time"),
+        (["99999999999999:00", "1:00"], "line 2: time is no number, date or clock time"),
+        (["20260228", "20260229", "20260301"], "line 3: time is no date, as most others are, but '20260229'"),
         (["23:59", "00:00"], "line 3: time goes back from 23:59 to 00:00: sort the rows, or give the dates"),
         (["x" * 1000, "2"], "but 'xxxxx"),
     ],
@@ -215,10 +238,78 @@ def test_a_column_of_dates_and_one_of_clock_times(tmp_path, header, columns, dat
 
 def test_a_date_beside_what_is_no_clock_time(tmp_path):
     path = written(tmp_path, "date,time,a\n2026-01-01,0.5,1\n2026-01-01,1.5,2\n")
-    refused(lambda: load_trajectories(path), "line 2: time is no clock time", "name one column of times with --time")
+    refused(lambda: load_trajectories(path), "line 2: time is no clock time", "or name the times with --time")
     refused(lambda: load_trajectories(path, Columns(time=("date", "time", "a"), state="a")), "'a' is given twice")
     refused(lambda: load_trajectories(path, Columns(time=("date", "time", "a"))), "no column of states")
     np.testing.assert_allclose(load_trajectories(path, Columns(time="time", state="a")).trajectories[0].t, [0.5, 1.5])
+
+
+@pytest.mark.parametrize("date", ["2026-01-01 13:00", "01.01.2026 13:00", "202601011300"])
+def test_a_date_with_a_time_of_day_takes_no_other(tmp_path, date):
+    text = f"date,time,a\n{date},13:00,2\n{date.replace('13', '14')},14:00,3\n"
+    refused(lambda: load_trajectories(written(tmp_path, text)), "line 2: date has a time of day already")
+    midnight = f"date,time,a\n{date.replace('13', '00')},13:00,2\n{date.replace('13', '00')},14:00,3\n"
+    np.testing.assert_allclose(load_trajectories(written(tmp_path, midnight)).trajectories[0].t, [0, 1])
+
+
+def test_clock_times_as_arrays():
+    table = lambda clock: load_trajectories({"date": np.array(["2026-01-01"] * 2, "M8[D]"), "time": clock, "a": [1, 2]})
+    hours = [timedelta(hours=22), timedelta(hours=25)]
+    for clock in (np.array(hours, "m8[s]"), np.array(hours, object), ["22:00", "25:00"]):
+        np.testing.assert_allclose(table(clock).trajectories[0].t, [0, 3])
+
+
+@pytest.mark.parametrize(("name", "cells"), [("Time (mm:ss)", "00:30 01:00"), ("time (s)", "0:00:30 0:01:00")])
+def test_clock_times_and_the_unit_of_their_column(tmp_path, name, cells):
+    before, after = cells.split()
+    found = load_trajectories(written(tmp_path, f"{name},a\n{before},1\n{after},2\n"))
+    assert found.source.time == "time (s)" and np.diff(found.trajectories[0].t) == 30
+    refused(lambda: load_trajectories(written(tmp_path, "time_s,a\n00:30,1\n01:00,2\n")), "with hours, as in 0:01:30")
+
+
+def test_the_unit_in_the_name_of_numbers(tmp_path):
+    for name in ("time_s", "t (s)", "Time/s", "elapsed time [s]"):
+        found = load_trajectories(written(tmp_path, f"{name},a\n0,1\n2,2\n"))
+        assert found.source.unit == "s" and "2 times 2 s apart" in found.source.summary
+        found = load_observed(written(tmp_path, f"id,{name},a\nA,0,1\nA,2,2\n"))
+        assert found.time == name and "2 times 2 s apart" in found.summary
+    found = load_trajectories(written(tmp_path, "time (UTC),a\n0,1\n2,2\n"))
+    assert found.source.unit is None
+
+
+def test_clocks_that_change():
+    """In spring the hour from two to three is missing."""
+    berlin = ZoneInfo("Europe/Berlin")
+    t = [datetime(2026, 3, 29, hour, tzinfo=berlin) for hour in (1, 3, 4)]
+    np.testing.assert_allclose(load_trajectories({"time": t, "a": [1, 2, 3]}).trajectories[0].t, [0, 1, 2])
+
+
+def test_dates_are_no_values(tmp_path):
+    days = np.array(["2026-01-01", "2026-01-02"], "M8[ns]")
+    for dates in (days, days - days[0], ["2026-01-01", "2026-01-02"]):
+        table = {"t": [0, 1], "created": dates, "a": [1, 2]}
+        refused(lambda: load_trajectories(table), "created", "dates or durations, no numbers: leave the column out")  # noqa: B023
+        assert load_trajectories(table, Columns(state="a")).source.states == ("a",)
+
+
+def test_the_only_column_of_dates_is_the_time(tmp_path):
+    text = "Messzeit,hour,a\n2026-01-01 13:00,13,1\n2026-01-01 14:00,14,2\n"
+    found = load_trajectories(written(tmp_path, text))
+    assert found.source.time == "time (h)" and found.source.states == ("hour", "a")
+
+
+@pytest.mark.parametrize("name", ["", "Unnamed: 0"])
+def test_an_index_without_a_name_is_no_column(tmp_path, name):
+    counted = f"{name},time,a\n0,0.5,1\n1,1.5,2\n"
+    assert load_trajectories(written(tmp_path, counted)).source.states == ("a",)
+    years = written(tmp_path, f"{name},prey,predator\n1900,30,4\n1905,47,6\n")
+    for columns in (Columns(), Columns(time="index")):
+        found = load_trajectories(years, columns)
+        assert found.trajectories[0].t.tolist() == [1900, 1905] and found.source.states == ("prey", "predator")
+    assert load_table(years).names == ("prey", "predator")
+    refused(
+        lambda: load_trajectories(written(tmp_path, f"{name},a,b\n0,1,2\n1,2,3\n")), "no column of times among a, b"
+    )
 
 
 def test_clock_times_of_series_in_any_order_are_refused(tmp_path):
@@ -287,7 +378,7 @@ def test_masked_and_complex_numbers():
     refused(lambda: load_trajectories({"t": t, "a": [10**400, 1, 2]}), "row 1: a is no number but '1000")
     dates = np.array(["2026-01-01", "2026-01-02", "2026-01-03"], "M8[D]")
     for values in (dates, dates.astype(object)):
-        refused(lambda: load_trajectories({"t": t, "a": values}), "row 1: a is no number but '2026-01-01")  # noqa: B023
+        refused(lambda: load_trajectories({"t": t, "a": values}), "a ", "dates or durations, no numbers")  # noqa: B023
     refused(lambda: load_trajectories({"t": t, 1: t, "1": t}), "column '1' is there twice")
     refused(lambda: load_trajectories({"t": t, "": t}), "column 2 has no name")
     refused(lambda: load_trajectories({"t": t[:0], "a": t[:0]}), "no observations")
@@ -322,8 +413,23 @@ def test_an_index_of_dates_without_a_name_is_the_time(tmp_path):
     assert load_table(tmp_path / "b.parquet").names == ("a", "index"), "only the index without a name is left out"
 
 
+def test_more_frames_of_pandas():
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    dates = pandas.date_range("2026-01-01", periods=3, freq="h")
+    hours = pandas.DataFrame({"hour": dates.hour, "load": [1.0, 2, 3]}, index=dates)
+    found = load_trajectories(hours)
+    assert found.source.time == "time (h)" and found.source.states == ("hour", "load")
+    kept = hours.assign(time=dates).set_index("time", drop=False)
+    assert load_trajectories(kept).source.states == ("hour", "load")
+    numbered = pandas.DataFrame([[0, 1.0], [1, 2.0]])
+    assert load_trajectories(numbered, Columns(time=0, state=[1])).source.states == ("1",)
+    refused(lambda: load_trajectories(numbered[1]), "got Series")
+
+
 def test_datasets_of_xarray():
     xarray = pytest.importorskip("xarray", reason="xarray is not installed")
     data = xarray.Dataset({"a": ("time", [1.0, 2.0, 4.0])}, {"time": [0.0, 1.0, 2.0], "height": 2.0})
     assert load_trajectories(data).source.states == ("a",)
     refused(lambda: load_trajectories(xarray.DataArray([1.0, 2.0])), "it is no table")
+    counted = xarray.Dataset({"t": ("row", [0.0, 1.0]), "a": ("row", [1.0, 2.0])})
+    assert load_trajectories(counted).source.states == ("a",), "a dimension without coordinates counts rows"

@@ -16,7 +16,7 @@ from slowness import mostly_slow
 
 import kuttax as kx
 from kuttax.commands import main as cli
-from kuttax.commands.distill import Bar
+from kuttax.commands.distillation_log import DistillationLog
 from kuttax.distillation import Frozen, Pairs, gradient, least_squares, row
 from kuttax.distillation.best import BestStudent
 from kuttax.distillation.least_squares import _Errors
@@ -366,10 +366,10 @@ def test_the_command_distills_a_run(tmp_path, capsys, monkeypatch):
     command = tmp_path / "run", "--nfe", 2, "--starts", 32, "--out", tmp_path / "again"
     with monkeypatch.context() as patched:
         patched.setattr(Checkpoints, "due", True)
-        patched.setattr(Bar, "__call__", kill)
+        patched.setattr(DistillationLog, "__call__", kill)
         assert distill_command(*command) == 130
     with monkeypatch.context() as patched:
-        patched.setattr(Bar, "__call__", lambda self, now: seen.append((now.phase, now.done)))
+        patched.setattr(DistillationLog, "__call__", lambda self, now: seen.append((now.phase, now.done)))
         assert distill_command(*command, "--resume") == 0
     assert seen[:4] == [("teacher", 0), ("teacher", 32), ("fit", 0), ("fit", 1)]
     assert seen[4:6] == [("teacher", 32), ("fit", 2)]

@@ -11,7 +11,7 @@ from ..training.settings import Settings
 from . import phases
 from .budget import solver_of
 from .options import FitOptions
-from .phases import ReportProgress
+from .phases import ReportDistillation, ReportProgress
 from .result import Fitted, Phase
 
 
@@ -28,6 +28,7 @@ def fit(
     most_nfe: int | None = None,
     seed: int = 0,
     report: ReportProgress = lambda phase, steps, progress: None,
+    report_distillation: ReportDistillation = lambda progress: None,
     saved: Path | None = None,
     resume: bool = False,
 ) -> Fitted:
@@ -55,6 +56,7 @@ def fit(
         most_nfe: The largest NFE of that search; None for eight times the budget.
         seed: Decides the initial weights and the order of the data.
         report: Called after every dispatch of training with the phase's name, its optimiser steps, and `Progress`.
+        report_distillation: Called now and then while a distillation runs, with its `Progress`, as by `distill`.
         saved: A directory for checkpoints of training, one folder a phase; None for none. Remove it afterwards.
         resume: Continue from the newest checkpoints.
 
@@ -75,7 +77,7 @@ def fit(
     most = 8 * budget if most_nfe is None else most_nfe
     if most < budget:
         raise UserError(f"most_nfe must be at least the budget, {budget}, got {most_nfe}")
-    work = phases.Work(task, settings or Settings(), seed, report, saved, resume)
+    work = phases.Work(task, settings or Settings(), seed, report, report_distillation, saved, resume)
     history: list[Phase] = []
 
     model, warm_steps = None, phases.warm_up_steps(task, options, work.settings)

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from ..distillation import distill
+from ..distillation.progress import Progress as DistillationProgress
 from ..errors import UserError
 from ..io.checkpoints import Checkpoints
 from ..penalties import Consistency, LocalError
@@ -32,7 +33,9 @@ from .options import FitOptions
 from .result import Phase
 from .search import first_found, ladder
 
-_STARTS = 512  # initial states for a distillation
+_STARTS = 512  # initial states for a distillation, at most
+_FEWEST_STARTS = 64
+_NUMBERS = 2**17  # in all of them, which is plenty for the few parameters of a solver
 _WARM_TOLERANCE = 1e-3
 _DISTILL_STEPS = 500
 _EXACT = 0.1  # fraction of the output tolerance
@@ -41,6 +44,8 @@ _CONSISTENCY = 0.1  # keeps learned solvers of digits valid at no loss (experime
 
 ReportProgress = Callable[[str, int, Progress], None]
 """Receives the name of a phase, its number of optimiser steps, and its progress."""
+ReportDistillation = Callable[[DistillationProgress], None]
+"""Receives the progress of a distillation."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,7 @@ class Work:
         settings: Training settings.
         seed: Seed of initial weights, order of the data and random draws.
         report: Receives the progress of training.
+        report_distillation: Receives that of each distillation.
         saved: The directory of checkpoints, with one folder for each phase; None for none.
         resume: Whether to continue from the newest checkpoints.
     """
@@ -60,6 +66,7 @@ class Work:
     settings: Settings
     seed: int
     report: ReportProgress
+    report_distillation: ReportDistillation = lambda progress: None
     saved: Path | None = None
     resume: bool = False
 
@@ -228,12 +235,14 @@ def _train(
 
 
 def _fitted(work: Work, model: Any, solver: AbstractSolver) -> AbstractSolver:
-    """The solver after fitting to the model's field, on some of the training samples."""
+    """The solver after fitting to the model's field, on some of the training samples: fewer where states are large."""
     rows_key, fit_key = jax.random.split(jax.random.fold_in(jax.random.key(work.seed), 1))
     field, y0, t0, t1, args = some_trajectories(work.task, model, _STARTS, rows_key)
+    size = sum(math.prod(leaf.shape[1:]) for leaf in jax.tree.leaves(y0))
+    y0 = jax.tree.map(lambda x: x[: max(_FEWEST_STARTS, _NUMBERS // size)], y0)
     student: Any = learning(solver)
-    student = student.for_interval(*work.task.interval)
-    return distill(field, y0, t0, t1, student=student, args=args, max_steps=_DISTILL_STEPS, key=fit_key).solver
+    options = {"max_steps": _DISTILL_STEPS, "report": work.report_distillation, "key": fit_key}
+    return distill(field, y0, t0, t1, student=student.for_interval(*work.task.interval), args=args, **options).solver
 
 
 def _looked_at(work: Work, name: str, model: Any, solver: AbstractSolver, begin: float) -> PhaseResult:

@@ -1,20 +1,16 @@
 """`kuttax distill RUN_DIR`: a learned solver for the finished field of a saved run."""
 
-import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import jax
-import rich.progress
 from jaxtyping import PRNGKeyArray
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 
 from ..distillation import Distilled, distill, student
 from ..distillation.fitting import RADIUS, Plan
 from ..distillation.objectives import ObjectiveKind
-from ..distillation.progress import Progress
 from ..distillation.starts import checked_starts, split
 from ..distillation.students import StudentKind, stages_of
 from ..errors import UserError
@@ -30,38 +26,13 @@ from ..tasks.base import Trajectories
 from ..tasks.starts import some_trajectories
 from ..training.checkpoint import batch_size_of, load_run, read_run, save_run
 from ..training.evaluate import evaluate
+from .distillation_log import DistillationLog
 from .fit import Budget
 from .options.solver import ONE_STEP
 from .run import environment, reference
 from .saved.kept import save_for_torch, save_record
 from .saved.output import CHECKPOINTS, Output
 from .saved.run_folder import begin, finished
-
-
-class Bar:
-    """The progress of a distillation on a terminal; elsewhere nothing is shown. Use it as a context."""
-
-    def __init__(self, console: Console):
-        shown = "{task.description}", "error {task.fields[error]}  {task.fields[memory]}"
-        name, numbers = (TextColumn(text, markup=False) for text in shown)
-        columns = name, BarColumn(bar_width=16), MofNCompleteColumn(), numbers, TimeElapsedColumn()
-        self._bar = rich.progress.Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self._items: dict[str, rich.progress.TaskID] = {}
-
-    def __enter__(self) -> "Bar":
-        self._bar.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._bar.stop()
-
-    def __call__(self, now: Progress) -> None:
-        """Show where it is."""
-        error = "-" if math.isnan(now.error) else f"{now.error:.3g}"
-        memory = "" if math.isnan(now.memory) else f"{now.memory / 2**30:.1f} GiB"
-        if now.phase not in self._items:
-            self._items[now.phase] = self._bar.add_task(now.phase, total=now.total, error=error, memory=memory)
-        self._bar.update(self._items[now.phase], completed=now.done, error=error, memory=memory)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,9 +142,9 @@ class Distill:
         """The learned solver."""
         field, y0, t0, t1, args = problem
         options = {"objective": self.objective, "radius": self._radius, "saved": folder.path / CHECKPOINTS}
-        with Bar(console) as bar:
+        with DistillationLog(console) as log:
             return distill(
-                field, y0, t0, t1, student=start, args=args, holdout=self.holdout, report=bar, key=key, **options
+                field, y0, t0, t1, student=start, args=args, holdout=self.holdout, report=log, key=key, **options
             )
 
     def _tested(

@@ -12,6 +12,7 @@ from .._fit.budget import solver_of
 from .._fit.fit import fit
 from .._fit.options import FitOptions, When
 from .._fit.result import Fitted
+from ..distillation.progress import Progress as DistillationProgress
 from ..io import checkpoints
 from ..io.folder import Folder
 from ..io.records import Record, as_json
@@ -26,6 +27,7 @@ from ..training.evaluate import evaluate
 from ..training.log import Log
 from ..training.loop import Progress, Trainer
 from ..training.settings import Settings
+from .distillation_log import DistillationLog
 from .options.task_unused import unused_in_task
 from .own_data import settings_for
 from .run import describe_metric, describe_nfe, describe_verdict, environment, results
@@ -39,7 +41,7 @@ Budget = Annotated[int, at_least(1, most=100_000)]
 
 
 class Logs:
-    """The logs of a fit's stages, one after the other; use it as a context.
+    """The logs of a fit's stages and distillations, one after the other; use it as a context.
 
     Args:
         console: Where the bars go.
@@ -48,7 +50,7 @@ class Logs:
 
     def __init__(self, console: Console, folder: Folder):
         self.console, self.folder = console, folder
-        self._stage, self._open = None, ExitStack()
+        self._stage, self._distilling, self._open = None, None, ExitStack()
 
     def __enter__(self) -> "Logs":
         return self
@@ -65,6 +67,13 @@ class Logs:
             log = Log(self.console, stage, steps, self.folder.path / name, now.step - 1)
             self._stage, self._log = stage, self._open.enter_context(log)
         self._log(now)
+
+    def distilling(self, now: DistillationProgress) -> None:
+        """Show where a distillation is."""
+        if self._stage is not None or self._distilling is None:
+            self._open.close()
+            self._stage, self._distilling = None, self._open.enter_context(DistillationLog(self.console))
+        self._distilling(now)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,6 +184,7 @@ class Fit:
                 least=self.least,
                 seed=self.seed,
                 report=logs,
+                report_distillation=logs.distilling,
                 saved=folder.path / CHECKPOINTS,
                 resume=self.resume,
             )

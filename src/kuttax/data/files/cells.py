@@ -17,10 +17,13 @@ GAPS = ("", "na", "n/a", "nan", "null", "none", "<na>", "nat")
 _COMMA = re.compile(r"[-+]?\d+,\d+(e[-+]?\d+)?", re.IGNORECASE)
 _GROUPED = re.compile(r"[-+]?\d{1,3}(\.\d{3})+(,\d+)?")  # points between thousands
 _EITHER = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+")  # commas between thousands, or a comma and three decimals
-_DATES = ("%d.%m.%Y", "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S")  # besides ISO 8601
+_DAYS = ("%d.%m.%Y", "%Y-%m-%d", "%Y/%m/%d")  # besides ISO 8601
 _DIGITS = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 _YEARS = range(1900, 2101)  # of dates without separators
-_CLOCK = re.compile(r"(?:(\d+) days? )?(\d+):([0-5]\d)(?::([0-5]\d(?:[.,]\d+)?))?")
+_ZONED_DAY = re.compile(r"^(\d{4}-\d\d-\d\d)([-+]\d\d:\d\d)$")
+_DAY_AND_CLOCK = re.compile(r"([\d./-]+)(?:\s+|T)(\d.*)")
+_CLOCK = re.compile(r"(\d{1,6}):([0-5]\d)(?::([0-5]\d(?:[.,]\d+)?))?(?:\s*([ap])\.?m\.?)?", re.IGNORECASE)
+_DURATION = re.compile(r"(-?\d{1,6}) days?(?:,? \+?(.+))?")
 
 
 def decimal_of(texts: Iterable[str]) -> Decimal:
@@ -72,10 +75,18 @@ def date_in(value: Any) -> datetime | None:
     text = str(value).strip()
     if text.isdecimal():
         return None
+    text = _ZONED_DAY.sub(r"\1T00:00\2", text)
     try:
         return datetime.fromisoformat(text)
     except ValueError:
-        return next(filter(None, (_parsed(text, form) for form in _DATES)), None)
+        pass
+    parts = _DAY_AND_CLOCK.fullmatch(text)
+    day, clock = (text, timedelta()) if parts is None else (parts[1], clock_in(parts[2]))
+    found = next(filter(None, (_parsed(day, form) for form in _DAYS)), None)
+    try:
+        return None if found is None or clock is None else found + clock
+    except OverflowError:  # after the year 9999
+        return None
 
 
 def date_of_digits(value: Any) -> datetime | None:
@@ -86,12 +97,26 @@ def date_of_digits(value: Any) -> datetime | None:
 
 
 def clock_in(value: Any) -> timedelta | None:
-    """The time of day or the duration in a cell such as 13:05, 13:05:30.5 or 1 days 02:00:00; None if there is none."""
+    """The time of day in a cell such as 13:05, 13:05:30.5 or 1:05 PM, since midnight; None if it states none."""
     found = _CLOCK.fullmatch(str(value).strip())
     if found is None:
         return None
-    days, hours, minutes, seconds = (float((part or "0").replace(",", ".")) for part in found.groups())
-    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+    hours, minutes, seconds = (float((part or "0").replace(",", ".")) for part in found.groups()[:3])
+    if found[4] is not None:
+        hours = hours % 12 + 12 * (found[4].lower() == "p")
+    return timedelta(hours=hours, minutes=minutes, seconds=seconds)
+
+
+def duration_in(value: Any) -> timedelta | None:
+    """The duration in a cell such as 1 days 02:00:00 or 30:00:00, or a time of day; None if it states none."""
+    if isinstance(value, timedelta):
+        return value
+    text = str(value).strip()
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        return clock_in(text)
+    clock = timedelta() if found[2] is None else clock_in(found[2])
+    return None if clock is None else timedelta(days=int(found[1])) + clock
 
 
 def _parsed(text: str, form: str) -> datetime | None:

@@ -9,15 +9,14 @@ from .summary import listed
 GROUP = ("series", "trajectory", "traj", "id", "run")
 """Usual names of a column that tells trajectories or series apart."""
 
-_TIMES = ("t", "time", "date", "datetime", "timestamp")
-_COUNTS = ("second", "minute", "hour", "day", "week", "month", "year")  # times in a table without any of these
 _UNIT = re.compile(r"\s*[(\[][^()\[\]]*[)\]]$")
-_UNIT_OF_TIME = re.compile(r"[\s_,.]+([mun]?s|secs?|seconds?|mins?|minutes?|h|hrs?|hours?|d|days?|yrs?|years?)$")
 
 
 def as_names(chosen: Sequence[str] | str | None) -> tuple[str, ...] | None:
     """Columns that a user names, one as a text or several; None for none that are named."""
-    return (chosen,) if isinstance(chosen, str) else None if chosen is None else tuple(chosen)
+    if chosen is None:
+        return None
+    return tuple(map(str, chosen)) if isinstance(chosen, Sequence) and not isinstance(chosen, str) else (str(chosen),)
 
 
 def check_chosen(source: str, names: Sequence[str], chosen: Sequence[str]) -> None:
@@ -56,25 +55,6 @@ def usual(source: str, names: Sequence[str], known: Sequence[str], what: str, op
     if len(found) > 1:
         raise UserError(f"{source}: {' and '.join(found)} may both be the {what}: name one with --{option}")
     return found[0] if found else None
-
-
-def usual_times(source: str, names: Sequence[str]) -> tuple[str, ...]:
-    """The column with a usual name of times, with a unit behind it or none; or a column of dates and one of times.
-
-    Raises:
-        UserError: Several columns have such names, or none has.
-    """
-    bare = {name: _UNIT_OF_TIME.sub("", _UNIT.sub("", name.strip())) for name in names}
-    called = lambda known: [name for name in names if bare[name].lower().removesuffix("s") in known]
-    found = [name for name in called(_TIMES) if bare[name] != "T"]  # a temperature
-    if sorted(bare[name].lower() for name in found) == ["date", "time"]:
-        return tuple(sorted(found, key=str.lower))
-    found = found or called(_COUNTS) or called(["index", "t"])
-    if not found:
-        raise UserError(f"{source}: no column of times among {listed(names)}: name it with --time")
-    if len(found) > 1:
-        raise UserError(f"{source}: {' and '.join(found)} may both be the times: name one with --time")
-    return (found[0],)
 
 
 def needed(source: str, names: Sequence[str], known: Sequence[str], what: str, option: str) -> str:

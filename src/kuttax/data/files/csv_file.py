@@ -27,7 +27,7 @@ def read_csv(
     """The names in the header; each other line that is not empty, with its number; and the decimal mark of the numbers.
 
     Lines that begin with `#` are comments; the last one before the data is the header if it has as many cells and the
-    data have no header. A first column without a name is left out if it has whole numbers: the index of a table.
+    data have no header.
 
     Args:
         path: The file, in UTF-8, in UTF-16 with its mark, or in Windows' Western code page.
@@ -52,8 +52,7 @@ def read_csv(
         begin = "give" if example is None else f"give a header line such as {example} and"
         raise UserError(f"{path}: no observations: {begin} one line for each")
     header = [name.strip() for name in lines[0][1]]
-    body = _checked(path, lines[1:], header)
-    return (*(_without_index(header, body) if header[0] == "" else (header, body)), decimal)
+    return header, _checked(path, lines[1:], header), decimal
 
 
 def _decoded(path: Path) -> str:
@@ -153,11 +152,3 @@ def _checked(path: Path, lines: Sequence[Line], header: Sequence[str]) -> Iterat
                 "give the delimiter"
             )
         yield line, row
-
-
-def _without_index(header: list[str], lines: Iterator[Line]) -> tuple[list[str], Iterator[Line]]:
-    """Without a first column of whole numbers; if it has others, it is called "index"."""
-    found = list(lines)
-    if not all(row[0].strip().isdecimal() for _, row in found):
-        return ["index", *header[1:]], iter(found)
-    return header[1:], ((line, row[1:]) for line, row in found)

@@ -10,14 +10,18 @@ from jaxtyping import Float
 
 from ...errors import UserError
 from ...extras import imported
-from .cells import Decimal, is_empty, number_in
+from .cells import Decimal, date_in, is_empty, number_in
 from .csv_file import read_csv
 from .frames import columns_of
 from .numbers import TOO_LARGE, fits
 
 _ENDINGS = (".csv", ".tsv", ".txt", ".parquet")
+INDEX = "index"
+"""The name of an index that has none."""
 NO_GAPS = "is {!r}, and may have no gaps: mend the {}"
-_INDEX = re.compile(r"__index_level_\d+__")  # as pandas writes an index without a name
+_DATES = "dates or durations, no numbers: leave the column out, or name the columns of values"
+_LEVEL = re.compile(r"__index_level_\d+__")  # as pandas writes an index without a name
+_NAMELESS = re.compile(r"|Unnamed: \d+")  # as pandas reads it from a CSV file
 _SHOWN = 40  # letters of a cell in a message
 
 
@@ -30,6 +34,7 @@ class Table(NamedTuple):
         lines: The number of each row for messages: the line of a file, or a count from 1.
         row: What such a number counts: "line" or "row".
         decimal: What separates the decimals of numbers in texts.
+        index: An index of whole numbers that has no name, (rows,): no column, but perhaps the times.
     """
 
     source: str
@@ -37,15 +42,27 @@ class Table(NamedTuple):
     lines: Sequence[int]
     row: str
     decimal: Decimal = "."
+    index: np.ndarray | None = None
 
     @property
     def names(self) -> list[str]:
         """Of the columns."""
         return list(self.columns)
 
+    @property
+    def choosable(self) -> list[str]:
+        """The names that a user may choose: those of the columns, and of an index that is no column."""
+        return self.names if self.index is None else [*self.names, INDEX]
+
+    def cells(self, name: str) -> np.ndarray:
+        """The values of a column, or of the index."""
+        if name == INDEX and name not in self.columns and self.index is not None:
+            return self.index
+        return self.columns[name]
+
     def empty(self, name: str) -> list[bool]:
         """Which cells of a column have no value."""
-        return [is_empty(value) for value in self.columns[name]]
+        return [is_empty(value) for value in self.cells(name)]
 
     def labels(self, name: str) -> list[str]:
         """A column as texts.
@@ -63,12 +80,17 @@ class Table(NamedTuple):
         Raises:
             UserError: A cell is no number, infinite or too large, or empty where there may be no gap.
         """
-        values = self.columns[name]
+        values = self.cells(name)
+        if values.dtype.kind in "mM":
+            raise UserError(f"{self.source}: {name} has {_DATES}")
         if values.dtype.kind == "c":
             raise UserError(f"{self.source}: {name} has complex numbers: give real and imaginary parts as two columns")
         found = values if values.dtype.kind in "iuf" else _numbers(values, self.decimal)
         mark = " (the file has decimal commas)" if self.decimal == "," else ""
-        self.refuse([value is None for value in found], name, f"is no number but {{!r}}{mark}: mend the {{}}")
+        missed = [value is None for value in found]
+        dated = [wrong and date_in(cell) is not None for cell, wrong in zip(values, missed, strict=True)]
+        self.refuse(dated, name, f"is {{!r}}: these are {_DATES}")
+        self.refuse(missed, name, f"is no number but {{!r}}{mark}: mend the {{}}")
         found = found.astype(np.float64)
         self.refuse(np.isinf(found), name, "is {!r}: mend the {}")
         self.refuse(~fits(found) & np.isfinite(found), name, f"= {{}} {TOO_LARGE}: mend the {{}}, or scale the data")
@@ -94,7 +116,7 @@ class Table(NamedTuple):
 
     def text(self, row: int, *names: str) -> str:
         """Cells of a row for a message."""
-        found = " ".join(str(self.columns[name][row]).strip() for name in names)
+        found = " ".join(str(self.cells(name)[row]).strip() for name in names)
         return found if len(found) <= _SHOWN else f"{found[:_SHOWN]}..."
 
     def place(self, row: int) -> str:
@@ -173,7 +195,15 @@ def _named(
     row: str = "row",
     decimal: Decimal = ".",
 ) -> Table:
-    """The table of these columns, if each has a name of its own, and there are rows."""
+    """The table of these columns, if each has a name of its own, and there are rows. A first one without a name is the
+    index."""
+    index = None
+    if columns and _NAMELESS.fullmatch(columns[0][0]):
+        cells, columns = columns[0][1], columns[1:]
+        if all(str(cell).strip().isdecimal() for cell in cells):
+            index = cells.astype(np.int64)
+        else:
+            columns = [(INDEX, cells), *columns]
     names = [name for name, _ in columns]
     if "" in names:
         raise UserError(f"{source}: column {names.index('') + 1} has no name: give each column one")
@@ -182,7 +212,8 @@ def _named(
         raise UserError(f"{source}: column {twice[0]!r} is there twice: give each column a name of its own")
     if not columns or not len(columns[0][1]):
         raise UserError(f"{source}: no observations: give one row for each")
-    return Table(source, dict(columns), range(1, 1 + len(columns[0][1])) if lines is None else lines, row, decimal)
+    numbers = range(1, 1 + len(columns[0][1])) if lines is None else lines
+    return Table(source, dict(columns), numbers, row, decimal, index)
 
 
 def _parquet(path: Path) -> list[tuple[str, np.ndarray]]:
@@ -193,6 +224,8 @@ def _parquet(path: Path) -> list[tuple[str, np.ndarray]]:
     except (OSError, pyarrow.ArrowException) as error:
         raise UserError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
     columns = zip(found.column_names, found.columns, strict=True)
-    arrays = [(name, values.to_numpy(zero_copy_only=False)) for name, values in columns]
-    counts_rows = lambda name, values: _INDEX.fullmatch(name) and values.dtype.kind in "iu"
-    return [(_INDEX.sub("index", name), values) for name, values in arrays if not counts_rows(name, values)]
+    arrays = {name: values.to_numpy(zero_copy_only=False) for name, values in columns}
+    levels = [name for name in arrays if _LEVEL.fullmatch(name)]
+    if len(levels) == 1:
+        return [("", arrays.pop(levels[0])), *arrays.items()]
+    return [(name.strip("_"), values) for name, values in arrays.items()]

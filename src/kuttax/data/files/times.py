@@ -1,6 +1,7 @@
 """Times: columns of numbers, dates, clock times or durations as times."""
 
 import itertools
+import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
@@ -9,14 +10,16 @@ import numpy as np
 from jaxtyping import Float
 
 from ...errors import UserError
-from .cells import clock_in, date_in, date_of_digits, number_in
+from .cells import date_in, date_of_digits, duration_in, number_in
 from .table import NO_GAPS, Table, rows_of
+from .time_columns import unit_in
 
-_NO_TIME = (
-    "is no number, date or clock time but {!r}: mend the {}, or write dates as 2026-12-31, 2026-12-31T13:00:00 or "
-    "31.12.2026, clock times as 13:00 or 13:00:00"
-)
-_NO_CLOCK = "is no clock time such as 13:00 or 13:00:00 but {!r}: mend the {}, or name one column of times with --time"
+_NO_DATE = "is no number, date or clock time but {!r}: mend the {}, or write dates as 2026-12-31 13:00 or 31.12.2026"
+_NO_DIGITS = "is no date, as most others are, but {!r}: mend the {}"
+_NO_CLOCK = "is no clock time such as 13:00 or 13:00:00 but {!r}: mend the {}"
+_NO_SECOND = f"{_NO_CLOCK}, or name the times with --time, and the columns of values too"
+_DATED = "has a time of day already, {!r}: name one column of times with --time, and the columns of values too"
+_TWO_PARTS = "may be hours and minutes, or minutes and seconds: write {!r} with hours, as in 0:01:30"
 _UNITS = {"d": 86_400, "h": 3600, "min": 60, "s": 1}
 """Units of times, the largest first, in seconds."""
 
@@ -29,7 +32,7 @@ class Times(NamedTuple):
 
     Attributes:
         values: One a row, (rows,).
-        unit: That of dates, clock times and durations; None for numbers, whose unit only the user knows.
+        unit: That of dates, clock times and durations; of numbers the one that the column's name ends with; or None.
         name: What pictures call them, with their unit.
     """
 
@@ -59,38 +62,54 @@ def times_of(table: Table, names: Sequence[str], groups: Sequence[str]) -> Times
         table.refuse(table.empty(name), name, NO_GAPS)
     seconds = _of_one(table, names[0], groups) if len(names) == 1 else _of_two(table, *names)
     if seconds is None:
-        return Times(table.numbers(names[0]), None, names[0])
+        return Times(table.numbers(names[0]), unit_in(names[0]), names[0])
     values, unit = _in_usual_unit(seconds, groups)
     return Times(values, unit, f"time ({unit})")
 
 
 def _of_one(table: Table, name: str, groups: Sequence[str]) -> _Seconds | None:
     """The seconds in a column; None if it has numbers."""
-    values = table.columns[name]
+    values = table.cells(name)
     if values.dtype.kind in "mM":
         return _seconds_of_array(values)
-    dates = _all(date_of_digits, values)
-    if dates is None:
-        if values.dtype.kind in "iuf" or number_in(values[0], table.decimal) is not None:
-            return None
-        clocks = _all(clock_in, values)
-        if clocks is not None:
-            return _seconds_of_clocks(table, name, clocks, groups)
-        dates = _each(date_in, table, name, _NO_TIME)
-    return _seconds_of_dates(table, name, dates)
+    if unit_in(name) is None and (dates := _of_digits(table, name)) is not None:
+        return _seconds_of_dates(table, name, dates)
+    if values.dtype.kind in "iuf" or number_in(values[0], table.decimal) is not None:
+        return None
+    if duration_in(values[0]) is not None:
+        return _seconds_of_clocks(table, name, groups)
+    return _seconds_of_dates(table, name, _each(date_in, table, name, _NO_DATE))
 
 
 def _of_two(table: Table, date: str, clock: str) -> _Seconds:
     """The seconds in a column of dates and one of clock times."""
-    dates = _all(date_of_digits, table.columns[date]) or _each(date_in, table, date, _NO_TIME)
-    clocks = _each(clock_in, table, clock, _NO_CLOCK)
-    return _seconds_of_dates(table, date, [day + time for day, time in zip(dates, clocks, strict=True)])
+    days, clocks = table.cells(date), table.cells(clock)
+    if days.dtype.kind == "M":
+        table.refuse(days != days.astype("M8[D]"), date, _DATED)
+        begun = _seconds_of_array(days)
+    else:
+        dates = _of_digits(table, date) or _each(date_in, table, date, _NO_DATE)
+        table.refuse([day.time() != datetime.min.time() for day in dates], date, _DATED)
+        begun = _seconds_of_dates(table, date, dates)
+    if clocks.dtype.kind == "m":
+        begun += _seconds_of_array(clocks)
+    else:
+        begun += _seconds(_each(duration_in, table, clock, _NO_SECOND))
+    return begun - begun.min()
 
 
-def _all(read: Callable[[Any], _T | None], values: np.ndarray[Any, Any]) -> list[_T] | None:
-    """What is read in the cells; None if one of them cannot be read."""
-    found = [read(value) for value in values]
-    return None if None in found else [one for one in found if one is not None]
+def _of_digits(table: Table, name: str) -> list[datetime] | None:
+    """The dates in a column of dates without separators; None if it has something else.
+
+    Raises:
+        UserError: Most cells are such dates, but not all.
+    """
+    found = [date_of_digits(value) for value in table.cells(name)]
+    dates = [date for date in found if date is not None]
+    if 2 * len(dates) <= len(found):
+        return None
+    table.refuse([date is None for date in found], name, _NO_DIGITS)
+    return dates
 
 
 def _each(read: Callable[[Any], _T | None], table: Table, name: str, wrong: str) -> list[_T]:
@@ -99,28 +118,42 @@ def _each(read: Callable[[Any], _T | None], table: Table, name: str, wrong: str)
     Raises:
         UserError: One of them cannot be read.
     """
-    found = [read(value) for value in table.columns[name]]
+    found = [read(value) for value in table.cells(name)]
     table.refuse([one is None for one in found], name, wrong)
     return [one for one in found if one is not None]
+
+
+def _seconds(durations: Sequence[timedelta]) -> _Seconds:
+    return np.array([duration / timedelta(seconds=1) for duration in durations])
 
 
 def _seconds_of_dates(table: Table, name: str, dates: Sequence[datetime]) -> _Seconds:
     """The seconds since the first of these dates."""
     if len({date.tzinfo is None for date in dates}) > 1:
         raise UserError(f"{table.source}: {name}: some dates have a time zone and some have none: give all or none")
-    zoned = [date if date.tzinfo else date.replace(tzinfo=UTC) for date in dates]
+    zoned = [date.astimezone(UTC) if date.tzinfo else date.replace(tzinfo=UTC) for date in dates]
     first = min(zoned)
-    return np.array([(date - first) / timedelta(seconds=1) for date in zoned])
+    return _seconds([date - first for date in zoned])
 
 
-def _seconds_of_clocks(table: Table, name: str, clocks: Sequence[timedelta], groups: Sequence[str]) -> _Seconds:
-    """The seconds since the first of these times of day, none of which is after midnight of the day that it begins."""
+def _seconds_of_clocks(table: Table, name: str, groups: Sequence[str]) -> _Seconds:
+    """The seconds of durations; of times of day, those since the first one, if no row is after midnight."""
+    found, unit = _each(duration_in, table, name, _NO_CLOCK), unit_in(name)
+    parts = np.array([str(value).count(":") for value in table.cells(name)])
+    scale = np.ones(len(parts))
+    if unit is not None and re.fullmatch("mm?:ss", unit):
+        scale[parts == 1] = 1 / 60
+    elif unit is not None and ":" not in unit:
+        table.refuse(parts == 1, name, _TWO_PARTS)
+    seconds = _seconds(found) * scale
+    if (scale != 1).any() or max(found) >= timedelta(days=1) or any("day" in str(cell) for cell in table.cells(name)):
+        return seconds
     for rows in rows_of(groups).values():
         for before, row in itertools.pairwise(rows):
-            if clocks[row] < clocks[before]:
+            if seconds[row] < seconds[before]:
                 back = f"goes back from {table.text(before, name)} to {table.text(row, name)}"
                 raise UserError(f"{table.place(row)}: {name} {back}: sort the rows, or give the dates in a column too")
-    return np.array([(clock - min(clocks)) / timedelta(seconds=1) for clock in clocks])
+    return seconds - seconds.min()
 
 
 def _seconds_of_array(values: np.ndarray[Any, Any]) -> _Seconds:

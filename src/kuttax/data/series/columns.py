@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ...errors import UserError
-from ..files.columns import GROUP, as_names, check_chosen, needed, usual_times
+from ..files.columns import GROUP, as_names, check_chosen, needed
 from ..files.summary import listed
+from ..files.table import Table
+from ..files.time_columns import time_columns
 
 _LABEL = ("label", "class", "target")
 
@@ -26,8 +28,7 @@ class SeriesColumns:
 
     Attributes:
         series: The name of a row's series; by default `series`, `trajectory`, `traj`, `id` or `run`.
-        time: The times, or a column of dates and one of clock times; by default `t`, `time`, `date`, `datetime` or
-            `timestamp`, a unit behind it or none, or `date` and `time`.
+        time: The times, or a column of dates and one of clock times; by default those that `time_columns` finds.
         channel: The observed values; by default all other columns.
         label: The class or the number to predict; by default `label`, `class` or `target`.
     """
@@ -37,12 +38,11 @@ class SeriesColumns:
     channel: Sequence[str] | str | None = None
     label: str | None = None
 
-    def found(self, source: str, names: Sequence[str], *, labelled: bool) -> Found:
-        """These columns in a table with columns of these names.
+    def found(self, table: Table, *, labelled: bool) -> Found:
+        """These columns in a table.
 
         Args:
-            source: The table's name in messages.
-            names: Those of its columns.
+            table: The table.
             labelled: Whether the series have labels.
 
         Raises:
@@ -51,10 +51,11 @@ class SeriesColumns:
         times, channel = as_names(self.time), as_names(self.channel)
         named = (self.series, self.label, *(times or ()), *(channel or ()))
         chosen = [name for name in named if name is not None]
-        check_chosen(source, names, chosen)
+        source, names = table.source, table.names
+        check_chosen(source, table.choosable, chosen)
         free = [name for name in names if name not in chosen]
         series = self.series or needed(source, free, GROUP, "names of series", "series")
-        time = times or usual_times(source, free)
+        time = times or time_columns(table, free, "--channel")
         label = self.label
         if labelled and label is None:
             label = needed(source, free, _LABEL, "labels", "label")

@@ -68,7 +68,7 @@ def load(
         UserError: The source cannot be read, or not as labelled series; the message names the place.
     """
     table = table_of(source, "series", "series,t,label,x", delimiter)
-    found = columns.found(table.source, table.names, labelled=True)
+    found = columns.found(table, labelled=True)
     assert found.label is not None
     every, _, about = _series(table, found.series, found.time, found.channel)
     texts = table.labels(found.label)
@@ -86,7 +86,7 @@ def load_observed(source: Any, columns: SeriesColumns = USUAL, delimiter: str | 
         UserError: As `load`.
     """
     table = table_of(source, "series", "series,t,x", delimiter)
-    found = columns.found(table.source, table.names, labelled=False)
+    found = columns.found(table, labelled=False)
     every, times, about = _series(table, found.series, found.time, found.channel)
     single = sum(len(one.t) == 1 for one in every)
     about += f"; {single} series of one time left out" if single else ""

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ...errors import UserError
-from ..files.columns import GROUP, as_names, check_chosen, numbered, usual, usual_times
+from ..files.columns import GROUP, as_names, check_chosen, numbered, usual
 from ..files.summary import listed
+from ..files.table import Table
+from ..files.time_columns import time_columns
 
 _NAME = "name the states with --state, the control inputs with --control-input"
 
@@ -25,8 +27,7 @@ class Columns:
     """The columns of trajectories that a user names; None for those to be found by their usual names.
 
     Attributes:
-        time: The times, or a column of dates and one of clock times; by default `t`, `time`, `date`, `datetime` or
-            `timestamp`, a unit behind it or none, or `date` and `time`.
+        time: The times, or a column of dates and one of clock times; by default those that `time_columns` finds.
         state: The states; by default x1, x2, ..., or else all other columns.
         control_input: The control inputs; by default u1, u2, ....
         trajectory: A label of the trajectory; by default `trajectory`, `traj`, `id`, `run` or `series`, if it is there.
@@ -37,17 +38,18 @@ class Columns:
     control_input: Sequence[str] | str | None = None
     trajectory: str | None = None
 
-    def found(self, source: str, names: Sequence[str]) -> Found:
-        """These columns in a table with columns of these names.
+    def found(self, table: Table) -> Found:
+        """These columns in a table.
 
         Raises:
             UserError: A named column is not there or has two purposes, or one cannot be found.
         """
         times, named, inputs = as_names(self.time), as_names(self.state), as_names(self.control_input)
         chosen = [*(times or ()), *([self.trajectory] if self.trajectory else []), *(named or ()), *(inputs or ())]
-        check_chosen(source, names, chosen)
+        source, names = table.source, table.names
+        check_chosen(source, table.choosable, chosen)
         free = [name for name in names if name not in chosen]
-        time = times or usual_times(source, free)
+        time = times or time_columns(table, free, "--state")
         free = [name for name in free if name not in time]
         trajectory = self.trajectory or usual(source, free, GROUP, "trajectories", "trajectory")
         free = [name for name in free if name != trajectory]

@@ -1,6 +1,5 @@
 """Trajectories: observations of a system's state at increasing times, and the checks on them."""
 
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,6 +9,7 @@ from jaxtyping import Float
 from ...errors import UserError
 from ..files.numbers import TOO_LARGE, fits
 from ..files.summary import summary
+from ..files.time_columns import unit_in
 
 
 class Trajectory(NamedTuple):
@@ -48,8 +48,7 @@ class Source(NamedTuple):
     @property
     def unit(self) -> str | None:
         """Of the times; None if it is not known."""
-        found = re.search(r"[(\[](.*)[)\]]", self.time)
-        return found[1] if found else None
+        return unit_in(self.time)
 
     def of(self, trajectories: "Sequence[Trajectory]") -> "Source":
         """The source of these trajectories, with a summary of them."""

@@ -58,7 +58,7 @@ def load(source: Any, columns: Columns = USUAL, delimiter: str | None = None) ->
 
 
 def _from_table(table: Table, columns: Columns) -> Recorded:
-    found = columns.found(table.source, table.names)
+    found = columns.found(table)
     labels = [""] * len(table.lines) if found.trajectory is None else table.labels(found.trajectory)
     times = times_of(table, found.time, labels)
     t = times.values
