@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from ...errors import UserError
 from ...extras import imported
-from .cells import Decimal, date_in, is_empty, number_in
+from .cells import Decimal, clock_in, date_in, is_empty, number_in
 from .csv_file import read_csv
 from .frames import columns_of
 from .numbers import TOO_LARGE, fits
@@ -19,7 +19,7 @@ _ENDINGS = (".csv", ".tsv", ".txt", ".parquet")
 INDEX = "index"
 """The name of an index that has none."""
 NO_GAPS = "is {!r}, and may have no gaps: mend the {}"
-_DATES = "dates or durations, no numbers: leave the column out, or name the columns of values"
+_DATES = "dates or times, no numbers: leave the column out, or name the columns of values"
 _LEVEL = re.compile(r"__index_level_\d+__")  # as pandas writes an index without a name
 _NAMELESS = re.compile(r"|Unnamed: \d+")  # as pandas reads it from a CSV file
 _SHOWN = 40  # letters of a cell in a message
@@ -88,7 +88,8 @@ class Table(NamedTuple):
         found = values if values.dtype.kind in "iuf" else _numbers(values, self.decimal)
         mark = " (the file has decimal commas)" if self.decimal == "," else ""
         missed = [value is None for value in found]
-        dated = [wrong and date_in(cell) is not None for cell, wrong in zip(values, missed, strict=True)]
+        no_value = lambda cell: date_in(cell) is not None or clock_in(cell) is not None
+        dated = [wrong and no_value(cell) for cell, wrong in zip(values, missed, strict=True)]
         self.refuse(dated, name, f"is {{!r}}: these are {_DATES}")
         self.refuse(missed, name, f"is no number but {{!r}}{mark}: mend the {{}}")
         found = found.astype(np.float64)

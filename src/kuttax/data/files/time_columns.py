@@ -1,12 +1,13 @@
 """Which columns of a user's table are its times, and the unit that their names give."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from ...errors import UserError
-from .cells import date_in, date_of_digits
+from .cells import clock_in, date_in, date_of_digits
 from .summary import listed
 from .table import INDEX, Table
 
@@ -22,14 +23,14 @@ _DEGREES = ("k", "c", "f", "\u00b0c", "\u00b0f", "degc", "degf", "deg c", "deg f
 def unit_in(name: str) -> str | None:
     """The unit of times that the name of their column ends with: `s` of `time (s)` and of `time_s`; None for none."""
     found = None if _ZONE.search(name) else _BRACKETS.search(name) or _BEHIND.search(name)
-    return found[1] if found else None
+    return None if found is None else found[1].lower() if _BEHIND.search(name) else found[1]
 
 
 def time_columns(table: Table, names: Sequence[str], others: str) -> tuple[str, ...]:
     """The times among these columns: one, or a column of dates and one of clock times.
 
-    It is the one with a usual name, with a unit behind it or none; or else the only one of dates; or else one such as
-    `year` or `hour`; or else the table's index.
+    It is the one with a usual name, with a unit behind it or none; or else the only one of dates, with the only one of
+    clock times; or else one such as `year` or `hour`; or else the table's index.
 
     Args:
         table: The table.
@@ -43,11 +44,14 @@ def time_columns(table: Table, names: Sequence[str], others: str) -> tuple[str, 
     found = [name for name in names if bare[name] in _TIMES and not _is_temperature(name)]
     if sorted(bare[name] for name in found) == ["date", "time"] and not any(map(unit_in, found)):
         return tuple(sorted(found, key=lambda name: bare[name]))
-    found = found or [name for name in names if _has_dates(table, name)]
+    if not found:
+        found = [name for name in names if _all(_states_date, table, name)]
+        clocks = [name for name in names if _all(_states_clock, table, name)]
+        if len(found) == len(clocks) == 1:
+            return found[0], clocks[0]
     found = found or [name for name in names if _COUNTS.fullmatch(bare[name])]
     if not found and INDEX in table.choosable and not _counts_rows(table.cells(INDEX)):
         return (INDEX,)
-    found = found or [name for name in names if name == "T"]
     if not found:
         raise UserError(f"{table.source}: no column of times among {listed(names)}: name it with --time")
     if len(found) > 1:
@@ -74,20 +78,24 @@ def _is_temperature(name: str) -> bool:
     return of_temperature or (letter == "T" and not known)
 
 
-def _has_dates(table: Table, name: str) -> bool:
-    """Whether all cells of a column are dates."""
+def _all(states: Callable[[Any], bool], table: Table, name: str) -> bool:
+    """Whether all cells of a column state this; columns of numbers state neither dates nor clock times."""
     values = table.columns[name]
-    if values.dtype.kind in "Mm":
-        return values.dtype.kind == "M"
-    if values.dtype.kind in "iufb":
-        return False
-    return all(date_in(value) is not None or date_of_digits(value) is not None for value in values)
+    return values.dtype.kind not in "iufbc" and all(states(value) for value in values)
+
+
+def _states_date(cell: Any) -> bool:
+    return isinstance(cell, np.datetime64) or date_in(cell) is not None or date_of_digits(cell) is not None
+
+
+def _states_clock(cell: Any) -> bool:
+    return clock_in(cell) is not None
 
 
 def _counts_rows(index: np.ndarray) -> bool:
     """Whether an index counts rows, from 0 or from 1."""
     try:
         numbers = index.astype(np.float64)
-    except ValueError:
+    except (TypeError, ValueError):
         return False
     return numbers[0] in (0, 1) and np.array_equal(numbers - numbers[0], np.arange(len(numbers)))

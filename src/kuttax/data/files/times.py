@@ -15,7 +15,8 @@ from .table import NO_GAPS, Table, rows_of
 from .time_columns import unit_in
 
 _NO_DATE = "is no number, date or clock time but {!r}: mend the {}, or write dates as 2026-12-31 13:00 or 31.12.2026"
-_NO_DIGITS = "is no date, as most others are, but {!r}: mend the {}"
+_NO_DIGITS = "is no date such as 2026-12-31 or 20261231 but {!r}: mend the {}"
+_SHORTEST_DATE = 100_000  # 202612 is no number of days
 _NO_CLOCK = "is no clock time such as 13:00 or 13:00:00 but {!r}: mend the {}"
 _NO_SECOND = f"{_NO_CLOCK}, or name the times with --time, and the columns of values too"
 _DATED = "has a time of day already, {!r}: name one column of times with --time, and the columns of values too"
@@ -75,6 +76,9 @@ def _of_one(table: Table, name: str, groups: Sequence[str]) -> _Seconds | None:
     if unit_in(name) is None and (dates := _of_digits(table, name)) is not None:
         return _seconds_of_dates(table, name, dates)
     if values.dtype.kind in "iuf" or number_in(values[0], table.decimal) is not None:
+        if name.strip().lower() in ("date", "dates"):
+            numbers = table.numbers(name)
+            table.refuse((numbers >= _SHORTEST_DATE) & (numbers < 1e8), name, _NO_DIGITS)
         return None
     if duration_in(values[0]) is not None:
         return _seconds_of_clocks(table, name, groups)

@@ -28,7 +28,8 @@ class SeriesColumns:
 
     Attributes:
         series: The name of a row's series; by default `series`, `trajectory`, `traj`, `id` or `run`.
-        time: The times, or a column of dates and one of clock times; by default those that `time_columns` finds.
+        time: The times, or a column of dates and one of clock times; by default those with a usual name,
+            or else the only column of dates, or else one such as `year` or `hour` (docs/own_data.md).
         channel: The observed values; by default all other columns.
         label: The class or the number to predict; by default `label`, `class` or `target`.
     """

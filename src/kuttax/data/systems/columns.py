@@ -27,7 +27,8 @@ class Columns:
     """The columns of trajectories that a user names; None for those to be found by their usual names.
 
     Attributes:
-        time: The times, or a column of dates and one of clock times; by default those that `time_columns` finds.
+        time: The times, or a column of dates and one of clock times; by default those with a usual name,
+            or else the only column of dates, or else one such as `year` or `hour` (docs/own_data.md).
         state: The states; by default x1, x2, ..., or else all other columns.
         control_input: The control inputs; by default u1, u2, ....
         trajectory: A label of the trajectory; by default `trajectory`, `traj`, `id`, `run` or `series`, if it is there.
