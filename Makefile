@@ -30,7 +30,7 @@ $(VENV)/.installed: $(VENV)/.used
 	touch $@
 
 demo: $(VENV)/.used
-	$(BIN)/kuttax compare digits --out $(OUT) --overwrite
+	$(BIN)/kuttax compare digits --methods dopri5 rk4 learned --out $(OUT) --overwrite
 
 # What one test has compiled serves the others, their processes, and the next run.
 test test-all test-exhaustive test-experiments coverage: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/$(VENV)/jax-cache

@@ -1,5 +1,6 @@
 """fit: the budget is kept, the verdict is the field's, the smallest budget that passes is that of the closed form."""
 
+import io
 import json
 import math
 from itertools import pairwise
@@ -9,16 +10,22 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from linear_flow import Flow
+from rich.console import Console
 from scipy.linalg import expm
 from slowness import mostly_slow
 
 import kuttax as kx
 from kuttax._fit import phases
 from kuttax._fit.search import first_found
+from kuttax.commands import distillation_log
+from kuttax.commands import fit as fit_command
 from kuttax.commands import main as cli
+from kuttax.distillation.progress import Progress as DistillationProgress
 from kuttax.errors import UserError
+from kuttax.io.folder import Folder
 from kuttax.tasks.base import Trajectories
 from kuttax.tasks.registry import build
+from kuttax.training.loop import Progress
 from kuttax.training.settings import Settings
 
 QUICK = Settings(train_steps=40, evaluations=2, per_dispatch=10, batch_size=32, lr=0.05)
@@ -326,3 +333,28 @@ def test_a_solver_is_distilled_only_where_all_trajectories_follow_one_field(opti
     sizes = {"system": "pendulum", "trajectories": 6, "samples": 30, "horizon": 3, "width": 4}
     task = build("dynamics", **sizes, **options)
     assert phases.can_distill(task, kx.FixedSteps(kx.tableaus.RK4, 2)) == (not options)
+
+
+@pytest.mark.parametrize("size", [1, 2, 64, 784, 3 * 32 * 32, 11 * 32 * 32, 10**7])
+def test_distilling_for_images_takes_no_longer_than_for_points(size):
+    """The work is bounded, up to the least that a fit of two dozen numbers needs."""
+    starts, steps = phases.starts_and_steps(size)
+    assert 32 <= starts <= 512 and 25 <= steps <= 500
+    assert starts * size <= max(2**17, 32 * size) and starts * size * steps <= max(2**23, 32 * size * 25)
+
+
+@pytest.mark.parametrize("lines", [True, False])
+def test_where_a_distillation_is(lines, monkeypatch, tmp_path):
+    """Without a terminal a line now and then; between stages of training, whose logs are not open at the same time."""
+    now = DistillationProgress("fit", 3, 500, 0.01, 65.0, math.nan)
+    monkeypatch.setattr(distillation_log, "EVERY", 0.0 if lines else 1e9)
+    written = io.StringIO()
+    with fit_command.Logs(Console(file=written, width=100), Folder(tmp_path, "fit")) as logs:
+        logs("training", 10, Progress(10, 0.5, 0.9, 8.0, 1.0, None))
+        logs.distilling(now)
+        logs.distilling(now._replace(done=4))
+        logs("fewer-evaluations-7", 10, Progress(1, 0.5, 0.9, 8.0, 1.0, None))
+        logs.distilling(now)
+    said = "distillation, fit: {} of 500 steps, error 0.01 on the held-out starts, 65 s\n"
+    assert written.getvalue() == ("".join(said.format(done) for done in (3, 4, 3)) if lines else "")
+    assert len(list(tmp_path.glob("metrics-*.jsonl"))) == 2

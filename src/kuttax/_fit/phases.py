@@ -34,10 +34,12 @@ from .result import Phase
 from .search import first_found, ladder
 
 _STARTS = 512  # initial states for a distillation, at most
-_FEWEST_STARTS = 64
+_FEWEST_STARTS = 32
 _NUMBERS = 2**17  # in all of them, which is plenty for the few parameters of a solver
+_WORK = 2**23  # these numbers times the steps of the fit: on images it would take longer than the training
 _WARM_TOLERANCE = 1e-3
-_DISTILL_STEPS = 500
+_DISTILL_STEPS = 500  # at most
+_FEWEST_DISTILL_STEPS = 25
 _EXACT = 0.1  # fraction of the output tolerance
 _TUNE = 0.1  # of the optimiser steps, with one step less
 _CONSISTENCY = 0.1  # keeps learned solvers of digits valid at no loss (experiments/validity)
@@ -235,14 +237,20 @@ def _train(
 
 
 def _fitted(work: Work, model: Any, solver: AbstractSolver) -> AbstractSolver:
-    """The solver after fitting to the model's field, on some of the training samples: fewer where states are large."""
+    """The solver after fitting to the model's field, on some of the training samples."""
     rows_key, fit_key = jax.random.split(jax.random.fold_in(jax.random.key(work.seed), 1))
     field, y0, t0, t1, args = some_trajectories(work.task, model, _STARTS, rows_key)
-    size = sum(math.prod(leaf.shape[1:]) for leaf in jax.tree.leaves(y0))
-    y0 = jax.tree.map(lambda x: x[: max(_FEWEST_STARTS, _NUMBERS // size)], y0)
+    starts, most = starts_and_steps(sum(math.prod(leaf.shape[1:]) for leaf in jax.tree.leaves(y0)))
+    y0 = jax.tree.map(lambda x: x[:starts], y0)
     student: Any = learning(solver)
-    options = {"max_steps": _DISTILL_STEPS, "report": work.report_distillation, "key": fit_key}
+    options = {"max_steps": most, "report": work.report_distillation, "key": fit_key}
     return distill(field, y0, t0, t1, student=student.for_interval(*work.task.interval), args=args, **options).solver
+
+
+def starts_and_steps(size: int) -> tuple[int, int]:
+    """How many starts of a distillation and steps of its fit, at most, for states of so many numbers."""
+    starts = min(_STARTS, max(_FEWEST_STARTS, _NUMBERS // size))
+    return starts, min(_DISTILL_STEPS, max(_FEWEST_DISTILL_STEPS, _WORK // (starts * size)))
 
 
 def _looked_at(work: Work, name: str, model: Any, solver: AbstractSolver, begin: float) -> PhaseResult:
