@@ -25,7 +25,7 @@ from .flows import FLOWS, Flow
 from .samplers import by_kuttax, peers
 
 HERE = Path(__file__).parent
-COLUMNS, PEERS = 10, 2
+COLUMNS, PEERS = 6, 2
 
 
 def distance(samples: torch.Tensor, truth: torch.Tensor) -> float:
@@ -51,7 +51,7 @@ def rows(flow: Flow, nfe: int, found: Sequence[Record]) -> dict[str, torch.Tenso
 
 def draw(shown: dict[str, torch.Tensor], path: Path) -> None:
     """The images in a grid, values from -1 to 1 as grey or colour."""
-    with figure(1.0 * COLUMNS + 1.6, 1.05 * len(shown), path) as canvas:
+    with figure(1.0 * COLUMNS + 1.7, 1.05 * len(shown), path) as canvas:
         grid = canvas.subplots(len(shown), COLUMNS, squeeze=False)
         for line, (label, images) in zip(grid, shown.items(), strict=True):
             for axes, image in zip(line, images.numpy(), strict=True):
@@ -61,7 +61,7 @@ def draw(shown: dict[str, torch.Tensor], path: Path) -> None:
                 axes.set_yticks([])
                 axes.grid(False)
                 axes.spines[:].set_visible(False)
-            line[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9)
+            line[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=11)
     path.with_suffix(".svg").unlink()  # pixels gain nothing by it
 
 
