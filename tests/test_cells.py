@@ -1,6 +1,7 @@
 """Tables as people have them, and what could be misread: marks of decimals and thousands, dates, indices, labels."""
 
 from datetime import datetime, timedelta
+from functools import partial
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -288,7 +289,7 @@ def test_dates_are_no_values(tmp_path):
     days = np.array(["2026-01-01", "2026-01-02"], "M8[ns]")
     for dates in (days, days - days[0], ["2026-01-01", "2026-01-02"]):
         table = {"t": [0, 1], "created": dates, "a": [1, 2]}
-        refused(lambda: load_trajectories(table), "created", "dates or times, no numbers: leave the column out")  # noqa: B023
+        refused(partial(load_trajectories, table), "created", "dates or times, no numbers: leave the column out")
         assert load_trajectories(table, Columns(state="a")).source.states == ("a",)
 
 

@@ -50,7 +50,8 @@ class Logs:
 
     def __init__(self, console: Console, folder: Folder):
         self.console, self.folder = console, folder
-        self._stage, self._distilling, self._open = None, None, ExitStack()
+        self._stage, self._open = None, ExitStack()
+        self._log: Any = None  # of the stage
 
     def __enter__(self) -> "Logs":
         return self
@@ -70,10 +71,10 @@ class Logs:
 
     def distilling(self, now: DistillationProgress) -> None:
         """Show where a distillation is."""
-        if self._stage is not None or self._distilling is None:
+        if self._stage != "distillation":
             self._open.close()
-            self._stage, self._distilling = None, self._open.enter_context(DistillationLog(self.console))
-        self._distilling(now)
+            self._stage, self._log = "distillation", self._open.enter_context(DistillationLog(self.console))
+        self._log(now)
 
 
 @dataclass(frozen=True, kw_only=True)

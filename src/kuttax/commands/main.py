@@ -3,7 +3,7 @@
 Nothing slow is imported before the command is known: `kuttax --help` does not wait for JAX.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -37,8 +37,13 @@ to begin:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The entry point; `kuttax.commands.program.ending` says how it ends."""
-    keep_compiled()
     _PROGRAM.main(arguments)
+
+
+def _loaded(load: Callable[[], Command]) -> Command:
+    """Import a command; its compiled programs are kept."""
+    keep_compiled()
+    return load()
 
 
 def _on_task(command: str, kind: str) -> Command:
@@ -82,21 +87,22 @@ def _options(command: str, kind: str) -> type[Any]:
     return getattr(import_module(f"..{command}", __name__), kind)
 
 
+_COMMANDS = {
+    "fit": partial(_on_task, "fit", "Fit"),
+    "train": partial(_on_task, "train", "Train"),
+    "compare": partial(_on_task, "compare", "Compare"),
+    "sweep": partial(_on_swept, "sweep", "Sweep", {"train": "Train", "fit": "Fit"}),
+    "evaluate": partial(_on_folder, "evaluate", "Evaluate", "RUN", "runs/train-digits"),
+    "certify": partial(_on_folder, "certify", "Certify", "RUN", "runs/train-digits"),
+    "distill": partial(_on_folder, "distill", "Distill", "RUN", "runs/train-digits"),
+    "export": partial(_on_folder, "export", "Export", "RUN", "runs/train-digits"),
+    "report": partial(_on_folders, "report", "Report", "DIR", "runs/compare-digits"),
+}
 _PROGRAM = CommandLine(
     name="kuttax",
     call="kuttax",
     usage=USAGE,
     version=_described,
     stopped="stopped; what was saved is kept: train, fit, compare, sweep and distill continue with --resume",
-    commands={
-        "fit": partial(_on_task, "fit", "Fit"),
-        "train": partial(_on_task, "train", "Train"),
-        "compare": partial(_on_task, "compare", "Compare"),
-        "sweep": partial(_on_swept, "sweep", "Sweep", {"train": "Train", "fit": "Fit"}),
-        "evaluate": partial(_on_folder, "evaluate", "Evaluate", "RUN", "runs/train-digits"),
-        "certify": partial(_on_folder, "certify", "Certify", "RUN", "runs/train-digits"),
-        "distill": partial(_on_folder, "distill", "Distill", "RUN", "runs/train-digits"),
-        "export": partial(_on_folder, "export", "Export", "RUN", "runs/train-digits"),
-        "report": partial(_on_folders, "report", "Report", "DIR", "runs/compare-digits"),
-    },
+    commands={name: partial(_loaded, load) for name, load in _COMMANDS.items()},
 )

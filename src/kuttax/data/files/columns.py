@@ -3,20 +3,21 @@
 import re
 from collections.abc import Sequence
 
+import numpy as np
+
 from ...errors import UserError
 from .summary import listed
 
 GROUP = ("series", "trajectory", "traj", "id", "run")
 """Usual names of a column that tells trajectories or series apart."""
 
-_UNIT = re.compile(r"\s*[(\[][^()\[\]]*[)\]]$")
+BRACKETS = re.compile(r"\s*[(\[]([^()\[\]]*)[)\]]$")
+"""A unit in brackets at the end of a name."""
 
 
 def as_names(chosen: Sequence[str] | str | None) -> tuple[str, ...] | None:
     """Columns that a user names, one as a text or several; None for none that are named."""
-    if chosen is None:
-        return None
-    return tuple(map(str, chosen)) if isinstance(chosen, Sequence) and not isinstance(chosen, str) else (str(chosen),)
+    return None if chosen is None else tuple(map(str, np.atleast_1d(np.asarray(chosen, object))))
 
 
 def check_chosen(source: str, names: Sequence[str], chosen: Sequence[str]) -> None:
@@ -50,7 +51,7 @@ def usual(source: str, names: Sequence[str], known: Sequence[str], what: str, op
     Raises:
         UserError: Several columns have such names.
     """
-    found = [name for name in names if _UNIT.sub("", name.strip()).lower() in known]
+    found = [name for name in names if BRACKETS.sub("", name.strip()).lower() in known]
     found = [name for name in found if name in known] or found  # t before T (K)
     if len(found) > 1:
         raise UserError(f"{source}: {' and '.join(found)} may both be the {what}: name one with --{option}")

@@ -8,12 +8,12 @@ import numpy as np
 
 from ...errors import UserError
 from .cells import clock_in, date_in, date_of_digits
+from .columns import BRACKETS
 from .summary import listed
 from .table import INDEX, Table
 
 _TIMES = ("t", "time", "times", "date", "dates", "datetime", "timestamp", "timestamps", "elapsed", "elapsedtime")
 _COUNTS = re.compile(r"(sec|second|minute|hour|day|week|month|year)s?")  # times in a table that has none of these
-_BRACKETS = re.compile(r"\s*[(\[]([^()\[\]]*)[)\]]$")
 _UNIT = r"([mun\u00b5]?s|secs?|seconds?|mins?|minutes?|h|hrs?|hours?|d|days?|weeks?|yrs?|years?)"
 _BEHIND = re.compile(rf"[\s_/,.]+{_UNIT}$", re.IGNORECASE)
 _ZONE = re.compile(r"[\s_/]*[(\[]?(utc|gmt|local)[)\]]?$", re.I)
@@ -22,8 +22,12 @@ _DEGREES = ("k", "c", "f", "\u00b0c", "\u00b0f", "degc", "degf", "deg c", "deg f
 
 def unit_in(name: str) -> str | None:
     """The unit of times that the name of their column ends with: `s` of `time (s)` and of `time_s`; None for none."""
-    found = None if _ZONE.search(name) else _BRACKETS.search(name) or _BEHIND.search(name)
-    return None if found is None else found[1].lower() if _BEHIND.search(name) else found[1]
+    if _ZONE.search(name):
+        return None
+    if (found := BRACKETS.search(name)) is not None:
+        return found[1]
+    found = _BEHIND.search(name)
+    return None if found is None else found[1].lower()
 
 
 def time_columns(table: Table, names: Sequence[str], others: str) -> tuple[str, ...]:
@@ -63,14 +67,14 @@ def time_columns(table: Table, names: Sequence[str], others: str) -> tuple[str, 
 
 def _bare(name: str) -> str:
     """The name of a column of times without unit and zone, in small letters and as one word."""
-    short = _BEHIND.sub("", _BRACKETS.sub("", _ZONE.sub("", name.strip())))
+    short = _BEHIND.sub("", BRACKETS.sub("", _ZONE.sub("", name.strip())))
     return re.sub(r"[\s_/-]+", "", short).lower()
 
 
 def _is_temperature(name: str) -> bool:
     """Whether a name that begins with t is of a temperature, or may well be: T, T (K), t_min."""
     unit = unit_in(name)
-    letter = _BEHIND.sub("", _BRACKETS.sub("", name.strip()))
+    letter = _BEHIND.sub("", BRACKETS.sub("", name.strip()))
     if letter not in ("t", "T"):
         return False
     known = unit is not None and _BEHIND.search(f" {unit}") is not None
