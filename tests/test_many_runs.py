@@ -11,10 +11,11 @@ import time
 import pytest
 from small_runs import SMALL
 
-from kuttax.commands.batch import compared_run
+from kuttax.commands.batch import compared_run, workers
 from kuttax.commands.options.seeds import Seeds
 from kuttax.commands.options.shard import Shard
 from kuttax.io.folder import Folder
+from kuttax.io.lock import Lock
 from kuttax.io.records import read
 from kuttax.training.checkpoint import load_run
 
@@ -277,6 +278,24 @@ def test_a_worker_that_dies_costs_a_repetition_not_the_comparison(tmp_path, seri
     options = ("--seeds", "2", "--workers", "2", "--checkpoint-seconds", "0", "--out", out)
     assert process(program, marker, "die", *COMPARE, *options)[::2] == (0, "")
     assert marker.exists() and by_run(out) == serial
+
+
+def test_a_run_waits_for_a_process_that_is_believed_to_be_dead(tmp_path, monkeypatch):
+    """The other process still writes into the folder at the first two attempts."""
+    other, attempts = Lock(tmp_path), []
+    other.acquire()
+    monkeypatch.setattr(workers, "_PAUSE", 0.01)
+
+    def work(path):
+        attempts.append(path)
+        if len(attempts) == 3:
+            other.release()
+        with Lock(path) as lock:
+            lock.acquire()
+            return "done"
+
+    assert workers.once_free(work, tmp_path) == "done"
+    assert attempts == [tmp_path] * 3
 
 
 @pytest.mark.exhaustive

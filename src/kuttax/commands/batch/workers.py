@@ -5,12 +5,14 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Any, NamedTuple
 
 from ...errors import UserError
 from ...extras import imported
+from ...io.lock import InUse
 from ...training.saving import Stopped
 
 LOST = "its worker process died at every attempt (was the memory full?)"
@@ -18,6 +20,10 @@ LOST = "its worker process died at every attempt (was the memory full?)"
 
 ONE_AT_A_TIME = threading.Lock()
 """For the runs of a process: a worker may have several threads, but has the memory for one run, and draws one plot."""
+
+
+_PAUSE = 0.5
+"""Seconds between two attempts to begin a run."""
 
 
 class Workers(NamedTuple):
@@ -83,13 +89,25 @@ def results(workers: Workers, work: Callable[..., Any], calls: Sequence[tuple[An
         return
     distributed = workers.dask()
     with _stops(), _quiet(), _client(distributed, workers) as client:
-        futures = {client.submit(work, *call, pure=False): number for number, call in enumerate(calls)}
+        futures = {client.submit(once_free, work, *call, pure=False): number for number, call in enumerate(calls)}
         for future in distributed.as_completed(futures):
             try:
                 result = future.result()
             except distributed.KilledWorker:
                 result = None
             yield futures.pop(future), result
+
+
+def once_free(work: Callable[..., Any], *call: Any) -> Any:
+    """Call a function of a run, in a worker, again and again while another process writes into the folder of the run.
+
+    That process is a worker that dask believes to be dead. The operating system releases its lock when it ends.
+    """
+    while True:
+        try:
+            return work(*call)
+        except InUse:
+            time.sleep(_PAUSE)
 
 
 @contextlib.contextmanager
@@ -118,7 +136,7 @@ def _local(distributed: Any, count: int) -> Iterator[Any]:
     options = {
         "n_workers": count,
         "threads_per_worker": 1,
-        "dashboard_address": None,
+        "dashboard_address": "127.0.0.1:0",  # with None, dask warns where another comparison has its usual port
         "memory_limit": None,  # else dask pauses, and kills, a process with more than its share
         "silence_logs": logging.CRITICAL,
         "env": {"NPROC": str(max(1, cores // count))},  # the number of XLA's threads
