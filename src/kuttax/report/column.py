@@ -23,6 +23,11 @@ class Column:
     cell: Callable[[ComparisonRow], Cell]
     rank: int = 0  # if space is short, columns of the highest rank go first; 0 always stays
 
+    @property
+    def heading(self) -> str:
+        """Title and unit in one line."""
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
 
 def columns(rows: Sequence[ComparisonRow]) -> list[Column]:
     """The columns for these rows, which are of one task and metric (as `comparison.summarise` returns them)."""

@@ -24,13 +24,12 @@ def terminal(rows: Sequence[ComparisonRow], width: int = 120) -> Table:
     less important columns are left out, and the caption says so.
 
     Args:
-        rows: from `comparison.summarise`.
         rows: as `comparison.summarise` returns them.
         width: of the terminal, in characters (`rich.console.Console().width`).
     """
     every = columns(rows)
     shown, between = _layout(every, rows, width)
-    left_out = [f"{column.title} {column.unit}" for column in every if column not in shown]
+    left_out = [column.heading for column in every if column not in shown]
     footnotes = notes(rows) + ([f"Left out for want of room: {', '.join(left_out)}."] if left_out else [])
     table = Table(
         box=box.SIMPLE_HEAD,
@@ -56,7 +55,7 @@ def terminal(rows: Sequence[ComparisonRow], width: int = 120) -> Table:
 def markdown(rows: Sequence[ComparisonRow]) -> str:
     """The rows as a GitHub-flavoured Markdown table, footnotes below."""
     shown = columns(rows)
-    head = [f"{column.title} ({column.unit})" if column.unit else column.title for column in shown]
+    head = [column.heading for column in shown]
     body = [[_joined(column, row) for column in shown] for row in rows]
     lines = [_markdown_line(head), "|:---|" + "---:|" * (len(shown) - 1), *map(_markdown_line, body)]
     lines += [line for note in notes(rows) for line in ("", note)]

@@ -11,6 +11,9 @@ from .numbers import number
 Decimal = Literal[".", ","]
 """What separates the decimals of a file's numbers."""
 
+Order = Literal["day first", "month first"]
+"""What a date such as 31/12/2026 or 12/31/2026 begins with."""
+
 GAPS = ("", "na", "n/a", "nan", "null", "none", "<na>", "nat")
 """The texts of a cell without a value, in any case."""
 
@@ -18,6 +21,10 @@ _COMMA = re.compile(r"[-+]?\d+,\d+(e[-+]?\d+)?", re.IGNORECASE)
 _GROUPED = re.compile(r"[-+]?\d{1,3}(\.\d{3})+(,\d+)?")  # points between thousands
 _EITHER = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+")  # commas between thousands, or a comma and three decimals
 _DAYS = ("%d.%m.%Y", "%Y-%m-%d", "%Y/%m/%d")  # besides ISO 8601
+_DAYS_IN_ORDER: dict[Order, tuple[str, str]] = {
+    "day first": ("%d/%m/%Y", "%d-%m-%Y"),
+    "month first": ("%m/%d/%Y", "%m-%d-%Y"),
+}
 _DIGITS = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 _YEARS = range(1900, 2101)  # of dates without separators
 _ZONED_DAY = re.compile(r"^(\d{4}-\d\d-\d\d)([-+]\d\d:\d\d)$")
@@ -66,8 +73,13 @@ def is_empty(value: Any) -> bool:
     return str(value).strip().lower() in GAPS
 
 
-def date_in(value: Any) -> datetime | None:
-    """The date that a cell states; None if it states none."""
+def date_in(value: Any, order: Order | None = None) -> datetime | None:
+    """The date that a cell states; None if it states none.
+
+    Args:
+        value: The cell.
+        order: What dates such as 31/12/2026 begin with; without it, they are none.
+    """
     if isinstance(value, datetime):
         return value
     if isinstance(value, date):
@@ -82,11 +94,22 @@ def date_in(value: Any) -> datetime | None:
         pass
     parts = _DAY_AND_CLOCK.fullmatch(text)
     day, clock = (text, timedelta()) if parts is None else (parts[1], clock_in(parts[2]))
-    found = next(filter(None, (_parsed(day, form) for form in _DAYS)), None)
+    forms = _DAYS if order is None else _DAYS + _DAYS_IN_ORDER[order]
+    found = next(filter(None, (_parsed(day, form) for form in forms)), None)
     try:
         return None if found is None or clock is None else found + clock
     except OverflowError:  # after the year 9999
         return None
+
+
+def orders_in(value: Any) -> list[Order]:
+    """The orders of day and month in which a cell such as 31/12/2026 states a date: none, one or both."""
+    return [order for order in _DAYS_IN_ORDER if date_in(value) is None and date_in(value, order) is not None]
+
+
+def states_date(value: Any) -> bool:
+    """Whether a cell states a date, perhaps in digits alone, or in an order that only other cells decide."""
+    return date_in(value) is not None or date_of_digits(value) is not None or bool(orders_in(value))
 
 
 def date_of_digits(value: Any) -> datetime | None:

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from ...errors import UserError
 from ...extras import imported
-from .cells import Decimal, clock_in, date_in, is_empty, number_in
+from .cells import Decimal, clock_in, is_empty, number_in, states_date
 from .csv_file import read_csv
 from .frames import columns_of
 from .numbers import TOO_LARGE, fits
@@ -88,7 +88,7 @@ class Table(NamedTuple):
         found = values if values.dtype.kind in "iuf" else _numbers(values, self.decimal)
         mark = " (the file has decimal commas)" if self.decimal == "," else ""
         missed = [value is None for value in found]
-        no_value = lambda cell: date_in(cell) is not None or clock_in(cell) is not None
+        no_value = lambda cell: states_date(cell) or clock_in(cell) is not None
         dated = [wrong and no_value(cell) for cell, wrong in zip(values, missed, strict=True)]
         self.refuse(dated, name, f"is {{!r}}: these are {_DATES}")
         self.refuse(missed, name, f"is no number but {{!r}}{mark}: mend the {{}}")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import UserError
-from .cells import clock_in, date_in, date_of_digits
+from .cells import clock_in, states_date
 from .columns import BRACKETS
 from .summary import listed
 from .table import INDEX, Table
@@ -89,7 +89,7 @@ def _all(states: Callable[[Any], bool], table: Table, name: str) -> bool:
 
 
 def _states_date(cell: Any) -> bool:
-    return isinstance(cell, np.datetime64) or date_in(cell) is not None or date_of_digits(cell) is not None
+    return isinstance(cell, np.datetime64) or states_date(cell)
 
 
 def _states_clock(cell: Any) -> bool:

@@ -1,5 +1,6 @@
 """Times: columns of numbers, dates, clock times or durations as times."""
 
+import functools
 import itertools
 import re
 from collections.abc import Callable, Sequence
@@ -10,11 +11,12 @@ import numpy as np
 from jaxtyping import Float
 
 from ...errors import UserError
-from .cells import date_in, date_of_digits, duration_in, number_in
+from .cells import date_in, date_of_digits, duration_in, number_in, orders_in
 from .table import NO_GAPS, Table, rows_of
 from .time_columns import unit_in
 
 _NO_DATE = "is no number, date or clock time but {!r}: mend the {}, or write dates as 2026-12-31 13:00 or 31.12.2026"
+_EITHER_ORDER = "may begin with the day or with the month, {!r}, and no row decides: write dates as 2026-12-31 or 31.12.2026"
 _NO_DIGITS = "is no date such as 2026-12-31 or 20261231 but {!r}: mend the {}"
 _SHORTEST_DATE = 100_000  # 202612 is no number of days
 _NO_CLOCK = "is no clock time such as 13:00 or 13:00:00 but {!r}: mend the {}"
@@ -82,7 +84,7 @@ def _of_one(table: Table, name: str, groups: Sequence[str]) -> _Seconds | None:
         return None
     if duration_in(values[0]) is not None:
         return _seconds_of_clocks(table, name, groups)
-    return _seconds_of_dates(table, name, _each(date_in, table, name, _NO_DATE))
+    return _seconds_of_dates(table, name, _dates(table, name))
 
 
 def _of_two(table: Table, date: str, clock: str) -> _Seconds:
@@ -92,7 +94,7 @@ def _of_two(table: Table, date: str, clock: str) -> _Seconds:
         table.refuse(days != days.astype("M8[D]"), date, _DATED)
         begun = _seconds_of_array(days)
     else:
-        dates = _of_digits(table, date) or _each(date_in, table, date, _NO_DATE)
+        dates = _of_digits(table, date) or _dates(table, date)
         table.refuse([day.time() != datetime.min.time() for day in dates], date, _DATED)
         begun = _seconds_of_dates(table, date, dates)
     if clocks.dtype.kind == "m":
@@ -100,6 +102,19 @@ def _of_two(table: Table, date: str, clock: str) -> _Seconds:
     else:
         begun += _seconds(_each(duration_in, table, clock, _NO_SECOND))
     return begun - begun.min()
+
+
+def _dates(table: Table, name: str) -> list[datetime]:
+    """The dates in a column. Whether 1/2/2026 is in January or in February is decided by rows such as 31/1/2026.
+
+    Raises:
+        UserError: A cell states no date, or no row decides.
+    """
+    orders = [orders_in(value) for value in table.cells(name)]
+    decided = next((order for order, *others in filter(None, orders) if not others), None)
+    if decided is None:
+        table.refuse([len(one) > 1 for one in orders], name, _EITHER_ORDER)
+    return _each(functools.partial(date_in, order=decided), table, name, _NO_DATE)
 
 
 def _of_digits(table: Table, name: str) -> list[datetime] | None:
