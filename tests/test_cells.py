@@ -213,8 +213,11 @@ def test_dates(tmp_path, cells, times, unit):
     [
         (["", "2026-01-02"], "line 2: time is '', and may have no gaps"),
         (["2026-01-01", ""], "line 3: time is '', and may have no gaps"),
-        (["01/02/2026", "01/03/2026"], "line 2: time may begin with the day or with the month, '01/02/2026', and no row"),
-        (["01/02/2026", "13/13/2026"], "line 2: time may begin with the day or with the month"),
+        (
+            ["01/02/2026", "01/03/2026"],
+            "line 2: time may begin with the day or the month, '01/02/2026', and no row",
+        ),
+        (["01/02/2026", "13/13/2026"], "line 2: time may begin with the day or the month"),
         (["13/02/2026", "12/13/2026"], "line 3: time is no number, date or clock time but '12/13/2026'"),
         (["31/12/26", "01/01/27"], "or 31.12.2026"),
         (["noon", "13:30"], "line 2: time is no number, date or clock time but 'noon'"),

@@ -1,14 +1,13 @@
 """Output of a distillation: a progress bar, or a line now and then."""
 
 import math
-import time
 
 import rich.progress
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 
 from ..distillation.progress import Progress
-from ..training.log import EVERY
+from ..training.log import Due
 
 
 class DistillationLog:
@@ -26,7 +25,7 @@ class DistillationLog:
         columns = name, BarColumn(bar_width=16), MofNCompleteColumn(), numbers, TimeElapsedColumn()
         self._bar = rich.progress.Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self._items: dict[str, rich.progress.TaskID] = {}
-        self._console, self._last = console, time.monotonic()
+        self._console, self._due = console, Due(console)
 
     def __enter__(self) -> "DistillationLog":
         self._bar.start()
@@ -42,6 +41,5 @@ class DistillationLog:
         if now.phase not in self._items:
             self._items[now.phase] = self._bar.add_task(now.phase, total=now.total, error=error, memory=memory)
         self._bar.update(self._items[now.phase], total=now.total, completed=now.done, error=error, memory=memory)
-        if not self._console.is_terminal and time.monotonic() - self._last >= EVERY:
-            self._last = time.monotonic()
+        if self._due():
             self._console.out(f"distillation, {now}", highlight=False)

@@ -17,6 +17,25 @@ EVERY = 10.0
 """Seconds between two lines of progress where there is no terminal."""
 
 
+class Due:
+    """Tells whether a line of progress is due: on a terminal never, elsewhere every ten seconds.
+
+    Args:
+        console: Where the line would go.
+    """
+
+    def __init__(self, console: Console):
+        self._never, self._last = console.is_terminal, time.monotonic()
+
+    def __call__(self) -> bool:
+        """Whether a line is to be printed now."""
+        now = time.monotonic()
+        if self._never or now - self._last < EVERY:
+            return False
+        self._last = now
+        return True
+
+
 class Log:
     """Reports one training run to the terminal and to `metrics.jsonl`; use it as a context.
 
@@ -46,7 +65,7 @@ class Log:
         self.item = self.bar.add_task(f"{label}, compiling", total=total, completed=since, loss="-", nfe="-")
         self.console, self.label, self.total = console, label, total
         self._first: tuple[int, float] | None = None
-        self._last = time.monotonic()
+        self._due = Due(console)
 
     def __enter__(self) -> "Log":
         self.bar.start()
@@ -72,12 +91,12 @@ class Log:
         records.append(self.path, row)
 
     def _say(self, now: Progress) -> None:
-        """A line, if there is no terminal and none was printed for a while."""
+        """Print a line, if one is due."""
         seen = time.monotonic()
         first, began = self._first = self._first or (now.step, seen)
-        if self.console.is_terminal or seen - self._last < EVERY:
+        if not self._due():
             return
-        self._last, left = seen, ""
+        left = ""
         if now.step > first:
             seconds = (seen - began) / (now.step - first) * (self.total - now.step)
             left = f", about {timedelta(seconds=round(seconds))} left"

@@ -11,12 +11,12 @@ import numpy as np
 from jaxtyping import Float
 
 from ...errors import UserError
-from .cells import date_in, date_of_digits, duration_in, number_in, orders_in
+from .cells import Order, date_in, date_of_digits, duration_in, number_in, orders_in
 from .table import NO_GAPS, Table, rows_of
 from .time_columns import unit_in
 
 _NO_DATE = "is no number, date or clock time but {!r}: mend the {}, or write dates as 2026-12-31 13:00 or 31.12.2026"
-_EITHER_ORDER = "may begin with the day or with the month, {!r}, and no row decides: write dates as 2026-12-31 or 31.12.2026"
+_EITHER_ORDER = "may begin with the day or the month, {!r}, and no row decides: write dates as 2026-12-31"
 _NO_DIGITS = "is no date such as 2026-12-31 or 20261231 but {!r}: mend the {}"
 _SHORTEST_DATE = 100_000  # 202612 is no number of days
 _NO_CLOCK = "is no clock time such as 13:00 or 13:00:00 but {!r}: mend the {}"
@@ -111,7 +111,7 @@ def _dates(table: Table, name: str) -> list[datetime]:
         UserError: A cell states no date, or no row decides.
     """
     orders = [orders_in(value) for value in table.cells(name)]
-    decided = next((order for order, *others in filter(None, orders) if not others), None)
+    decided: Order | None = next((found[0] for found in orders if len(found) == 1), None)
     if decided is None:
         table.refuse([len(one) > 1 for one in orders], name, _EITHER_ORDER)
     return _each(functools.partial(date_in, order=decided), table, name, _NO_DATE)
