@@ -4,6 +4,7 @@ import html
 import re
 from xml.etree import ElementTree
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -41,6 +42,25 @@ def test_notebooks_show_the_same_text():
     sol = kx.solve(decay, STARTS, 0.0, 1.0, solver=kx.FixedSteps(kx.tableaus.RK4, 4))
     for one in (sol, sol.stats, kx.FixedSteps(kx.tableaus.RK4, 4), kx.tableaus.RK4):
         assert one._repr_html_() == f"<pre>{html.escape(str(one))}</pre>"
+
+
+@pytest.mark.parametrize("meant", [(0.0, 2.0), None])
+def test_a_learned_solver_shows_its_steps_and_its_evaluations(meant):
+    """As an SVG that parses. RK4 evaluates at the start, twice in the middle and at the end of each step."""
+    solver = kx.LearnedRK.from_tableau(kx.tableaus.RK4, steps=2, order=2, learn_steps=True)
+    solver = eqx.tree_at(lambda s: s.logits, solver, jnp.log(jnp.asarray([3.0, 1.0])))
+    solver = solver if meant is None else solver.for_interval(*meant)
+    picture, text = solver._repr_html_().split("</svg>")
+    assert text == f"<pre>{html.escape(str(solver))}</pre>"
+    svg = {"s": "http://www.w3.org/2000/svg"}
+    found = ElementTree.fromstring(picture + "</svg>")
+    middle = 0.01 / 2 + 0.99 * 0.75
+    across = lambda name, key: [(float(one.get(key)) - 40) / 480 for one in found.findall(f"s:{name}", svg)]
+    np.testing.assert_allclose(across("line", "x1")[1:], [0, middle, 1], atol=2e-4)
+    halves = [0, middle / 2, middle / 2, middle, middle, (1 + middle) / 2, (1 + middle) / 2, 1]
+    np.testing.assert_allclose(across("circle", "cx"), halves, atol=2e-4)
+    ends = ["start", "end"] if meant is None else ["t = 0", "t = 2"]
+    assert [one.text for one in found.findall("s:text", svg)] == ends
 
 
 @pytest.mark.parametrize(("steps", "verdict"), [(1, "invalid"), (512, "valid")])

@@ -12,6 +12,7 @@ from jax.core import Tracer
 from jaxtyping import Array
 
 from ...errors import UserError
+from ...shown import as_html, timeline
 from ..base.grid import checked_steps
 from ..base.numbers import as_list, floating
 from ..base.problem import Problem
@@ -251,6 +252,16 @@ class LearnedRK(AbstractTableSolver):
         if table.scale is not None:
             lines.append("scales:   " + "".join(f"{x:z10.5f}" for x in np.asarray(table.scale)))
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """The steps and the times of evaluation as a picture, above the text."""
+        if not eqx.is_array(jax.tree.leaves(self.chart)[0]):
+            return as_html(self)
+        table = self.table(self.dtype)
+        h, c = np.asarray(table.h, np.float64), np.asarray(table.c, np.float64)
+        ends = np.concatenate([[0.0], np.cumsum(h)])
+        first, last = ("start", "end") if self.trained_for is None else map("t = {:g}".format, self.trained_for)
+        return timeline(ends.tolist(), (ends[:-1, None] + h[:, None] * c).ravel().tolist(), first, last) + as_html(self)
 
     @property
     def rows(self) -> int:
