@@ -171,7 +171,7 @@ class Trainer:
                 uninterrupted run. None for the beginning.
             model: Initial weights of the task's model; None for those of `seed`.
 
-            Raises:
+        Raises:
             TrainingError: Steps failed, and the settings end training then; a `SolveError` if a solve failed.
             Stopped: A signal stopped the run, after saving it.
             UserError: The checkpoint belongs to another run.
