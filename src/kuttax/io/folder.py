@@ -107,7 +107,7 @@ class Folder:
             Whether the manifest has the digest: False if there is no manifest, the file is not listed or missing, or
             lines are still added.
 
-            Raises:
+        Raises:
             UserError: The file has changed, or was not finished.
         """
         known, path = Manifest.read(self.path), self.path / name

@@ -214,7 +214,7 @@ class AbstractSolver(eqx.Module):
             The state at the end of the step, and the size of the step. Both carry derivatives with respect to learned
             parameters.
 
-            Raises:
+        Raises:
             UserError: Its steps cannot be repeated.
         """
         del f, start
