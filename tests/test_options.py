@@ -47,6 +47,7 @@ from kuttax.tasks.registry import TASKS, build
 from kuttax.training import loop
 from kuttax.training.guard import guard_of
 from kuttax.training.optimiser import optimiser
+from kuttax.training.part import Ended, Part
 
 OF_A_FOLDER = {"out", "overwrite", "resume", "distributed", "workers", "scheduler"}
 """Options whose effect depends on what lies in a folder or is plugged into the machine."""
@@ -87,7 +88,8 @@ def used_of_settings(settings, shapes):
     """What the optimiser makes of gradients of a field and of a solver's parameters of these shapes, and what becomes
     of steps that fail."""
     values = {"field": jnp.ones(1), "solver": [jnp.ones(shape) for shape in shapes]}
-    rule = optimiser(settings, jax.tree_util.tree_map_with_path(lambda path, _: path[0].key, values))
+    groups = jax.tree_util.tree_map_with_path(lambda path, _: path[0].key, values)
+    rule = optimiser(settings, groups, Part(0, settings.train_steps))
     state, updates = rule.init(values), []
     for _ in range(3):
         with jax.numpy_dtype_promotion("standard"):  # optax's own
@@ -227,11 +229,11 @@ def _used_by_fit(task, options, with_task):
     made = []
 
     class Noted(loop.Trainer):
-        def run(self, seed, report, checkpoints, start, model=None):
-            made.append((used_of_trainer(self, task=with_task), self.span, seed))
+        def run(self, seed, report, checkpoints, start, after=None):
+            made.append((used_of_trainer(self, task=with_task), self.part, seed))
             evaluation = loop.Evaluation(0.0, 0.0, 1.0)
             model = self.task.init(jax.random.key(0))
-            return loop.Trained(model, self.solver, 1, evaluation, 0.0, 0.0, 0.0)
+            return loop.Trained(model, self.solver, 1, evaluation, 0.0, 0.0, 0.0, Ended(model, None))
 
     chosen, settings, calculus = options["options"], options["settings"], calculus_of(task)
     work = phases.Work(task, settings, options["seed"], lambda *_: None)

@@ -80,12 +80,12 @@ def fit(
     work = phases.Work(task, settings or Settings(), seed, report, report_distillation, saved, resume)
     history: list[Phase] = []
 
-    model, warm_steps = None, phases.warm_up_steps(task, options, work.settings)
+    warmed, warm_steps = None, phases.warm_up_steps(task, options, work.settings)
     if warm_steps:
-        model, phase = phases.warm_up(work, start.number_of_steps(), warm_steps)
+        warmed, phase = phases.warm_up(work, start.number_of_steps(), warm_steps)
         history.append(phase)
 
-    now = phases.train(work, options, model, start, warm_steps)
+    now = phases.train(work, options, warmed, start, warm_steps)
     history.append(now.phase)
 
     distills = options.distill and phases.can_distill(task, now.solver)

@@ -25,7 +25,8 @@ from ..tasks.base import Task
 from ..tasks.starts import some_trajectories
 from ..training.certify import MOST_SAMPLES, certify_run
 from ..training.evaluate import Evaluation, evaluate
-from ..training.loop import Progress, Trainer
+from ..training.loop import Progress, Trained, Trainer
+from ..training.part import Ended, Part
 from ..training.settings import Settings
 from ..validity import Certificate
 from .budget import learning
@@ -104,7 +105,7 @@ def warm_up_steps(task: Task, options: FitOptions, settings: Settings) -> int:
     return options.warm_up_steps(settings) if penalised else 0
 
 
-def warm_up(work: Work, steps: int, train_steps: int) -> tuple[Any, Phase]:
+def warm_up(work: Work, steps: int, train_steps: int) -> tuple[Ended, Phase]:
     """Train with an adaptive solver, and a penalty on the error of one step of the budget's size.
 
     Args:
@@ -117,14 +118,15 @@ def warm_up(work: Work, steps: int, train_steps: int) -> tuple[Any, Phase]:
     steps *= task.intervals if isinstance(task, HasIntervals) else 1
     own = isinstance(task, HasWarmUpPenalty)
     penalty = task.warm_up_penalty(steps) if own else 0.1 * LocalError(steps=steps)
-    trained = _train(work, "warm-up", solver, (0, train_steps), penalty, None)
-    return trained.model, Phase("warm-up", title(solver), trained.validation, None, time.perf_counter() - begin)
+    trained = _train(work, "warm-up", solver, Part(0, work.settings.train_steps), train_steps, penalty)
+    return trained.ended, Phase("warm-up", title(solver), trained.validation, None, time.perf_counter() - begin)
 
 
-def train(work: Work, options: FitOptions, model: Any, solver: AbstractSolver, done: int) -> PhaseResult:
-    """Train model and solver together at the budget, after `done` optimiser steps of warm-up."""
+def train(work: Work, options: FitOptions, after: Ended | None, solver: AbstractSolver, done: int) -> PhaseResult:
+    """Train model and solver together at the budget, after `done` optimiser steps of a warm-up."""
     begin, penalty = time.perf_counter(), _weighted(work.task, options)
-    trained = _train(work, "training", solver, (done, work.settings.train_steps), penalty, model)
+    whole = work.settings.train_steps
+    trained = _train(work, "training", solver, Part(done, whole), whole - done, penalty, after=after)
     certificate = _certificate(work, trained.model, trained.solver)
     seconds = time.perf_counter() - begin
     phase = Phase("training", title(trained.solver), trained.validation, certificate.verdict, seconds)
@@ -173,7 +175,8 @@ def fewer_steps(
     while (steps := best.solver.number_of_steps() - 1) >= 1:
         begin, solver = time.perf_counter(), best.solver.with_steps(steps)
         name = f"fewer-evaluations-{solver.evaluations_per_interval()}"
-        trained = _train(work, name, solver, (all_steps - tuning, all_steps), penalty, best.model)
+        part = Part(all_steps - tuning, all_steps, restarts=True)
+        trained = _train(work, name, solver, part, tuning, penalty, model=best.model)
         model, solver = trained.model, trained.solver
         if distills:
             solver = _fitted(work, model, solver)
@@ -218,22 +221,20 @@ def _train(
     work: Work,
     name: str,
     solver: AbstractSolver,
-    part: tuple[int, int],
+    part: Part,
+    steps: int,
     penalty: AbstractPenalty | Penalties | None,
-    model: Any,
-) -> Any:
-    """Train for the optimiser steps of `part`; the learning rate is constant unless this is the last part."""
-    (begin, end), all_steps = part, work.settings.train_steps
-    steps, decay = end - begin, work.settings.lr_decay if end == all_steps else 1.0
-    settings = replace(work.settings, train_steps=steps, lr_decay=decay)
-    trainer = Trainer(work.task, solver, settings, penalty, span=(begin / all_steps, end / all_steps))
+    **start_from: Any,
+) -> Trained:
+    """Train for so many optimiser steps of a part, from `model=` or after the part that ended at `after=`."""
+    trainer = Trainer(work.task, solver, replace(work.settings, train_steps=steps), penalty, part=part)
     checkpoints = None if work.saved is None else Checkpoints(work.saved / name)
     start = None
     if checkpoints is not None and work.resume:
         start = checkpoints.latest()
     elif checkpoints is not None:
         checkpoints.clear()
-    return trainer.run(work.seed, lambda now: work.report(name, steps, now), checkpoints, start, model=model)
+    return trainer.run(work.seed, lambda now: work.report(name, steps, now), checkpoints, start, **start_from)
 
 
 def _fitted(work: Work, model: Any, solver: AbstractSolver) -> AbstractSolver:

@@ -22,6 +22,7 @@ class BatchStream:
         samples: Number of samples `n`.
         batch_size: Indices in a batch, at most `n`.
         seed: Non-negative; draws all permutations.
+        taken: The batches that were taken before step 0.
 
     Raises:
         UserError: If the batch size is outside 1 to `n`, or the seed negative.
@@ -30,6 +31,7 @@ class BatchStream:
     samples: int
     batch_size: int
     seed: int = 0
+    taken: int = 0
 
     def __post_init__(self):
         if self.batch_size < 1:
@@ -49,7 +51,7 @@ class BatchStream:
         """
         if step < 0 or count < 1:
             raise UserError(f"take needs step >= 0 and count >= 1, got step {step} and count {count}")
-        start, stop = step * self.batch_size, (step + count) * self.batch_size
+        start, stop = (self.taken + step) * self.batch_size, (self.taken + step + count) * self.batch_size
         first_epoch, last_epoch = start // self.samples, (stop - 1) // self.samples
         order = np.concatenate([self._epoch(epoch) for epoch in range(first_epoch, last_epoch + 1)])
         offset = first_epoch * self.samples

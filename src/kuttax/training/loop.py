@@ -23,6 +23,7 @@ from .evaluate import Evaluation, evaluate
 from .failure import Failures
 from .failure import TrainingError as TrainingError
 from .parallel import OneDevice, Placement, check_batch
+from .part import Ended, Part
 from .program import Program
 from .run import Run
 from .saving import Saving
@@ -56,6 +57,7 @@ class Trained(NamedTuple):
         step_ms: Median time of a step over the second half of training.
         controlled: The record of the control; None without one.
         failures: The failures during training.
+        ended: The end of the training, which may be after the best; for `Trainer.run(after=)`.
     """
 
     model: Any
@@ -65,6 +67,7 @@ class Trained(NamedTuple):
     train_seconds: float
     compile_seconds: float
     step_ms: float
+    ended: Ended
     controlled: Controlled | None = None
     failures: Failures = Failures()
 
@@ -89,8 +92,7 @@ class Trainer:
             model, with the control's last solver, since a model that was better on validation data may have been no
             ODE.
         place: The devices: `DataParallel()` divides every batch among all devices (docs/scale_out.md). None for one.
-        span: Start and end of this run in a training of several parts, as shares of the whole; the loss receives its
-            `progress` on this scale.
+        part: Where these runs stand in a training of several parts; None: they are the whole.
 
     Raises:
         UserError: There are fewer training samples than the batch size, the batch size is not divisible by the number
@@ -106,11 +108,12 @@ class Trainer:
         penalty: InTraining | None = None,
         control: Control | None = None,
         place: Placement | None = None,
-        span: tuple[float, float] = (0.0, 1.0),
+        part: Part | None = None,
     ):
         self.solver = solver.for_interval(*task.interval)
         self.task, self.settings, self.batch_size = task, settings, settings.batch_size
-        self.penalty, self.control, self.place, self.span = penalty, control, place or OneDevice(), span
+        self.penalty, self.control, self.place = penalty, control, place or OneDevice()
+        self.part = part or Part(0, settings.train_steps)
         if penalty is not None and "penalty" not in takes(task):
             how = 'give it a parameter penalty=None, and the task loss_options = ("penalty",) (docs/own_task.md)'
             raise UserError(f"the loss of {task.name} takes no penalty: {how}")
@@ -139,7 +142,7 @@ class Trainer:
         """The compiled optimiser steps for solvers with the structure of this one."""
         structure = jax.tree.structure(solver)
         if structure not in self._programs:
-            self._programs[structure] = Program(self.task, solver, self.settings, self.penalty, self.place, self.span)
+            self._programs[structure] = Program(self.task, solver, self.settings, self.penalty, self.place, self.part)
         return self._programs[structure]
 
     @property
@@ -159,6 +162,7 @@ class Trainer:
         checkpoints: Checkpoints | None = None,
         start: Checkpoint | None = None,
         model: Any = None,
+        after: Ended | None = None,
     ) -> Trained:
         """Train from the weights of `seed`; `report` is called after every dispatch.
 
@@ -170,6 +174,7 @@ class Trainer:
             start: The checkpoint to continue from (`checkpoints.latest()`), with bit-identical results to an
                 uninterrupted run. None for the beginning.
             model: Initial weights of the task's model; None for those of `seed`.
+            after: The end of the part before, to go on from, in place of `model`.
 
         Raises:
             TrainingError: Steps failed, and the settings end training then; a `SolveError` if a solve failed.
@@ -177,9 +182,13 @@ class Trainer:
             UserError: The checkpoint belongs to another run.
         """
         model_key, key = jax.random.split(jax.random.key(seed))
-        stream = BatchStream(self.samples, self.batch_size, seed)
-        program, model = self.program(self.solver), self.task.init(model_key) if model is None else model
-        run = Run(program, self.settings, model, self.solver, stream, self.task.train, key)
+        stream = BatchStream(self.samples, self.batch_size, seed, self.part.begin)
+        if after is not None:
+            model = after.model
+        elif model is None:
+            model = self.task.init(model_key)
+        before = None if after is None else after.optimiser
+        run = Run(self.program(self.solver), self.settings, model, self.solver, stream, self.task.train, key, before)
         watch = None if self.control is None else self._watch(self.control, run)
         best = None if start is None else self._restored(start, seed, run, watch)
         state = lambda: self._saved(seed, run, watch, best)
@@ -270,7 +279,9 @@ class Trainer:
     def _trained(self, run: Run, step: int, validation: Evaluation, model: Any, solver: AbstractSolver) -> Trained:
         late = [ms for at, ms in run.step_ms if at >= self.settings.train_steps // 2] or [run.step_ms[-1][1]]
         ms = statistics.median(late)
-        return Trained(model, solver, step, validation, run.seconds, self.compile_seconds, ms, failures=run.failures)
+        return Trained(
+            model, solver, step, validation, run.seconds, self.compile_seconds, ms, run.ended, failures=run.failures
+        )
 
     def _next_evaluation(self, step: int) -> int:
         """The first step after `step` that evaluates on the validation set."""

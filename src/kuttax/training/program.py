@@ -17,8 +17,9 @@ from ..solvers.rk.learned import resampled_rows
 from ..tasks.abilities import takes
 from ..tasks.base import Task
 from .guard import Point, guard_of, judged
-from .optimiser import optimiser
+from .optimiser import continued, optimiser
 from .parallel import OneDevice, Placement
+from .part import Part
 from .settings import Settings
 
 
@@ -38,7 +39,7 @@ class Program:
         settings: Training settings.
         penalty: Added to the loss; None for none.
         place: The devices.
-        span: Start and end in the whole training, for the `progress` of the loss.
+        part: Where these steps stand in the whole training.
     """
 
     def __init__(
@@ -48,16 +49,15 @@ class Program:
         settings: Settings,
         penalty: InTraining | None,
         place: Placement | None = None,
-        span: tuple[float, float] = (0.0, 1.0),
+        part: Part | None = None,
     ):
         self.task, self.penalty, self.batch_size = task, penalty, settings.batch_size
-        self.place = place or OneDevice()
-        self.train_steps, self.span = settings.train_steps, span
+        self.place, self.part = place or OneDevice(), part or Part(0, settings.train_steps)
         model = task.init(jax.random.key(0))
         self.mask = trainable((model, solver))
         varied, fixed = eqx.partition((model, solver), self.mask)
         self.static = eqx.partition(fixed, eqx.is_array)[1]
-        self.optimiser = optimiser(settings, labels(varied))
+        self.optimiser = optimiser(settings, labels(varied), self.part)
         self.guard, self.tolerant = guard_of(settings), settings.on_failure != "raise"
         self.compile_seconds = 0.0
         self._compiled: dict[int, Callable[..., Any]] = {}
@@ -71,9 +71,10 @@ class Program:
         """Model and solver; the inverse of `split`."""
         return eqx.combine(varied, numbers, self.static)
 
-    def begin(self, varied: PyTree) -> Carried:
-        """The passed state before the first step."""
+    def begin(self, varied: PyTree, before: PyTree | None = None) -> Carried:
+        """The passed state before the first step, after the optimiser's state at the end of the part before, if any."""
         state = self.optimiser.init(varied)
+        state = state if before is None else continued(before, state)
         return Carried(state, self.guard.begin(Point(varied, state)))
 
     def carried(self, before: Carried, varied: PyTree) -> Carried:
@@ -101,8 +102,7 @@ class Program:
         """The task's loss and its logs at training step `number`, with that step's penalty weights."""
         options = {} if self.penalty is None else {"penalty": self.penalty.at(number)}
         if "progress" in takes(self.task):
-            begin, end = self.span
-            options["progress"] = begin + (end - begin) * (number / self.train_steps)
+            options["progress"] = (self.part.begin + number) / self.part.whole
         of_task: Any = self.task.loss
         return of_task(model, solver, batch, key, **options)
 
@@ -114,7 +114,7 @@ class Program:
             (varied, state), (rows, number) = carry, now
             batch = self.place.sharded(jax.tree.map(lambda x: x[rows], data))
             (value, logs), gradient = jax.value_and_grad(loss, has_aux=True)(
-                varied, batch, jax.random.fold_in(key, number), number
+                varied, batch, jax.random.fold_in(key, self.part.begin + number), number
             )
             seen = judged(value, logs, gradient, self.batch_size, tolerant=self.tolerant)
             with jax.numpy_dtype_promotion("standard"):  # optax needs it, whatever the user's setting

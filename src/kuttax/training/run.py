@@ -13,6 +13,7 @@ from ..data.batches import BatchStream
 from ..io.checkpoints import SavedPart, restored
 from ..solvers.base.solver import AbstractSolver, title
 from .failure import Failures, Steps, refuse
+from .part import Ended
 from .program import Program
 from .settings import Settings
 
@@ -28,8 +29,9 @@ class Run:
         stream: The order of the data.
         data: The training set.
         key: For random parts of the loss.
+        before: The optimiser's state at the end of the part before; None for the first part.
 
-        Attributes:
+    Attributes:
         step: Optimiser steps taken.
         seconds: Time in them: without compilation.
         step_ms: (step, milliseconds an optimiser step) of every dispatch.
@@ -46,12 +48,13 @@ class Run:
         stream: BatchStream,
         data: PyTree,
         key: jax.Array,
+        before: PyTree | None = None,
     ):
         self.program, self.settings, self.stream = program, settings, stream
         self.place = program.place
         varied, constants = program.split(model, solver)
         varied = jax.device_put(varied, may_alias=False)  # a copy: every dispatch consumes its inputs
-        state = program.begin(varied)
+        state = program.begin(varied, before)
         self.varied, self.state, self.constants, self.data, self.key = self.place.replicated(
             (varied, state, constants, jax.tree.map(np.asarray, data), key)
         )
@@ -73,6 +76,11 @@ class Run:
         """The last training batch."""
         rows = self.stream.take(self.step - 1)[0]
         return jax.tree.map(lambda x: x[rows], self.place.local(self.data))
+
+    @property
+    def ended(self) -> Ended:
+        """The current model and the optimiser's state, for the next part of the training."""
+        return Ended(self.model, jax.tree.map(np.asarray, self.place.local(self.state.optimiser)))
 
     def snapshot(self) -> PyTree:
         """A copy of the trained leaves, for `restored`."""
