@@ -91,6 +91,42 @@ def test_three_euler_steps_are_those_of_diffusers(tmp_path, rng):
     np.testing.assert_allclose(ours, x, atol=1e-6)
 
 
+def test_latents_that_a_pipeline_changes_count(tmp_path, rng):
+    """A mask puts known pixels in their place after every step, as where an image is completed."""
+    network, noise = Network(), torch.tensor(rng.standard_normal((2, 1, 8, 8)), dtype=torch.float32)
+    ours, theirs = scheduler(SOLVERS["euler"], tmp_path / "s.py")(), diffusers.FlowMatchEulerDiscreteScheduler()
+    theirs.set_timesteps(sigmas=[1.0, 2 / 3, 1 / 3])
+    ends = []
+    for one in (ours, theirs):
+        x = noise
+        for t in one.timesteps:
+            with torch.no_grad():
+                x = one.step(network(x, t.expand(2)), t, x, return_dict=False)[0].clone()
+            x[..., :4] = 0.5
+        ends.append(x)
+    np.testing.assert_allclose(*ends, atol=1e-6)
+
+
+def test_latents_changed_within_a_step_move_its_end(tmp_path):
+    """dx/dsigma = 1, so that every scheme ends at the noise, less one, and what was added on the way."""
+    one = scheduler(SOLVERS["rk4"], tmp_path / "s.py")()
+    x = torch.zeros(1, 1)
+    for n, t in enumerate(one.timesteps):
+        x = one.step(torch.ones(1, 1), t, x).prev_sample
+        if n in (1, 3, 5):
+            x = x + 10.0**n
+    assert x.item() == pytest.approx(-1 + 10 + 1e3 + 1e5)
+    with pytest.raises(ValueError, match="the sample is finished: call set_timesteps"):
+        one.step(torch.ones(1, 1), t, x)
+
+
+def test_a_solver_of_another_length_is_refused(tmp_path):
+    for interval in ((0.0, 1.0), (1.0, 0.0)):
+        kx.export.to_diffusers(SOLVERS["per step"].for_interval(*interval), tmp_path / "s.py")
+    with pytest.raises(UserError, match="was fitted to t=0 to 3, and a pipeline's path goes from 1 to 0"):
+        kx.export.to_diffusers(SOLVERS["per step"].for_interval(0.0, 3.0), tmp_path / "s.py")
+
+
 def test_its_configuration_survives_a_folder(tmp_path):
     kind = scheduler(SOLVERS["rk4"], tmp_path / "s.py")
     kind(num_train_timesteps=500).save_pretrained(tmp_path)

@@ -119,6 +119,13 @@ def test_what_cannot_be_exported_is_said(function, options, said):
         kx.export.to_stablehlo(function, jax.ShapeDtypeStruct((1, 2), np.float32), **options)
 
 
+def test_classical_coefficients_are_exact_whatever_the_flag():
+    with jax.enable_x64(False):
+        table = kx.export.to_numpy(kx.FixedSteps(kx.tableaus.DOPRI5, 3))
+    for found, exact in ((table.a, kx.tableaus.DOPRI5.a), (table.b, kx.tableaus.DOPRI5.b), (table.h, 1 / 3)):
+        assert found.dtype == np.float64 and np.array_equal(found, np.broadcast_to(exact, found.shape))
+
+
 def test_a_number_has_no_samples():
     with pytest.raises(UserError, match="batched=False"):
         kx.export.to_stablehlo(lambda x: x, jnp.zeros((), np.float32))

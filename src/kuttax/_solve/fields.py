@@ -1,6 +1,7 @@
 """The field of `solve`: its functions, and their checks."""
 
 import inspect
+import sys
 from typing import Any
 
 import equinox as eqx
@@ -30,6 +31,11 @@ def check_field(field: Any) -> None:
 
 
 def check_function(name: str, function: Any) -> None:
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(function, torch.nn.Module):
+        raise UserError(
+            f"the {name} is a PyTorch module, {type(function).__name__}: wrap it, as in kx.from_torch(module)"
+        )
     if not callable(function):
         raise UserError(f"the {name} must be a function f(t, y, args), got {type(function).__name__}")
     try:

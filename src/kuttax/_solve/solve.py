@@ -14,8 +14,10 @@ from jaxtyping import PRNGKeyArray, PyTree
 from .._types import VectorField
 from ..adjoints.base import AbstractAdjoint
 from ..adjoints.discrete import DiscreteAdjoint
+from ..arrays import as_jax
 from ..callbacks import told
 from ..errors import UserError
+from ..keys import check_key
 from ..knots import knots_of
 from ..penalties.base import AbstractPenalty, Penalties
 from ..penalties.engine import solve_penalised
@@ -111,7 +113,7 @@ def solve(
         SolveError: The solve failed, and `throw` is true. Inside a compiled function it is Equinox's runtime error.
     """
     check_solver(solver)
-    y0 = checked_state(y0)
+    y0, args = checked_state(y0), as_jax(args)
     if batch_axis is not None:
         y0 = samples_first(y0, batch_axis)
     if isinstance(max_steps, bool) or not isinstance(max_steps, int) or not 1 <= max_steps < 2**31:
@@ -119,7 +121,7 @@ def solve(
     if unroll not in (None, *get_args(Unroll)):
         raise UserError(f"unroll must be 'none', 'stages', 'all' or None, got {unroll!r}")
     if key is not None:
-        _check_key(key)
+        check_key(key)
     check_field(field)
     dtype = jax.tree.leaves(y0)[0].dtype
     samples = None if batch_axis is None else jax.tree.leaves(y0)[0].shape[0]
@@ -237,14 +239,6 @@ def _as_solvers_see_it(problem: Problem, times: Elapsed) -> Problem:
     since = None if problem.jumps is None else jax.lax.stop_gradient(problem.jumps)
     clock = Clock(times.origin, times.jumps_at, since, problem.t1 >= problem.t0, narrow)
     return dataclasses.replace(problem, field=field, y0=cast(problem.y0, problem.t0.dtype), clock=clock)
-
-
-def _check_key(key: Any) -> None:
-    dtype = getattr(key, "dtype", None)
-    typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
-    if not ((typed and key.ndim == 0) or (dtype == jnp.uint32 and key.ndim == 1)):
-        got = type(key).__name__ if dtype is None else f"{dtype}{list(key.shape)}"
-        raise UserError(f"key must be one JAX random key such as jax.random.key(0), got {got}")
 
 
 def _raised(sol: Solution) -> Solution:

@@ -13,7 +13,10 @@ import numpy as np
 from jaxtyping import PRNGKeyArray, PyTree
 
 from .._types import VectorField
+from ..arrays import as_jax
+from ..callbacks import told
 from ..errors import UserError
+from ..keys import check_key
 from ..shown import as_html
 from ..solvers.base.solver import AbstractSolver
 from ..solvers.rk.learned import LearnedRK
@@ -25,7 +28,9 @@ from .keep import Keep
 from .objectives import ObjectiveKind
 from .progress import Progress, Reporter
 from .starts import checked_starts, split
-from .teacher import taught, teacher_of
+from .teacher import HasLook, taught, teacher_of
+
+_LOOKED_AT = 8  # starts, to see whether the field has derivatives
 
 
 class Distilled(NamedTuple):
@@ -71,6 +76,7 @@ class Distilled(NamedTuple):
     _repr_html_ = as_html
 
 
+@told()
 def distill(
     field: VectorField,
     y0: PyTree,
@@ -125,6 +131,8 @@ def distill(
             its solution is not finite; the student diverges at its start.
     """
     _check(student, t0, t1, max_steps)
+    check_key(key)
+    args = as_jax(args)
     plan = Plan.checked(objective, radius, student, max_steps)
     y0 = checked_starts(y0)
     split_key, batch_key = jax.random.split(key)
@@ -133,6 +141,8 @@ def distill(
     student = student.for_interval(t0, t1)
     eqx.filter_eval_shape(frozen.end, student, jax.tree.map(lambda x: x[0], y0))  # raises for slopes unlike the state
     teacher, keep = teacher_of(field) if teacher is None else teacher, Keep(saved)
+    if isinstance(field, HasLook):
+        field.look(frozen.t0, jax.tree.map(lambda x: x[:_LOOKED_AT], y0), args)
     numbers = sum(leaf.size for leaf in jax.tree.leaves(y0))
     pairs = taught(frozen, y0, teacher, cells=plan.cells(student, numbers), keep=keep, say=Reporter(report, "teacher"))
     seen, held = pairs.rows(rows), replace(pairs.rows(held_rows), path=None)
@@ -146,7 +156,7 @@ def distill(
 
 
 def _check(student: Any, t0: Any, t1: Any, max_steps: Any) -> None:
-    if not (student.learned and not student.solves_sdes):
+    if not isinstance(student, AbstractSolver) or not (student.learned and not student.solves_sdes):
         kind = type(student).__name__
         raise UserError(f"a student must be a LearnedRK, got {kind}: kx.student('per_step', nfe=8) makes one")
     if not (np.ndim(t0) == np.ndim(t1) == 0 and math.isfinite(t0) and math.isfinite(t1) and t0 != t1):

@@ -34,6 +34,13 @@ class HasTeacher(Protocol):
     def teacher(self) -> AbstractSolver: ...
 
 
+@runtime_checkable
+class HasLook(Protocol):
+    """A field that can look whether its derivatives would be right: `look(t, y, args)` at a batch of states."""
+
+    def look(self, t: Any, y: PyTree, args: Any) -> None: ...
+
+
 def teacher_of(field: VectorField) -> AbstractSolver:
     """The field's own teacher; else DOPRI5 at 1e-8, every start with its own steps."""
     return field.teacher() if isinstance(field, HasTeacher) else Adaptive(DOPRI5, 1e-8, 1e-8, control="per_sample")

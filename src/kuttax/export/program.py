@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 import jax
 from jax import export
 
+from ..arrays import as_jax
 from ..errors import UserError
 
 Platform = Literal["cpu", "cuda", "rocm", "tpu"]
@@ -31,7 +32,7 @@ def to_stablehlo(
     """
     if unknown := set(platforms) - set(get_args(Platform)):
         raise UserError(f"unknown platform {unknown.pop()!r}; known: {', '.join(get_args(Platform))}")
-    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), like)
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), as_jax(like))
     if batched:
         if any(not x.shape for x in jax.tree.leaves(shapes)):
             raise UserError("an argument is a single number, without samples: give batched=False")
@@ -39,8 +40,8 @@ def to_stablehlo(
         shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct((samples, *x.shape[1:]), x.dtype), shapes)
     try:
         return bytes(export.export(jax.jit(function), platforms=tuple(platforms))(*shapes).serialize())
-    except (NotImplementedError, ValueError) as error:
-        if "callback" in str(error):
+    except (NotImplementedError, ValueError, RuntimeError) as error:
+        if "callback" in str(error) or "bad_cast" in str(error):  # XLA's, of a callback with a symbolic shape
             raise UserError(
                 "a solve inside the function calls Python, which a program without it cannot: pass throw=False to "
                 "kx.solve, and use a solver of kuttax and a field in JAX"

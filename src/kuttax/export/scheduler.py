@@ -6,6 +6,7 @@ from ..errors import UserError
 from ..io.atomic import write_text
 from ..solvers.base.solver import title
 from ..solvers.rk.fixed import AbstractTableSolver
+from ..solvers.rk.learned import LearnedRK
 from .schemes import as_literals, to_numpy
 
 
@@ -17,14 +18,24 @@ def to_diffusers(solver: AbstractTableSolver, path: str | Path) -> None:
     solver's number of evaluations. Fit it to the same path: `kx.distill(field, noise, 1.0, 0.0, ...)`, where the field
     is the model's output v = dx/dsigma and its time is sigma.
 
+    What a pipeline changes in the latents between two steps, such as the known part of an image, moves the state by as
+    much.
+
     Args:
         solver: `FixedSteps` or `LearnedRK`.
         path: Of the module, such as "scheduler_kuttax.py".
 
     Raises:
-        UserError: The solver is no table, or its first evaluation is not at the noise itself.
+        UserError: The solver is no table, its first evaluation is not at the noise itself, or it was fitted to an
+            interval of another length.
     """
     table = to_numpy(solver)
+    meant = solver.trained_for if isinstance(solver, LearnedRK) else None
+    if meant is not None and abs(abs(meant[1] - meant[0]) - 1) > 1e-6:
+        raise UserError(
+            f"this solver was fitted to t={meant[0]:g} to {meant[1]:g}, and a pipeline's path goes from 1 to 0: fit it "
+            "to that path, kx.distill(field, noise, 1.0, 0.0, ...)"
+        )
     if table.scale[0, 0] != 1:
         raise UserError(
             "a pipeline hands the noise itself to the model, and this sampler scales it before its first evaluation: "
@@ -64,7 +75,7 @@ class KuttaxScheduler(SchedulerMixin, ConfigMixin):
         self.timesteps = self.sigmas[:-1] * self.config.num_train_timesteps
         self.num_inference_steps = len(times)
         self._step_index = self._begin_index = None
-        self._slopes, self._start = [], None
+        self._slopes, self._start, self._handed = [], None, None
 
     @property
     def step_index(self):
@@ -89,15 +100,19 @@ class KuttaxScheduler(SchedulerMixin, ConfigMixin):
         """The state of the next evaluation; after the last evaluation, the sample."""
         if self._step_index is None:
             self._step_index = 0
+        if self._step_index == len(self.timesteps):
+            raise ValueError("the sample is finished: call set_timesteps() to begin another one")
         stages = len(B[0])
         row, stage = divmod(self._step_index, stages)
         if stage == 0:
-            self._start = sample if row == 0 else self._next
+            self._start = (sample if row == 0 else self._next).to(torch.float32)
             self._slopes = []
+        if self._handed is not None and not torch.equal(sample, self._handed):  # a mask or a callback changed it
+            self._start = self._start + (sample - self._handed).to(torch.float32) / SCALE[row][stage]
         self._slopes.append(-model_output.to(torch.float32))  # against sigma
         last = stage == stages - 1
         weights = B[row] if last else A[row][stage + 1]
-        found = SCALE[row][stage + 1] * self._start.to(torch.float32)
+        found = SCALE[row][stage + 1] * self._start
         for weight, slope in zip(weights, self._slopes):
             if weight:
                 found = found + weight * H[row] * slope
@@ -106,7 +121,7 @@ class KuttaxScheduler(SchedulerMixin, ConfigMixin):
             if row + 1 < len(B):
                 found = SCALE[row + 1][0] * found
         self._step_index += 1
-        found = found.to(model_output.dtype)
+        self._handed = found = found.to(model_output.dtype)
         return FlowMatchEulerDiscreteSchedulerOutput(prev_sample=found) if return_dict else (found,)
 
     def __len__(self):

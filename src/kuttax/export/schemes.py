@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..distillation.precision import double_precision
 from ..errors import UserError
 from ..solvers.base.solver import title
 from ..solvers.rk.fixed import AbstractTableSolver
@@ -31,8 +32,8 @@ def to_numpy(solver: AbstractTableSolver) -> NumpyTable:
     """
     if not isinstance(solver, AbstractTableSolver):
         raise UserError(f"only FixedSteps and LearnedRK are tables that can be exported, got {type(solver).__name__}")
-    dtype = solver.dtype if isinstance(solver, LearnedRK) else np.result_type(float)
-    table = solver.table(dtype)
+    with double_precision():  # a classical table in full, whatever JAX's flag
+        table = solver.table(solver.dtype if isinstance(solver, LearnedRK) else np.dtype(np.float64))
     n, s = table.b.shape
     scale = np.ones((n, s + 1)) if table.scale is None else np.asarray(table.scale)[None]
     return NumpyTable(*(np.asarray(x, np.float64) for x in (table.a, table.b, table.c, table.h, scale)))

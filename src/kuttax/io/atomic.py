@@ -1,7 +1,9 @@
 """Atomic writes: a file is replaced as a whole or not at all."""
 
 import contextlib
+import errno
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,10 @@ PARTIAL = ".partial"
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path that replaces `path` at the end, and is removed if writing fails.
 
-    A disk error names `path`, even if the operating system does not.
+    A disk error names `path`, even if the operating system does not, or names the temporary one.
     """
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
     partial = path.with_name(path.name + PARTIAL)
     try:
         with naming(path):

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
+from ..arrays import as_jax
+from ..callbacks import told
 from ..errors import UserError
 from ..solvers.base.solver import AbstractSolver
 from ..solvers.rk.adaptive.adaptive import Adaptive
@@ -38,13 +40,29 @@ class TorchField:
                 f"args of a PyTorch field must be a dict of its keyword arguments, got {type(args).__name__}: "
                 "write args={'name': value}"
             )
-        arrays, constants = eqx.partition((jnp.asarray(t), y, args or {}), eqx.is_array)
+        t, y, args = as_jax((t, y, args or {}))
+        arrays, constants = eqx.partition((jnp.asarray(t), y, args), eqx.is_array)
         return jax.tree.unflatten(jax.tree.structure(y), torch_call(self._host, arrays, constants, y))
 
     def teacher(self) -> AbstractSolver:
         """DOPRI5 at a tolerance that the field's precision allows; one step size for all samples, if they share t."""
         tolerance = 1e-8 if self._host.precise else 1e-6
         return Adaptive(DOPRI5, tolerance, tolerance, control="per_sample" if self._host.per_sample_time else "joint")
+
+    def look(self, t: Any, y: PyTree, args: Any = None) -> None:
+        """Look whether the function has the derivatives that PyTorch would compute.
+
+        Args:
+            t: A time.
+            y: A batch of states.
+            args: As for a call.
+
+        Raises:
+            UserError: It has noise, or hides from PyTorch how it depends on the state.
+        """
+        y = jax.tree.map(jnp.asarray, y)
+        with told():
+            jax.block_until_ready(jax.jvp(jax.vmap(lambda y: self(t, y, args)), (y,), (y,)))
 
     def __repr__(self) -> str:
         return f"from_torch({self._host.name})"
@@ -70,7 +88,8 @@ def from_torch(
         device: The device of the tensors; None for that of the first parameter, or else the CPU.
         dtype: The `torch.dtype` that floating-point tensors have; None for that of the first parameter. Give it for a
             function that is no module, but calls one: without it, the tensors have the dtype of the state.
-        rows: The largest number of samples in one call that computes derivatives; it bounds their memory.
+        rows: The largest number of samples in one call that computes derivatives; it bounds their memory. If the
+            samples of a batch depend on each other, it must be at least their number.
 
     Raises:
         UserError: PyTorch is not installed, `module` cannot be called, or an option is invalid.
@@ -80,6 +99,14 @@ def from_torch(
         raise UserError(f"from_torch takes a torch.nn.Module or a function f(t, y), got {type(module).__name__}")
     if isinstance(rows, bool) or not isinstance(rows, int) or rows < 1:
         raise UserError(f"rows must be a whole number >= 1, got {rows!r}")
+    if isinstance(module, type):
+        raise UserError(f"from_torch takes a module, got the class {module.__name__}: make one, {module.__name__}(...)")
+    if dtype is not None and not isinstance(dtype, torch.dtype):
+        raise UserError(f"dtype must be a torch.dtype, got {dtype!r}: write dtype=torch.float32")
+    try:
+        torch.device("cpu" if device is None else device)
+    except (RuntimeError, TypeError):
+        raise UserError(f"device must be one of PyTorch's, such as 'cpu' or 'cuda:0', got {device!r}") from None
     if isinstance(module, torch.nn.Module) and module.training and _changes_in_training(module):
         raise UserError("the module is in training mode, and has dropout or batch normalisation: call module.eval()")
     return TorchField(Host(module, per_sample_time, device, dtype, rows))
@@ -87,5 +114,6 @@ def from_torch(
 
 def _changes_in_training(module: Any) -> bool:
     """Whether a layer computes something else in training mode."""
-    noisy = ("Dropout", "BatchNorm", "InstanceNorm", "RReLU")
-    return any(name in type(layer).__name__ for layer in module.modules() for name in noisy)
+    noisy = ("Drop", "BatchNorm", "InstanceNorm", "RReLU", "StochasticDepth")
+    drops = lambda layer: isinstance(share := getattr(layer, "dropout", None), float) and share > 0
+    return any(drops(layer) or any(name in type(layer).__name__ for name in noisy) for layer in module.modules())

@@ -12,6 +12,7 @@ import numpy as np
 from .. import extras
 from ..callbacks import noted
 from ..errors import UserError
+from .trust import refuse_coupled, refuse_unfit
 
 Kind = Literal["value", "tangent", "cotangent"]
 
@@ -34,15 +35,18 @@ class Host:
         device: The device of its tensors.
         dtype: The dtype that floating-point tensors are cast to; None for none.
         rows: The largest number of samples in one call that computes derivatives.
+        trusted: Whether derivatives were looked at before.
+        apart: Whether it was seen that samples do not depend on each other.
     """
 
     def __init__(self, function: Callable[..., Any], per_sample_time: bool, device: Any, dtype: Any, rows: int):
         torch = imported()
-        parameters = list(function.parameters()) if isinstance(function, torch.nn.Module) else []
-        floating = [p.dtype for p in parameters if p.is_floating_point()]
+        own = [*function.parameters(), *function.buffers()] if isinstance(function, torch.nn.Module) else []
+        floating = [p.dtype for p in own if p.is_floating_point()]
         self.function, self.per_sample_time, self.rows = function, per_sample_time, rows
         self.dtype = dtype or (floating[0] if floating else None)
-        self.device = torch.device(device or (parameters[0].device if parameters else "cpu"))
+        self.device = torch.device(device or (own[0].device if own else "cpu"))
+        self.trusted = self.apart = False
 
     @property
     def name(self) -> str:
@@ -55,10 +59,15 @@ class Host:
         return self.dtype in (None, imported().float64)
 
     def tensor(self, x: np.ndarray) -> Any:
-        """An array as a tensor; on a CPU it shares the array's memory where the dtypes agree."""
+        """An array as a tensor; on a CPU it shares the array's memory where the dtypes agree.
+
+        Whole numbers of 32 bits, which are JAX's usual ones, become those of 64 bits, which PyTorch takes as indices.
+        """
         x = np.asarray(x)
-        if x.dtype.kind not in "fiub":  # bfloat16 is no dtype of NumPy's own
+        if x.dtype.kind == "V":  # bfloat16 is no dtype of NumPy's own
             x = x.astype(np.float32)
+        if x.dtype == np.int32:
+            x = x.astype(np.int64)
         found = imported().from_numpy(np.asarray(_Shared(x))).to(self.device)
         return found.to(self.dtype) if self.dtype is not None and found.is_floating_point() else found
 
@@ -126,6 +135,8 @@ class Call:
         """The results of one operation, in pieces of at most `host.rows` rows if it is a derivative."""
         with noted(), _named(self.host.name):
             tensors = [self.host.tensor(x) for x in operands]
+            if asked.kind != "value":
+                self._look(asked, tensors)
             if asked.rows is None or asked.kind == "value" or asked.rows <= self.host.rows:
                 found = Piece(self, asked, tensors).results()
             else:
@@ -133,6 +144,25 @@ class Call:
             arrays = [_array(x) for x in found]
         dtypes = [operands[n].dtype for n in asked.wrt] if asked.kind == "cotangent" else self.dtypes
         return tuple(np.asarray(x, dtype, order="C") for x, dtype in zip(arrays, dtypes, strict=True))
+
+    def _look(self, asked: Asked, tensors: Sequence[Any]) -> None:
+        """Before the first derivatives, look at what would make them wrong without an error.
+
+        Raises:
+            UserError: They would be wrong.
+        """
+        n, name, rows, most = self.inputs, self.host.name, asked.rows, self.host.rows
+        plain = replace(asked, kind="value", mapped=asked.mapped[:n], led=(False,) * n, directions=None, wrt=())
+        if not self.host.trusted:
+            piece = Piece(self, plain, tensors[:n])
+            refuse_unfit(name, piece.slope, piece.inputs, range(1, self.states + 1))
+            self.host.trusted = True
+        if rows is not None and rows > most and not self.host.apart:
+            given = zip(tensors, plain.mapped, strict=False)
+            part = [x.narrow(0, 0, most) if mapped else x for x, mapped in given]
+            first = Piece(self, replace(plain, rows=most), part).results()
+            refuse_coupled(name, Piece(self, plain, tensors[:n]).results(), first, rows)
+            self.host.apart = True
 
     def _joined(self, asked: Asked, tensors: Sequence[Any]) -> Sequence[Any]:
         """The results of all pieces."""
@@ -145,6 +175,13 @@ class Call:
         whole = [True] * self.states if tangent else [self.by_row(n, asked.mapped) for n in asked.wrt]
         join = lambda parts, by_row: imported().cat(parts, axis) if by_row else sum(parts)
         return [join(parts, by_row) for parts, by_row in zip(zip(*pieces, strict=True), whole, strict=True)]
+
+
+def _paired(slope: Any, y: Any) -> Iterator[tuple[Any, Any]]:
+    """The tensors of a slope and of its state."""
+    return (
+        (a, b) for a, b in zip(jax.tree.leaves(slope), jax.tree.leaves(y), strict=False) if hasattr(a, "is_complex")
+    )
 
 
 def _array(x: Any) -> np.ndarray:
@@ -188,7 +225,7 @@ class Piece:
         torch = imported()
         if self.asked.kind == "value":
             with torch.no_grad():
-                return self._slope(self.inputs, checked=True)
+                return self.slope(self.inputs, checked=True)
         with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):  # it has all derivatives
             along = self._tangent() if self.asked.kind == "tangent" else self._cotangent()
             return self._in_all_directions(along)
@@ -214,12 +251,16 @@ class Piece:
             "steps (control='joint'), or pass per_sample_time=True to kx.from_torch if it takes t of shape (samples,)"
         )
 
-    def _slope(self, inputs: Sequence[Any], checked: bool = False) -> tuple[Any, ...]:
+    def slope(self, inputs: Sequence[Any], checked: bool = False) -> tuple[Any, ...]:
         """The leaves of the function's value."""
         call = self.call
         t, y, args = eqx.combine(jax.tree.unflatten(call.structure, inputs), call.constants)
         versions = [x._version for x in inputs] if checked else []
         slope = call.host.function(t, y, **args)
+        if checked and any(a.is_complex() and not b.is_complex() for a, b in _paired(slope, y)):
+            raise UserError(
+                f"{call.host.name} returns complex numbers for a real state: return what is meant, as in .real"
+            )
         if checked and [x._version for x in inputs] != versions:
             raise UserError(f"{call.host.name} writes into its inputs: let it work on a copy (y = y.clone())")
         shapes = lambda tree: jax.tree.map(lambda x: tuple(getattr(x, "shape", ())), tree)
@@ -234,7 +275,7 @@ class Piece:
             inputs = list(self.inputs)
             for n, x in zip(chosen, given, strict=True):
                 inputs[n] = x
-            return self._slope(inputs)
+            return self.slope(inputs)
 
         return function
 
@@ -281,7 +322,7 @@ class Piece:
             given = tuple(self._by_row(x, mapped) for x, mapped in zip(cotangents, self.mapped, strict=True))
             found = {} if back is None else dict(zip(together, back(given), strict=True))
             if apart:
-                found[0] = sum((c * x).flatten(1).sum(1) for c, x in zip(given, in_time, strict=True))
+                found[0] = sum((c * x).reshape(len(c), -1).sum(1) for c, x in zip(given, in_time, strict=True))
             return tuple(found[k] for k in wrt)
 
         return along
