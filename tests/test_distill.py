@@ -241,6 +241,8 @@ DISTILL = {
         lambda: {"student": kx.FixedSteps(kx.tableaus.RK4, 2)},
         "must be a LearnedRK, got FixedSteps: kx.student('per_step', nfe=8) makes one",
     ),
+    "a number as student": (lambda: {"student": 4}, "must be a LearnedRK, got int"),
+    "a number as key": (lambda: {"key": 0}, "key must be one JAX random key such as jax.random.key(0), got int"),
     "wrong shape": (
         lambda: {"field": lambda t, y, a: y[:1]},
         "return a slope like the state, float64[2], got float64[1]",

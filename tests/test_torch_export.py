@@ -73,6 +73,30 @@ def test_odeint_takes_tuples_of_any_shape_and_keeps_the_dtype():
     np.testing.assert_allclose(b[1].numpy(), 6 * (1 - np.exp(-1.0)), rtol=1e-3)
 
 
+def test_a_program_for_the_adjoint_changes_one_import():
+    names, weight = program(SOLVERS["classical"]), torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
+    y, t = torch.ones(1, dtype=torch.float64), torch.tensor([0.0, 1.0], dtype=torch.float64)
+    with pytest.warns(UserWarning, match="adjoint_params changed nothing"):
+        ys = names["odeint_adjoint"](lambda t, y: weight * y, y, t, adjoint_params=(weight,))
+    ys[-1].sum().backward()
+    np.testing.assert_allclose(weight.grad.numpy(), np.exp(0.7), rtol=1e-5)
+    with pytest.raises(TypeError, match="unexpected argument 'adjont'"):
+        names["odeint"](theirs, y, t, adjont=1)
+
+
+def test_integrate_takes_tuples_and_complex_states():
+    integrate, whole = program(SOLVERS["classical"])["integrate"], torch.float64
+    a, b = integrate(
+        lambda t, y: (-y[0], y[0].sum()), (torch.ones(2, 3, dtype=whole), torch.zeros((), dtype=whole)), 0, 1
+    )
+    np.testing.assert_allclose(a.numpy(), np.full((2, 3), np.exp(-1.0)), rtol=1e-5)
+    np.testing.assert_allclose(b.numpy(), 6 * (1 - np.exp(-1.0)), rtol=1e-5)
+    turned = integrate(lambda t, y: 1j * y * (1 + t.floor()), torch.ones(1, dtype=torch.complex128), 0.0, 0.5)
+    np.testing.assert_allclose(turned.numpy(), np.exp(0.5j), rtol=1e-6)
+    with pytest.raises(ValueError, match=r"f must return a slope like y, \(4, 2\), got \(4, 1\)"):
+        integrate(lambda t, y: y[:, :1], torch.ones(4, 2), 0.0, 1.0)
+
+
 def test_autograd_goes_through():
     rate = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
     y1 = program(SOLVERS["classical"])["integrate"](lambda t, y: rate * y, torch.ones(1, dtype=torch.float64), 0.0, 1.0)

@@ -142,6 +142,14 @@ def test_a_module_that_is_no_field_yet_is_named(starts):
         solved(torch.nn.Linear(2, 2), starts)
 
 
+@pytest.mark.parametrize("batched", [True, False])
+def test_a_program_without_pytorch_cannot_call_it(starts, batched):
+    field = kx.from_torch(slope, **FLOAT64)
+    function = lambda y: kx.solve(field, y, 0.0, 1.0, solver=RK4, batch_axis=0, throw=False).y1
+    with pytest.raises(UserError, match="calls Python, which a program without it cannot"):
+        kx.export.to_stablehlo(function, torch.from_numpy(starts), batched=batched)
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [

@@ -70,11 +70,11 @@ def integrate(f, y, t0, t1):
 def to_torch_source(solver: AbstractTableSolver) -> str:
     """A Python module that needs only PyTorch: the coefficients, `integrate(f, y, t0, t1)`, and `odeint(f, y0, t)`.
 
-    `odeint` has the arguments and results of torchdiffeq's: `f(t, y)`, a tensor or a tuple of tensors, and times of
-    shape (times,); it returns the states at these times along a new leading axis. `rtol`, `atol`, `method` and
-    `options` change nothing, and warn so. Every interval of `t` runs the whole table. Autograd differentiates with
-    respect to y, t and the parameters of f. If the solver knows the interval it was trained for, an interval of another
-    length warns.
+    `odeint` and `odeint_adjoint` have the arguments and results of torchdiffeq's: `f(t, y)`, a tensor or a tuple of
+    tensors, and times of shape (times,); they return the states at these times along a new leading axis. `rtol`,
+    `atol`, `method`, `options` and the adjoint's options change nothing, and warn so. Every interval of `t` runs the
+    whole table. Autograd differentiates with respect to y, t and the parameters of f. If the solver knows the interval
+    it was trained for, an interval of another length warns.
 
     Raises:
         UserError: The solver is not a fixed-step table.
@@ -93,8 +93,14 @@ TRAINED_FOR = {meant!r}  # the interval (t0, t1), or None for any
 
 
 def integrate(f, y, t0, t1):
-    """The state at t1 of dy/dt = f(t, y) that starts as the tensor y at t0; t0 and t1 are numbers or scalar tensors."""
-    t0, t1 = (torch.as_tensor(time, dtype=y.dtype, device=y.device) for time in (t0, t1))
+    """The state at t1 of dy/dt = f(t, y) that starts as y, a tensor or a tuple of them, at t0.
+
+    t0 and t1 are numbers or scalar tensors.
+    """
+    if not isinstance(y, torch.Tensor):
+        f, y, parts = _joined(f, y)
+        return parts(integrate(f, y, t0, t1))
+    t0, t1 = (torch.as_tensor(time, dtype=y.real.dtype, device=y.device) for time in (t0, t1))
     if TRAINED_FOR is not None:
         meant, length = TRAINED_FOR[1] - TRAINED_FOR[0], float(t1 - t0)
         if length and abs(length - meant) > 1e-4 * abs(meant):
@@ -104,6 +110,8 @@ def integrate(f, y, t0, t1):
         h, k = share * (t1 - t0), []
         for i in range(len(b)):
             k.append(f(t + c[i] * h, _add(scale[i] * y, h, a[i], k)))
+            if k[-1].shape != y.shape:
+                raise ValueError(f"f must return a slope like y, {{tuple(y.shape)}}, got {{tuple(k[-1].shape)}}")
         y, t = _add(scale[-1] * y, h, b, k), t + h
     return y
 
@@ -116,25 +124,36 @@ def _add(y, h, weights, k):
     return y
 
 
-def odeint(f, y0, t, *, rtol=None, atol=None, method=None, options=None, event_fn=None):
-    """The states at the times t, with the signature of torchdiffeq.odeint."""
+def odeint(f, y0, t, *, rtol=None, atol=None, method=None, options=None, event_fn=None, **adjoint):
+    """The states at the times t, with the signature of torchdiffeq.odeint, and that of odeint_adjoint."""
     if event_fn is not None:
         raise ValueError("this solver has no events: leave event_fn out")
-    given = {{"rtol": rtol, "atol": atol, "method": method, "options": options}}
+    if unknown := [name for name in adjoint if not name.startswith("adjoint_")]:
+        raise TypeError(f"odeint got an unexpected argument {{unknown[0]!r}}")
+    given = {{"rtol": rtol, "atol": atol, "method": method, "options": options, **adjoint}}
     ignored = [name for name, value in given.items() if value is not None]
     if ignored:
         warnings.warn(f"this solver has fixed coefficients and steps: {{', '.join(ignored)}} changed nothing")
     return _solved(f, y0, t)
 
 
+odeint_adjoint = odeint  # autograd goes through the steps, and gives their exact gradient
+
+
 def _solved(f, y0, t):
     """The states at the times t."""
-    if isinstance(y0, torch.Tensor):
-        ys = [y0]
-        for t0, t1 in zip(t[:-1], t[1:]):
-            ys.append(integrate(f, ys[-1], t0, t1))
-        return torch.stack(ys)
-    sizes, shapes = [part.numel() for part in y0], [part.shape for part in y0]
+    if not isinstance(y0, torch.Tensor):
+        f, y0, parts = _joined(f, y0)
+        return tuple(torch.stack(part) for part in zip(*map(parts, _solved(f, y0, t))))
+    ys = [y0]
+    for t0, t1 in zip(t[:-1], t[1:]):
+        ys.append(integrate(f, ys[-1], t0, t1))
+    return torch.stack(ys)
+
+
+def _joined(f, y):
+    """A function of tuples of tensors, and its state, as those of one tensor; and how to take the tensor apart."""
+    sizes, shapes = [part.numel() for part in y], [part.shape for part in y]
 
     def parts(flat):
         return tuple(x.reshape(shape) for x, shape in zip(flat.split(sizes), shapes))
@@ -142,8 +161,7 @@ def _solved(f, y0, t):
     def joint(state):
         return torch.cat([x.reshape(-1) for x in state])
 
-    ys = _solved(lambda s, y: joint(f(s, parts(y))), joint(y0), t)
-    return tuple(x.reshape(len(t), *shape) for x, shape in zip(ys.split(sizes, dim=1), shapes))
+    return lambda t, y: joint(f(t, parts(y))), joint(y), parts
 '''
 
 
