@@ -2,6 +2,7 @@
 
 import re
 import sys
+import types
 from pathlib import Path
 
 import jax
@@ -207,8 +208,10 @@ def missing(t, y):
     [
         (lambda t, y: y[:, :2], r"<lambda> must return a slope like the state, \(5, 3\), got \(5, 2\)"),
         (lambda t, y: (y,), "must return a slope like the state"),
+        (lambda t, y: types.SimpleNamespace(sample=y), r"got SimpleNamespace: wrap it, as in .*\.sample"),
+        (lambda y, t: torch.nn.Linear(3, 3)(y), r"fails for t of shape \(\) and y of shape \(5, 3\) \(RuntimeError\)"),
         (changed, "changed writes into its inputs"),
-        (missing, r"the PyTorch field missing fails \(KeyError\): 'no such layer'"),
+        (missing, r"the PyTorch field missing fails for .* \(KeyError\): 'no such layer'"),
         (lambda t, y, z: y, "missing 1 required positional argument: 'z'"),
     ],
 )

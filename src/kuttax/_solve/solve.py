@@ -113,7 +113,7 @@ def solve(
         SolveError: The solve failed, and `throw` is true. Inside a compiled function it is Equinox's runtime error.
     """
     check_solver(solver)
-    y0, args = checked_state(y0), as_jax(args)
+    y0, (t0, t1, ts, args) = checked_state(y0), as_jax((t0, t1, ts, args))
     if batch_axis is not None:
         y0 = samples_first(y0, batch_axis)
     if isinstance(max_steps, bool) or not isinstance(max_steps, int) or not 1 <= max_steps < 2**31:

@@ -27,7 +27,8 @@ def checked_state(y0: PyTree) -> PyTree:
     for leaf in jax.tree.leaves(y0):
         kind = getattr(leaf, "dtype", type(leaf).__name__)
         if not (eqx.is_array(leaf) and jnp.issubdtype(leaf.dtype, jnp.floating)):
-            raise UserError(f"y0 must hold real floating-point arrays, got {kind}: convert it, e.g. y0.astype(float)")
+            mend = "convert it, y0.astype(float), or y0.float() in PyTorch"
+            raise UserError(f"y0 must hold real floating-point arrays, got {kind}: {mend}")
     kinds = sorted({str(leaf.dtype) for leaf in jax.tree.leaves(y0)})
     if len(kinds) > 1:
         raise UserError(f"the leaves of y0 must share one dtype, got {' and '.join(kinds)}: cast them to one")

@@ -1,6 +1,7 @@
 """Output of a distillation: a progress bar, or a line now and then."""
 
 import math
+import time
 
 import rich.progress
 from rich.console import Console
@@ -41,5 +42,5 @@ class DistillationLog:
         if now.phase not in self._items:
             self._items[now.phase] = self._bar.add_task(now.phase, total=now.total, error=error, memory=memory)
         self._bar.update(self._items[now.phase], total=now.total, completed=now.done, error=error, memory=memory)
-        if self._due():
+        if self._due(time.monotonic()):
             self._console.out(f"distillation, {now}", highlight=False)

@@ -31,7 +31,9 @@ def to_numpy(solver: AbstractTableSolver) -> NumpyTable:
         UserError: The solver is not a fixed-step table.
     """
     if not isinstance(solver, AbstractTableSolver):
-        raise UserError(f"only FixedSteps and LearnedRK are tables that can be exported, got {type(solver).__name__}")
+        mend = ": give its .solver" if isinstance(getattr(solver, "solver", None), AbstractTableSolver) else ""
+        kind = type(solver).__name__
+        raise UserError(f"only FixedSteps and LearnedRK are tables that can be exported, got {kind}{mend}")
     with double_precision():  # a classical table in full, whatever JAX's flag
         table = solver.table(solver.dtype if isinstance(solver, LearnedRK) else np.dtype(np.float64))
     n, s = table.b.shape

@@ -177,6 +177,11 @@ class Call:
         return [join(parts, by_row) for parts, by_row in zip(zip(*pieces, strict=True), whole, strict=True)]
 
 
+def _shapes(tree: Any) -> Any:
+    """The shapes of tensors, and the types of what is none."""
+    return jax.tree.map(lambda x: tuple(x.shape) if hasattr(x, "shape") else type(x).__name__, tree)
+
+
 def _paired(slope: Any, y: Any) -> Iterator[tuple[Any, Any]]:
     """The tensors of a slope and of its state."""
     return (
@@ -256,17 +261,28 @@ class Piece:
         call = self.call
         t, y, args = eqx.combine(jax.tree.unflatten(call.structure, inputs), call.constants)
         versions = [x._version for x in inputs] if checked else []
-        slope = call.host.function(t, y, **args)
+        slope = self._called(t, y, args)
         if checked and any(a.is_complex() and not b.is_complex() for a, b in _paired(slope, y)):
             raise UserError(
                 f"{call.host.name} returns complex numbers for a real state: return what is meant, as in .real"
             )
         if checked and [x._version for x in inputs] != versions:
             raise UserError(f"{call.host.name} writes into its inputs: let it work on a copy (y = y.clone())")
-        shapes = lambda tree: jax.tree.map(lambda x: tuple(getattr(x, "shape", ())), tree)
-        if checked and shapes(slope) != shapes(y):
-            raise UserError(f"{call.host.name} must return a slope like the state, {shapes(y)}, got {shapes(slope)}")
+        if checked and _shapes(slope) != _shapes(y):
+            raise UserError(
+                f"{call.host.name} must return a slope like the state, {_shapes(y)}, got {_shapes(slope)}: wrap it, as "
+                "in lambda t, y: module(y, t).sample"
+            )
         return tuple(jax.tree.leaves(slope))
+
+    def _called(self, t: Any, y: Any, args: dict[str, Any]) -> Any:
+        """The function's value."""
+        try:
+            return self.call.host.function(t, y, **args)
+        except Exception as error:
+            name, kind = self.call.host.name, type(error).__name__
+            given = f"t of shape {_shapes(t)} and y of shape {_shapes(y)}"
+            raise UserError(f"the PyTorch field {name} fails for {given} ({kind}): {error}") from error
 
     def _of(self, chosen: Sequence[int]) -> Callable[..., tuple[Any, ...]]:
         """The value as a function of some of the inputs."""

@@ -27,9 +27,8 @@ class Due:
     def __init__(self, console: Console):
         self._never, self._last = console.is_terminal, time.monotonic()
 
-    def __call__(self) -> bool:
-        """Whether a line is to be printed now."""
-        now = time.monotonic()
+    def __call__(self, now: float) -> bool:
+        """Whether a line is to be printed at this time, of `time.monotonic`."""
         if self._never or now - self._last < EVERY:
             return False
         self._last = now
@@ -94,7 +93,7 @@ class Log:
         """Print a line, if one is due."""
         seen = time.monotonic()
         first, began = self._first = self._first or (now.step, seen)
-        if not self._due():
+        if not self._due(seen):
             return
         left = ""
         if now.step > first:
