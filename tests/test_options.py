@@ -47,7 +47,7 @@ from kuttax.tasks.registry import TASKS, build
 from kuttax.training import loop
 from kuttax.training.guard import guard_of
 from kuttax.training.optimiser import optimiser
-from kuttax.training.part import Ended, Part
+from kuttax.training.part import Ended
 
 OF_A_FOLDER = {"out", "overwrite", "resume", "distributed", "workers", "scheduler"}
 """Options whose effect depends on what lies in a folder or is plugged into the machine."""
@@ -89,7 +89,7 @@ def used_of_settings(settings, shapes):
     of steps that fail."""
     values = {"field": jnp.ones(1), "solver": [jnp.ones(shape) for shape in shapes]}
     groups = jax.tree_util.tree_map_with_path(lambda path, _: path[0].key, values)
-    rule = optimiser(settings, groups, Part(0, settings.train_steps))
+    rule = optimiser(settings, groups)
     state, updates = rule.init(values), []
     for _ in range(3):
         with jax.numpy_dtype_promotion("standard"):  # optax's own

@@ -118,7 +118,7 @@ def warm_up(work: Work, steps: int, train_steps: int) -> tuple[Ended, Phase]:
     steps *= task.intervals if isinstance(task, HasIntervals) else 1
     own = isinstance(task, HasWarmUpPenalty)
     penalty = task.warm_up_penalty(steps) if own else 0.1 * LocalError(steps=steps)
-    trained = _train(work, "warm-up", solver, Part(0, work.settings.train_steps), train_steps, penalty)
+    trained = _train(work, "warm-up", solver, Part(0, work.settings.train_steps), train_steps, penalty, lr_decay=1.0)
     return trained.ended, Phase("warm-up", title(solver), trained.validation, None, time.perf_counter() - begin)
 
 
@@ -175,7 +175,7 @@ def fewer_steps(
     while (steps := best.solver.number_of_steps() - 1) >= 1:
         begin, solver = time.perf_counter(), best.solver.with_steps(steps)
         name = f"fewer-evaluations-{solver.evaluations_per_interval()}"
-        part = Part(all_steps - tuning, all_steps, restarts=True)
+        part = Part(all_steps - tuning, all_steps)
         trained = _train(work, name, solver, part, tuning, penalty, model=best.model)
         model, solver = trained.model, trained.solver
         if distills:
@@ -224,10 +224,13 @@ def _train(
     part: Part,
     steps: int,
     penalty: AbstractPenalty | Penalties | None,
+    lr_decay: float | None = None,
     **start_from: Any,
 ) -> Trained:
     """Train for so many optimiser steps of a part, from `model=` or after the part that ended at `after=`."""
-    trainer = Trainer(work.task, solver, replace(work.settings, train_steps=steps), penalty, part=part)
+    decay = work.settings.lr_decay if lr_decay is None else lr_decay
+    settings = replace(work.settings, train_steps=steps, lr_decay=decay)
+    trainer = Trainer(work.task, solver, settings, penalty, part=part)
     checkpoints = None if work.saved is None else Checkpoints(work.saved / name)
     start = None
     if checkpoints is not None and work.resume:

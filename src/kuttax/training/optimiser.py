@@ -7,29 +7,23 @@ import jax
 import optax
 from jaxtyping import PyTree
 
-from .part import Part
 from .settings import Settings
 
 
-def optimiser(settings: Settings, groups: PyTree[str], part: Part) -> optax.GradientTransformation:
-    """Adam on a cosine schedule.
-
-    Args:
-        settings: The learning rates, and how far they decay.
-        groups: "field" or "solver" at every trained leaf (`kuttax.labels`).
-        part: The part of the schedule.
-    """
-    begin, steps = (0, settings.train_steps) if part.restarts else (part.begin, part.whole)
-
-    def adam(rate: float) -> optax.GradientTransformation:
-        schedule = optax.cosine_decay_schedule(rate, steps, settings.lr_decay)
-        return optax.adam(lambda count: schedule(begin + count))
-
-    return optax.multi_transform({"field": adam(settings.lr), "solver": adam(settings.solver_lr)}, groups)
+def optimiser(settings: Settings, groups: PyTree[str]) -> optax.GradientTransformation:
+    """Adam on a cosine schedule; `groups` has "field" or "solver" at every trained leaf (`kuttax.labels`)."""
+    rates = {"field": settings.lr, "solver": settings.solver_lr}
+    return optax.multi_transform(
+        {
+            group: optax.adam(optax.cosine_decay_schedule(rate, settings.train_steps, settings.lr_decay))
+            for group, rate in rates.items()
+        },
+        groups,
+    )
 
 
 def continued(before: PyTree, fresh: PyTree) -> PyTree:
-    """The state at the start of a part that has another solver: the field's moments go on.
+    """The state at the start of a part that has another solver: the field's moments go on, the schedules begin.
 
     Args:
         before: The state at the end of the part before.

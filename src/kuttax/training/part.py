@@ -8,18 +8,16 @@ from jaxtyping import PyTree
 class Part(NamedTuple):
     """Where a run stands in a training of several parts.
 
-    The order of the data, the loss's random draws and its `progress` are those of the whole training.
+    The order of the data, the loss's random draws and its `progress` are those of the whole training. The schedule of
+    the learning rates is the run's own.
 
     Attributes:
         begin: The optimiser steps before this run.
         whole: The optimiser steps of the whole training.
-        restarts: Whether the learning rates begin again, as for a fine-tuning; else they follow the schedule of the
-            whole training.
     """
 
     begin: int
     whole: int
-    restarts: bool = False
 
 
 class Ended(NamedTuple):

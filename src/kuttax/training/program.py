@@ -57,7 +57,7 @@ class Program:
         self.mask = trainable((model, solver))
         varied, fixed = eqx.partition((model, solver), self.mask)
         self.static = eqx.partition(fixed, eqx.is_array)[1]
-        self.optimiser = optimiser(settings, labels(varied), self.part)
+        self.optimiser = optimiser(settings, labels(varied))
         self.guard, self.tolerant = guard_of(settings), settings.on_failure != "raise"
         self.compile_seconds = 0.0
         self._compiled: dict[int, Callable[..., Any]] = {}
