@@ -24,6 +24,13 @@ def detached(t, x):
     return slope(t, x.detach())
 
 
+WEIGHTED = torch.nn.Linear(2, 2, dtype=torch.float64)
+
+
+def weighted(t, x):
+    return WEIGHTED(x.detach())
+
+
 def of_numpy(t, x):
     return torch.from_numpy(np.sin(x.detach().numpy()))
 
@@ -34,7 +41,7 @@ def of_energy(t, x):
         return -torch.autograd.grad((inner**4).sum() / 40, inner)[0]
 
 
-HIDDEN = (torch.no_grad()(slope), torch.inference_mode()(slope), detached, of_numpy, of_energy)
+HIDDEN = (torch.no_grad()(slope), torch.inference_mode()(slope), detached, weighted, of_numpy, of_energy)
 
 
 def solved(field, y0, **options):
@@ -46,12 +53,13 @@ def starts(rng):
     return rng.standard_normal((6, 2))
 
 
-@pytest.mark.parametrize("function", HIDDEN, ids=["no_grad", "inference_mode", "detach", "numpy", "energy"])
+@pytest.mark.parametrize("function", HIDDEN, ids=["no_grad", "inference_mode", "detach", "weights", "numpy", "energy"])
 @pytest.mark.parametrize("mode", ["reverse", "forward", "distill"])
 def test_a_derivative_that_pytorch_cannot_follow_is_refused(function, mode, starts):
     """The solve itself is right."""
     field = kx.from_torch(function, **FLOAT64)
-    plain = kx.from_torch((lambda t, x: -0.1 * x**3) if function is of_energy else slope, **FLOAT64)
+    plain = {of_energy: lambda t, x: -0.1 * x**3, weighted: lambda t, x: WEIGHTED(x)}.get(function, slope)
+    plain = kx.from_torch(plain, **FLOAT64)
     if function is not of_numpy:
         np.testing.assert_allclose(solved(field, starts).y1, solved(plain, starts).y1, rtol=1e-12)
     with pytest.raises(Exception, match=r"PyTorch cannot follow the derivative of .*: take torch.no_grad"):
@@ -67,6 +75,29 @@ def test_a_slope_that_depends_on_time_alone_has_the_derivative_zero(starts):
     field = kx.from_torch(lambda t, x: torch.cos(t) * torch.ones_like(x), **FLOAT64)
     found = jax.grad(lambda y: jnp.sum(solved(field, y).y1))(jnp.asarray(starts))
     np.testing.assert_allclose(found, 1.0)
+
+
+class Scalars(torch.autograd.Function):
+    """Has a derivative, and nothing for `torch.func.vmap`."""
+
+    @staticmethod
+    def forward(x):
+        return torch.from_numpy(np.tanh(x.detach().numpy()))
+
+    @staticmethod
+    def setup_context(context, inputs, output):
+        context.save_for_backward(output)
+
+    @staticmethod
+    def backward(context, cotangent):
+        return cotangent * (1 - context.saved_tensors[0] ** 2)
+
+
+def test_an_operation_that_pytorch_cannot_map_is_differentiated_one_direction_after_the_other(starts):
+    ours, plain = Scalars.apply, torch.tanh
+    slopes = [lambda t, x, f=f: f(x) * t for f in (ours, plain)]
+    jacobians = [jax.jacrev(lambda y, s=s: solved(kx.from_torch(s, **FLOAT64), y).y1)(starts) for s in slopes]
+    np.testing.assert_allclose(*jacobians, rtol=1e-12)
 
 
 def test_noise_is_refused_where_derivatives_are_asked_for(starts):

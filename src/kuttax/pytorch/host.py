@@ -151,17 +151,18 @@ class Call:
         Raises:
             UserError: They would be wrong.
         """
-        n, name, rows, most = self.inputs, self.host.name, asked.rows, self.host.rows
+        n, name, rows = self.inputs, self.host.name, asked.rows
         plain = replace(asked, kind="value", mapped=asked.mapped[:n], led=(False,) * n, directions=None, wrt=())
+        whole = first = Piece(self, plain, tensors[:n])
+        if rows is not None and rows > self.host.rows:
+            given = zip(tensors[:n], plain.mapped, strict=True)
+            part = [x.narrow(0, 0, self.host.rows) if mapped else x for x, mapped in given]
+            first = Piece(self, replace(plain, rows=self.host.rows), part)
         if not self.host.trusted:
-            piece = Piece(self, plain, tensors[:n])
-            refuse_unfit(name, piece.slope, piece.inputs, range(1, self.states + 1))
+            refuse_unfit(name, first.slope, first.inputs, range(1, self.states + 1))
             self.host.trusted = True
-        if rows is not None and rows > most and not self.host.apart:
-            given = zip(tensors, plain.mapped, strict=False)
-            part = [x.narrow(0, 0, most) if mapped else x for x, mapped in given]
-            first = Piece(self, replace(plain, rows=most), part).results()
-            refuse_coupled(name, Piece(self, plain, tensors[:n]).results(), first, rows)
+        if rows is not None and first is not whole and not self.host.apart:
+            refuse_coupled(name, whole.results(), first.results(), rows)
             self.host.apart = True
 
     def _joined(self, asked: Asked, tensors: Sequence[Any]) -> Sequence[Any]:
@@ -261,7 +262,7 @@ class Piece:
         call = self.call
         t, y, args = eqx.combine(jax.tree.unflatten(call.structure, inputs), call.constants)
         versions = [x._version for x in inputs] if checked else []
-        slope = self._called(t, y, args)
+        slope = self._named(t, y, args) if checked else call.host.function(t, y, **args)
         if checked and any(a.is_complex() and not b.is_complex() for a, b in _paired(slope, y)):
             raise UserError(
                 f"{call.host.name} returns complex numbers for a real state: return what is meant, as in .real"
@@ -275,8 +276,8 @@ class Piece:
             )
         return tuple(jax.tree.leaves(slope))
 
-    def _called(self, t: Any, y: Any, args: dict[str, Any]) -> Any:
-        """The function's value."""
+    def _named(self, t: Any, y: Any, args: dict[str, Any]) -> Any:
+        """The function's value, or an error that says for which shapes it fails."""
         try:
             return self.call.host.function(t, y, **args)
         except Exception as error:

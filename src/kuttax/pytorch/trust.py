@@ -37,9 +37,11 @@ def refuse_unfit(name: str, slope: Slope, inputs: Sequence[Any], states: Sequenc
                 "dropout and batch normalisation, call module.eval()"
             )
     with torch.enable_grad():
-        followed = slope(_with(inputs, states, lambda x: x.detach().clone().requires_grad_()))
-    if any(x.requires_grad for x in followed):
-        return
+        led = _with(inputs, states, lambda x: x.detach().clone().requires_grad_())
+        followed = [x.sum() for x in slope(led) if x.requires_grad]  # perhaps only because of the weights
+        given = [x for x in led if x.requires_grad]
+        if followed and any(x is not None for x in torch.autograd.grad(followed, given, allow_unused=True)):
+            return
     with torch.no_grad():
         moved = slope(_with(inputs, states, lambda x: x + _MOVE * (1 + x.abs())))
     if differ(value, moved, 0.0):
