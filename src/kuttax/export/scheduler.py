@@ -6,7 +6,6 @@ from ..errors import UserError
 from ..io.atomic import write_text
 from ..solvers.base.solver import title
 from ..solvers.rk.fixed import AbstractTableSolver
-from ..solvers.rk.learned import LearnedRK
 from .schemes import as_literals, to_numpy
 
 
@@ -30,7 +29,7 @@ def to_diffusers(solver: AbstractTableSolver, path: str | Path) -> None:
             interval of another length.
     """
     table = to_numpy(solver)
-    meant = solver.trained_for if isinstance(solver, LearnedRK) else None
+    meant = solver.meant_for()
     if meant is not None and abs(abs(meant[1] - meant[0]) - 1) > 1e-6:
         raise UserError(
             f"this solver was fitted to t={meant[0]:g} to {meant[1]:g}, and a pipeline's path goes from 1 to 0: fit it "

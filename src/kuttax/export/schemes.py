@@ -8,7 +8,6 @@ from ..distillation.precision import double_precision
 from ..errors import UserError
 from ..solvers.base.solver import title
 from ..solvers.rk.fixed import AbstractTableSolver
-from ..solvers.rk.learned import LearnedRK
 
 
 class NumpyTable(NamedTuple):
@@ -35,7 +34,7 @@ def to_numpy(solver: AbstractTableSolver) -> NumpyTable:
         kind = type(solver).__name__
         raise UserError(f"only FixedSteps and LearnedRK are tables that can be exported, got {kind}{mend}")
     with double_precision():  # a classical table in full, whatever JAX's flag
-        table = solver.table(solver.dtype if isinstance(solver, LearnedRK) else np.dtype(np.float64))
+        table = solver.table(solver.exact_dtype())
     n, s = table.b.shape
     scale = np.ones((n, s + 1)) if table.scale is None else np.asarray(table.scale)[None]
     return NumpyTable(*(np.asarray(x, np.float64) for x in (table.a, table.b, table.c, table.h, scale)))
@@ -83,7 +82,7 @@ def to_torch_source(solver: AbstractTableSolver) -> str:
     """
     table = to_numpy(solver)
     numbers = as_literals(table)
-    meant = solver.trained_for if isinstance(solver, LearnedRK) else None
+    meant = solver.meant_for()
     return f'''"""{title(solver)}. Written by kuttax."""
 
 import warnings

@@ -15,7 +15,8 @@ from ..solvers.base.solver import AbstractSolver
 from ..solvers.rk.adaptive.adaptive import Adaptive
 from ..solvers.rk.tableaus import DOPRI5
 from .call import torch_call
-from .host import Host, imported
+from .host import Host
+from .imported import imported
 
 
 class TorchField:

@@ -9,21 +9,12 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from .. import extras
 from ..callbacks import noted
 from ..errors import UserError
+from .imported import imported
 from .trust import refuse_coupled, refuse_unfit
 
 Kind = Literal["value", "tangent", "cotangent"]
-
-
-def imported() -> Any:
-    """The module torch.
-
-    Raises:
-        UserError: It is not installed.
-    """
-    return extras.imported("torch", of="PyTorch", extra="torch", needs="a PyTorch field")
 
 
 class Host:
@@ -180,14 +171,8 @@ class Call:
 
 def _shapes(tree: Any) -> Any:
     """The shapes of tensors, and the types of what is none."""
-    return jax.tree.map(lambda x: tuple(x.shape) if hasattr(x, "shape") else type(x).__name__, tree)
-
-
-def _paired(slope: Any, y: Any) -> Iterator[tuple[Any, Any]]:
-    """The tensors of a slope and of its state."""
-    return (
-        (a, b) for a, b in zip(jax.tree.leaves(slope), jax.tree.leaves(y), strict=False) if hasattr(a, "is_complex")
-    )
+    torch = imported()
+    return jax.tree.map(lambda x: tuple(x.shape) if torch.is_tensor(x) else type(x).__name__, tree)
 
 
 def _array(x: Any) -> np.ndarray:
@@ -262,11 +247,7 @@ class Piece:
         call = self.call
         t, y, args = eqx.combine(jax.tree.unflatten(call.structure, inputs), call.constants)
         versions = [x._version for x in inputs] if checked else []
-        slope = self._named(t, y, args) if checked else call.host.function(t, y, **args)
-        if checked and any(a.is_complex() and not b.is_complex() for a, b in _paired(slope, y)):
-            raise UserError(
-                f"{call.host.name} returns complex numbers for a real state: return what is meant, as in .real"
-            )
+        slope = self._called(t, y, args) if checked else call.host.function(t, y, **args)
         if checked and [x._version for x in inputs] != versions:
             raise UserError(f"{call.host.name} writes into its inputs: let it work on a copy (y = y.clone())")
         if checked and _shapes(slope) != _shapes(y):
@@ -274,9 +255,15 @@ class Piece:
                 f"{call.host.name} must return a slope like the state, {_shapes(y)}, got {_shapes(slope)}: wrap it, as "
                 "in lambda t, y: module(y, t).sample"
             )
-        return tuple(jax.tree.leaves(slope))
+        leaves = tuple(jax.tree.leaves(slope))
+        pairs = zip(leaves, jax.tree.leaves(y), strict=True)
+        if checked and any(a.is_complex() and not b.is_complex() for a, b in pairs):
+            raise UserError(
+                f"{call.host.name} returns complex numbers for a real state: return what is meant, as in .real"
+            )
+        return leaves
 
-    def _named(self, t: Any, y: Any, args: dict[str, Any]) -> Any:
+    def _called(self, t: Any, y: Any, args: dict[str, Any]) -> Any:
         """The function's value, or an error that says for which shapes it fails."""
         try:
             return self.call.host.function(t, y, **args)

@@ -6,8 +6,8 @@ Each is looked for once for each field, before its first derivative. They would 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .. import extras
 from ..errors import UserError
+from .imported import imported
 
 _NOISE = 1e-3  # of the largest slope: rounding is far below, dropout far above
 _MOVE = 1e-2  # of a state, to see whether the slope follows
@@ -28,7 +28,7 @@ def refuse_unfit(name: str, slope: Slope, inputs: Sequence[Any], states: Sequenc
     Raises:
         UserError: It gives two results for the same inputs, or hides from PyTorch that they depend on the state.
     """
-    torch = extras.imported("torch", of="PyTorch", extra="torch", needs="a PyTorch field")
+    torch = imported()
     with torch.no_grad():
         value = slope(inputs)
         if differ(value, slope(inputs), _NOISE):

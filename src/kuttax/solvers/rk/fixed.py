@@ -8,6 +8,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ..._types import State
 from ..base.grid import AbstractGridSolver, GridState, checked_steps, solution_of, through_times
@@ -37,6 +38,14 @@ class AbstractTableSolver(AbstractGridSolver):
     @abstractmethod
     def table(self, dtype) -> StepTable:
         """The coefficients of every step, in `dtype`."""
+
+    def exact_dtype(self) -> Any:
+        """The dtype in which its coefficients are exact."""
+        return np.dtype(np.float64)
+
+    def meant_for(self) -> tuple[float, float] | None:
+        """The interval that it was fitted to; None for any."""
+        return None
 
     @property
     def nfe(self) -> int:

@@ -161,6 +161,12 @@ class LearnedRK(AbstractTableSolver):
     def for_interval(self, t0: float, t1: float) -> "LearnedRK":
         return dataclasses.replace(self, trained_for=(float(t0), float(t1)))
 
+    def exact_dtype(self) -> Any:
+        return self.dtype
+
+    def meant_for(self) -> tuple[float, float] | None:
+        return self.trained_for
+
     def takes(self) -> frozenset[Feature]:
         return super().takes() if self.consistent else frozenset(("own times",))
 
