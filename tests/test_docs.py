@@ -65,14 +65,14 @@ def test_no_block_escapes():
 
 @pytest.mark.slow
 def test_a_newcomer_gets_from_a_file_to_forecasts(tmp_path, monkeypatch, capsys):
-    """The page's blocks and its command, in its order and in an empty folder; with a tenth of the training."""
+    """The page's blocks and its command, in its order and in an empty folder; with less training and half the width."""
     monkeypatch.chdir(tmp_path)
     page = (ROOT / "docs" / "getting_started.md").read_text()
     first, then = blocks(page, "python")
     (command,) = [line for line in "".join(blocks(page, "sh")).splitlines() if line.startswith("kuttax fit")]
     exec(compile(first, "getting_started.md", "exec"), {})
     assert Path("data.csv").read_text().splitlines()[0] == "trajectory,t,prey,predator"
-    short = ("--train-steps", "200", "--width", "16")
+    short = ("--train-steps", "800", "--width", "16")
     assert main(*shlex.split(command)[1:], *short) == 0, "the certificate is valid, as the page has it"
     assert all(Path("runs/mine", name).exists() for name in ("certificate.png", "forecast.png", "solver_torch.py"))
     names = {}

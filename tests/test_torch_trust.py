@@ -157,6 +157,29 @@ def test_tensors_and_labels_in_args(starts):
     np.testing.assert_allclose(at, kinds[labels].numpy())
 
 
+def test_one_solver_is_fitted_to_all_classes_of_a_flow(rng):
+    """Each start has its label: the teacher, the fit and the table solve it with that one."""
+    to = torch.tensor([[3.0, 0.0], [0.0, -2.0], [-1.0, 1.0]], dtype=torch.float64)
+    rates = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
+
+    def pulled(t, x, *, label):  # to the point of its class, at the rate of its class
+        return (to[label] - x) * rates[label][:, None]
+
+    field, axes = kx.from_torch(pulled, **FLOAT64), {"label": 0}
+    near, labels = rng.standard_normal((60, 2)), torch.arange(60) % 3
+    options = {"student": kx.student("free", 3), "args": {"label": labels}, "args_axes": axes, "max_steps": 20}
+    found = kx.distill(field, near, 0.0, 1.0, key=jax.random.key(0), **options)
+    others, kinds = rng.standard_normal((90, 2)), torch.arange(90) % 3
+    ends = to[kinds] + (torch.from_numpy(others) - to[kinds]) * torch.exp(-rates[kinds])[:, None]
+
+    def wrong(solver):
+        options = {"solver": solver, "batch_axis": 0, "args": {"label": kinds}, "args_axes": axes}
+        return np.sqrt(np.mean((np.asarray(kx.solve(field, others, 0.0, 1.0, **options).y1) - ends.numpy()) ** 2))
+
+    # A free solver with three evaluations can solve three linear equations exactly.
+    assert wrong(found.solver) < 1e-6 < 1e-2 < wrong(kx.FixedSteps(kx.tableaus.KUTTA3, 1))
+
+
 def test_a_module_of_buffers_alone_has_their_dtype(rng):
     module = torch.nn.Module()
     module.register_buffer("matrix", torch.eye(2))

@@ -21,6 +21,7 @@ from ..keys import check_key
 from ..knots import knots_of
 from ..penalties.base import AbstractPenalty, Penalties
 from ..penalties.engine import solve_penalised
+from ..solvers.base.axes import checked_axes
 from ..solvers.base.closure import with_traced_field
 from ..solvers.base.event import Event, check_events
 from ..solvers.base.once import naming_the_adjoint
@@ -37,7 +38,7 @@ from .events import asked_outputs, at_events
 from .features import check_features
 from .fields import check_field, check_function, check_slope, functions_of, on_whole_state
 from .reads import beside_arrays, note_own_changes, reads
-from .state import checked_axes, checked_state, samples_back, samples_first
+from .state import checked_state, samples_back, samples_first
 from .stochastic import check_stochastic, penalty_key
 
 
@@ -113,6 +114,7 @@ def solve(
         SolveError: The solve failed, and `throw` is true. Inside a compiled function it is Equinox's runtime error.
     """
     check_solver(solver)
+    _check_adjoint(adjoint)
     y0, (t0, t1, ts, args) = checked_state(y0), as_jax((t0, t1, ts, args))
     if batch_axis is not None:
         y0 = samples_first(y0, batch_axis)
@@ -141,7 +143,9 @@ def solve(
         unroll=unroll,
     )
     if args_axes is not None:
-        problem = dataclasses.replace(problem, args_axes=checked_axes(args_axes, problem))
+        if samples is None:
+            raise UserError("args_axes says which args count samples: give batch_axis too, or leave it out")
+        problem = dataclasses.replace(problem, args_axes=checked_axes(args_axes, args, samples))
     if jnp.dtype(problem.t0.dtype) != dtype:
         problem = dataclasses.replace(problem, computed_in=str(dtype))
     refuse_coarse_time(times, on_whole_state(problem), problem.y0, args, problem.precision)
@@ -177,6 +181,11 @@ def check_solver(solver: Any) -> None:
     if not isinstance(solver, AbstractSolver):
         got = "the tableau " + solver.name if isinstance(solver, Tableau) else repr(solver)
         raise UserError(f"solver must be a solver such as kx.FixedSteps(kx.tableaus.RK4, steps=8), got {got}")
+
+
+def _check_adjoint(adjoint: Any) -> None:
+    if adjoint is not None and not isinstance(adjoint, AbstractAdjoint):
+        raise UserError(f"adjoint must be a kuttax adjoint such as kx.DiscreteAdjoint(), got {adjoint!r}")
 
 
 @eqx.filter_jit

@@ -1,7 +1,6 @@
 """The state of `solve`: its checks, and its batch axis."""
 
 import dataclasses
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -11,8 +10,6 @@ from jaxtyping import PyTree
 
 from ..arrays import as_jax
 from ..errors import UserError
-from ..solvers.base.axes import ByName
-from ..solvers.base.problem import Problem
 from ..solvers.base.solution import Solution
 
 
@@ -44,6 +41,8 @@ def _array_of(y0: list) -> PyTree:
 
 
 def samples_first(y0: PyTree, axis: int) -> PyTree:
+    if isinstance(axis, bool) or not isinstance(axis, int):
+        raise UserError(f"batch_axis must be a whole number or None, got {axis!r}")
     shapes = [leaf.shape for leaf in jax.tree.leaves(y0)]
     if not all(-len(shape) <= axis < len(shape) for shape in shapes):
         raise UserError(f"batch_axis={axis} is no axis of every leaf of y0, whose shapes are {shapes}")
@@ -51,20 +50,6 @@ def samples_first(y0: PyTree, axis: int) -> PyTree:
     if len(counts) > 1 or counts[0] == 0:
         raise UserError(f"batch_axis={axis} must count the same samples, at least one, in every leaf, got {counts}")
     return y0 if axis == 0 else jax.tree.map(lambda x: jnp.moveaxis(x, axis, 0), y0)
-
-
-def checked_axes(axes: Any, problem: Problem) -> Any:
-    if not problem.batched:
-        raise UserError("args_axes says which args count samples: give batch_axis too, or leave it out")
-    if isinstance(axes, dict) and isinstance(problem.args, dict) and axes.keys() == problem.args.keys():
-        return ByName(tuple(sorted(axes.items())))
-    several = isinstance(axes, tuple) and isinstance(problem.args, tuple) and len(axes) == len(problem.args)
-    if not several and not isinstance(axes, int):
-        raise UserError(
-            "args_axes must be an int, or, if args is a tuple or a dict, a tuple or a dict with an entry for each, "
-            f"got {axes}"
-        )
-    return axes
 
 
 def samples_back(sol: Solution, axis: int) -> Solution:

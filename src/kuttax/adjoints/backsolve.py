@@ -27,9 +27,16 @@ class BacksolveAdjoint(AbstractAdjoint):
 
     Attributes:
         solver: Solves the adjoint equation; None for the forward solver, under joint control.
+
+    Raises:
+        UserError: `solver` is none.
     """
 
     solver: AbstractSolver | None = None
+
+    def __check_init__(self):
+        if self.solver is not None and not isinstance(self.solver, AbstractSolver):
+            raise UserError(f"the solver of BacksolveAdjoint must be a kuttax solver, got {self.solver!r}")
 
     def run(self, solver: AbstractSolver, problem: Problem) -> Solution:
         if any(jax.tree.leaves(trainable((solver, self.solver)))):

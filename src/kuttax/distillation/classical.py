@@ -50,7 +50,9 @@ def errors(frozen: Frozen, solver: AbstractSolver, pairs: Pairs) -> tuple[float,
 
 def reach(frozen: Frozen, solver: AbstractSolver, pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
     """The Euclidean length of each start's error, infinite if it is not a number, and whether it is within reach."""
-    missed = jax.tree.map(lambda a, b: np.asarray(a, np.float64) - b, ends(frozen, solver, pairs.start), pairs.end)
+    missed = jax.tree.map(
+        lambda a, b: np.asarray(a, np.float64) - b, ends(frozen, solver, pairs.start, pairs.own), pairs.end
+    )
     flat = np.concatenate([x.reshape(pairs.number, -1) for x in jax.tree.leaves(missed)], axis=1)
     with np.errstate(over="ignore", invalid="ignore"):
         sizes = np.nan_to_num(np.linalg.norm(flat, axis=1), nan=np.inf, posinf=np.inf)

@@ -12,12 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray, PyTree
 
+from .._solve.solve import check_solver
 from .._types import VectorField
 from ..arrays import as_jax
 from ..callbacks import told
 from ..errors import UserError
 from ..keys import check_key
 from ..shown import as_html
+from ..solvers.base.axes import checked_axes, parted
 from ..solvers.base.solver import AbstractSolver
 from ..solvers.rk.learned import LearnedRK
 from . import classical
@@ -85,6 +87,7 @@ def distill(
     *,
     student: LearnedRK,
     args: Any = None,
+    args_axes: Any = None,
     holdout: float = 0.2,
     teacher: AbstractSolver | None = None,
     objective: ObjectiveKind = "end",
@@ -108,6 +111,7 @@ def distill(
         t0, t1: The interval; t1 < t0 goes backwards.
         student: The start of the fit: `kx.student(...)` or `LearnedRK.from_tableau(...)`.
         args: Passed to the field.
+        args_axes: Which of the args each start has its own of, as for `kx.solve`; None: all starts share them.
         holdout: The share of the starts that the fit does not see.
         teacher: Solves the starts, in float64; None: DOPRI5 at 1e-8. For a stiff field
             `kx.FromDiffrax(diffrax.Kvaerno5(), 1e-8, 1e-8)`.
@@ -127,24 +131,32 @@ def distill(
         A `Distilled`.
 
     Raises:
-        UserError: Starts, interval, share or student are invalid; the field's value is not shaped like the state, or
-            its solution is not finite; the student diverges at its start.
+        UserError: Starts, args, interval, share or student are invalid; the field's value is not shaped like the state,
+            or its solution is not finite; the student diverges at its start.
     """
     _check(student, t0, t1, max_steps)
     check_key(key)
+    if teacher is not None:
+        check_solver(teacher)
     args = as_jax(args)
     plan = Plan.checked(objective, radius, student, max_steps)
     y0 = checked_starts(y0)
     split_key, batch_key = jax.random.split(key)
-    rows, held_rows = split(len(jax.tree.leaves(y0)[0]), holdout, split_key)
-    frozen = Frozen(field, args, float(t0), float(t1))
+    number = len(jax.tree.leaves(y0)[0])
+    shared, own = parted(args, checked_axes(args_axes, args, number))
+    rows, held_rows = split(number, holdout, split_key)
+    frozen = Frozen(field, shared, float(t0), float(t1))
     student = student.for_interval(t0, t1)
-    eqx.filter_eval_shape(frozen.end, student, jax.tree.map(lambda x: x[0], y0))  # raises for slopes unlike the state
+    one = jax.tree.map(lambda x: x[0], (y0, own))
+    eqx.filter_eval_shape(frozen.end, student, *one)  # raises for slopes unlike the state
     teacher, keep = teacher_of(field) if teacher is None else teacher, Keep(saved)
     if isinstance(field, HasLook):
-        field.look(frozen.t0, jax.tree.map(lambda x: x[:_LOOKED_AT], y0), args)
+        few, few_own = jax.tree.map(lambda x: x[:_LOOKED_AT], (y0, own))
+        axes = jax.tree.map(lambda _: 0, few_own)
+        field.look(frozen.t0, few, eqx.combine(shared, few_own), axes)
     numbers = sum(leaf.size for leaf in jax.tree.leaves(y0))
-    pairs = taught(frozen, y0, teacher, cells=plan.cells(student, numbers), keep=keep, say=Reporter(report, "teacher"))
+    said, cells = Reporter(report, "teacher"), plan.cells(student, numbers)
+    pairs = taught(frozen, y0, teacher, own=own, cells=cells, keep=keep, say=said)
     seen, held = pairs.rows(rows), replace(pairs.rows(held_rows), path=None)
     seed = int(jax.random.randint(batch_key, (), 0, 2**31 - 1))
     best = fitted(frozen, student, seen, held, plan, seed, keep, Reporter(report, "fit"))

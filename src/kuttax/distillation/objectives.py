@@ -76,7 +76,7 @@ class EndPoint(AbstractObjective):
     """The error at the end of the interval."""
 
     def raw(self, student: AbstractSolver, pair: Pairs) -> OneStart:
-        return ravel_pytree(self.frozen.end(student, pair.start))[0] - ravel_pytree(pair.end)[0]
+        return ravel_pytree(self.frozen.end(student, pair.start, pair.own))[0] - ravel_pytree(pair.end)[0]
 
 
 class Local(AbstractObjective):
@@ -90,7 +90,7 @@ class Local(AbstractObjective):
         path, frozen = pair.path, self.frozen
         table = student.table(jax.tree.leaves(pair.start)[0].dtype)  # pyright: ignore[reportAttributeAccessIssue]
         t, h = table.grid(jnp.asarray(frozen.t0), jnp.asarray(frozen.t1))
-        field = lambda t, y: frozen.field(t, y, frozen.args)
+        field = lambda t, y: frozen(t, y, pair.own)
 
         def step(row):
             a, b, c, t, h = row
@@ -121,7 +121,7 @@ class Relaxed(EndPoint):
 
         def one(pair: Pairs, origin: Pairs) -> Any:
             flat, shaped = ravel_pytree(pair.start)
-            at = lambda x: self.error(student, Pairs(shaped(x), pair.end))
+            at = lambda x: self.error(student, replace(pair, start=shaped(x)))
             error, back = jax.vjp(at, flat)
             slope = back(error)[0]
             along = jax.jvp(at, (flat,), (slope,))[1]
@@ -131,7 +131,7 @@ class Relaxed(EndPoint):
             away = jnp.where(jnp.isfinite(away), away, flat - home)
             return shaped(home + away * jnp.minimum(1, self.radius / jnp.maximum(jnp.linalg.norm(away), self.radius)))
 
-        return Pairs(jax.vmap(one)(pairs, first), pairs.end, pairs.path)
+        return replace(pairs, start=jax.vmap(one)(pairs, first))
 
     @property
     def moves(self) -> bool:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
 from ..solvers.rk.learned import LearnedRK
 from .frozen import Frozen
@@ -51,7 +51,7 @@ def regressed(objective: AbstractObjective, student: LearnedRK, seen: Pairs) -> 
     if paths is None:
         return student
     path = lambda share: np.asarray(_states(paths, jnp.asarray(share)))
-    slope = lambda share, states: np.asarray(_slope(objective.frozen, seen.start, jnp.asarray(share), states))
+    slope = lambda share, states: np.asarray(_slope(objective.frozen, seen, jnp.asarray(share), states))
     found = [student]
     for times in _grids(student.chart.stages):
         if (chart := student.chart.through(times, path, slope)) is not None:
@@ -76,9 +76,9 @@ def _states(paths: Path, share: Float[Array, ""]) -> Float[Array, "n d"]:
 
 
 @eqx.filter_jit
-def _slope(frozen: Frozen, like: PyTree, share: Float[Array, ""], states: Float[Array, "n d"]) -> Float[Array, "n d"]:
+def _slope(frozen: Frozen, seen: Pairs, share: Float[Array, ""], states: Float[Array, "n d"]) -> Float[Array, "n d"]:
     """The derivatives of states with respect to the share of the interval."""
     whole = frozen.t1 - frozen.t0
     t = frozen.t0 + whole * share
-    back = ravel_pytree(jax.tree.map(lambda x: x[0], like))[1]
-    return whole * jax.vmap(lambda y: ravel_pytree(frozen.field(t, back(y), frozen.args))[0])(states)
+    back = ravel_pytree(jax.tree.map(lambda x: x[0], seen.start))[1]
+    return whole * jax.vmap(lambda y, own: ravel_pytree(frozen(t, back(y), own))[0])(states, seen.own)

@@ -18,11 +18,13 @@ class Pairs(eqx.Module):
     Attributes:
         start, end: The states.
         path: The teacher's states between them, where the fit needs them.
+        own: What each start has of its own in the field's args, with a leading axis of starts; None without any.
     """
 
     start: PyTree
     end: PyTree
     path: Path | None = None
+    own: PyTree = None
 
     @property
     def number(self) -> int:

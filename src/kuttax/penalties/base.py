@@ -167,9 +167,12 @@ def terms_of(penalty: Any) -> tuple[tuple[Any, AbstractPenalty], ...]:
         return penalty.terms
     if isinstance(penalty, AbstractPenalty):
         return ((_weight(1.0), penalty),)
-    kind = repr(penalty) if isinstance(penalty, type) else type(penalty).__name__
-    mend = ": take its value at a training step, .at(step)" if isinstance(penalty, InTraining) else ""
-    raise UserError(f"penalty must be a kuttax penalty such as kx.LocalError(), got {kind}{mend}")
+    if isinstance(penalty, type):
+        got = f"the class {penalty.__name__}: make one, {penalty.__name__}()"
+    else:
+        got = type(penalty).__name__
+        got += ": take its value at a training step, .at(step)" if isinstance(penalty, InTraining) else ""
+    raise UserError(f"penalty must be a kuttax penalty such as kx.LocalError(), got {got}")
 
 
 def needs_key(penalty: AbstractPenalty, key: Any) -> Any:

@@ -19,7 +19,8 @@ from ..solvers.base.solver import AbstractSolver
 from ..solvers.rk.adaptive.adaptive import Adaptive
 from ..solvers.rk.controller import initial_step
 from ..solvers.rk.step import EstimatedStep, Step, step_with_end
-from ..solvers.rk.tableaus import TSIT5, Tableau
+from ..solvers.rk.tableau import Tableau, checked_tableau
+from ..solvers.rk.tableaus import TSIT5
 from ..solvers.sde.sde import SDE
 from .base import AbstractPenalty, Observation, Request, needs_key
 from .global_ import refuse_without_stiffness
@@ -69,7 +70,7 @@ class AbstractLocal(AbstractPenalty):
             check_known(name, getattr(self, name), get_args(kinds))
         if self.sde_solver is not None:
             checked_estimator(self.sde_solver)
-        if self.tableau is not None and self.tableau.error is None:
+        if self.tableau is not None and checked_tableau(self.tableau).error is None:
             raise UserError(f"{self.tableau.name} has no embedded pair: use one like TSIT5, or leave tableau out")
 
     @abstractmethod

@@ -50,20 +50,22 @@ class TorchField:
         tolerance = 1e-8 if self._host.precise else 1e-6
         return Adaptive(DOPRI5, tolerance, tolerance, control="per_sample" if self._host.per_sample_time else "joint")
 
-    def look(self, t: Any, y: PyTree, args: Any = None) -> None:
+    def look(self, t: Any, y: PyTree, args: Any = None, args_axes: Any = None) -> None:
         """Look whether the function has the derivatives that PyTorch would compute.
 
         Args:
             t: A time.
             y: A batch of states.
             args: As for a call.
+            args_axes: The axes of args that count the states, as `in_axes` of `jax.vmap`.
 
         Raises:
             UserError: It has noise, or hides from PyTorch how it depends on the state.
         """
         y = jax.tree.map(jnp.asarray, y)
+        slopes = jax.vmap(lambda y, args: self(t, y, args), (0, args_axes))
         with told():
-            jax.block_until_ready(jax.jvp(jax.vmap(lambda y: self(t, y, args)), (y,), (y,)))
+            jax.block_until_ready(jax.jvp(lambda y: slopes(y, args), (y,), (y,)))
 
     def __repr__(self) -> str:
         return f"from_torch({self._host.name})"

@@ -19,7 +19,7 @@ from ..base.solution import Solution
 from ..base.solver import Feature, Refined, Scale
 from .observed import cross_observed, dense_output
 from .table import StepTable
-from .tableau import Tableau
+from .tableau import Tableau, checked_tableau
 
 
 class AbstractTableSolver(AbstractGridSolver):
@@ -93,14 +93,14 @@ class FixedSteps(AbstractTableSolver):
     Where `ts` is given to `solve`, `steps` counts per interval of t0, *ts, t1.
 
     Raises:
-        UserError: `steps` is not a whole number of at least 1.
+        UserError: `tableau` is none, or `steps` is not a whole number of at least 1.
     """
 
     tableau: Tableau = eqx.field(static=True)
     steps: int = eqx.field(static=True)
 
     def __init__(self, tableau: Tableau, steps: int):
-        self.tableau = tableau
+        self.tableau = checked_tableau(tableau)
         self.steps = checked_steps(steps)
 
     @property

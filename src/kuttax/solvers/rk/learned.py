@@ -22,7 +22,7 @@ from .chart import AbstractChart, Projected, closed_at
 from .charts import chart_data, chart_of_data
 from .fixed import AbstractTableSolver
 from .table import StepTable
-from .tableau import Tableau
+from .tableau import Tableau, checked_tableau
 
 _LEAST_SHARE = 1e-2  # the smallest learned step, as a fraction of a uniform step
 
@@ -98,7 +98,7 @@ class LearnedRK(AbstractTableSolver):
             UserError: The order is not possible: it is more than the stages or the start allow, the start is
                 ill-conditioned, or the closed family's chart does not contain it.
         """
-        steps = checked_steps(steps)
+        tableau, steps = checked_tableau(tableau), checked_steps(steps)
         dtype = jax.dtypes.canonicalize_dtype(np.float64) if dtype is None else dtype
         tableau = _with_stages(tableau, tableau.stages if stages is None else stages)
         order = _best_order(tableau) if order is None else order

@@ -253,6 +253,17 @@ def _read_only(name: str, field: str, value) -> np.ndarray:
     return array
 
 
+def checked_tableau(tableau: Any) -> Tableau:
+    """`tableau`, if it is one.
+
+    Raises:
+        UserError: It is none.
+    """
+    if not isinstance(tableau, Tableau):
+        raise UserError(f"tableau must be a kx.Tableau, such as kx.tableaus.RK4, got {tableau!r}")
+    return tableau
+
+
 def _check_given_together(name: str, field: str, value, order_field: str, order: int | None):
     if (value is None) != (order is None):
         given, missing = (field, order_field) if order is None else (order_field, field)

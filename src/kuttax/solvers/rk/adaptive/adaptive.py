@@ -19,7 +19,7 @@ from ...base.solver import AbstractSolver, Feature, Observable, Refined, Scale
 from ...base.times.coarse import depends
 from ..controller import Controller, rms
 from ..step import Step, step_without_end
-from ..tableau import Tableau
+from ..tableau import Tableau, checked_tableau
 from .march import AdaptiveState, march
 from .replay import solve_replayed
 
@@ -62,7 +62,7 @@ class Adaptive(AbstractSolver):
     max_step: Any = eqx.field(converter=number("max_step", optional=True, each=True), default=None, kw_only=True)
 
     def __check_init__(self):
-        if self.tableau.error is None:
+        if checked_tableau(self.tableau).error is None:
             raise UserError(
                 f"{self.tableau.name} has no embedded pair to control steps with: use FixedSteps, or a pair like DOPRI5"
             )
