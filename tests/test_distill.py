@@ -89,7 +89,7 @@ def test_the_table_is_what_the_classical_solvers_do(fitted):
 
 def test_it_carries_its_interval_and_warns_on_another(fitted):
     assert fitted.solver.trained_for == (0.0, 2.0)
-    with pytest.warns(kx.OffGridWarning, match="trained for 1 steps from t=0 to t=2"):
+    with pytest.warns(kx.OffGridWarning, match="trained for 1 step from t=0 to t=2"):
         kx.solve(pendulum, starts(1)[0], 0.0, 1.5, solver=fitted.solver)
 
 
@@ -217,7 +217,7 @@ def test_a_solver_that_leaves_the_numbers_is_last_and_named():
         ("per_step", 8, {}, "order 1, 4 stages x 2 steps, own coefficients a step, learned steps"),
         ("per_step", 6, {"order": 2}, "order 2, 3 stages x 2 steps, own coefficients a step, learned steps"),
         ("shared", 8, {"stages": 2, "order": 2}, "order 2, 2 stages x 4 steps, shared coefficients, learned steps"),
-        ("anchored", 5, {}, "order 1, 5 stages x 1 steps"),
+        ("anchored", 5, {}, "order 1, 5 stages x 1 step"),
     ],
 )
 def test_students(kind, nfe, options, expected):

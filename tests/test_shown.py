@@ -4,7 +4,9 @@ import html
 import re
 from xml.etree import ElementTree
 
+import diffrax
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -84,3 +86,43 @@ def test_a_certificate_shows_each_change_beside_what_is_allowed(steps, verdict):
         width = float(re.search(r"width:([0-9.]+)%", row[1][0][0].get("style"))[1])
         assert width == pytest.approx(min(share / 2.5, 100), abs=0.051)
     assert repr(certificate) == str(certificate) and found.find("pre").text == str(certificate)
+
+
+RK4 = kx.FixedSteps(kx.tableaus.RK4, 4)
+FITTED = "LearnedRK from RK4: order 4, 4 stages x 1 step, shared coefficients, equal steps"
+SOLVERS = [
+    (RK4, "FixedSteps(RK4, steps=4)"),
+    (kx.Adaptive(kx.tableaus.TSIT5, 1e-3, 1e-6), "Adaptive(Tsit5, rtol=0.001, atol=1e-06)"),
+    (kx.Reversible(RK4), "Reversible(FixedSteps(RK4, steps=4), coupling=0.999)"),
+    (kx.FromDiffrax(diffrax.Kvaerno5(), 1e-3, 1e-3), "FromDiffrax(Kvaerno5, rtol=0.001, atol=0.001)"),
+    (kx.SRK(4), "SRK(steps=4)"),
+    (
+        kx.student("anchored", 5),
+        "LearnedRK from Euler x 5: order 1, 5 stages x 1 step, shared coefficients, equal steps",
+    ),
+]
+
+
+@pytest.mark.parametrize(("solver", "line"), SOLVERS, ids=[line.split("(")[0] for _, line in SOLVERS])
+def test_a_solver_takes_one_line_wherever_it_is_printed(solver, line):
+    """In lists and prompts; inside a compiled function, where its numbers are unknown; and as a tree of anything."""
+    assert repr([solver]) == f"[{line}]" and str(solver).splitlines()[0] == line
+    inside = []
+    eqx.filter_jit(lambda solver: inside.append((str(solver), repr(solver))))(solver)
+    assert len(inside[0][0].splitlines()) == 1
+    for other in ("label", None, jax.ShapeDtypeStruct((), "float32")):
+        tree = jax.tree.map(lambda _: other, solver)  # noqa: B023
+        assert str(tree) and repr(tree)
+
+
+def test_a_solver_without_a_text_is_printed_as_a_module():
+    class Own(kx.AbstractSolver):
+        size: int = 3
+
+        def check(self, problem):
+            raise NotImplementedError
+
+        def run(self, problem, derivative):
+            raise NotImplementedError
+
+    assert repr(Own(4)).endswith("Own(size=4)")

@@ -12,6 +12,11 @@ def as_html(self: object) -> str:
     return f"<pre>{html.escape(str(self))}</pre>"
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things: "1 step", "2 steps"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def bars(rows: Iterable[tuple[str, float, str]]) -> str:
     """A table with a bar in each row, for a notebook; a line marks one, and a longer bar ends at the edge.
 

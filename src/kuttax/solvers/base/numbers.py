@@ -42,6 +42,14 @@ def number(
     return convert
 
 
+def said(number: Any) -> str:
+    """The number with the digits the user gave: float32 turns 0.001 into 0.0010000000475."""
+    try:
+        return f"{float(number):.6g}"
+    except (TypeError, ValueError):  # it is traced, or a label in a tree like the solver
+        return str(number)
+
+
 def refuse_low_rtol(rtol: Any, dtype) -> None:
     """Refuse a known relative tolerance that is too small for the dtype; the solve itself checks a traced one.
 

@@ -67,6 +67,10 @@ class AbstractSolver(eqx.Module):
 
     _repr_html_ = as_html
 
+    def __repr__(self) -> str:
+        """The title, if the solver has a text of its own: in lists and in error messages it takes one line."""
+        return super().__repr__() if type(self).__str__ is object.__str__ else title(self)
+
     solves_sdes: ClassVar[bool] = False
     learned: ClassVar[bool] = False
 

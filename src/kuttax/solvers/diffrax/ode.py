@@ -13,7 +13,7 @@ from jaxtyping import Array
 
 from ...errors import UserError
 from ..base.grid import checked_steps
-from ..base.numbers import TIGHTER, least_rtol, number, refuse_low_rtol, scaled_tolerances, tightened
+from ..base.numbers import TIGHTER, least_rtol, number, refuse_low_rtol, said, scaled_tolerances, tightened
 from ..base.once import reverse_once
 from ..base.pick import Pick, Picked, Recorded
 from ..base.problem import Derivative, Problem
@@ -286,7 +286,7 @@ class FromDiffrax(AbstractSolver):
         return first + tableau.num_stages * attempts
 
     def __str__(self) -> str:
-        how = f"steps={self.steps}" if self.steps is not None else f"rtol={self.rtol}, atol={self.atol}"
+        how = f"steps={self.steps}" if self.steps is not None else f"rtol={said(self.rtol)}, atol={said(self.atol)}"
         return f"FromDiffrax({type(self.solver).__name__}, {how})"
 
 

@@ -12,7 +12,7 @@ from jax.core import Tracer
 from jaxtyping import Array
 
 from ...errors import UserError
-from ...shown import as_html, timeline
+from ...shown import as_html, counted, timeline
 from ..base.grid import checked_steps
 from ..base.numbers import as_list, floating
 from ..base.problem import Problem
@@ -152,8 +152,8 @@ class LearnedRK(AbstractTableSolver):
         off = [x for x in lengths if x != 0 and abs(x - (t1 - t0)) > 1e-4 * abs(t1 - t0)]
         if off:
             warnings.warn(
-                f"this solver was trained for {self.steps} steps from t={t0:g} to t={t1:g} and is used on an interval "
-                f"of length {off[0]:g}: it may be worse there than a classical one of the same cost",
+                f"this solver was trained for {counted(self.steps, 'step')} from t={t0:g} to t={t1:g} and is used on "
+                f"an interval of length {off[0]:g}: it may be worse there than a classical one of the same cost",
                 OffGridWarning,
                 stacklevel=3,
             )
@@ -241,14 +241,16 @@ class LearnedRK(AbstractTableSolver):
         return dataclasses.replace(self, chart=chart, logits=logits, steps=steps)
 
     def __str__(self) -> str:
-        if not eqx.is_array(jax.tree.leaves(self.chart)[0]):  # a tree of labels, shapes or gradients
+        if not self._holds_numbers:
             return f"LearnedRK(chart={self.chart!r}, logits={self.logits!r})"
         kind = "own coefficients a step" if self.rows > 1 else "shared coefficients"
         sizes = "learned steps" if self.logits is not None else "equal steps"
         meant = "" if self.trained_for is None else ", for t={:g} to {:g}".format(*self.trained_for)
-        size = f"order {self.order}, {self.stages} stages x {self.steps} steps"
-        table = self.table(self.dtype)
+        size = f"order {self.order}, {counted(self.stages, 'stage')} x {counted(self.steps, 'step')}"
         lines = [f"LearnedRK from {self.name}: {size}, {kind}, {sizes}{meant}"]
+        if any(isinstance(x, Tracer) for x in jax.tree.leaves(self)):  # inside a compiled function
+            return lines[0]
+        table = self.table(self.dtype)
         for n in range(self.rows if self.logits is None else self.steps):
             label = "every step" if self.rows == 1 and self.logits is None else f"step {n + 1}"
             lines += [
@@ -261,13 +263,19 @@ class LearnedRK(AbstractTableSolver):
 
     def _repr_html_(self) -> str:
         """The steps and the times of evaluation as a picture, above the text."""
-        if not eqx.is_array(jax.tree.leaves(self.chart)[0]):
+        if not self._holds_numbers:
             return as_html(self)
         table = self.table(self.dtype)
         h, c = np.asarray(table.h, np.float64), np.asarray(table.c, np.float64)
         ends = np.concatenate([[0.0], np.cumsum(h)])
         first, last = ("start", "end") if self.trained_for is None else map("t = {:g}".format, self.trained_for)
         return timeline(ends.tolist(), (ends[:-1, None] + h[:, None] * c).ravel().tolist(), first, last) + as_html(self)
+
+    @property
+    def _holds_numbers(self) -> bool:
+        """Whether it is a solver; `jax.tree.map` makes trees of labels, shapes or gradients of it too."""
+        leaves = jax.tree.leaves(self.chart)
+        return bool(leaves) and all(map(eqx.is_array, leaves))
 
     @property
     def rows(self) -> int:

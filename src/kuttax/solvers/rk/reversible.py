@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from ...errors import UserError
 from ..base.grid import solution_of, through_times
-from ..base.numbers import number
+from ..base.numbers import number, said
 from ..base.problem import Derivative, Problem
 from ..base.registry import from_json, register_solver, to_json
 from ..base.solution import Solution
@@ -127,4 +127,4 @@ class Reversible(AbstractSolver):
         return solution_of(problem, table.sound, end.y, ys, intervals * self.nfe, intervals * self.steps), end
 
     def __str__(self) -> str:
-        return f"Reversible({title(self.solver)}, coupling={self.coupling})"
+        return f"Reversible({title(self.solver)}, coupling={said(self.coupling)})"

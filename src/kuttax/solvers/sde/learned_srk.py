@@ -11,6 +11,7 @@ from jaxtyping import Array
 
 from ..._types import State, Time
 from ...errors import UserError
+from ...shown import counted
 from ..base.numbers import as_list, floating
 from ..base.registry import register_solver
 from ..rk.chart import MOST_CONDITION, MOST_DRIFT, moderate
@@ -136,7 +137,8 @@ class LearnedSRK(AbstractSDESolver):
 
     def __str__(self) -> str:
         kind = "own coefficients a step" if self.lower.shape[0] > 1 else "shared coefficients"
-        return f"LearnedSRK from {self.name}: strong order 1, {self.stages} stages x {self.steps} steps, {kind}"
+        size = f"{counted(self.stages, 'stage')} x {counted(self.steps, 'step')}"
+        return f"LearnedSRK from {self.name}: strong order 1, {size}, {kind}"
 
 
 def _all_used(s: int) -> Used:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from ...._types import State, Time
 from ....errors import UserError
-from ...base.numbers import TIGHTER, number, refuse_low_rtol, scaled_tolerances, tightened
+from ...base.numbers import TIGHTER, number, refuse_low_rtol, said, scaled_tolerances, tightened
 from ...base.pick import Picked
 from ...base.problem import Derivative, Problem
 from ...base.registry import register_solver
@@ -185,14 +185,6 @@ class Adaptive(AbstractSolver):
 
     def __str__(self) -> str:
         control = "" if self.control == "joint" else ", per sample"
-        first = "" if self.first_step is None else f", first_step={_said(self.first_step)}"
-        most = "" if self.max_step is None else f", max_step={_said(self.max_step)}"
-        return f"Adaptive({self.tableau.name}, rtol={_said(self.rtol)}, atol={_said(self.atol)}{first}{most}{control})"
-
-
-def _said(number: Any) -> str:
-    """The number with the digits the user gave: float32 turns 0.001 into 0.0010000000475."""
-    try:
-        return f"{float(number):.6g}"
-    except TypeError:  # the number is traced
-        return str(number)
+        first = "" if self.first_step is None else f", first_step={said(self.first_step)}"
+        most = "" if self.max_step is None else f", max_step={said(self.max_step)}"
+        return f"Adaptive({self.tableau.name}, rtol={said(self.rtol)}, atol={said(self.atol)}{first}{most}{control})"
