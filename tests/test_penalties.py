@@ -538,7 +538,7 @@ REFUSED = {
         lambda: solved(LocalError),
         r"penalty must be a kuttax penalty such as .*, got the class LocalError: make one, LocalError",
     ),
-    "no tableau": (lambda: LocalError(tableau="tsit5"), "tableau must be a kx.Tableau, .*, got 'tsit5'"),
+    "no tableau": (lambda: LocalError(tableau="tsit5"), "tableau must be a kx.Tableau such as .*, got 'tsit5'"),
     "no sum": (lambda: LocalError() + 1, "penalty must be a kuttax penalty .*, got int"),
     "no weight": (lambda: "much" * Kinetic(), "weight must be a number >= 0, got 'much'"),
     "a negative weight": (lambda: -1 * Kinetic(), "weight must be a number >= 0, got -1"),

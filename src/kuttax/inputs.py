@@ -31,7 +31,10 @@ class ZeroOrderHold(diffrax.AbstractPath):
 
     def __init__(self, ts: Any, values: Any):
         """Holds `values` from the times `ts` on."""
-        knots = jnp.asarray(ts)
+        try:
+            knots = jnp.asarray(ts)
+        except TypeError:
+            raise UserError(f"the times of an input must be numbers, got {ts!r}") from None
         self.knots = knots if jnp.issubdtype(knots.dtype, jnp.floating) else knots.astype(jnp.result_type(float))
         numbers = isinstance(values, list) and all(isinstance(x, int | float) for x in values)
         self.values = jnp.asarray(values, jnp.result_type(float)) if numbers else jax.tree.map(jnp.asarray, values)

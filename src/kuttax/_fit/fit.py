@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from .._solve.solve import check_solver
 from ..errors import UserError
-from ..solvers.base.solver import AbstractSolver, title
-from ..tasks.abilities import Trains, calculus_of
+from ..kinds import check_kind
+from ..options.bounds import check_seed
+from ..solvers.base.solver import AbstractSolver, check_solver, title
+from ..tasks.abilities import calculus_of, check_task
 from ..tasks.base import Task
-from ..training.settings import Settings
+from ..training.settings import Settings, check_settings
 from . import phases
 from .budget import solver_of
 from .options import FitOptions
@@ -68,8 +69,12 @@ def fit(
             given.
         TrainingError, SolveError: Training failed.
     """
-    if not isinstance(task, Trains):
-        raise UserError(f"fit needs a task such as kx.tasks.build('digits'), got {task!r}: see docs/own_task.md")
+    check_task(task)
+    if settings is not None:
+        check_settings(settings)
+    if options is not None:
+        check_kind("options", options, FitOptions, "a kx.FitOptions(...)")
+    check_seed(seed)
     if solver is not None:
         check_solver(solver)
     options = options or FitOptions()

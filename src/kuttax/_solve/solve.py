@@ -18,6 +18,7 @@ from ..arrays import as_jax
 from ..callbacks import told
 from ..errors import UserError
 from ..keys import check_key
+from ..kinds import check_kind
 from ..knots import knots_of
 from ..penalties.base import AbstractPenalty, Penalties
 from ..penalties.engine import solve_penalised
@@ -28,11 +29,10 @@ from ..solvers.base.once import naming_the_adjoint
 from ..solvers.base.precision import ComputedIn, carried_in, cast
 from ..solvers.base.problem import Problem, Unroll
 from ..solvers.base.solution import Solution, Status, concluded, raise_for_status
-from ..solvers.base.solver import AbstractSolver
+from ..solvers.base.solver import AbstractSolver, check_solver
 from ..solvers.base.times.clock import Clock
 from ..solvers.base.times.coarse import is_coarse, refuse_coarse_time
 from ..solvers.base.times.elapsed import Elapsed, elapsed
-from ..solvers.rk.tableau import Tableau
 from ..solvers.sde.sde import SDE
 from .events import asked_outputs, at_events
 from .features import check_features
@@ -114,7 +114,8 @@ def solve(
         SolveError: The solve failed, and `throw` is true. Inside a compiled function it is Equinox's runtime error.
     """
     check_solver(solver)
-    _check_adjoint(adjoint)
+    if adjoint is not None:
+        check_kind("adjoint", adjoint, AbstractAdjoint, "a kuttax adjoint such as kx.DiscreteAdjoint()")
     y0, (t0, t1, ts, args) = checked_state(y0), as_jax((t0, t1, ts, args))
     if batch_axis is not None:
         y0 = samples_first(y0, batch_axis)
@@ -170,22 +171,6 @@ def solve(
     if batch_axis is not None:
         sol = samples_back(sol, batch_axis)
     return sol
-
-
-def check_solver(solver: Any) -> None:
-    """Refuse what is no solver.
-
-    Raises:
-        UserError: It is none.
-    """
-    if not isinstance(solver, AbstractSolver):
-        got = "the tableau " + solver.name if isinstance(solver, Tableau) else repr(solver)
-        raise UserError(f"solver must be a solver such as kx.FixedSteps(kx.tableaus.RK4, steps=8), got {got}")
-
-
-def _check_adjoint(adjoint: Any) -> None:
-    if adjoint is not None and not isinstance(adjoint, AbstractAdjoint):
-        raise UserError(f"adjoint must be a kuttax adjoint such as kx.DiscreteAdjoint(), got {adjoint!r}")
 
 
 @eqx.filter_jit

@@ -13,7 +13,7 @@ from ..solvers.base.closure import converted, cotangent, parameters, with_parame
 from ..solvers.base.once import once
 from ..solvers.base.problem import Problem
 from ..solvers.base.solution import Solution, Status
-from ..solvers.base.solver import AbstractSolver
+from ..solvers.base.solver import AbstractSolver, check_solver
 from ..solvers.leaves import trainable
 from .base import AbstractAdjoint
 
@@ -35,8 +35,8 @@ class BacksolveAdjoint(AbstractAdjoint):
     solver: AbstractSolver | None = None
 
     def __check_init__(self):
-        if self.solver is not None and not isinstance(self.solver, AbstractSolver):
-            raise UserError(f"the solver of BacksolveAdjoint must be a kuttax solver, got {self.solver!r}")
+        if self.solver is not None:
+            check_solver(self.solver)
 
     def run(self, solver: AbstractSolver, problem: Problem) -> Solution:
         if any(jax.tree.leaves(trainable((solver, self.solver)))):

@@ -12,15 +12,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray, PyTree
 
-from .._solve.solve import check_solver
+from .._solve.fields import check_field
 from .._types import VectorField
 from ..arrays import as_jax
 from ..callbacks import told
 from ..errors import UserError
 from ..keys import check_key
+from ..kinds import check_callable
 from ..shown import as_html
 from ..solvers.base.axes import checked_axes, parted
-from ..solvers.base.solver import AbstractSolver
+from ..solvers.base.solver import AbstractSolver, check_solver
 from ..solvers.rk.learned import LearnedRK
 from . import classical
 from .classical import SchemeRow
@@ -135,9 +136,11 @@ def distill(
             or its solution is not finite; the student diverges at its start.
     """
     _check(student, t0, t1, max_steps)
+    check_field(field)
     check_key(key)
+    check_callable("report", report, "a Progress")
     if teacher is not None:
-        check_solver(teacher)
+        check_solver(teacher, "teacher")
     args = as_jax(args)
     plan = Plan.checked(objective, radius, student, max_steps)
     y0 = checked_starts(y0)

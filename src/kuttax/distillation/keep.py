@@ -30,6 +30,8 @@ class Keep:
     """
 
     def __init__(self, directory: str | Path | None):
+        if directory is not None and not isinstance(directory, str | Path):
+            raise UserError(f"saved must be the path of a folder, got {directory!r}")
         self._directory = None if directory is None else Path(directory)
         if self._directory is not None:
             try:

@@ -3,11 +3,13 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args
 
+import equinox as eqx
 import jax
 from jax import export
 
 from ..arrays import as_jax
 from ..errors import UserError
+from ..kinds import check_callable
 
 Platform = Literal["cpu", "cuda", "rocm", "tpu"]
 
@@ -30,6 +32,9 @@ def to_stablehlo(
         UserError: A solve inside may raise an error, or calls Python; a platform is unknown; the number of samples must
             be known.
     """
+    check_callable("function", function, "arrays")
+    if not all(isinstance(x, jax.ShapeDtypeStruct) or eqx.is_array_like(x) for x in jax.tree.leaves(as_jax(like))):
+        raise UserError("the arguments after the function must be arrays, or jax.ShapeDtypeStruct(shape, dtype)")
     if unknown := set(platforms) - set(get_args(Platform)):
         raise UserError(f"unknown platform {unknown.pop()!r}; known: {', '.join(get_args(Platform))}")
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), as_jax(like))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cache
+from numbers import Integral, Real
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from ..errors import UserError
@@ -73,6 +74,16 @@ Share = Annotated[float, between(0, 1, "()")]
 """A share strictly between 0 and 1."""
 
 
+def check_seed(seed: Any) -> None:
+    """Refuse what is no seed.
+
+    Raises:
+        UserError: It is none.
+    """
+    if isinstance(seed, bool) or not _is_a(Integral, seed) or not 0 <= seed < 2**32:
+        raise UserError(f"seed must be a whole number from 0 to {2**32 - 1}, got {seed!r}")
+
+
 class OutOfBounds(UserError):
     """A number is outside of its bounds.
 
@@ -98,8 +109,16 @@ def check_bounds(options: Any) -> None:
     for name, bounds in declared(type(options)).items():
         value = getattr(options, name)
         for number in value if isinstance(value, tuple) else (value,):
-            if number is not None and not bounds.holds(number):
+            if number is None:
+                continue
+            if not _is_a(Real, number):
+                raise OutOfBounds(name, f"must be a number, got {number!r}")
+            if not bounds.holds(number):
                 raise OutOfBounds(name, f"must {bounds.wanted(number)}, got {number}")
+
+
+def _is_a(kind: type, number: Any) -> bool:
+    return isinstance(number, kind)
 
 
 @cache

@@ -6,6 +6,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from jaxtyping import Array, PyTree
 
 from ..growth import GrowthRates
+from ..kinds import check_kind
 from ..penalties.base import AbstractPenalty, Penalties
 from ..solvers.base.solver import AbstractSolver, Calculus
 from .base import Trajectories
@@ -19,6 +20,15 @@ class Trains(Protocol):
 
     def loss(self, *args: Any, **options: Any) -> Any: ...
     def predict(self, *args: Any, **options: Any) -> Any: ...
+
+
+def check_task(task: Any) -> None:
+    """Refuse what is no task.
+
+    Raises:
+        UserError: It is none.
+    """
+    check_kind("task", task, Trains, "one such as kx.tasks.build('digits') (docs/own_task.md)")
 
 
 @runtime_checkable

@@ -13,10 +13,11 @@ from jaxtyping import PyTree
 from ..data.batches import BatchStream
 from ..errors import UserError
 from ..io.checkpoints import Checkpoint, Checkpoints, SavedPart, restored
+from ..options.bounds import check_seed
 from ..penalties.base import InTraining, terms_of
 from ..solvers.base.solution import SolveError
-from ..solvers.base.solver import AbstractSolver
-from ..tasks.abilities import takes
+from ..solvers.base.solver import AbstractSolver, check_solver
+from ..tasks.abilities import check_task, takes
 from ..tasks.base import Task
 from ..validity.control.control import Control
 from .evaluate import Evaluation, evaluate
@@ -28,7 +29,7 @@ from .program import Program
 from .run import Run
 from .saving import Saving
 from .saving import Stopped as Stopped
-from .settings import Settings
+from .settings import Settings, check_settings
 from .watch import Controlled, Watch
 
 
@@ -110,6 +111,9 @@ class Trainer:
         place: Placement | None = None,
         part: Part | None = None,
     ):
+        check_task(task)
+        check_solver(solver)
+        check_settings(settings)
         self.solver = solver.for_interval(*task.interval)
         self.task, self.settings, self.batch_size = task, settings, settings.batch_size
         self.penalty, self.control, self.place = penalty, control, place or OneDevice()
@@ -181,6 +185,7 @@ class Trainer:
             Stopped: A signal stopped the run, after saving it.
             UserError: The checkpoint belongs to another run.
         """
+        check_seed(seed)
         model_key, key = jax.random.split(jax.random.key(seed))
         stream = BatchStream(self.samples, self.batch_size, seed, self.part.begin)
         if after is not None:

@@ -1,13 +1,23 @@
 """Settings of a training run."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from ..errors import UserError
+from ..kinds import check_kind
 from ..options.bounds import WholeNumber, above, at_least, between, check_bounds
 from ..options.unused import Unused, unless
 
 _FRACTION = between(0, 1, "(]")
+
+
+def check_settings(settings: Any) -> None:
+    """Refuse what are no settings.
+
+    Raises:
+        UserError: They are none.
+    """
+    check_kind("settings", settings, Settings, "a kx.training.Settings(...)")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ import equinox as eqx
 
 from ..._types import State
 from ...errors import UserError
+from ...kinds import check_kind
 from ...shown import as_html
 from .pick import Picked
 from .problem import Derivative, Problem
@@ -18,6 +19,19 @@ from .solution import Solution
 def title(solver: "AbstractSolver") -> str:
     """The first line of a solver's printed form: its name in tables and messages."""
     return str(solver).splitlines()[0]
+
+
+def check_solver(solver: Any, name: str = "solver") -> None:
+    """Refuse what is no solver.
+
+    Args:
+        solver: What was given.
+        name: The argument's name.
+
+    Raises:
+        UserError: It is none.
+    """
+    check_kind(name, solver, AbstractSolver, "a solver such as kx.FixedSteps(kx.tableaus.RK4, steps=8)")
 
 
 Calculus = Literal["ito", "stratonovich"]

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ...errors import UserError
+from ...kinds import check_kind
 from ...shown import as_html
 
 # Tolerance, for rounding, of an identity that holds exactly for the true coefficients.
@@ -116,6 +117,7 @@ class Tableau:
         """
         _check_given_together(name, "error", error, "error_order", error_order)
         _check_given_together(name, "dense", dense, "dense_order", dense_order)
+        _check_order(name, "order", order)
         weights = [_exact(name, "b", entry) for entry in b]
         rows = _exact_rows(name, a_rows, len(weights))
         if error is not None:
@@ -259,8 +261,7 @@ def checked_tableau(tableau: Any) -> Tableau:
     Raises:
         UserError: It is none.
     """
-    if not isinstance(tableau, Tableau):
-        raise UserError(f"tableau must be a kx.Tableau, such as kx.tableaus.RK4, got {tableau!r}")
+    check_kind("tableau", tableau, Tableau, "a kx.Tableau such as kx.tableaus.RK4")
     return tableau
 
 
@@ -294,9 +295,12 @@ def _check_shapes(tableau: Tableau):
 def _check_orders(tableau: Tableau):
     _check_given_together(tableau.name, "error", tableau.error, "error_order", tableau.error_order)
     for field in ("order", "error_order", "dense_order"):
-        order = getattr(tableau, field)
-        if order is not None and order < 1:
-            raise UserError(f"{tableau.name}: {field} must be >= 1, got {order}; correct it")
+        _check_order(tableau.name, field, getattr(tableau, field))
+
+
+def _check_order(name: str, field: str, order: Any):
+    if order is not None and (not isinstance(order, int | np.integer) or order < 1):
+        raise UserError(f"{name}: {field} must be a whole number >= 1, got {order!r}; correct it")
 
 
 def _check_identities(tableau: Tableau):

@@ -10,9 +10,10 @@ from jaxtyping import PRNGKeyArray
 
 from ...errors import UserError
 from ...io.records import as_json
+from ...kinds import check_callable
 from ...options.look import VERDICTS
 from ...shown import as_html, bars
-from ...solvers.base.solver import AbstractSolver, title
+from ...solvers.base.solver import AbstractSolver, check_solver, title
 from .growing import Grown, Growth
 from .interval import CONFIDENCE
 from .judge import MOST_DEVIATING, Judgement, Thresholds, Verdict, judge
@@ -172,6 +173,8 @@ def certify(
         UserError: The batch is empty, a tolerance is not above zero, the solver cannot be refined, `max_step` is given
             for an SDE, or `predict`, `loss` or `growth` returns a value of the wrong kind.
     """
+    check_solver(solver)
+    check_callable("predict", predict, "a solver and a batch")
     asked = {"metric_tolerance": metric_tolerance, "output_tolerance": output_tolerance}
     optional = {"reference_tolerance": reference_tolerance, "metric_scale": metric_scale, "max_step": max_step}
     asked |= {name: value for name, value in optional.items() if value is not None}
@@ -187,8 +190,8 @@ def certify(
         raise UserError(
             "max_step limits the steps of an ODE's references; those of an SDE have fixed steps: leave it out"
         )
-    if not set(refine) <= {2, 4}:
-        raise UserError(f"refine must hold 2, 4, or nothing, got {tuple(refine)}")
+    if not isinstance(refine, Sequence) or not set(refine) <= {2, 4}:
+        raise UserError(f"refine must hold 2, 4, or nothing, got {refine!r}")
     thresholds = Thresholds(float(metric_tolerance), float(output_tolerance))
     key = jax.random.key(0) if key is None else key
     scale = 0.0 if metric_scale is None else float(metric_scale)
