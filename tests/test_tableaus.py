@@ -226,7 +226,7 @@ def test_printed():
         (([[np.inf]], [0, 1], 2), {}, "entries of a must be finite numbers, got inf"),
         (([["half"]], [0, 1], 2), {}, "entries of a must be finite numbers, got 'half'"),
         (([], [], 1), {}, "b must have at least one entry"),
-        (([], [1], 0), {}, "order must be >= 1, got 0"),
+        (([], [1], 0), {}, "order must be a whole number >= 1, got 0"),
         (([[1]], [0, 1], 1), {"error": [1, -1]}, "error was given without error_order"),
         (([[1]], [0, 1], 1), {"error_order": 1}, "error_order was given without error"),
         (([[1]], [0, 1], 1), {"error": [1, 1], "error_order": 1}, "error must sum to 0, got 2"),
