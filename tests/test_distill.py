@@ -4,6 +4,7 @@ import json
 import math
 import re
 import warnings
+from collections import Counter
 from pathlib import Path
 
 import equinox as eqx
@@ -186,6 +187,18 @@ def test_the_jacobian_is_that_of_finite_differences(reverse):
     np.testing.assert_allclose(value, errors(student), atol=1e-15)
     missed = kx.solve(pendulum, y0, 0.0, 1.0, solver=student, batch_axis=0).y1 - pairs.end
     np.testing.assert_allclose(value, missed.ravel() / (2 * np.sqrt(6)), atol=1e-14)
+
+
+def test_few_programs_are_compiled(caplog):
+    """One for all classical schemes with the same stages and steps, and one for all steps of the fit."""
+    with jax.log_compiles(), caplog.at_level("WARNING"):
+        kx.distill(
+            lambda t, y, args: -(y**3), starts(16), 0.0, 1.0, student=kx.student("shared", 6), key=jax.random.key(0)
+        )
+    compiled = [re.search(r"^Compiling (?:jit\()?(\w+)", record.getMessage()) for record in caplog.records]
+    counts = Counter(found[1] for found in compiled if found)
+    kinds = {tableau.stages for tableau in kx.tableaus.ALL.values() if tableau.stages <= 6}
+    assert counts["ends"] == len(kinds) + 1 < len(kx.tableaus.ALL) and counts["_step"] == 1
 
 
 def test_early_stopping_keeps_the_best_and_ignores_nan():

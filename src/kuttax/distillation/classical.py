@@ -37,26 +37,28 @@ class SchemeRow(NamedTuple):
 
 def row(frozen: Frozen, solver: AbstractTableSolver, pairs: Pairs) -> SchemeRow:
     """The row of `solver`, computed in the dtype of the starts; the ends may be more accurate."""
-    return SchemeRow(title(solver), solver.nfe, *errors(frozen, solver, pairs))
+    return row_of(solver, lengths(frozen, solver, pairs), pairs)
 
 
-def errors(frozen: Frozen, solver: AbstractSolver, pairs: Pairs) -> tuple[float, float, int]:
-    """The errors of `SchemeRow`, and the number of starts out of reach."""
-    sizes, there = reach(frozen, solver, pairs)
-    size = np.sqrt(pairs.size)
-    rmse = float(np.sqrt(np.mean((sizes[there] / size) ** 2))) if there.any() else np.nan
-    return rmse, float(np.median(sizes)), int(np.sum(~there))
+def row_of(solver: AbstractTableSolver, lengths: np.ndarray, pairs: Pairs) -> SchemeRow:
+    """The row of a solver whose errors on these pairs have these lengths."""
+    there = reached(lengths, pairs)
+    rmse = float(np.sqrt(np.mean((lengths[there] / np.sqrt(pairs.size)) ** 2))) if there.any() else np.nan
+    return SchemeRow(title(solver), solver.nfe, rmse, float(np.median(lengths)), int(np.sum(~there)))
 
 
-def reach(frozen: Frozen, solver: AbstractSolver, pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
-    """The Euclidean length of each start's error, infinite if it is not a number, and whether it is within reach."""
-    missed = jax.tree.map(
-        lambda a, b: np.asarray(a, np.float64) - b, ends(frozen, solver, pairs.start, pairs.own), pairs.end
-    )
+def lengths(frozen: Frozen, solver: AbstractSolver, pairs: Pairs) -> np.ndarray:
+    """The Euclidean length of each start's error, infinite if it is not a number."""
+    found = ends(frozen, solver, pairs.start, pairs.own)
+    missed = jax.tree.map(lambda a, b: np.asarray(a, np.float64) - b, found, pairs.end)
     flat = np.concatenate([x.reshape(pairs.number, -1) for x in jax.tree.leaves(missed)], axis=1)
     with np.errstate(over="ignore", invalid="ignore"):
-        sizes = np.nan_to_num(np.linalg.norm(flat, axis=1), nan=np.inf, posinf=np.inf)
-    return sizes, sizes < np.sqrt(pairs.size) * pairs.spread
+        return np.nan_to_num(np.linalg.norm(flat, axis=1), nan=np.inf, posinf=np.inf)
+
+
+def reached(lengths: np.ndarray, pairs: Pairs) -> np.ndarray:
+    """Which starts are within reach: their errors are smaller than the spread of the ends."""
+    return lengths < np.sqrt(pairs.size) * pairs.spread
 
 
 def table(frozen: Frozen, pairs: Pairs, nfe: int) -> tuple[SchemeRow, ...]:
@@ -67,7 +69,7 @@ def table(frozen: Frozen, pairs: Pairs, nfe: int) -> tuple[SchemeRow, ...]:
     """
     schemes = [FixedSteps(tableau, nfe // tableau.stages) for tableau in ALL.values() if tableau.stages <= nfe]
     dtype = jax.tree.leaves(pairs.start)[0].dtype
-    rows = [SchemeRow(title(s), s.nfe, *errors(frozen, _Laid(s, dtype), pairs)) for s in schemes]
+    rows = [row_of(scheme, lengths(frozen, _Laid(scheme, dtype), pairs), pairs) for scheme in schemes]
     return tuple(sorted(rows, key=lambda row: (np.isnan(row.rmse), row.rmse)))
 
 
@@ -80,7 +82,7 @@ class _Laid(AbstractTableSolver):
     def __init__(self, scheme: FixedSteps, dtype):
         below = tuple(tuple(j < i for j in range(scheme.stages)) for i in range(scheme.stages))
         table = scheme.table(dtype)
-        self.laid = dataclasses.replace(table, a_used=below, b_used=(True,) * scheme.stages)
+        self.laid = dataclasses.replace(table, a_used=below, b_used=(True,) * scheme.stages, tableau=None)
         self.steps = scheme.steps
 
     @property

@@ -164,9 +164,10 @@ def distill(
     seed = int(jax.random.randint(batch_key, (), 0, 2**31 - 1))
     best = fitted(frozen, student, seen, held, plan, seed, keep, Reporter(report, "fit"))
     solver = jax.tree.map(lambda old, new: jnp.asarray(np.asarray(new), old.dtype), student, best.student)
-    own = classical.row(frozen, solver, held)
+    lengths = classical.lengths(frozen, solver, pairs)
+    own = classical.row_of(solver, lengths[held_rows], held)
     table = classical.table(frozen, held, solver.nfe)
-    unreached = np.flatnonzero(~classical.reach(frozen, solver, pairs)[1])
+    unreached = np.flatnonzero(~classical.reached(lengths, pairs))
     return Distilled(solver, own, table, best.looks - 1, unreached)
 
 

@@ -72,9 +72,9 @@ class Plan:
 
     def errors_of(self, frozen: Frozen, seen: Pairs) -> AbstractObjective:
         """The objective on these pairs."""
-        most = jnp.asarray(seen.spread)
+        most = jnp.asarray(np.float64(seen.spread))
         if self.objective == "relaxed":
-            return Relaxed(frozen, most, jnp.asarray(self.radius * seen.length))
+            return Relaxed(frozen, most, jnp.asarray(np.float64(self.radius * seen.length)))
         return (Local if self.objective == "local" else EndPoint)(frozen, most)
 
 
