@@ -388,3 +388,23 @@ def test_parameters_of_one_dtype_solve_in_another(dtype):
         y1 = kx.solve(circle_and_bell, solution(0.0).astype(state), 0.0, 0.5, solver=solver).y1
         assert y1.dtype == state
         np.testing.assert_allclose(y1, solution(0.5), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("order", [1, 3])
+def test_a_canonical_solver_survives_float32(order):
+    """A fit in float64 may leave its parameters far out along directions that change nothing."""
+    learned = kx.LearnedRK.from_tableau(
+        kx.tableaus.RK4, 3, order=order, per_step=True, learn_steps=True, dtype=np.float64
+    )
+    logits, push = jnp.asarray([0.5, -1.0, 0.25]), jnp.asarray([1e5, -2e5, 1e5])[:, None]
+    along = push * jnp.ones_like(learned.chart.weights)  # all weights alike: their sum is fixed by the first condition
+    far = eqx.tree_at(lambda s: (s.logits, s.chart.weights), learned, (logits + 1e9, learned.chart.weights + along))
+    near = eqx.tree_at(lambda s: s.logits, learned, logits)
+    down = lambda solver: jax.tree.map(lambda x: x.astype(jnp.float32), solver).table(jnp.float32)
+    canonical = far.canonical()
+    for name in ("h", "b", "a"):
+        np.testing.assert_allclose(
+            getattr(canonical.table(np.float64), name), getattr(near.table(np.float64), name), atol=1e-7
+        )
+        np.testing.assert_allclose(getattr(down(canonical), name), getattr(near.table(np.float64), name), atol=1e-6)
+    assert np.ptp(down(far).h) == 0, "without it, the steps are equal"

@@ -63,6 +63,7 @@ def test_a_student_fits_starts_of_which_each_has_its_own_args(kind, nfe, objecti
     ]
     assert rmse(found.solver) < 0.5 * min(map(rmse, classical))
     assert found.error == pytest.approx(rmse(found.solver), rel=0.5), "the held-out error is one of such starts"
+    assert found.solver.logits is None or abs(np.sum(found.solver.logits)) < 1e-5, "only their differences count"
 
 
 def test_the_teacher_solves_each_start_with_its_own_args():

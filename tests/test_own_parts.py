@@ -267,7 +267,7 @@ def test_what_is_no_solver_task_or_step_is_refused_in_one_line(starts):
         (lambda: end(kx.tableaus.RK4, starts), "solver must be a solver .* got Tableau.*RK4"),
         (lambda: end("rk4", starts), "solver must be a solver .* got 'rk4'"),
         (lambda: end(Forgetful(2), starts), "Forgetful.step must return"),
-        (lambda: kx.fit("digits", nfe=4), "fit needs a task such as .* got 'digits'"),
+        (lambda: kx.fit("digits", nfe=4), "task must be one such as .* got 'digits'"),
         (lambda: kx.fit(Rotation(), solver="rk4"), "solver must be a solver"),
         (lambda: kx.fit(Rotation()), "needs either nfe=, .* or solver="),
     ):

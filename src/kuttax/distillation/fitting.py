@@ -104,5 +104,5 @@ def fitted(
         else:
             steps = gradient.MOST_STEPS if plan.max_steps is None else plan.max_steps
             best = gradient.adam(objective, student, seen, held, steps, seed, stored, say)
-        best.student = replace(best.student, chart=best.student.chart.canonical())
+        best.student = best.student.canonical()
     return best

@@ -186,8 +186,13 @@ def _begin(error: _Errors, student: Student) -> Any:
 
 @eqx.filter_jit
 def _step(error: _Errors, student: Student, state: Any) -> tuple[Student, Any]:
-    """The student after one more step of the solver, accepted or not, and the solver's state."""
-    return _METHOD.step(_residual, student, error, _FORWARD, state, _NO_TAGS)[:2]
+    """The student after one more step of the solver, accepted or not, and the solver's state.
+
+    The residual does not depend on some directions of the parameters. Without `canonical`, rounding moves the student
+    along them, to logits of -1e9 within 80 steps.
+    """
+    student, state, _ = _METHOD.step(_residual, student, error, _FORWARD, state, _NO_TAGS)
+    return student.canonical(), eqx.tree_at(lambda state: state.y_eval, state, state.y_eval.canonical())
 
 
 @eqx.filter_jit

@@ -217,6 +217,14 @@ class LearnedRK(AbstractTableSolver):
         _check_table(solver, data["table"])
         return solver
 
+    def canonical(self) -> "LearnedRK":
+        """The same scheme, with parameters that are least sensitive to rounding.
+
+        Only the differences of the logits count, and only a part of the weights; a fit may move the rest far away.
+        """
+        logits = None if self.logits is None else self.logits - jnp.mean(self.logits)
+        return dataclasses.replace(self, chart=self.chart.canonical(), logits=logits)
+
     def resampled(self, steps: int) -> "LearnedRK":
         """The learned scheme with another number of steps, as a start for further training.
 
