@@ -41,7 +41,7 @@ def _array_of(y0: list) -> PyTree:
 
 
 def samples_first(y0: PyTree, axis: int) -> PyTree:
-    if isinstance(axis, bool) or not isinstance(axis, int):
+    if isinstance(axis, bool) or not isinstance(axis, int | np.integer):
         raise UserError(f"batch_axis must be a whole number or None, got {axis!r}")
     shapes = [leaf.shape for leaf in jax.tree.leaves(y0)]
     if not all(-len(shape) <= axis < len(shape) for shape in shapes):

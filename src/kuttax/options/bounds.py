@@ -80,8 +80,12 @@ def check_seed(seed: Any) -> None:
     Raises:
         UserError: It is none.
     """
-    if isinstance(seed, bool) or not _is_a(Integral, seed) or not 0 <= seed < 2**32:
-        raise UserError(f"seed must be a whole number from 0 to {2**32 - 1}, got {seed!r}")
+    bounds = _of(Seed)
+    assert bounds is not None
+    if isinstance(seed, bool) or not _is_a(Integral, seed):
+        raise OutOfBounds("seed", f"must be a whole number, got {seed!r}")
+    if not bounds.holds(seed):
+        raise OutOfBounds("seed", f"must {bounds.wanted(seed)}, got {seed}")
 
 
 class OutOfBounds(UserError):

@@ -34,10 +34,10 @@ def checked_axes(axes: Any, args: PyTree, samples: int) -> Any:
 def _checked(axes: Any, args: PyTree, samples: int, name: str) -> Any:
     if axes is None:
         return None
-    if isinstance(axes, int) and not isinstance(axes, bool):
+    if isinstance(axes, int | np.integer) and not isinstance(axes, bool):
         for path, leaf in jax.tree_util.tree_leaves_with_path(args):
-            _check_counts(axes, leaf, samples, name + jax.tree_util.keystr(path))
-        return axes
+            _check_counts(int(axes), leaf, samples, name + jax.tree_util.keystr(path))
+        return int(axes)
     if isinstance(axes, dict) and isinstance(args, dict) and axes.keys() == args.keys():
         return ByName(tuple((key, _checked(axes[key], args[key], samples, f"{name}[{key!r}]")) for key in sorted(axes)))
     if isinstance(axes, tuple) and isinstance(args, tuple) and len(axes) == len(args):
