@@ -20,9 +20,14 @@ def check_kind(name: str, value: Any, kind: type, wanted: str) -> None:
         UserError: It is something else.
     """
     if isinstance(value, type):
-        raise UserError(f"{name} must be {wanted}, got the class {value.__name__}: make one, {value.__name__}(...)")
+        raise UserError(f"{name} must be {wanted}, got {named_class(value)}")
     if not isinstance(value, kind):
         raise UserError(f"{name} must be {wanted}, got {_in_one_line(value)}")
+
+
+def named_class(value: type) -> str:
+    """A class that was given in place of an object of it, and the way to mend it."""
+    return f"the class {value.__name__}: make one, {value.__name__}(...)"
 
 
 def check_callable(name: str, value: Any, of: str) -> None:

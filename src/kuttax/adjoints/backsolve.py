@@ -29,7 +29,7 @@ class BacksolveAdjoint(AbstractAdjoint):
         solver: Solves the adjoint equation; None for the forward solver, under joint control.
 
     Raises:
-        UserError: `solver` is none.
+        UserError: `solver` is no solver.
     """
 
     solver: AbstractSolver | None = None

@@ -165,10 +165,10 @@ def distill(
     best = fitted(frozen, student, seen, held, plan, seed, keep, Reporter(report, "fit"))
     solver = jax.tree.map(lambda old, new: jnp.asarray(np.asarray(new), old.dtype), student, best.student)
     lengths = classical.lengths(frozen, solver, pairs)
-    own = classical.row_of(solver, lengths[held_rows], held)
+    row = classical.row_of(solver, lengths[held_rows], held)
     table = classical.table(frozen, held, solver.nfe)
     unreached = np.flatnonzero(~classical.reached(lengths, pairs))
-    return Distilled(solver, own, table, best.looks - 1, unreached)
+    return Distilled(solver, row, table, best.looks - 1, unreached)
 
 
 def _check(student: Any, t0: Any, t1: Any, max_steps: Any) -> None:

@@ -10,6 +10,7 @@ from jaxtyping import Array
 
 from .._types import State, Time, VectorField
 from ..errors import UserError
+from ..kinds import named_class
 from ..solvers.base.numbers import number
 from ..solvers.base.pick import Pick, Picked
 from ..solvers.base.problem import Problem
@@ -168,7 +169,7 @@ def terms_of(penalty: Any) -> tuple[tuple[Any, AbstractPenalty], ...]:
     if isinstance(penalty, AbstractPenalty):
         return ((_weight(1.0), penalty),)
     if isinstance(penalty, type):
-        got = f"the class {penalty.__name__}: make one, {penalty.__name__}()"
+        got = named_class(penalty)
     else:
         got = type(penalty).__name__
         got += ": take its value at a training step, .at(step)" if isinstance(penalty, InTraining) else ""

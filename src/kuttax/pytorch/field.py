@@ -11,6 +11,7 @@ from jaxtyping import PyTree
 from ..arrays import as_jax
 from ..callbacks import told
 from ..errors import UserError
+from ..kinds import named_class
 from ..solvers.base.solver import AbstractSolver
 from ..solvers.rk.adaptive.adaptive import Adaptive
 from ..solvers.rk.tableaus import DOPRI5
@@ -103,7 +104,7 @@ def from_torch(
     if isinstance(rows, bool) or not isinstance(rows, int) or rows < 1:
         raise UserError(f"rows must be a whole number >= 1, got {rows!r}")
     if isinstance(module, type):
-        raise UserError(f"from_torch takes a module, got the class {module.__name__}: make one, {module.__name__}(...)")
+        raise UserError(f"from_torch takes a module, got {named_class(module)}")
     if dtype is not None and not isinstance(dtype, torch.dtype):
         raise UserError(f"dtype must be a torch.dtype, got {dtype!r}: write dtype=torch.float32")
     try:

@@ -93,7 +93,7 @@ class FixedSteps(AbstractTableSolver):
     Where `ts` is given to `solve`, `steps` counts per interval of t0, *ts, t1.
 
     Raises:
-        UserError: `tableau` is none, or `steps` is not a whole number of at least 1.
+        UserError: `tableau` is no tableau, or `steps` is not a whole number of at least 1.
     """
 
     tableau: Tableau = eqx.field(static=True)
