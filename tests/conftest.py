@@ -63,6 +63,24 @@ def bounded_memory():
         gc.collect()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def nothing_leaves_a_picture():
+    """Whatever test draws a picture: no title, label or legend is cut off at its edges."""
+    from matplotlib.figure import Figure
+
+    save = Figure.savefig
+
+    def checked(self, *arguments, **options):
+        save(self, *arguments, **options)
+        drawn, (width, height) = self.get_tightbbox(), self.get_size_inches()
+        assert min(drawn.x0, drawn.y0) > -0.02, f"cut off at the left or below: {drawn}"
+        assert drawn.x1 < width + 0.02 and drawn.y1 < height + 0.02, f"cut off at the right or above: {drawn}"
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", checked)
+        yield
+
+
 @pytest.fixture
 def kuttax_main(capsys):
     """Runs the command line in this process; returns exit code, standard output, standard error."""

@@ -14,17 +14,16 @@ from rich.text import Text
 
 from ..options.look import COLOURS, VERDICTS
 from .column import MISSING
-from .figure import INK, PAPER, Axes, figure, files, fix_ticks
+from .figure import INK, Axes, figure, files, fix_ticks
 
 CertificateRecord = Mapping[str, Any]
 
 _LINE = COLOURS["blue"]
-_TITLE = 90  # characters of the solver's name
 _MOST_SHARE = 2.5  # of what is allowed; beyond it a change is drawn at the edge
 _SENTENCE = {
     "valid": "Valid: other solvers predict the same",
     "invalid": "Invalid: the predictions depend on the solver",
-    "undecided": "Undecided: the samples do not tell whether the predictions depend on the solver",
+    "undecided": "Undecided: the samples do not tell whether the solver matters",
 }
 _LEAST_NAME = 26  # characters for the name of a solver
 _GIVE_WAY = ("max", "median", "calibration", "crossings", "growth")  # columns to drop, in this order, if space is short
@@ -81,9 +80,8 @@ def plot(record: CertificateRecord, path: str | os.PathLike[str]) -> tuple[Path,
         if criteria:
             _draw_criteria(panels[0], criteria, record["metric"]["name"])
         colour = VERDICTS[record["verdict"]]
-        solver = textwrap.shorten(record["rows"][0]["solver"], _TITLE, placeholder=" ...")
         canvas.suptitle(_SENTENCE[record["verdict"]], x=0.01, ha="left", color=colour, weight="bold", fontsize=12)
-        panels[0].set_title(solver, fontsize=9, weight="normal", color=INK)
+        panels[0].set_title(record["rows"][0]["solver"], fontsize=9, weight="normal", color=INK)
     return files(path)
 
 
@@ -219,7 +217,7 @@ def _draw(axes: Axes, rows: Sequence[CertificateRecord], record: CertificateReco
     axes.set_xticks(steps, [_step_label(row) for row in rows])
     axes.set_xlabel("step size, as a share of the model's own (ringed)")
     axes.set_ylabel("deviation from an accurate solver\n(1: the spread of the outputs)")
-    axes.legend(loc="best", fontsize=9, frameon=True, facecolor=PAPER, edgecolor="none", framealpha=0.9)
+    axes.figure.legend(loc="outside lower left", ncols=2, fontsize=9)
 
 
 def _draw_floor(axes: Axes, record: CertificateRecord, least: float) -> None:

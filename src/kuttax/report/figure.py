@@ -4,6 +4,7 @@ Matplotlib's object-oriented interface on the Agg canvas: no window, no state sh
 """
 
 import os
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,12 +59,26 @@ def figure(width: float, height: float, path: str | os.PathLike[str]) -> Iterato
         blank = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(blank)
         yield blank
+        _wrap_texts(blank)
         png, svg = files(path)
         with replacing(png) as partial:
             blank.savefig(partial, format="png", dpi=150, metadata={"Software": None})
         blank.set_layout_engine("none")  # so that both files have the same layout
         with replacing(svg) as partial:
             blank.savefig(partial, format="svg", metadata={"Date": None})
+
+
+def _wrap_texts(drawn: Figure) -> None:
+    """Break titles that reach beyond the right edge into lines; the layout does not look at their width."""
+    from matplotlib.text import Text
+
+    drawn.draw_without_rendering()  # for the places of the axes
+    own = [child for axes in drawn.axes for child in axes.get_children() if type(child) is Text]
+    for text in drawn.texts + own:
+        words, place = text.get_text(), text.get_window_extent()
+        room = drawn.bbox.x1 - max(place.x0, 0.0)
+        if words and place.width > room:
+            text.set_text(textwrap.fill(words, max(int(len(words) * room / place.width), 1)))
 
 
 def files(path: str | os.PathLike[str]) -> tuple[Path, Path]:
