@@ -19,10 +19,11 @@ import kuttax as kx
 from kuttax.commands import main as cli
 from kuttax.commands.distillation_log import DistillationLog
 from kuttax.distillation import Frozen, Pairs, gradient, least_squares, row
+from kuttax.distillation.beginning import best_classical
 from kuttax.distillation.best import BestStudent
 from kuttax.distillation.least_squares import _Errors
 from kuttax.distillation.objectives import EndPoint
-from kuttax.distillation.precision import double_precision
+from kuttax.distillation.precision import cast, double_precision
 from kuttax.distillation.starts import split
 from kuttax.distillation.teacher import taught, teacher_of
 from kuttax.errors import UserError
@@ -55,6 +56,46 @@ def ends_by_scipy(y0, t0, t1):
 def fitted():
     """A student of four evaluations for the pendulum from 0 to 2."""
     return kx.distill(pendulum, starts(256), 0.0, 2.0, student=kx.student("anchored", 4), key=KEY)
+
+
+@pytest.mark.parametrize(("rate", "name"), [(1.0, "RK4"), (4.0, "Euler x 4")])
+def test_the_best_scheme_of_a_students_form_is_found(rate, name):
+    """dy/dt = -r y in one step of 4 stages: of order 4, 1 - r + ... + r^4 / 24; four Euler steps, (1 - r / 4)^4."""
+    y0 = np.linspace(0.5, 1.5, 20)[:, None]
+    frozen = Frozen(lambda t, y, args: -rate * y, None, 0.0, 1.0)
+    factors = {"RK4": sum((-rate) ** n / math.factorial(n) for n in range(5)), "Euler x 4": (1 - rate / 4) ** 4}
+    with double_precision():
+        student = cast(kx.student("anchored", 4).for_interval(0.0, 1.0), np.float64)
+        error, best = best_classical(EndPoint(frozen, jnp.asarray(1e6)), student, Pairs(y0, y0 * math.exp(-rate)))
+        factor = kx.solve(frozen.field, np.ones(1), 0.0, 1.0, solver=best).y1.item()
+    assert factor == pytest.approx(factors[name]) and best.trained_for == (0.0, 1.0) and best.order == 1
+    assert error == pytest.approx(abs(factor - math.exp(-rate)) * np.sqrt(np.mean(y0**2)), rel=1e-5)
+
+
+def test_a_fit_that_ends_behind_a_classical_scheme_of_its_form_begins_there_again():
+    """Van der Pol at 8 evaluations: from RK4, twice, the fit stays behind 8 steps of Euler's method."""
+
+    def field(t, y, args):
+        return jnp.stack([y[1], 5 * (1 - y[0] ** 2) * y[1] - y[0]])
+
+    y0 = np.random.default_rng(0).uniform(-2, 2, (200, 2))
+    found = kx.distill(field, y0, 0.0, 1.0, student=kx.student("per_step", 8), key=KEY, max_steps=20)
+    euler = next(row for row in found.table if row.name.startswith("FixedSteps(Euler"))
+    assert found.solver.name == "Euler x 4" and found.own.unreached <= euler.unreached
+    assert found.error < euler.rmse
+
+
+def test_a_scheme_that_reaches_few_starts_is_not_the_best_of_the_table():
+    """dy/dt = -y^3: from 3, one step of order 5 ends at 1e9 and more, and is most accurate where it does not."""
+    y0 = (
+        np.concatenate([np.full((60, 1), 3.0), np.linspace(0.1, 0.5, 40)[:, None]])
+        * np.linspace(0.9, 1.1, 100)[:, None]
+    )
+    table = kx.distill(
+        lambda t, y, a: -(y**3), y0, 0.0, 1.0, student=kx.student("shared", 6), key=KEY, max_steps=1
+    ).table
+    assert min(table, key=lambda row: row.rmse).unreached > 0
+    assert table[0].unreached == min(row.unreached for row in table)
 
 
 def test_beats_every_classical_solver_on_starts_it_never_saw(fitted):

@@ -62,15 +62,18 @@ def reached(lengths: np.ndarray, pairs: Pairs) -> np.ndarray:
 
 
 def table(frozen: Frozen, pairs: Pairs, nfe: int) -> tuple[SchemeRow, ...]:
-    """Every classical tableau with as many equal steps as `nfe` evaluations allow, the best first.
+    """Every classical tableau with as many equal steps as `nfe` evaluations allow, the best first: a start out of reach
+    counts as an error as large as the spread of the ends.
 
     A tableau whose number of stages does not divide `nfe` takes fewer evaluations (`SchemeRow.nfe`). One with more than
     `nfe` stages is left out.
     """
     schemes = [FixedSteps(tableau, nfe // tableau.stages) for tableau in ALL.values() if tableau.stages <= nfe]
     dtype = jax.tree.leaves(pairs.start)[0].dtype
-    rows = [row_of(scheme, lengths(frozen, _Laid(scheme, dtype), pairs), pairs) for scheme in schemes]
-    return tuple(sorted(rows, key=lambda row: (np.isnan(row.rmse), row.rmse)))
+    found = [(scheme, lengths(frozen, _Laid(scheme, dtype), pairs)) for scheme in schemes]
+    most = np.sqrt(pairs.size) * pairs.spread
+    ranked = sorted(found, key=lambda one: float(np.mean(np.minimum(one[1], most) ** 2)))
+    return tuple(row_of(scheme, far, pairs) for scheme, far in ranked)
 
 
 class _Laid(AbstractTableSolver):

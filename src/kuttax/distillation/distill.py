@@ -110,7 +110,8 @@ def distill(
         y0: The starts: a pytree of arrays whose leading axis counts them, at least two. Draw them from the states that
             the solver will meet.
         t0, t1: The interval; t1 < t0 goes backwards.
-        student: The start of the fit: `kx.student(...)` or `LearnedRK.from_tableau(...)`.
+        student: The start of the fit: `kx.student(...)` or `LearnedRK.from_tableau(...)`. A fit that ends behind a
+            classical scheme of the student's form begins there again.
         args: Passed to the field.
         args_axes: Which of the args each start has its own of, as for `kx.solve`; None: all starts share them.
         holdout: The share of the starts that the fit does not see.
@@ -163,7 +164,7 @@ def distill(
     seen, held = pairs.rows(rows), replace(pairs.rows(held_rows), path=None)
     seed = int(jax.random.randint(batch_key, (), 0, 2**31 - 1))
     best = fitted(frozen, student, seen, held, plan, seed, keep, Reporter(report, "fit"))
-    solver = jax.tree.map(lambda old, new: jnp.asarray(np.asarray(new), old.dtype), student, best.student)
+    solver = jax.tree.map(lambda x: jnp.asarray(np.asarray(x), student.dtype), best.student)
     lengths = classical.lengths(frozen, solver, pairs)
     row = classical.row_of(solver, lengths[held_rows], held)
     table = classical.table(frozen, held, solver.nfe)
