@@ -56,6 +56,9 @@ calls = {
     "export: arguments": lambda: kx.export.to_stablehlo(lambda y: y, "y"),
     "input": lambda: kx.ZeroOrderHold("a", 3),
     "order": lambda: kx.Tableau.explicit("own", [], [1], "1"),
+    "student: dtype": lambda: kx.student("free", 4, dtype="abc"),
+    "student: integers": lambda: kx.student("shared", 4, dtype=int),
+    "status": lambda: kx.solvers.raise_for_status("x"),
 }
 said = {}
 for name, call in calls.items():
@@ -102,7 +105,10 @@ SAID = {
     "export: function": "function must be a function of arrays, got 3",
     "export: arguments": "the arguments after the function must be arrays, or jax.ShapeDtypeStruct(shape, dtype)",
     "input": "the times of an input must be numbers, got 'a'",
-    "order": "own: order must be a whole number >= 1, got '1'; correct it",
+    "order": "own: order must be a whole number >= 1, got '1'",
+    "student: dtype": "dtype must be a floating-point one such as jnp.float32, got 'abc'",
+    "student: integers": "dtype must be a floating-point one such as jnp.float32, got <class 'int'>",
+    "status": "raise_for_status takes a solution or its status, got str",
 }
 
 

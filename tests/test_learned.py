@@ -236,8 +236,8 @@ REFUSED = {
     "order 1.5": (RK4, {"order": 1.5}, "order must be a whole number >= 1, got 1.5"),
     "order true": (RK4, {"order": True}, "order must be a whole number >= 1, got True"),
     "ill-conditioned": (DOPRI8, {}, r"the order-3 conditions of Dopri8 with 13 stages are ill-conditioned \(3.5e\+03"),
-    "fewer stages": (RK4, {"stages": 3}, "stages must be a whole number >= 4, those of RK4, got 3"),
-    "half a stage": (RK4, {"stages": 4.5}, "stages must be a whole number >= 4, those of RK4, got 4.5"),
+    "fewer stages": (RK4, {"stages": 3}, "stages of a solver that starts at RK4 must be a whole number >= 4, got 3"),
+    "half a stage": (RK4, {"stages": 4.5}, "stages of a solver that starts at RK4 must be a whole number >= 4, got 4.5"),
 }
 
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from .errors import UserError
 
 _LONGEST = 80  # characters of a value in a message
@@ -38,6 +40,19 @@ def check_callable(name: str, value: Any, of: str) -> None:
     """
     if not callable(value):
         raise UserError(f"{name} must be a function of {of}, got {_in_one_line(value)}")
+
+
+def checked_count(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
+    """`value` as an int, if it is a whole number in this range, Python's or NumPy's.
+
+    Raises:
+        UserError: It is not.
+    """
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not whole or value < least or (most is not None and value > most):
+        allowed = f">= {least}" if most is None else f"from {least} to {most}"
+        raise UserError(f"{name} must be a whole number {allowed}, got {_in_one_line(value)}")
+    return int(value)
 
 
 def _in_one_line(value: Any) -> str:

@@ -18,7 +18,7 @@ from ..arrays import as_jax
 from ..callbacks import told
 from ..errors import UserError
 from ..keys import check_key
-from ..kinds import check_kind
+from ..kinds import check_kind, checked_count
 from ..knots import knots_of
 from ..penalties.base import AbstractPenalty, Penalties
 from ..penalties.engine import solve_penalised
@@ -119,8 +119,7 @@ def solve(
     y0, (t0, t1, ts, args) = checked_state(y0), as_jax((t0, t1, ts, args))
     if batch_axis is not None:
         y0 = samples_first(y0, batch_axis)
-    if isinstance(max_steps, bool) or not isinstance(max_steps, int) or not 1 <= max_steps < 2**31:
-        raise UserError(f"max_steps must be a whole number from 1 to {2**31 - 1}, got {max_steps!r}")
+    max_steps = checked_count("max_steps", max_steps, 1, 2**31 - 1)
     if unroll not in (None, *get_args(Unroll)):
         raise UserError(f"unroll must be 'none', 'stages', 'all' or None, got {unroll!r}")
     if key is not None:

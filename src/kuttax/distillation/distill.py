@@ -18,7 +18,7 @@ from ..arrays import as_jax
 from ..callbacks import told
 from ..errors import UserError
 from ..keys import check_key
-from ..kinds import check_callable
+from ..kinds import check_callable, checked_count
 from ..shown import as_html
 from ..solvers.base.axes import checked_axes, parted
 from ..solvers.base.solver import AbstractSolver, check_solver
@@ -178,5 +178,5 @@ def _check(student: Any, t0: Any, t1: Any, max_steps: Any) -> None:
         raise UserError(f"a student must be a LearnedRK, got {kind}: kx.student('per_step', nfe=8) makes one")
     if not (np.ndim(t0) == np.ndim(t1) == 0 and math.isfinite(t0) and math.isfinite(t1) and t0 != t1):
         raise UserError(f"t0 and t1 must be two different finite numbers, got {t0!r} and {t1!r}")
-    if max_steps is not None and (not isinstance(max_steps, int) or max_steps < 1):
-        raise UserError(f"max_steps must be a whole number >= 1, got {max_steps!r}")
+    if max_steps is not None:
+        checked_count("max_steps", max_steps)

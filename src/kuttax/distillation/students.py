@@ -2,10 +2,9 @@
 
 from typing import Any, Literal, get_args
 
-import jax
-import numpy as np
-
 from ..errors import UserError
+from ..kinds import checked_count
+from ..solvers.base.numbers import parameter_dtype
 from ..solvers.rk import tableaus
 from ..solvers.rk.free import Free
 from ..solvers.rk.learned import LearnedRK
@@ -45,7 +44,7 @@ def student(
         UserError: The kind is unknown, the stages do not divide `nfe`, the order is not possible, or an option is for
             another kind.
     """
-    _check_nfe(nfe)
+    nfe = checked_count("nfe", nfe)
     if kind not in get_args(StudentKind):
         raise UserError(f"unknown kind of student {kind!r}; known: {', '.join(get_args(StudentKind))}")
     if kind != "free" and window is not None:
@@ -74,7 +73,7 @@ def _one_step(
         return LearnedRK.from_tableau(start, 1, order=1 if order is None else order, dtype=dtype)
     if order is not None:
         raise UserError(f"a free student has no order, and order={order} asks for one: leave it out")
-    dtype = jax.dtypes.canonicalize_dtype(np.float64) if dtype is None else dtype
+    dtype = parameter_dtype(dtype)
     return LearnedRK(chart=Free.at(start, window, 1, dtype), logits=None, steps=1, name=start.name)
 
 
@@ -84,13 +83,8 @@ def stages_of(nfe: int, stages: int | None = None) -> int:
     Raises:
         UserError: No number of stages fits the budget.
     """
-    _check_nfe(nfe)
+    nfe = checked_count("nfe", nfe)
     chosen = next(s for s in (4, 3, 2, 1) if nfe % s == 0) if stages is None else stages
     if chosen not in STARTS or nfe % chosen:
         raise UserError(f"nfe {nfe} is no multiple of {stages} stages (of 1 to 4): change one of them")
     return chosen
-
-
-def _check_nfe(nfe: int) -> None:
-    if isinstance(nfe, bool) or not isinstance(nfe, int) or nfe < 1:
-        raise UserError(f"nfe must be a whole number >= 1, got {nfe!r}")

@@ -10,8 +10,8 @@ from jaxtyping import Array
 
 from .._types import State, Time
 from ..errors import UserError
+from ..kinds import checked_count
 from ..solvers.base.closure import converted
-from ..solvers.base.grid import checked_steps
 from ..solvers.base.numbers import number
 from ..solvers.base.pick import Pick
 from ..solvers.base.problem import Problem
@@ -58,7 +58,7 @@ class Consistency(AbstractPenalty):
     through: ThroughStep = eqx.field(static=True, default="step", kw_only=True)
     moves: Moves = eqx.field(static=True, default="both", kw_only=True)
     reference: Tableau = eqx.field(static=True, default=DOPRI5, kw_only=True)
-    substeps: int = eqx.field(static=True, default=2, kw_only=True, converter=checked_steps)
+    substeps: int = eqx.field(static=True, default=2, kw_only=True, converter=lambda n: checked_count("substeps", n))
     rtol: Any = eqx.field(converter=number("rtol"), default=1e-3, kw_only=True)
     atol: Any = eqx.field(converter=number("atol", 0.0), default=1e-3, kw_only=True)
 

@@ -11,7 +11,7 @@ from jaxtyping import Array
 
 from .._types import State, Time
 from ..errors import UserError
-from ..solvers.base.grid import checked_steps
+from ..kinds import checked_count
 from ..solvers.base.numbers import number
 from ..solvers.base.pick import Pick, Picked
 from ..solvers.base.problem import Problem
@@ -58,7 +58,7 @@ class AbstractLocal(AbstractPenalty):
 
     sampling: Sampling = eqx.field(static=True, default="unbiased")
     size: StepSize = eqx.field(static=True, default="budget", kw_only=True)
-    steps: int = eqx.field(static=True, default=2, kw_only=True, converter=checked_steps)
+    steps: int = eqx.field(static=True, default=2, kw_only=True, converter=lambda n: checked_count("steps", n))
     through: Through = eqx.field(static=True, default="step", kw_only=True)
     tableau: Tableau | None = eqx.field(static=True, default=None, kw_only=True)
     rtol: Any = eqx.field(converter=number("rtol", optional=True), default=None, kw_only=True)

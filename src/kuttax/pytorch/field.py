@@ -11,7 +11,7 @@ from jaxtyping import PyTree
 from ..arrays import as_jax
 from ..callbacks import told
 from ..errors import UserError
-from ..kinds import named_class
+from ..kinds import checked_count, named_class
 from ..solvers.base.solver import AbstractSolver
 from ..solvers.rk.adaptive.adaptive import Adaptive
 from ..solvers.rk.tableaus import DOPRI5
@@ -101,8 +101,7 @@ def from_torch(
     torch = imported()
     if not callable(module):
         raise UserError(f"from_torch takes a torch.nn.Module or a function f(t, y), got {type(module).__name__}")
-    if isinstance(rows, bool) or not isinstance(rows, int) or rows < 1:
-        raise UserError(f"rows must be a whole number >= 1, got {rows!r}")
+    rows = checked_count("rows", rows)
     if isinstance(module, type):
         raise UserError(f"from_torch takes a module, got {named_class(module)}")
     if dtype is not None and not isinstance(dtype, torch.dtype):

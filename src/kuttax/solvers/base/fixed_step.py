@@ -11,7 +11,8 @@ from jaxtyping import Array
 
 from ..._types import State, Time
 from ...errors import UserError
-from .grid import AbstractGridSolver, GridState, checked_steps, solution_of, through_times
+from ...kinds import checked_count
+from .grid import AbstractGridSolver, GridState, solution_of, through_times
 from .memory import remembering
 from .pick import Picked, Recorded
 from .problem import Derivative, Problem
@@ -84,13 +85,13 @@ class AbstractFixedStepSolver(AbstractGridSolver):
         """
 
     def check(self, problem: Problem) -> None:
-        checked_steps(self.steps)
+        checked_count("steps", self.steps)
 
     def takes(self) -> frozenset[Feature]:
         return frozenset(("jumps",))
 
     def with_steps(self, steps: int) -> "AbstractFixedStepSolver":
-        return dataclasses.replace(self, steps=checked_steps(steps))
+        return dataclasses.replace(self, steps=checked_count("steps", steps))
 
     def refined(self, times: int, dtype: Any) -> Refined:
         del dtype

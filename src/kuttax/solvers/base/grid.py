@@ -6,11 +6,9 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array
 
 from ..._types import Count, State
-from ...errors import UserError
 from .event import none_yet, nothing_seen
 from .pick import Pick, Picked
 from .problem import Problem
@@ -72,13 +70,6 @@ class GridState(eqx.Module):
             return jax.tree.map(lambda a, b: jnp.where(spread(now, a), a, b), new, old)
 
         return GridState(y, self.n + 1, tuple(picked(old) for old in self.picked), event, seen)
-
-
-def checked_steps(steps: int, name: str = "steps") -> int:
-    """`steps`, if it is a valid number of steps."""
-    if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 1:
-        raise UserError(f"{name} must be a whole number >= 1, got {steps!r}")
-    return int(steps)
 
 
 def lanes_of(problem: Problem) -> tuple[int, ...]:

@@ -92,8 +92,20 @@ def as_list(value: Any) -> list:
     return np.asarray(value, np.float64).tolist()
 
 
-def floating(name: str) -> np.dtype:
-    """The floating-point dtype with this name.
+def parameter_dtype(dtype: Any) -> np.dtype:
+    """The dtype of free parameters that a user asks for; None for JAX's default.
+
+    Raises:
+        UserError: It is not a floating-point dtype.
+    """
+    try:
+        return jax.dtypes.canonicalize_dtype(np.float64) if dtype is None else floating(dtype)
+    except (TypeError, ValueError):
+        raise UserError(f"dtype must be a floating-point one such as jnp.float32, got {dtype!r}") from None
+
+
+def floating(name: Any) -> np.dtype:
+    """The floating-point dtype with this name, or of this type.
 
     Raises:
         ValueError: It is not a floating-point dtype.

@@ -278,12 +278,14 @@ def raise_for_status(outcome: Solution | Array) -> None:
 
     Raises:
         SolveError: At least one status is not `ok`.
-        UserError: The call is inside a compiled function, where the status is not known yet.
+        UserError: The call is inside a compiled function, where the status is not known yet, or `outcome` is neither.
     """
     status = outcome.status if isinstance(outcome, Solution) else outcome
     if isinstance(status, Tracer):
         raise UserError("raise_for_status needs a status that is known: call it on what the compiled function returned")
     statuses = np.asarray(status)
+    if not np.issubdtype(statuses.dtype, np.integer):
+        raise UserError(f"raise_for_status takes a solution or its status, got {type(outcome).__name__}")
     if np.any(statuses):
         failed = Status(int(statuses.max()))
         raise SolveError(failed, _where(statuses) + failed.message)

@@ -12,7 +12,7 @@ from jax.core import Tracer
 from jaxtyping import Array
 
 from ...errors import UserError
-from ..base.grid import checked_steps
+from ...kinds import checked_count
 from ..base.numbers import TIGHTER, least_rtol, number, refuse_low_rtol, said, scaled_tolerances, tightened
 from ..base.once import reverse_once
 from ..base.pick import Pick, Picked, Recorded
@@ -66,7 +66,7 @@ class FromDiffrax(AbstractSolver):
         if not isinstance(self.solver, diffrax.AbstractSolver):
             raise UserError(f"FromDiffrax needs a diffrax solver such as diffrax.Kvaerno5(), got {self.solver!r}")
         if self.steps is not None:
-            checked_steps(self.steps)
+            checked_count("steps", self.steps)
             if self.max_step is not None:
                 raise UserError("max_step limits steps that the tolerances choose: leave it out, or steps")
         elif isinstance(self.solver, diffrax.AbstractImplicitSolver) and _is_zero(self.atol):

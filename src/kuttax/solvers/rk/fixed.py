@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..._types import State
-from ..base.grid import AbstractGridSolver, GridState, checked_steps, solution_of, through_times
+from ...kinds import checked_count
+from ..base.grid import AbstractGridSolver, GridState, solution_of, through_times
 from ..base.pick import Picked, Recorded
 from ..base.problem import Derivative, Problem
 from ..base.registry import register_solver
@@ -101,7 +102,7 @@ class FixedSteps(AbstractTableSolver):
 
     def __init__(self, tableau: Tableau, steps: int):
         self.tableau = checked_tableau(tableau)
-        self.steps = checked_steps(steps)
+        self.steps = checked_count("steps", steps)
 
     @property
     def stages(self) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ...errors import UserError
+from ...kinds import checked_count
 from .chart import AbstractChart, in_rows, moderate
 from .tableau import Tableau
 
@@ -46,9 +47,7 @@ class Free(AbstractChart):
             UserError: The window is no whole number from 1, or is too short for the tableau.
         """
         s = tableau.stages
-        window = s if window is None else window
-        if isinstance(window, bool) or not isinstance(window, int) or window < 1:
-            raise UserError(f"window must be a whole number >= 1, got {window!r}")
+        window = s if window is None else checked_count("window", window)
         full = np.diff(np.concatenate([tableau.a, tableau.b[None]]), axis=0)  # update i has the slopes up to i
         entries = _entries(s, window)
         if not np.isclose(np.abs(full).sum(), np.abs(full[entries]).sum()):

@@ -12,9 +12,9 @@ from jax.core import Tracer
 from jaxtyping import Array
 
 from ...errors import UserError
+from ...kinds import checked_count
 from ...shown import as_html, counted, timeline
-from ..base.grid import checked_steps
-from ..base.numbers import as_list, floating
+from ..base.numbers import as_list, floating, parameter_dtype
 from ..base.problem import Problem
 from ..base.registry import register_solver
 from ..base.solver import Feature, Refined
@@ -98,8 +98,8 @@ class LearnedRK(AbstractTableSolver):
             UserError: The order is not possible: it is more than the stages or the start allow, the start is
                 ill-conditioned, or the closed family's chart does not contain it.
         """
-        tableau, steps = checked_tableau(tableau), checked_steps(steps)
-        dtype = jax.dtypes.canonicalize_dtype(np.float64) if dtype is None else dtype
+        tableau, steps = checked_tableau(tableau), checked_count("steps", steps)
+        dtype = parameter_dtype(dtype)
         tableau = _with_stages(tableau, tableau.stages if stages is None else stages)
         order = _best_order(tableau) if order is None else order
         _check_order(tableau, order)
@@ -208,7 +208,7 @@ class LearnedRK(AbstractTableSolver):
         logits = None if data["logits"] is None else jnp.asarray(np.array(data["logits"]), dtype)
         meant = None if data["trained_for"] is None else (data["trained_for"]["t0"], data["trained_for"]["t1"])
         chart = chart_of_data(data, dtype)
-        steps = checked_steps(data["steps"])
+        steps = checked_count("steps", data["steps"])
         solver = cls(chart=chart, logits=logits, steps=steps, name=data["start"], trained_for=meant)
         if solver.rows not in (1, steps) or (logits is not None and logits.shape != (steps,)):
             raise ValueError("parameters that do not fit the number of steps")
@@ -236,7 +236,7 @@ class LearnedRK(AbstractTableSolver):
         Raises:
             UserError: `steps` is not a whole number of at least 1.
         """
-        steps = checked_steps(steps)
+        steps = checked_count("steps", steps)
         chart, logits = self.chart, self.logits
         if self.rows > 1:
             rows = resampled_rows(self.rows, steps)
@@ -333,8 +333,7 @@ def _best_order(tableau: Tableau) -> int:
 
 def _check_order(tableau: Tableau, order: int) -> None:
     s = tableau.stages
-    if isinstance(order, bool) or not isinstance(order, int) or order < 1:
-        raise UserError(f"order must be a whole number >= 1, got {order!r}")
+    checked_count("order", order)
     if order > s:
         raise UserError(f"order {order} needs at least {order} stages, got {s}: add stages, or lower the order")
     if order > tableau.order:
@@ -349,9 +348,7 @@ def _check_order(tableau: Tableau, order: int) -> None:
 
 def _with_stages(tableau: Tableau, stages: int) -> Tableau:
     """`tableau` with extra stages of weight zero, at different nodes, so that training can tell them apart."""
-    extra = stages - tableau.stages
-    if isinstance(stages, bool) or not isinstance(stages, int) or extra < 0:
-        raise UserError(f"stages must be a whole number >= {tableau.stages}, those of {tableau.name}, got {stages!r}")
+    extra = checked_count(f"stages of a solver that starts at {tableau.name}", stages, tableau.stages) - tableau.stages
     if extra == 0:
         return tableau
     a = np.zeros((stages, stages))

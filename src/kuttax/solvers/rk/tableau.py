@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ...errors import UserError
-from ...kinds import check_kind
+from ...kinds import check_kind, checked_count
 from ...shown import as_html
 
 # Tolerance, for rounding, of an identity that holds exactly for the true coefficients.
@@ -299,8 +299,8 @@ def _check_orders(tableau: Tableau):
 
 
 def _check_order(name: str, field: str, order: Any):
-    if order is not None and (not isinstance(order, int | np.integer) or order < 1):
-        raise UserError(f"{name}: {field} must be a whole number >= 1, got {order!r}; correct it")
+    if order is not None:
+        checked_count(f"{name}: {field}", order)
 
 
 def _check_identities(tableau: Tableau):

@@ -11,7 +11,8 @@ from jaxtyping import Array, PyTree
 
 from ..._types import Count, State, Time
 from ...errors import UserError
-from ..base.grid import AbstractGridSolver, GridState, checked_steps, solution_of, through_times
+from ...kinds import checked_count
+from ..base.grid import AbstractGridSolver, GridState, solution_of, through_times
 from ..base.memory import remembering
 from ..base.pick import Recorded
 from ..base.problem import Derivative, Problem
@@ -71,8 +72,8 @@ class AbstractSDESolver(AbstractGridSolver):
     """
 
     solves_sdes: ClassVar[bool] = True
-    steps: int = eqx.field(static=True, converter=checked_steps)
-    refine: int = eqx.field(static=True, default=1, kw_only=True, converter=lambda n: checked_steps(n, "refine"))
+    steps: int = eqx.field(static=True, converter=lambda n: checked_count("steps", n))
+    refine: int = eqx.field(static=True, default=1, kw_only=True, converter=lambda n: checked_count("refine", n))
     noises: eqx.AbstractClassVar[tuple[Noise, ...]]
     calculi: eqx.AbstractClassVar[tuple[Calculus, ...]]
     uses_mean: eqx.AbstractClassVar[bool]
@@ -111,7 +112,7 @@ class AbstractSDESolver(AbstractGridSolver):
             UserError: `refine` is not a multiple of `times`.
         """
         del dtype
-        times = checked_steps(times)
+        times = checked_count("steps", times)
         if self.refine % times:
             raise UserError(f"refine={self.refine} must be a multiple of {times}, for {times} times the steps")
         return Refined(dataclasses.replace(self, steps=self.steps * times, refine=self.refine // times))

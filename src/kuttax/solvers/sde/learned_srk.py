@@ -12,7 +12,7 @@ from jaxtyping import Array
 from ..._types import State, Time
 from ...errors import UserError
 from ...shown import counted
-from ..base.numbers import as_list, floating
+from ..base.numbers import as_list, floating, parameter_dtype
 from ..base.registry import register_solver
 from ..rk.chart import MOST_CONDITION, MOST_DRIFT, moderate
 from ..rk.order import nearest
@@ -74,7 +74,7 @@ class LearnedSRK(AbstractSDESolver):
         Raises:
             UserError: The tableau has no strong order 1 with its B1, or its nodes are not A e.
         """
-        dtype = jax.dtypes.canonicalize_dtype(np.float64) if dtype is None else dtype
+        dtype = parameter_dtype(dtype)
         rows = np.stack([np.ones(tableau.stages), tableau.b1.sum(1)])
         if not (np.linalg.cond(rows) <= MOST_CONDITION and np.allclose(tableau.c1, tableau.a1.sum(1))):
             raise UserError("the tableau cannot keep strong order 1 by its weights alone: start at SRI1W1")
