@@ -23,7 +23,7 @@ from kuttax.nn.fields.identified import Identified
 from kuttax.report import forecast as drawing
 from kuttax.solvers.base.solution import SolveError
 from kuttax.tasks import TASKS, Dynamics, Task, build
-from kuttax.tasks.dynamics.forecast import describe
+from kuttax.tasks.dynamics.forecast import VALID, describe
 from kuttax.training.certify import certify_run
 from kuttax.training.checkpoint import load_run
 from kuttax.training.evaluate import evaluate
@@ -285,7 +285,7 @@ def test_a_forecast_that_diverges_is_no_number(rng, tmp_path):
         describe(truth, found, truth.reshape(-1, 2), PLAIN, None, Source("time (min)", ("a", "b")))
     )
     assert lines[0].endswith("diverged after 8 min") and lines[1].endswith("the first after 4 min")
-    assert lines[2].startswith("valid for 4 min (median)")
+    assert lines[2].startswith(f"accurate (within {VALID} sd) for 4 min (median)") and drawing.WITHIN == VALID
     for file in drawing.plot({"mine": said}, ["learned"], tmp_path / "forecast"):
         assert file.stat().st_size > 0
 

@@ -237,7 +237,11 @@ REFUSED = {
     "order true": (RK4, {"order": True}, "order must be a whole number >= 1, got True"),
     "ill-conditioned": (DOPRI8, {}, r"the order-3 conditions of Dopri8 with 13 stages are ill-conditioned \(3.5e\+03"),
     "fewer stages": (RK4, {"stages": 3}, "stages of a solver that starts at RK4 must be a whole number >= 4, got 3"),
-    "half a stage": (RK4, {"stages": 4.5}, "stages of a solver that starts at RK4 must be a whole number >= 4, got 4.5"),
+    "half a stage": (
+        RK4,
+        {"stages": 4.5},
+        "stages of a solver that starts at RK4 must be a whole number >= 4, got 4.5",
+    ),
 }
 
 

@@ -65,8 +65,8 @@ def fit(
         A `Fitted`.
 
     Raises:
-        UserError: A number is out of its range, the budget cannot be met, or not exactly one of `nfe` and `solver` is
-            given.
+        UserError: A number is out of its range, the budget cannot be met, `least` is given for a solver of one step, or
+            not exactly one of `nfe` and `solver` is given.
         TrainingError, SolveError: Training failed.
     """
     check_task(task)
@@ -82,6 +82,8 @@ def fit(
     most = 8 * budget if most_nfe is None else most_nfe
     if most < budget:
         raise UserError(f"most_nfe must be at least the budget, {budget}, got {most_nfe}")
+    if least and start.number_of_steps() < 2:
+        raise UserError("least takes steps away from a solver, and this one has one step: raise nfe, or lower stages")
     work = phases.Work(task, settings or Settings(), seed, report, report_distillation, saved, resume)
     history: list[Phase] = []
 

@@ -14,6 +14,9 @@ from ..io.shape import NUMBER
 from .curves import looks
 from .figure import INK, Axes, Figure, figure, files
 
+WITHIN = 0.4
+"""The error, in standard deviations of the data, up to which a forecast is accurate: the task's `VALID`."""
+
 ForecastRecord = Mapping[str, Any]
 NAME = "forecast.json"
 """The file of a run that contains its forecasts."""
@@ -41,7 +44,7 @@ def describe(record: ForecastRecord) -> list[str]:
             f"{record['diverged']} of {n} forecasts diverge, the first after {record['first_divergence']:.6g}{unit}"
         )
     valid = record["valid"]
-    lines.append(f"valid for {_time(valid, unit)} (median), {valid['whole']} of {n} to the end")
+    lines.append(f"accurate (within {WITHIN} sd) for {_time(valid, unit)} (median), {valid['whole']} of {n} to the end")
     found = record["attractor"]
     if found is not None:
         lines.append(
@@ -184,9 +187,9 @@ def _errors(axes: Axes, found: Mapping[str, ForecastRecord], look: Looks) -> Non
         if values and len(values) < len(record["rmse"]):
             axes.plot(times[-1], values[-1], "x", color=colour, ms=9, mew=2)
     axes.set_yscale("log")
-    axes.axhline(0.4, color=INK, lw=0.8, ls=":")
+    axes.axhline(WITHIN, color=INK, lw=0.8, ls=":")
     axes.annotate(
-        "valid up to here", (1, 0.4), (-2, 3), ("axes fraction", "data"), "offset points", ha="right", fontsize=8
+        "accurate up to here", (1, WITHIN), (-2, 3), ("axes fraction", "data"), "offset points", ha="right", fontsize=8
     )
     axes.margins(x=0.01)
     lead = f"{next(iter(found.values()))['example']['time']} ahead"

@@ -55,7 +55,8 @@ class Trajectories(NamedTuple):
 class Task(Protocol):
     """Data, a model and a loss; the caller passes the solver.
 
-    Optional attributes: `consistency` is the penalty, weighted for this loss, that `kx.fit` trains with; None for none,
+    Optional attributes: `loss_options` names the further parameters of `loss`: without "penalty" there, the task trains
+    without penalties. `consistency` is the penalty, weighted for this loss, that `kx.fit` trains with; None for none,
     and `0.1 * kx.Consistency()` for a task without the attribute. `intervals` is the number of intervals in one solve
     with output times: a fixed-step solver takes `steps` steps in each interval.
 

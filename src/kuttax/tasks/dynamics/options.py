@@ -44,7 +44,7 @@ class DynamicsOptions(TaskOptions):
     control_input: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="COLUMN ...")] = None
     """With --file: the control inputs (default: u1, u2, ..., if they are there)."""
     trajectory: Annotated[str | None, tyro.conf.arg(metavar="COLUMN")] = None
-    """With --file: the label of a row's trajectory (default: trajectory, id or run, if it is there)."""
+    """With --file: the label of a row's trajectory (default: trajectory, series, id or run, if it is there)."""
     delimiter: Delimiter = None
     trajectories: WholeNumber | None = None
     """Generate this many trajectories (default: depends on the system)."""
