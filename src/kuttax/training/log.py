@@ -1,5 +1,6 @@
 """Output of training: a progress bar or a line now and then, and one JSON line per dispatch."""
 
+import statistics
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +16,8 @@ from .loop import Progress
 
 EVERY = 10.0
 """Seconds between two lines of progress where there is no terminal."""
+
+_PACES = 3  # dispatches before the time left is estimated by their median: one or two of them also compile
 
 
 class Due:
@@ -63,7 +66,8 @@ class Log:
         self.bar = Bar(*columns, console=console, transient=True, disable=not console.is_terminal)
         self.item = self.bar.add_task(f"{label}, compiling", total=total, completed=since, loss="-", nfe="-")
         self.console, self.label, self.total = console, label, total
-        self._first: tuple[int, float] | None = None
+        self._before: tuple[int, float] | None = None
+        self._paces: list[float] = []  # seconds for a step, of each dispatch after the first
         self._due = Due(console)
 
     def __enter__(self) -> "Log":
@@ -92,12 +96,14 @@ class Log:
     def _say(self, now: Progress) -> None:
         """Print a line, if one is due."""
         seen = time.monotonic()
-        first, began = self._first = self._first or (now.step, seen)
+        if self._before is not None and now.step > self._before[0]:
+            self._paces.append((seen - self._before[1]) / (now.step - self._before[0]))
+        self._before = now.step, seen
         if not self._due(seen):
             return
         left = ""
-        if now.step > first:
-            seconds = (seen - began) / (now.step - first) * (self.total - now.step)
+        if len(self._paces) >= _PACES:
+            seconds = statistics.median(self._paces) * (self.total - now.step)
             left = f", about {timedelta(seconds=round(seconds))} left"
         steps = f"step {now.step} of {self.total}"
         self.console.out(f"{self.label}: {steps}, loss {now.loss:.4g}, NFE {now.nfe:.4g}{left}", highlight=False)
