@@ -560,6 +560,14 @@ def test_json_table_and_picture_say_what_was_found(of_euler, tmp_path):
     assert png.stat().st_size > 10_000 and "step size, as a share" in svg.read_text()
 
 
+def test_a_long_name_of_a_solver_breaks_into_lines_of_the_picture(tmp_path):
+    """`tests/conftest.py` looks at every picture that a test draws: nothing is cut off."""
+    record = certify(stub(lambda solver: np.ones((100, 2))), OWN, None).to_json()
+    record["rows"][0]["solver"] = "LearnedRK from RK4: " + "order 2, " * 20
+    svg = drawing.plot(record, tmp_path / "certificate")[1].read_text()
+    assert svg.count("order 2, order 2") >= 2
+
+
 def test_a_certificate_without_predictions_can_be_shown_too(tmp_path):
     found = certify(stub(lambda solver: np.full((100, 2), np.nan)), OWN, None)
     drawing.plot(found.to_json(), tmp_path / "certificate")

@@ -75,10 +75,11 @@ def _wrap_texts(drawn: Figure) -> None:
     drawn.draw_without_rendering()  # for the places of the axes
     own = [child for axes in drawn.axes for child in axes.get_children() if type(child) is Text]
     for text in drawn.texts + own:
-        words, place = text.get_text(), text.get_window_extent()
-        room = drawn.bbox.x1 - max(place.x0, 0.0)
-        if words and place.width > room:
-            text.set_text(textwrap.fill(words, max(int(len(words) * room / place.width), 1)))
+        words, most = text.get_text(), len(text.get_text())
+        room = drawn.bbox.x1 - max(text.get_window_extent().x0, 0.0)
+        while most > 1 and text.get_window_extent().width > room:
+            most -= max(most // 20, 1)
+            text.set_text(textwrap.fill(words, most))
 
 
 def files(path: str | os.PathLike[str]) -> tuple[Path, Path]:
