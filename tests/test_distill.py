@@ -348,7 +348,7 @@ def test_starts_that_no_step_can_cross_do_not_decide_the_fit(method, rng, monkey
         (("tall", 8), "unknown kind of student 'tall'; known: per_step, shared, anchored, free"),
         (("shared", 0), "nfe must be a whole number >= 1, got 0"),
         (("shared", 9, 4), "nfe 9 is no multiple of 4 stages"),
-        (("shared", 10, 5), "nfe 10 is no multiple of 5 stages"),
+        (("shared", 10, 0), "stages must be a whole number >= 1, got 0"),
         (("anchored", 8, 4), "leave stages out"),
     ],
 )

@@ -262,7 +262,7 @@ def test_it_resumes_bit_for_bit(stage, fitted, tmp_path):
         ({"nfe": 0}, "nfe must be a whole number >= 1"),
         ({"nfe": 2.5}, "nfe must be a whole number >= 1"),
         ({"nfe": 6, "stages": 4}, "nfe 6 is no multiple of 4 stages"),
-        ({"nfe": 6, "stages": 6}, "no multiple of 6 stages"),
+        ({"nfe": 6, "stages": 0}, "stages must be a whole number >= 1, got 0"),
         ({"nfe": 8, "most_nfe": 4}, "most_nfe must be at least the budget"),
         ({"nfe": 4, "least": True}, "least takes steps away from a solver, and this one has one step"),
     ],

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from scipy.integrate import RK23, RK45
 
+from kuttax.distillation.students import stages_of, start_of
 from kuttax.errors import UserError
 from kuttax.solvers.rk.order import order_conditions
-from kuttax.solvers.rk.tableaus import ALL, BOSH3, DOPRI5, DOPRI8, EULER, RK4, TSIT5, Tableau
+from kuttax.solvers.rk.tableaus import ALL, BOSH3, DOPRI5, DOPRI8, EULER, HEUN3, MIDPOINT, RK4, TSIT5, Tableau
 
 EVERY = pytest.mark.parametrize("tableau", ALL.values(), ids=ALL.keys())
 PAIRS = pytest.mark.parametrize(
@@ -157,7 +158,32 @@ def test_compose_is_so_many_steps(tableau, steps):
 
 
 def test_compose_once_is_the_tableau_itself():
-    assert RK4.compose(1) is RK4
+    assert RK4.compose(1) is RK4 and RK4.then() is RK4
+
+
+def test_one_after_the_other_is_a_step_of_each():
+    """RK4 for the first 4/9 of the step, Heun's third-order method for the next 3/9, the midpoint rule for the rest."""
+    both = RK4.then(HEUN3, MIDPOINT)
+    h, y, done = 0.7, np.array([0.8, -0.3, 0.5]), 0.0
+    once = step(both, circle_and_bell, 0.4, y, h)
+    for part, share in ((RK4, 4 / 9), (HEUN3, 3 / 9), (MIDPOINT, 2 / 9)):
+        y = step(part, circle_and_bell, 0.4 + done * h, y, share * h)
+        done += share
+    np.testing.assert_allclose(once, y, rtol=0, atol=2e-15)
+    assert (both.name, both.stages, both.order) == ("RK4 then Heun3 then Midpoint", 9, 2)
+
+
+@pytest.mark.parametrize("stages", range(1, 14))
+def test_a_scheme_of_any_number_of_stages(stages):
+    """The order conditions up to the order it names, which is at least 2 beyond one stage, 3 beyond five."""
+    scheme = start_of(stages)
+    assert scheme.stages == stages and scheme.order >= (1, 2, 3, 4, 2, *[3] * 8)[stages - 1]
+    assert np.abs(order_conditions(scheme, scheme.order)).max() <= 1e-12
+
+
+def test_a_budget_that_2_and_3_do_not_divide_has_steps_that_can_learn():
+    chosen = [stages_of(nfe) for nfe in (1, 4, 5, 6, 7, 10, 11, 13, 17, 25, 35)]
+    assert chosen == [1, 4, 5, 3, 7, 2, 11, 13, 1, 5, 5]
 
 
 def test_names():

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..distillation.students import STARTS, stages_of
+from ..distillation.students import stages_of, start_of
 from ..errors import UserError
 from ..solvers.base.grid import AbstractGridSolver
 from ..solvers.base.solver import AbstractSolver, Calculus
@@ -22,7 +22,7 @@ def solver_of(
 
     Args:
         nfe: The budget.
-        stages: Evaluations in one step; None for the largest number that divides `nfe`.
+        stages: Evaluations in one step; None: as `stages_of` chooses.
         learned: Whether the solver is a learned one; there is none for Stratonovich SDEs.
         calculus: The calculus of an SDE; None for an ODE.
 
@@ -32,7 +32,7 @@ def solver_of(
     if calculus is not None:
         return _of_sde(nfe, stages, calculus, learned=learned)
     stages = stages_of(nfe, stages)
-    classical = FixedSteps(STARTS[stages], nfe // stages)
+    classical = FixedSteps(start_of(stages), nfe // stages)
     started: Any = learning(classical) if learned else classical
     return started
 

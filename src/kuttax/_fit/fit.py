@@ -47,7 +47,8 @@ def fit(
         nfe: Evaluations of the field in one solve; of the drift for an SDE. `fit` trains an SDE on a fixed grid from
             the start, with a penalty on the local error, and does not distil it.
         solver: A solver with a number of steps, in place of `nfe`: training at the budget starts there.
-        stages: Evaluations of one step, 1 to 4; None for the largest number that divides `nfe`.
+        stages: Evaluations of one step; None for the largest of 4, 3, 2 that divides `nfe`, else its smallest prime
+            factor up to 13.
         options: The components; None for all of them.
         settings: Training settings; None for the defaults.
         allow_more: If the certificate at the budget is not valid, return the solver of the smallest NFE with a valid

@@ -47,7 +47,7 @@ class Distill:
     one set of coefficients. anchored: one step of --nfe stages. free: a sampler without an order, which comes closest
     to the teacher and has no certificate."""
     stages: WholeNumber | None = None
-    """Evaluations in one step (default: the largest of 4, 3, 2, 1 that divides --nfe)."""
+    """Evaluations in one step (default: the largest of 4, 3, 2 that divides --nfe, else its smallest prime factor)."""
     order: Annotated[int, at_least(1, most=64)] = 1
     """Keep at least this order of accuracy, whatever the solver learns."""
     window: WholeNumber | None = None

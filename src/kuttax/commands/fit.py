@@ -88,7 +88,7 @@ class Fit:
     nfe: Budget = 8
     """The budget: evaluations of the field in one solve."""
     stages: WholeNumber | None = None
-    """Evaluations in one step (default: the largest of 4, 3, 2, 1 that divides --nfe)."""
+    """Evaluations in one step (default: the largest of 4, 3, 2 that divides --nfe, else its smallest prime factor)."""
     allow_more: bool = False
     """If the certificate is not valid at --nfe, keep the solver with the fewest evaluations whose certificate is."""
     least: bool = False

@@ -8,11 +8,12 @@ from ..solvers.base.numbers import parameter_dtype
 from ..solvers.rk import tableaus
 from ..solvers.rk.free import Free
 from ..solvers.rk.learned import LearnedRK
+from ..solvers.rk.tableau import Tableau
 
 StudentKind = Literal["per_step", "shared", "anchored", "free"]
 
-STARTS = {1: tableaus.EULER, 2: tableaus.MIDPOINT, 3: tableaus.HEUN3, 4: tableaus.RK4}
-"""The starting tableau of a student, by its stages a step."""
+_FEW = {1: tableaus.EULER, 2: tableaus.MIDPOINT, 3: tableaus.HEUN3, 4: tableaus.RK4}
+_LARGEST_PRIME = 13  # stages of one step of an NFE that 2 and 3 do not divide
 
 
 def student(
@@ -33,7 +34,8 @@ def student(
             evaluations and the sums of its weights are free too, so it has no order: with smaller steps it does not
             approach the solution, and `certify` refuses it. Its error against the teacher is all that is known of it.
         nfe: Evaluations of the field on the interval.
-        stages: Stages of one step, 1 to 4; None for the largest number that divides `nfe`. Not for "anchored", "free".
+        stages: Stages of one step; None for the largest of 4, 3, 2 that divides `nfe`, else its smallest prime factor
+            up to 13. Not for "anchored", "free".
         order: The order to keep; None for 1, which leaves the most freedom for the step sizes it is fitted on. A higher
             one loses less at others. Not for "free".
         window: Of a "free" student: how many of the last slopes each of its updates has; None for all. Fewer need
@@ -53,7 +55,7 @@ def student(
         return _one_step(kind, nfe, stages, order, window, dtype)
     stages = stages_of(nfe, stages)
     return LearnedRK.from_tableau(
-        STARTS[stages],
+        start_of(stages),
         steps := nfe // stages,
         order=1 if order is None else order,
         per_step=kind == "per_step",
@@ -78,13 +80,27 @@ def _one_step(
 
 
 def stages_of(nfe: int, stages: int | None = None) -> int:
-    """The stages of a step for a budget; None chooses the largest of 4, 3, 2, 1 that divides it.
+    """The stages of a step for a budget; None chooses the largest of 4, 3, 2 that divides it, else a prime up to 13:
+    steps of one stage would have no coefficients to learn.
 
     Raises:
-        UserError: No number of stages fits the budget.
+        UserError: The budget is no multiple of the stages.
     """
     nfe = checked_count("nfe", nfe)
-    chosen = next(s for s in (4, 3, 2, 1) if nfe % s == 0) if stages is None else stages
-    if chosen not in STARTS or nfe % chosen:
-        raise UserError(f"nfe {nfe} is no multiple of {stages} stages (of 1 to 4): change one of them")
-    return chosen
+    if stages is None:
+        return next((s for s in (4, 3, 2, *range(5, _LARGEST_PRIME + 1)) if nfe % s == 0), 1)
+    if nfe % checked_count("stages", stages):
+        raise UserError(f"nfe {nfe} is no multiple of {stages} stages: change one of them")
+    return stages
+
+
+def start_of(stages: int) -> Tableau:
+    """A classical scheme of this many stages, of as high an order as is usual for up to 4; beyond, steps of RK4 and of
+    Heun's third-order method in turn (for 5 Heun's and the midpoint rule)."""
+    if stages in _FEW:
+        return _FEW[stages]
+    if stages == 5:
+        return tableaus.HEUN3.then(tableaus.MIDPOINT)
+    threes = -stages % 4
+    first, *others = [tableaus.RK4] * ((stages - 3 * threes) // 4) + [tableaus.HEUN3] * threes
+    return first.then(*others)

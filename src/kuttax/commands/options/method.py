@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+from ...distillation.students import stages_of
 from ...errors import UserError
 from ...solvers import registry as sde_solvers
 from ...solvers.base.solver import AbstractSolver, title
@@ -124,12 +125,10 @@ def _solvers(
 
 
 def _stages(budget: int, asked: int | None) -> int:
-    """The stages of the learned solver: as requested, else the largest of 4, 3, 2, 1 that divides the budget."""
-    if asked is None:
-        return next(s for s in (4, 3, 2, 1) if budget % s == 0)
-    if asked < 1 or budget % asked:
+    """The stages of the learned solver, in the words of the command line if they do not fit."""
+    if asked is not None and budget % asked:
         raise UserError(f"--nfe {budget} is no multiple of --stages {asked}: change one of them")
-    return asked
+    return stages_of(budget, asked)
 
 
 def _count(steps: int) -> str:

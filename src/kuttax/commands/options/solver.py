@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from ...distillation.students import STARTS
+from ...distillation.students import start_of
 from ...errors import UserError
 from ...options.bounds import above, at_least, check_bounds
 from ...options.unused import Unused, unless
@@ -53,9 +53,8 @@ class LearnedOptions:
             UserError: They cannot be had together.
         """
         return LearnedRK.from_tableau(
-            STARTS[min(stages, 4)],  # more stages start at RK4 with further ones of weight zero
+            start_of(stages),
             steps,
-            stages=stages,
             order=min(2, stages) if self.order is None else self.order,
             per_step=not self.shared,
             learn_steps=not self.equal_steps,

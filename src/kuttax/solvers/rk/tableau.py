@@ -3,6 +3,7 @@
 Pure NumPy in float64; a solver casts the numbers to the dtype of the state when it solves.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -161,15 +162,21 @@ class Tableau:
         """
         if steps < 1:
             raise UserError(f"{self.name}: steps must be >= 1, got {steps}; compose(2) is two steps taken as one")
-        if steps == 1:
-            return self
-        # Stage i of step n sees all stages of earlier steps with weights b, and the stages of its own step with weights
-        # a.
-        earlier = np.kron(np.tri(steps, k=-1), np.tile(self.b, (self.stages, 1)))
-        own = np.kron(np.eye(steps), self.a)
-        return Tableau.explicit(
-            f"{self.name} x {steps}", (earlier + own) / steps, np.tile(self.b, steps) / steps, self.order
-        )
+        return self.then(*[self] * (steps - 1))
+
+    def then(self, *others: "Tableau") -> "Tableau":
+        """A step of this method and one of each of the others, in this order, written as one step.
+
+        Each takes a share of the step in proportion to its stages: `RK4.then(HEUN3)` has 7 evaluations, four for the
+        first 4/7 of the step.
+
+        Returns:
+            The tableau, of the lowest order among them, without an embedded pair.
+        """
+        parts = [self, *others]
+        runs = [(name, len(list(run))) for name, run in itertools.groupby(part.name for part in parts)]
+        name = " then ".join(f"{name} x {times}" if times > 1 else name for name, times in runs)
+        return _in_turn(name, parts) if others else self
 
     def to_data(self) -> Any:
         """The name of a tableau that kuttax knows, else its coefficients, in types that JSON can hold."""
@@ -290,6 +297,21 @@ def _check_shapes(tableau: Tableau):
             f"{name}: a must be strictly lower triangular, got a[{i}, {j}] = {tableau.a[i, j]:g}; "
             f"for an implicit method use kuttax.FromDiffrax"
         )
+
+
+def _in_turn(name: str, parts: Sequence[Tableau]) -> Tableau:
+    """Methods one after the other as one step, each for a share in proportion to its stages.
+
+    A stage sees all stages of the methods before with their weights b, and those of its own with weights a.
+    """
+    stages = sum(part.stages for part in parts)
+    a, b, done = np.zeros((stages, stages)), np.zeros(stages), 0
+    for part in parts:
+        own, share = slice(done, done + part.stages), stages / part.stages
+        a[own, :done] = b[:done]
+        a[own, own], b[own] = part.a / share, part.b / share
+        done += part.stages
+    return Tableau.explicit(name, a, b, min(part.order for part in parts))
 
 
 def _check_orders(tableau: Tableau):
