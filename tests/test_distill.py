@@ -85,6 +85,15 @@ def test_a_fit_that_ends_behind_a_classical_scheme_of_its_form_begins_there_agai
     assert found.error < euler.rmse
 
 
+def test_a_student_that_no_longer_is_the_scheme_of_its_name_begins_again_too():
+    """Ralston's method of four stages with its coefficients moved away, and one step of the fit."""
+    start = kx.LearnedRK.from_tableau(kx.tableaus.RALSTON4, 1, order=1)
+    moved = jax.tree.map(lambda x: x + 0.3 * jax.random.normal(KEY, x.shape), start)
+    y0 = np.linspace(0.5, 1.5, 40)[:, None]
+    found = kx.distill(lambda t, y, a: -(y**2), y0, 0.0, 1.0, student=moved, key=KEY, max_steps=1)
+    assert found.error <= found.table[0].rmse
+
+
 def test_a_scheme_that_reaches_few_starts_is_not_the_best_of_the_table():
     """dy/dt = -y^3: from 3, one step of order 5 ends at 1e9 and more, and is most accurate where it does not."""
     y0 = (

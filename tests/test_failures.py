@@ -261,7 +261,7 @@ def test_failures_are_logged_and_said_at_the_end(tmp_path):
 
 
 def test_where_there_is_no_terminal_a_line_is_printed_now_and_then(monkeypatch):
-    """The time left is that of the median step: ten a second, whatever the second dispatch compiled."""
+    """The slowest two dispatches, which may have compiled, do not count for the time left: ten steps a second."""
     clock = iter([0.0, 4.0, 34.0, 35.0, 36.0, 37.0, 45.0])
     monkeypatch.setattr(log, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     said = io.StringIO()

@@ -264,7 +264,7 @@ def test_it_resumes_bit_for_bit(stage, fitted, tmp_path):
         ({"nfe": 6, "stages": 4}, "nfe 6 is no multiple of 4 stages"),
         ({"nfe": 6, "stages": 0}, "stages must be a whole number >= 1, got 0"),
         ({"nfe": 8, "most_nfe": 4}, "most_nfe must be at least the budget"),
-        ({"nfe": 4, "least": True}, "least takes steps away from a solver, and this one has one step"),
+        ({"nfe": 4, "least": True}, "least takes steps away from a solver, and this one has one step: begin with two"),
     ],
 )
 def test_a_budget_that_cannot_be_is_one_line(options, says):

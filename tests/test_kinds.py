@@ -106,8 +106,8 @@ SAID = {
     "export: arguments": "the arguments after the function must be arrays, or jax.ShapeDtypeStruct(shape, dtype)",
     "input": "the times of an input must be numbers, got 'a'",
     "order": "own: order must be a whole number >= 1, got '1'",
-    "student: dtype": "dtype must be a floating-point one such as jnp.float32, got 'abc'",
-    "student: integers": "dtype must be a floating-point one such as jnp.float32, got <class 'int'>",
+    "student: dtype": "dtype must be jnp.float32 or jnp.float64, got 'abc'",
+    "student: integers": "dtype must be jnp.float32 or jnp.float64, got <class 'int'>",
     "status": "raise_for_status takes a solution or its status, got str",
 }
 

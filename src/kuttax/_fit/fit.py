@@ -48,7 +48,7 @@ def fit(
             the start, with a penalty on the local error, and does not distil it.
         solver: A solver with a number of steps, in place of `nfe`: training at the budget starts there.
         stages: Evaluations of one step; None for the largest of 4, 3, 2 that divides `nfe`, else its smallest prime
-            factor up to 13.
+            factor up to 13, else 1.
         options: The components; None for all of them.
         settings: Training settings; None for the defaults.
         allow_more: If the certificate at the budget is not valid, return the solver of the smallest NFE with a valid
@@ -84,7 +84,7 @@ def fit(
     if most < budget:
         raise UserError(f"most_nfe must be at least the budget, {budget}, got {most_nfe}")
     if least and start.number_of_steps() < 2:
-        raise UserError("least takes steps away from a solver, and this one has one step: raise nfe, or lower stages")
+        raise UserError("least takes steps away from a solver, and this one has one step: begin with two or more")
     work = phases.Work(task, settings or Settings(), seed, report, report_distillation, saved, resume)
     history: list[Phase] = []
 

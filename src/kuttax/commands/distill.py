@@ -28,7 +28,6 @@ from ..training.checkpoint import batch_size_of, load_run, read_run, save_run
 from ..training.evaluate import evaluate
 from .distillation_log import DistillationLog
 from .fit import Budget
-from .options.solver import ONE_STEP
 from .run import environment, reference
 from .saved.kept import save_for_torch, save_record
 from .saved.output import CHECKPOINTS, Output
@@ -47,7 +46,8 @@ class Distill:
     one set of coefficients. anchored: one step of --nfe stages. free: a sampler without an order, which comes closest
     to the teacher and has no certificate."""
     stages: WholeNumber | None = None
-    """Evaluations in one step (default: the largest of 4, 3, 2 that divides --nfe, else its smallest prime factor)."""
+    """Evaluations in one step (default: the largest of 4, 3, 2 that divides --nfe, else its smallest prime factor up
+    to 13, else 1)."""
     order: Annotated[int, at_least(1, most=64)] = 1
     """Keep at least this order of accuracy, whatever the solver learns."""
     window: WholeNumber | None = None
@@ -82,7 +82,7 @@ class Distill:
             unused |= unless(False, ["stages"], why)
             return unused | unless(self.student == "anchored", ["order"], "with --student free, which has none")
         one_step = self.student == "shared" and stages_of(self.nfe, self.stages) == self.nfe
-        return unused | unless(not one_step, ["student"], *ONE_STEP)
+        return unused | unless(not one_step, ["student"], "in a solver of one step", "give fewer --stages")
 
     @property
     def _radius(self) -> float | None:

@@ -88,7 +88,8 @@ class Fit:
     nfe: Budget = 8
     """The budget: evaluations of the field in one solve."""
     stages: WholeNumber | None = None
-    """Evaluations in one step (default: the largest of 4, 3, 2 that divides --nfe, else its smallest prime factor)."""
+    """Evaluations in one step (default: the largest of 4, 3, 2 that divides --nfe, else its smallest prime factor up
+    to 13, else 1)."""
     allow_more: bool = False
     """If the certificate is not valid at --nfe, keep the solver with the fewest evaluations whose certificate is."""
     least: bool = False

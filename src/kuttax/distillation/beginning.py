@@ -15,7 +15,7 @@ from .starts import Pairs
 def best_classical(objective: AbstractObjective, student: LearnedRK, pairs: Pairs) -> tuple[float, LearnedRK | None]:
     """The smallest error of the classical schemes of the student's form on these pairs, and the student at that scheme;
     infinity and None for a sampler, whose form has no order."""
-    errors = [(float(rmse(objective, replace(one, name=""), pairs)), one) for one in _classical(student)]
+    errors = [(float(rmse(objective, replace(one, name=student.name), pairs)), one) for one in _classical(student)]
     return min(errors, key=lambda found: found[0], default=(float("inf"), None))
 
 

@@ -122,7 +122,7 @@ def distill(
             error at t1 from starts that may move a little (LD3, Tong et al., ICLR 2025, arXiv 2405.15506). Early
             stopping and the results go by the error at t1.
         radius: Of "relaxed": how far a start may move, as a share of the starts' root mean square; None for 0.02.
-        max_steps: Steps of the optimiser; None for 200 (Levenberg-Marquardt) or 3000 (Adam).
+        max_steps: Steps of the optimiser in one fit, of two at most; None for 200 (Levenberg-Marquardt) or 3000 (Adam).
         saved: A folder for the teacher's solutions and the state of the fit. The same call goes on from there after a
             stop, and a finished one takes no time again; another student takes the same solutions. Remove it
             afterwards; None for none.
@@ -134,7 +134,7 @@ def distill(
 
     Raises:
         UserError: Starts, args, interval, share or student are invalid; the field's value is not shaped like the state,
-            or its solution is not finite; the student diverges at its start.
+            or its solution is not finite; the student and the classical schemes of its form diverge.
     """
     _check(student, t0, t1, max_steps)
     check_field(field)

@@ -55,7 +55,7 @@ class Plan:
         if objective == "local" and (student.steps < 2 or not student.consistent):
             raise UserError(
                 "the objective 'local' compares each step with the teacher, and this student has one step: "
-                "take kx.student('per_step', ...) or 'shared' with several steps, or the objective 'end'"
+                "take kx.student('per_step', ...) or 'shared' with fewer stages a step, or the objective 'end'"
             )
         if radius is not None and objective != "relaxed":
             raise UserError(f"radius is for the objective 'relaxed', and this one is {objective!r}: leave it out")
@@ -85,7 +85,7 @@ def fitted(
     """The student with the best error at the end on the pairs `held`, no worse than a classical scheme of its form.
 
     Raises:
-        UserError: The student and all classical schemes of its form diverge.
+        UserError: The student diverges where it begins, and so does the best classical scheme of its form.
     """
     frozen, student, seen, held = cast((frozen, student, seen, held), np.float64)
     with double_precision():
@@ -97,14 +97,14 @@ def fitted(
             if rival is None or not crossed(frozen, rival, held).any():
                 raise UserError(
                     f"the student diverges on the held-out starts from where it begins ({title(student)}): "
-                    "give it more evaluations, or begin at another tableau"
+                    "give it more evaluations, or a shorter interval"
                 )
             student = rival
         fit = lambda begin: _fit(objective, begin, seen, held, plan, seed, keep, say)
         best = fit(student)
-        if rival is not None and least < best.error and rival.name != student.name:
-            first, best = best, fit(rival)
-            best.looks += first.looks - 1
+        if rival is not None and least < best.error:
+            first, best = best, fit(replace(rival, name=student.name))  # one name, so that nothing compiles again
+            best.student, best.looks = replace(best.student, name=rival.name), best.looks + first.looks - 1
         best.student = best.student.canonical()
     return best
 

@@ -13,7 +13,8 @@ class Progress(NamedTuple):
 
     Attributes:
         phase: "teacher" or "fit".
-        done, total: Starts that the teacher has solved, of all; or steps of the optimiser, of the most it may take.
+        done, total: Starts that the teacher has solved, of all; or steps of the optimiser, of the most it may take. A
+            second fit counts from 0 again.
         error: The root mean square error on the held-out starts; NaN while the teacher solves.
         seconds: Since the phase began.
         memory: The most memory that the process has used, or that of its accelerator, in bytes; NaN where unknown.

@@ -13,6 +13,7 @@ from ..solvers.rk.tableau import Tableau
 StudentKind = Literal["per_step", "shared", "anchored", "free"]
 
 _FEW = {1: tableaus.EULER, 2: tableaus.MIDPOINT, 3: tableaus.HEUN3, 4: tableaus.RK4}
+_MERSON = [[1 / 3], [1 / 6, 1 / 6], [1 / 8, 0, 3 / 8], [1 / 2, 0, -3 / 2, 2]], [1 / 6, 0, 0, 2 / 3, 1 / 6]
 _LARGEST_PRIME = 13  # stages of one step of an NFE that 2 and 3 do not divide
 
 
@@ -35,7 +36,7 @@ def student(
             approach the solution, and `certify` refuses it. Its error against the teacher is all that is known of it.
         nfe: Evaluations of the field on the interval.
         stages: Stages of one step; None for the largest of 4, 3, 2 that divides `nfe`, else its smallest prime factor
-            up to 13. Not for "anchored", "free".
+            up to 13, else 1. Not for "anchored", "free".
         order: The order to keep; None for 1, which leaves the most freedom for the step sizes it is fitted on. A higher
             one loses less at others. Not for "free".
         window: Of a "free" student: how many of the last slopes each of its updates has; None for all. Fewer need
@@ -80,8 +81,8 @@ def _one_step(
 
 
 def stages_of(nfe: int, stages: int | None = None) -> int:
-    """The stages of a step for a budget; None chooses the largest of 4, 3, 2 that divides it, else a prime up to 13:
-    steps of one stage would have no coefficients to learn.
+    """The stages of a step for a budget; None chooses the largest of 4, 3, 2 that divides it, else its smallest prime
+    factor up to 13, because steps of one stage have no coefficients to learn; else 1.
 
     Raises:
         UserError: The budget is no multiple of the stages.
@@ -89,18 +90,19 @@ def stages_of(nfe: int, stages: int | None = None) -> int:
     nfe = checked_count("nfe", nfe)
     if stages is None:
         return next((s for s in (4, 3, 2, *range(5, _LARGEST_PRIME + 1)) if nfe % s == 0), 1)
-    if nfe % checked_count("stages", stages):
+    stages = checked_count("stages", stages)
+    if nfe % stages:
         raise UserError(f"nfe {nfe} is no multiple of {stages} stages: change one of them")
     return stages
 
 
 def start_of(stages: int) -> Tableau:
     """A classical scheme of this many stages, of as high an order as is usual for up to 4; beyond, steps of RK4 and of
-    Heun's third-order method in turn (for 5 Heun's and the midpoint rule)."""
+    Heun's third-order method in turn (for 5 Merson's method, of order 4)."""
     if stages in _FEW:
         return _FEW[stages]
     if stages == 5:
-        return tableaus.HEUN3.then(tableaus.MIDPOINT)
+        return Tableau.explicit("Merson", [[], *_MERSON[0]], _MERSON[1], 4)
     threes = -stages % 4
     first, *others = [tableaus.RK4] * ((stages - 3 * threes) // 4) + [tableaus.HEUN3] * threes
     return first.then(*others)

@@ -75,11 +75,12 @@ def _wrap_texts(drawn: Figure) -> None:
     drawn.draw_without_rendering()  # for the places of the axes
     own = [child for axes in drawn.axes for child in axes.get_children() if type(child) is Text]
     for text in drawn.texts + own:
-        words, most = text.get_text(), len(text.get_text())
+        lines = text.get_text().splitlines()
+        most = max(map(len, lines), default=0)
         room = drawn.bbox.x1 - max(text.get_window_extent().x0, 0.0)
         while most > 1 and text.get_window_extent().width > room:
             most -= max(most // 20, 1)
-            text.set_text(textwrap.fill(words, most))
+            text.set_text("\n".join(textwrap.fill(line, most, break_long_words=False) for line in lines))
 
 
 def files(path: str | os.PathLike[str]) -> tuple[Path, Path]:

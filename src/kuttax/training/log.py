@@ -17,7 +17,7 @@ from .loop import Progress
 EVERY = 10.0
 """Seconds between two lines of progress where there is no terminal."""
 
-_PACES = 3  # dispatches before the time left is estimated by their median: one or two of them also compile
+_COMPILE = 2  # dispatches that may also compile: the slowest ones do not count for the time left
 
 
 class Due:
@@ -102,8 +102,8 @@ class Log:
         if not self._due(seen):
             return
         left = ""
-        if len(self._paces) >= _PACES:
-            seconds = statistics.median(self._paces) * (self.total - now.step)
+        if len(self._paces) > _COMPILE:
+            seconds = statistics.mean(sorted(self._paces)[:-_COMPILE]) * (self.total - now.step)
             left = f", about {timedelta(seconds=round(seconds))} left"
         steps = f"step {now.step} of {self.total}"
         self.console.out(f"{self.label}: {steps}, loss {now.loss:.4g}, NFE {now.nfe:.4g}{left}", highlight=False)

@@ -35,7 +35,8 @@ class LearnedOptions:
     """What a learned solver may learn."""
 
     stages: Annotated[int, at_least(1, most=64)] | None = None
-    """Learned solver: evaluations of the field in one step (default: 4)."""
+    """Learned solver: evaluations of the field in one step (default: 4; in compare, as for
+    kuttax fit)."""
     order: Annotated[int, at_least(1, most=64)] | None = None
     """Learned solver: keep at least this order of accuracy, whatever it learns (default: 2, or 1 with one stage)."""
     shared: bool = False

@@ -96,12 +96,15 @@ def parameter_dtype(dtype: Any) -> np.dtype:
     """The dtype of free parameters that a user asks for; None for JAX's default.
 
     Raises:
-        UserError: It is not a floating-point dtype.
+        UserError: It is not a floating-point dtype of 32 bits or more.
     """
     try:
-        return jax.dtypes.canonicalize_dtype(np.float64) if dtype is None else floating(dtype)
+        found = jax.dtypes.canonicalize_dtype(np.float64) if dtype is None else floating(dtype)
     except (TypeError, ValueError):
-        raise UserError(f"dtype must be a floating-point one such as jnp.float32, got {dtype!r}") from None
+        found = None
+    if found is None or found.itemsize < 4:
+        raise UserError(f"dtype must be jnp.float32 or jnp.float64, got {dtype!r}")
+    return found
 
 
 def floating(name: Any) -> np.dtype:

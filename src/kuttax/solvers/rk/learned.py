@@ -102,7 +102,7 @@ class LearnedRK(AbstractTableSolver):
         dtype = parameter_dtype(dtype)
         tableau = _with_stages(tableau, tableau.stages if stages is None else stages)
         order = _best_order(tableau) if order is None else order
-        _check_order(tableau, order)
+        order = _checked_order(tableau, order)
         rows = steps if per_step else 1
         if order == tableau.stages > 1:
             chart = closed_at(tableau, rows, dtype)
@@ -331,9 +331,9 @@ def _best_order(tableau: Tableau) -> int:
     return order if order < 4 or tableau.stages == 4 else 3
 
 
-def _check_order(tableau: Tableau, order: int) -> None:
+def _checked_order(tableau: Tableau, order: int) -> int:
     s = tableau.stages
-    checked_count("order", order)
+    order = checked_count("order", order)
     if order > s:
         raise UserError(f"order {order} needs at least {order} stages, got {s}: add stages, or lower the order")
     if order > tableau.order:
@@ -344,6 +344,7 @@ def _check_order(tableau: Tableau, order: int) -> None:
         raise UserError(
             f"order {order} with {s} stages is ill-conditioned as a projection: ask for order 3, or 4 stages of order 4"
         )
+    return order
 
 
 def _with_stages(tableau: Tableau, stages: int) -> Tableau:

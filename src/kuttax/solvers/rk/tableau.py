@@ -118,7 +118,7 @@ class Tableau:
         """
         _check_given_together(name, "error", error, "error_order", error_order)
         _check_given_together(name, "dense", dense, "dense_order", dense_order)
-        _check_order(name, "order", order)
+        _checked_order(name, "order", order)
         weights = [_exact(name, "b", entry) for entry in b]
         rows = _exact_rows(name, a_rows, len(weights))
         if error is not None:
@@ -158,11 +158,9 @@ class Tableau:
             step.
 
         Raises:
-            UserError: `steps` is below 1.
+            UserError: `steps` is no whole number of at least 1.
         """
-        if steps < 1:
-            raise UserError(f"{self.name}: steps must be >= 1, got {steps}; compose(2) is two steps taken as one")
-        return self.then(*[self] * (steps - 1))
+        return self.then(*[self] * (checked_count("steps", steps) - 1))
 
     def then(self, *others: "Tableau") -> "Tableau":
         """A step of this method and one of each of the others, in this order, written as one step.
@@ -172,9 +170,12 @@ class Tableau:
 
         Returns:
             The tableau, of the lowest order among them, without an embedded pair.
+
+        Raises:
+            UserError: One of the others is no tableau.
         """
-        parts = [self, *others]
-        runs = [(name, len(list(run))) for name, run in itertools.groupby(part.name for part in parts)]
+        parts = [self, *map(checked_tableau, others)]
+        runs = [(run[0].name, len(run)) for run in (list(same) for _, same in itertools.groupby(parts, key=id))]
         name = " then ".join(f"{name} x {times}" if times > 1 else name for name, times in runs)
         return _in_turn(name, parts) if others else self
 
@@ -307,9 +308,9 @@ def _in_turn(name: str, parts: Sequence[Tableau]) -> Tableau:
     stages = sum(part.stages for part in parts)
     a, b, done = np.zeros((stages, stages)), np.zeros(stages), 0
     for part in parts:
-        own, share = slice(done, done + part.stages), stages / part.stages
+        own, share = slice(done, done + part.stages), part.stages / stages
         a[own, :done] = b[:done]
-        a[own, own], b[own] = part.a / share, part.b / share
+        a[own, own], b[own] = part.a * share, part.b * share
         done += part.stages
     return Tableau.explicit(name, a, b, min(part.order for part in parts))
 
@@ -317,12 +318,12 @@ def _in_turn(name: str, parts: Sequence[Tableau]) -> Tableau:
 def _check_orders(tableau: Tableau):
     _check_given_together(tableau.name, "error", tableau.error, "error_order", tableau.error_order)
     for field in ("order", "error_order", "dense_order"):
-        _check_order(tableau.name, field, getattr(tableau, field))
+        order = _checked_order(tableau.name, field, getattr(tableau, field))
+        object.__setattr__(tableau, field, order)  # NumPy's whole numbers do not go into files
 
 
-def _check_order(name: str, field: str, order: Any):
-    if order is not None:
-        checked_count(f"{name}: {field}", order)
+def _checked_order(name: str, field: str, order: Any) -> int | None:
+    return None if order is None else checked_count(f"{name}: {field}", order)
 
 
 def _check_identities(tableau: Tableau):
