@@ -566,8 +566,8 @@ def test_a_long_name_of_a_solver_breaks_into_lines_of_the_picture(tmp_path):
     record = certify(stub(lambda solver: np.ones((100, 2))), OWN, None).to_json()
     record["rows"][0]["solver"] = "LearnedRK from RK4: " + "order 2, " * 20
     svg = drawing.plot(record, tmp_path / "certificate")[1].read_text()
-    broken = [line for line in re.findall(r"<!-- (.*?) -->", svg, re.DOTALL) if "LearnedRK" in line]
-    assert len(broken) == 1 and broken[0].count("order 2") == 20 and broken[0].count("\n") >= 2
+    lines = [line for line in re.findall(r"<!-- (.*?) -->", svg, re.DOTALL) if "order 2" in line]
+    assert len(lines) >= 2 and sum(line.count("order 2") for line in lines) == 20
 
 
 def test_a_certificate_without_predictions_can_be_shown_too(tmp_path):
