@@ -12,8 +12,13 @@ from ..solvers.rk.tableau import Tableau
 
 StudentKind = Literal["per_step", "shared", "anchored", "free"]
 
-_FEW = {1: tableaus.EULER, 2: tableaus.MIDPOINT, 3: tableaus.HEUN3, 4: tableaus.RK4}
-_MERSON = [[1 / 3], [1 / 6, 1 / 6], [1 / 8, 0, 3 / 8], [1 / 2, 0, -3 / 2, 2]], [1 / 6, 0, 0, 2 / 3, 1 / 6]
+_MERSON = Tableau.explicit(
+    "Merson",
+    [[], [1 / 3], [1 / 6, 1 / 6], [1 / 8, 0, 3 / 8], [1 / 2, 0, -3 / 2, 2]],
+    [1 / 6, 0, 0, 2 / 3, 1 / 6],
+    order=4,
+)
+_FEW = {1: tableaus.EULER, 2: tableaus.MIDPOINT, 3: tableaus.HEUN3, 4: tableaus.RK4, 5: _MERSON}
 _LARGEST_PRIME = 13  # stages of one step of an NFE that 2 and 3 do not divide
 
 
@@ -97,12 +102,10 @@ def stages_of(nfe: int, stages: int | None = None) -> int:
 
 
 def start_of(stages: int) -> Tableau:
-    """A classical scheme of this many stages, of as high an order as is usual for up to 4; beyond, steps of RK4 and of
-    Heun's third-order method in turn (for 5 Merson's method, of order 4)."""
+    """A classical scheme of this many stages: a well-known one for up to 5, and steps of RK4 and of Heun's third-order
+    method in turn for more."""
     if stages in _FEW:
         return _FEW[stages]
-    if stages == 5:
-        return Tableau.explicit("Merson", [[], *_MERSON[0]], _MERSON[1], 4)
     threes = -stages % 4
     first, *others = [tableaus.RK4] * ((stages - 3 * threes) // 4) + [tableaus.HEUN3] * threes
     return first.then(*others)
